@@ -1,0 +1,65 @@
+//! What the worker asks of an exporter.
+
+use std::future::Future;
+
+use crate::record::Event;
+
+/// Encodes events into batches and delivers them.
+///
+/// The worker calls it from one thread, one call at a time. An exporter counts nothing and never retries: the worker
+/// does both by what [`Delivery`] says.
+pub(crate) trait Exporter: Send + 'static {
+    type Batch: Batch;
+
+    /// Adds an event to the open batch, opening one if there is none. An event that cannot be encoded is returned as
+    /// an error that says why; it is then not in the batch.
+    fn add(&mut self, event: Event) -> Result<(), String>;
+
+    /// Events in the open batch.
+    fn open_events(&self) -> u64;
+
+    /// The open batch has reached the size at which it should go.
+    fn is_full(&self) -> bool;
+
+    /// Closes the open batch, if there is one.
+    fn close(&mut self) -> Option<Self::Batch>;
+
+    /// Tries once to deliver. Called within the worker's runtime; must end within the exporter's own time limit. The
+    /// future must not borrow the exporter: the next batch is encoded meanwhile.
+    fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static;
+}
+
+/// Events that travel together, kept until their fate is known.
+pub(crate) trait Batch: Send + 'static {
+    /// Events in it.
+    fn events(&self) -> u64;
+
+    /// The same batch without its first `taken` events.
+    fn without(self, taken: u64) -> Self;
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// The server decided on every event: `rejected` of them were refused, all others accepted.
+    Decided { rejected: u64, reasons: Vec<Rejection> },
+    /// The server took or refused the first events, then failed: the rest is to be sent again.
+    Partly { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
+    /// sent again.
+    Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// Nothing was taken, or nobody knows: send all of it again.
+    Failed {
+        /// For the log; holds no secret.
+        reason: String,
+        /// True where the server itself failed on this batch (an answer of 500 without a count): tried a few times
+        /// only, so that a batch that kills the server cannot stand in the way of all others forever.
+        poisonous: bool,
+    },
+}
+
+/// One reason in the server's words, with no more of the event than the server's message holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) message: String,
+}

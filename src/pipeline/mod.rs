@@ -1,0 +1,24 @@
+//! From record to exporter: one bounded queue, one worker thread, and an account of what became of every event.
+//!
+//! ```text
+//! request ─▶ Queue::push (never blocks) ─▶ worker thread ─▶ Exporter ─▶ server
+//!                  └─ full: dropped and counted      └─ not taken: kept, sent again after the back-off
+//! ```
+//!
+//! The worker is a named thread with a runtime of its own, so it survives the host's and never blocks it.
+
+mod backoff;
+mod exporter;
+mod queue;
+mod stats;
+mod worker;
+
+pub(crate) use self::{
+    exporter::{Batch, Delivery, Exporter, Rejection},
+    queue::Queue,
+    worker::{Worker, WorkerSettings},
+};
+pub use self::{
+    stats::{DropReason, Dropped, Stats},
+    worker::Unsent,
+};

@@ -1,0 +1,133 @@
+//! The bounded queue between the request path and the worker.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use crossbeam_queue::ArrayQueue;
+use tokio::sync::Notify;
+
+use super::stats::{Counters, DropReason, Stats};
+use crate::record::Event;
+
+/// The worker is woken when this many events wait; fewer wait for its next look.
+const WAKE: usize = 512;
+
+/// Cheap to clone; every clone is the same queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: ArrayQueue<Event>,
+    wake_at: usize,
+    bytes: AtomicUsize,
+    max_bytes: usize,
+    closed: AtomicBool,
+    wake: Notify,
+    counters: Counters,
+}
+
+impl Queue {
+    /// A queue of at most `max_events` events that hold at most `max_bytes` of memory together.
+    pub(crate) fn new(max_events: usize, max_bytes: usize) -> Self {
+        let shared = Shared {
+            events: ArrayQueue::new(max_events.max(1)),
+            wake_at: WAKE.min(max_events.div_ceil(2)).max(1),
+            bytes: AtomicUsize::new(0),
+            max_bytes,
+            closed: AtomicBool::new(false),
+            wake: Notify::new(),
+            counters: Counters::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Offers an event. Never blocks; an event that finds no place is dropped and counted.
+    pub(crate) fn push(&self, event: Event) {
+        let shared = &*self.shared;
+        shared.counters.recorded();
+        if shared.closed.load(Relaxed) {
+            return self.dropped(DropReason::Shutdown);
+        }
+        let size = event.size();
+        if shared.bytes.fetch_add(size, Relaxed).saturating_add(size) > shared.max_bytes {
+            shared.bytes.fetch_sub(size, Relaxed);
+            return self.dropped(DropReason::QueueBytes);
+        }
+        if shared.events.push(event).is_err() {
+            shared.bytes.fetch_sub(size, Relaxed);
+            return self.dropped(DropReason::QueueFull);
+        }
+        if shared.events.len() == shared.wake_at {
+            shared.wake.notify_one();
+        }
+    }
+
+    fn dropped(&self, reason: DropReason) {
+        if self.shared.counters.dropped(reason, 1) {
+            tracing::warn!(target: "tower_apm", ?reason, "an event was dropped; further ones are only counted");
+        }
+    }
+
+    /// For the worker.
+    pub(crate) fn pop(&self) -> Option<Event> {
+        let event = self.shared.events.pop()?;
+        self.shared.bytes.fetch_sub(event.size(), Relaxed);
+        Some(event)
+    }
+
+    /// Returns when enough events wait to be worth a look.
+    pub(crate) async fn filled(&self) {
+        self.shared.wake.notified().await;
+    }
+
+    /// From now on every event is dropped and counted.
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Relaxed);
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.shared.counters.read()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::MetricsRecord;
+
+    fn event() -> Event {
+        Event::Metrics(Box::new(MetricsRecord {
+            timestamp: 0,
+            samples: Vec::new(),
+            labels: Vec::new(),
+            breakdown: None,
+        }))
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted_by_reason() {
+        let queue = Queue::new(2, usize::MAX);
+        (0..5).for_each(|_| queue.push(event()));
+        let stats = queue.stats();
+        assert_eq!((stats.recorded, stats.dropped.queue_full, stats.waiting), (5, 3, 2));
+
+        let queue = Queue::new(100, event().size() * 2);
+        (0..5).for_each(|_| queue.push(event()));
+        assert_eq!(queue.stats().dropped.queue_bytes, 3);
+        assert!(queue.pop().is_some());
+        queue.push(event());
+        assert_eq!(queue.stats().dropped.queue_bytes, 3, "room that was given back can be used");
+        queue.close();
+        queue.push(event());
+        assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+}

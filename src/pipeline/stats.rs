@@ -1,0 +1,188 @@
+//! The account: every event that was recorded is accepted, rejected, dropped or still waiting.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// What became of the events so far. `recorded = accepted + rejected + dropped.total() + waiting`, always.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let agent = tower_apm::Agent::builder().service_name("shop").build()?;
+/// let stats = agent.stats();
+/// assert_eq!(stats.recorded, stats.accepted + stats.rejected + stats.dropped.total() + stats.waiting);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Transactions, spans, errors and metric sets that were offered to the queue.
+    pub recorded: u64,
+    /// Taken by the server.
+    pub accepted: u64,
+    /// Refused by the server as invalid.
+    pub rejected: u64,
+    /// Given up, by reason.
+    pub dropped: Dropped,
+    /// In the queue, in an open batch, or sent and not yet answered.
+    pub waiting: u64,
+    /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
+    pub late_writes: u64,
+    /// Panics in hooks and `Serialize` implementations that the agent contained.
+    pub contained_panics: u64,
+    /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
+    pub suppressed_errors: u64,
+}
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $field:ident = $reason:ident),+ $(,)?) => {
+        /// Events that were given up.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Dropped {
+            $($(#[$doc])* pub $field: u64,)+
+        }
+
+        /// Why an event was given up.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum DropReason {
+            $($(#[$doc])* $reason,)+
+        }
+
+        impl Dropped {
+            /// Over all reasons.
+            #[must_use]
+            pub fn total(&self) -> u64 {
+                0 $(+ self.$field)+
+            }
+
+            /// Every reason with its count.
+            pub fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
+                [$((DropReason::$reason, self.$field)),+].into_iter()
+            }
+        }
+
+        #[derive(Debug, Default)]
+        struct DropCounters {
+            $($field: AtomicU64,)+
+        }
+
+        impl DropCounters {
+            fn of(&self, reason: DropReason) -> &AtomicU64 {
+                match reason {
+                    $(DropReason::$reason => &self.$field,)+
+                }
+            }
+
+            fn read(&self) -> Dropped {
+                Dropped { $($field: self.$field.load(Relaxed),)+ }
+            }
+        }
+    };
+}
+drop_reasons! {
+    /// The queue held `max_queue_size` events.
+    queue_full = QueueFull,
+    /// The queue held its limit of bytes.
+    queue_bytes = QueueBytes,
+    /// A single event was over the server's limit for a line even after it was shortened, or could not be encoded.
+    unencodable = Unencodable,
+    /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
+    unclear = Unclear,
+    /// Recorded after, or not delivered before, the shutdown's deadline.
+    shutdown = Shutdown,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recorded, accepted, rejected, waiting, .. } = self;
+        write!(f, "recorded {recorded}, accepted {accepted}, rejected {rejected}, waiting {waiting}")?;
+        write!(f, ", dropped {}", self.dropped.total())?;
+        for (reason, count) in self.dropped.by_reason().filter(|(_, count)| *count > 0) {
+            write!(f, " ({reason:?} {count})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The counters behind [`Stats`]. Waiting is not counted but follows from the others.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    recorded: AtomicU64,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    dropped: DropCounters,
+    late_writes: AtomicU64,
+    contained_panics: AtomicU64,
+    suppressed_errors: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn recorded(&self) {
+        self.recorded.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn accepted(&self, events: u64) {
+        self.accepted.fetch_add(events, Relaxed);
+    }
+
+    pub(crate) fn rejected(&self, events: u64) {
+        self.rejected.fetch_add(events, Relaxed);
+    }
+
+    /// True for the first event that is dropped for this reason.
+    pub(crate) fn dropped(&self, reason: DropReason, events: u64) -> bool {
+        self.dropped.of(reason).fetch_add(events, Relaxed) == 0 && events > 0
+    }
+
+    pub(crate) fn late_write(&self) {
+        self.late_writes.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn contained_panic(&self) {
+        self.contained_panics.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn suppressed_error(&self) {
+        self.suppressed_errors.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        // the ends before the beginning: what is decided meanwhile must not make `waiting` negative
+        let (accepted, rejected, dropped) =
+            (self.accepted.load(Relaxed), self.rejected.load(Relaxed), self.dropped.read());
+        let recorded = self.recorded.load(Relaxed);
+        Stats {
+            recorded,
+            accepted,
+            rejected,
+            dropped,
+            waiting: recorded.saturating_sub(accepted + rejected + dropped.total()),
+            late_writes: self.late_writes.load(Relaxed),
+            contained_panics: self.contained_panics.load(Relaxed),
+            suppressed_errors: self.suppressed_errors.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_adds_up() {
+        let counters = Counters::default();
+        (0..10).for_each(|_| counters.recorded());
+        counters.accepted(4);
+        counters.rejected(1);
+        assert!(counters.dropped(DropReason::QueueFull, 2));
+        assert!(!counters.dropped(DropReason::QueueFull, 1));
+        let stats = counters.read();
+        assert_eq!(stats.waiting, 2);
+        assert_eq!(stats.dropped.total(), 3);
+        assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");
+    }
+}

@@ -1,0 +1,222 @@
+//! What a developer adds: user, labels and custom context; and the HTTP exchange beside it.
+
+use std::{borrow::Cow, fmt};
+
+use super::{HttpRequest, HttpResponse};
+
+/// The bytes of custom context, as JSON, that one transaction or error keeps. An event line may have 300 KiB.
+pub(crate) const MAX_CUSTOM_BYTES: usize = 64 * 1024;
+
+/// Shared shape of a transaction's and an error's context.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Context {
+    pub(crate) user: Option<Box<User>>,
+    pub(crate) labels: Vec<Label>,
+    pub(crate) custom: Vec<Custom>,
+    pub(crate) request: Option<HttpRequest>,
+    pub(crate) response: Option<HttpResponse>,
+    /// `service.framework.name`
+    pub(crate) framework: Option<&'static str>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Label {
+    pub(crate) key: Cow<'static, str>,
+    pub(crate) value: LabelValue,
+}
+
+/// One value of custom context: already JSON, not yet sanitised.
+#[derive(Clone)]
+pub(crate) struct Custom {
+    pub(crate) key: Cow<'static, str>,
+    pub(crate) json: Box<str>,
+}
+
+/// A label's value: what Elasticsearch indexes under `labels.*` (text, booleans) or `numeric_labels.*` (numbers).
+///
+/// Give ids as text: a label that is once a number and once text is two fields, and a search finds half of them.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LabelValue {
+    /// Cut to 1024 characters when it is sent.
+    Text(Cow<'static, str>),
+    /// An integer beyond ±9.2e12 is sent as text: the index could not tell such numbers apart.
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+macro_rules! label_value_from {
+    ($($from:ty => |$value:ident| $to:expr),+ $(,)?) => {$(
+        impl From<$from> for LabelValue {
+            fn from($value: $from) -> Self {
+                $to
+            }
+        }
+    )+};
+}
+label_value_from! {
+    String => |value| LabelValue::Text(value.into()),
+    &String => |value| LabelValue::Text(value.clone().into()),
+    &str => |value| LabelValue::Text(value.to_owned().into()),
+    &&str => |value| LabelValue::Text((*value).to_owned().into()),
+    Cow<'static, str> => |value| LabelValue::Text(value),
+    Box<str> => |value| LabelValue::Text(value.into_string().into()),
+    bool => |value| LabelValue::Bool(value),
+    f64 => |value| LabelValue::Float(value),
+    f32 => |value| LabelValue::Float(value.into()),
+    i64 => |value| LabelValue::Integer(value),
+    i32 => |value| LabelValue::Integer(value.into()),
+    i16 => |value| LabelValue::Integer(value.into()),
+    i8 => |value| LabelValue::Integer(value.into()),
+    u32 => |value| LabelValue::Integer(value.into()),
+    u16 => |value| LabelValue::Integer(value.into()),
+    u8 => |value| LabelValue::Integer(value.into()),
+    u64 => |value| i64::try_from(value).map_or_else(|_| LabelValue::Text(value.to_string().into()), LabelValue::Integer),
+    usize => |value| LabelValue::from(value as u64),
+}
+
+/// Who it was: `user.*`, indexed, so that a support person finds every request of a user.
+///
+/// ```
+/// use tower_apm::{Transaction, User};
+///
+/// Transaction::current().user(User::id("0xabc").email("ada@example.com").name("Ada"));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct User {
+    pub(crate) id: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) domain: Option<String>,
+}
+
+impl User {
+    /// A user by the id that the rest of the system knows (`user.id`). Cut to 1024 characters when it is sent.
+    pub fn id(id: impl fmt::Display) -> Self {
+        Self { id: Some(id.to_string()), ..Self::default() }
+    }
+
+    /// `user.email`
+    #[must_use]
+    pub fn email(mut self, email: impl Into<String>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// `user.name`
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// `user.domain`: the directory or tenant that the user belongs to.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+}
+
+impl Context {
+    pub(crate) fn heap_size(&self) -> usize {
+        let user = self.user.as_ref().map_or(0, |user| {
+            let text = [&user.id, &user.email, &user.name, &user.domain];
+            size_of::<User>() + text.iter().map(|t| t.as_ref().map_or(0, String::len)).sum::<usize>()
+        });
+        let labels: usize = self.labels.iter().map(Label::size).sum();
+        let custom: usize = self.custom.iter().map(Custom::size).sum();
+        let request = self.request.as_ref().map_or(0, HttpRequest::heap_size);
+        user + labels + custom + request + self.response.as_ref().map_or(0, HttpResponse::heap_size)
+    }
+
+    /// Sets or replaces a label.
+    pub(crate) fn set_label(&mut self, key: Cow<'static, str>, value: LabelValue) {
+        match self.labels.iter_mut().find(|label| label.key == key) {
+            Some(label) => label.value = value,
+            None => self.labels.push(Label { key, value }),
+        }
+    }
+
+    /// Sets or replaces (shallow, as in elastic-apm-node) a value of custom context.
+    pub(crate) fn set_custom(&mut self, key: Cow<'static, str>, json: Box<str>) {
+        match self.custom.iter_mut().find(|custom| custom.key == key) {
+            Some(custom) => custom.json = json,
+            None => self.custom.push(Custom { key, json }),
+        }
+    }
+
+    /// Bytes of custom context held for keys other than `key`.
+    pub(crate) fn custom_bytes_without(&self, key: &str) -> usize {
+        self.custom.iter().filter(|custom| custom.key != key).map(|custom| custom.key.len() + custom.json.len()).sum()
+    }
+}
+
+impl Label {
+    fn size(&self) -> usize {
+        let value = match &self.value {
+            LabelValue::Text(text) => text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + self.key.len() + value
+    }
+}
+
+impl Custom {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.json.len()
+    }
+}
+
+// Values may be personal: keys only.
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: …", self.key)
+    }
+}
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: …", self.key)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_set_again_is_replaced() {
+        let mut context = Context::default();
+        context.set_label("a".into(), 1.into());
+        context.set_label("a".into(), "2".into());
+        assert_eq!(context.labels.len(), 1);
+        assert_eq!(context.labels[0].value, LabelValue::Text("2".into()));
+        context.set_custom("c".into(), "1".into());
+        context.set_custom("c".into(), "{}".into());
+        assert_eq!(context.custom.len(), 1);
+        assert_eq!(context.custom_bytes_without("x"), 3);
+        assert_eq!(context.custom_bytes_without("c"), 0);
+    }
+
+    #[test]
+    fn a_number_that_no_i64_holds_becomes_text() {
+        assert_eq!(LabelValue::from(u64::MAX), LabelValue::Text(u64::MAX.to_string().into()));
+        assert_eq!(LabelValue::from(7_usize), LabelValue::Integer(7));
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let custom = Custom { key: "card".into(), json: "hunter2".into() };
+        let user = User::id("u1").email("secret@example.com");
+        assert!(!format!("{custom:?}{user:?}").contains("hunter2"));
+        assert!(!format!("{user:?}").contains("secret@"));
+    }
+}

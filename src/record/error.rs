@@ -1,0 +1,88 @@
+//! An error or panic, with its causes and where it happened.
+
+use std::borrow::Cow;
+
+use super::{Context, Name, SpanId, TraceId};
+
+/// One captured error.
+#[derive(Debug)]
+pub(crate) struct ErrorRecord {
+    pub(crate) id: TraceId,
+    /// Microseconds since the epoch.
+    pub(crate) timestamp: u64,
+    /// None outside of any transaction.
+    pub(crate) parent: Option<ErrorParent>,
+    pub(crate) exception: Option<Exception>,
+    pub(crate) log: Option<LogMessage>,
+    /// A copy of the transaction's at the time of the capture, plus the error's own.
+    pub(crate) context: Context,
+}
+
+/// Where in a trace the error belongs.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorParent {
+    pub(crate) trace_id: TraceId,
+    pub(crate) transaction_id: SpanId,
+    /// The span (or the transaction) that was active at the capture.
+    pub(crate) parent_id: SpanId,
+    pub(crate) sampled: bool,
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) name: Name,
+}
+
+/// An error value.
+#[derive(Debug)]
+pub(crate) struct Exception {
+    /// The type's name without its path; stable across builds.
+    pub(crate) kind: Option<Cow<'static, str>>,
+    /// The path of the type, without the name.
+    pub(crate) module: Option<Cow<'static, str>>,
+    pub(crate) message: String,
+    pub(crate) handled: bool,
+    /// Every `source()`, the nearest first; each without a stack of its own.
+    pub(crate) causes: Vec<Exception>,
+    pub(crate) stack: Stack,
+}
+
+/// A log line that reports an error.
+#[derive(Debug)]
+pub(crate) struct LogMessage {
+    pub(crate) message: String,
+    pub(crate) level: &'static str,
+    /// `tracing`'s target.
+    pub(crate) logger: Cow<'static, str>,
+    /// The message without its variable parts: what the server groups by.
+    pub(crate) template: Option<Cow<'static, str>>,
+}
+
+/// A stack in the form in which it could be had cheaply; the worker turns it into frames.
+#[derive(Debug, Default)]
+pub(crate) enum Stack {
+    #[default]
+    None,
+    /// Addresses only: resolving takes tens of milliseconds the first time.
+    Captured(Box<backtrace::Backtrace>),
+    /// A `std::backtrace::Backtrace`, as it displays itself.
+    Text(Box<str>),
+    /// Where a panic happened, when nothing more is known.
+    Location { file: Cow<'static, str>, line: u32, column: u32 },
+}
+
+impl ErrorRecord {
+    pub(crate) fn heap_size(&self) -> usize {
+        let log = self.log.as_ref().map_or(0, |log| log.message.len() + log.template.as_ref().map_or(0, |t| t.len()));
+        self.context.heap_size() + self.exception.as_ref().map_or(0, Exception::heap_size) + log
+    }
+}
+
+impl Exception {
+    fn heap_size(&self) -> usize {
+        let stack = match &self.stack {
+            Stack::Captured(stack) => stack.frames().len() * 64,
+            Stack::Text(text) => text.len(),
+            Stack::None | Stack::Location { .. } => 0,
+        };
+        let causes: usize = self.causes.iter().map(|cause| size_of::<Exception>() + cause.heap_size()).sum();
+        self.message.len() + causes + stack
+    }
+}

@@ -1,0 +1,83 @@
+//! The headers of one message in two allocations.
+
+use std::{borrow::Cow, fmt};
+
+use http::{HeaderMap, HeaderName};
+
+/// The most that is kept of one value. The index refuses a document with a header value over 32 766 bytes; nobody
+/// reads more than this.
+const MAX_VALUE: usize = 4 * 1024;
+
+/// Names (standard ones are not copied) and, one after the other in a single buffer, their values.
+#[derive(Clone)]
+pub(crate) struct Headers {
+    names: Vec<(HeaderName, u32)>,
+    values: Vec<u8>,
+}
+
+impl Headers {
+    pub(crate) fn copy(headers: &HeaderMap) -> Self {
+        let mut names = Vec::with_capacity(headers.len());
+        let mut values = Vec::with_capacity(headers.iter().map(|(_, value)| value.len().min(MAX_VALUE)).sum());
+        for (name, value) in headers {
+            let bytes = value.as_bytes();
+            values.extend_from_slice(bytes.get(..MAX_VALUE).unwrap_or(bytes));
+            names.push((name.clone(), values.len() as u32));
+        }
+        Self { names, values }
+    }
+
+    /// Every header in the order of arrival; a name that came twice comes twice. Bytes that are no UTF-8 are replaced.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let mut from = 0;
+        self.names.iter().map(move |(name, to)| {
+            let value = self.values.get(from..*to as usize).unwrap_or_default();
+            from = *to as usize;
+            (name.as_str(), String::from_utf8_lossy(value))
+        })
+    }
+
+    /// The first value of a header; `name` in lower case.
+    pub(crate) fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn heap_size(&self) -> usize {
+        self.names.capacity() * size_of::<(HeaderName, u32)>() + self.values.capacity()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names.iter().map(|(name, _)| name.as_str())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn values_keep_their_order_and_repeat() {
+        let mut map = HeaderMap::new();
+        map.insert("host", HeaderValue::from_static("h"));
+        map.append("accept", HeaderValue::from_static("a"));
+        map.append("accept", HeaderValue::from_static("b"));
+        let headers = Headers::copy(&map);
+        let all: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(all, ["host=h", "accept=a", "accept=b"]);
+        assert_eq!(headers.get("accept").as_deref(), Some("a"));
+        assert_eq!(headers.get("cookie"), None);
+    }
+
+    #[test]
+    fn a_huge_value_is_cut_and_debug_shows_names_only() {
+        let mut map = HeaderMap::new();
+        map.insert("x-big", HeaderValue::from_str(&"v".repeat(100_000)).unwrap());
+        let headers = Headers::copy(&map);
+        assert_eq!(headers.get("x-big").unwrap().len(), MAX_VALUE);
+        assert_eq!(format!("{headers:?}"), r#"{"x-big"}"#);
+    }
+}

@@ -1,0 +1,157 @@
+//! The request and the response of an HTTP transaction.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use http::{Method, Version};
+
+use super::Headers;
+
+/// What is kept of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpRequest {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) https: bool,
+    pub(crate) text: RequestText,
+    /// The peer of the connection, not what a proxy claims.
+    pub(crate) remote: Option<SocketAddr>,
+    /// None when `capture_headers` is off.
+    pub(crate) headers: Option<Headers>,
+    pub(crate) body: Option<Body>,
+}
+
+/// What is kept of a response.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpResponse {
+    pub(crate) status: u16,
+    pub(crate) headers: Option<Headers>,
+    /// The body reached its end.
+    pub(crate) finished: bool,
+}
+
+/// A captured request body: at most four bytes for each of the 10 000 characters that are kept.
+#[derive(Clone)]
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    /// The media type without parameters, lower case.
+    pub(crate) content_type: String,
+    /// More came than was kept.
+    pub(crate) truncated: bool,
+}
+
+/// Path, query, host and route in one buffer: one allocation, and nothing that pins the connection's.
+#[derive(Clone, Default)]
+pub(crate) struct RequestText {
+    bytes: Vec<u8>,
+    path: u32,
+    query: Option<u32>,
+    host: u32,
+    route: Option<u32>,
+}
+
+impl RequestText {
+    /// `path` may be percent-encoded as it came; `query` is without its `?`.
+    pub(crate) fn new(path: &str, query: Option<&str>, host: &[u8], route: Option<&str>) -> Self {
+        let length = path.len() + query.map_or(0, str::len) + host.len() + route.map_or(0, str::len);
+        let mut bytes = Vec::with_capacity(length);
+        let mut push = |part: &[u8]| {
+            bytes.extend_from_slice(part);
+            bytes.len() as u32
+        };
+        let path = push(path.as_bytes());
+        let query = query.map(|query| push(query.as_bytes()));
+        let host = push(host);
+        let route = route.map(|route| push(route.as_bytes()));
+        Self { bytes, path, query, host, route }
+    }
+
+    fn part(&self, from: u32, to: u32) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes.get(from as usize..to as usize).unwrap_or_default())
+    }
+
+    pub(crate) fn path(&self) -> Cow<'_, str> {
+        self.part(0, self.path)
+    }
+
+    pub(crate) fn query(&self) -> Option<Cow<'_, str>> {
+        Some(self.part(self.path, self.query?))
+    }
+
+    /// The `Host` header or the authority of the request line; empty when there was neither.
+    pub(crate) fn host(&self) -> Cow<'_, str> {
+        self.part(self.query.unwrap_or(self.path), self.host)
+    }
+
+    pub(crate) fn route(&self) -> Option<Cow<'_, str>> {
+        Some(self.part(self.host, self.route?))
+    }
+
+    /// A later layer knows the route, or a better one.
+    pub(crate) fn set_route(&mut self, route: &str) {
+        self.bytes.truncate(self.host as usize);
+        self.bytes.extend_from_slice(route.as_bytes());
+        self.route = Some(self.bytes.len() as u32);
+    }
+
+    fn heap_size(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+impl HttpRequest {
+    pub(crate) fn heap_size(&self) -> usize {
+        let headers = self.headers.as_ref().map_or(0, Headers::heap_size);
+        let body = self.body.as_ref().map_or(0, |body| body.bytes.capacity() + body.content_type.capacity());
+        self.text.heap_size() + headers + body
+    }
+}
+
+impl HttpResponse {
+    pub(crate) fn heap_size(&self) -> usize {
+        self.headers.as_ref().map_or(0, Headers::heap_size)
+    }
+}
+
+// Neither query nor body may reach a log line through `{:?}`.
+impl std::fmt::Debug for RequestText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestText").field("route", &self.route()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("bytes", &self.bytes.len()).field("truncated", &self.truncated).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_come_back_as_they_went_in() {
+        let text = RequestText::new("/a/1", Some("x=1"), b"host:1", Some("/a/{id}"));
+        assert_eq!((text.path(), text.host()), ("/a/1".into(), "host:1".into()));
+        assert_eq!((text.query(), text.route()), (Some("x=1".into()), Some("/a/{id}".into())));
+        let text = RequestText::new("/", None, b"", None);
+        assert_eq!((text.query(), text.route(), text.host()), (None, None, "".into()));
+        let text = RequestText::new("/", Some(""), b"\xff", None);
+        assert_eq!((text.query(), text.host()), (Some("".into()), "\u{fffd}".into()));
+    }
+
+    #[test]
+    fn a_route_can_be_replaced() {
+        let mut text = RequestText::new("/a/1", None, b"h", None);
+        text.set_route("/a/{id}/longer");
+        text.set_route("/a/{id}");
+        assert_eq!(text.route(), Some("/a/{id}".into()));
+        assert_eq!(text.host(), "h");
+    }
+
+    #[test]
+    fn debug_shows_no_query() {
+        let text = RequestText::new("/a", Some("token=hunter2"), b"h", Some("/a"));
+        assert!(!format!("{text:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,53 @@
+//! What happened, as plain data: the hinge between the half that watches requests and the half that tells the server.
+//!
+//! Nothing here knows a protocol, a clock or a thread. A record owns copied text in few buffers: a kept `Uri` or
+//! `HeaderValue` would pin the connection's read buffer.
+
+mod context;
+mod error;
+mod headers;
+mod http;
+mod ids;
+mod metric;
+mod resource;
+mod span;
+mod transaction;
+
+pub(crate) use self::{
+    context::{Context, Custom, Label, MAX_CUSTOM_BYTES},
+    error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
+    headers::Headers,
+    http::{Body, HttpRequest, HttpResponse, RequestText},
+    ids::wall_micros,
+    metric::{Breakdown, MetricsRecord, Sample},
+    resource::Resource,
+    span::{Link, SpanRecord},
+    transaction::{Name, OtelPart, SpanCount, TransactionRecord},
+};
+pub use self::{
+    context::{LabelValue, User},
+    ids::{SpanId, TraceId},
+    transaction::Outcome,
+};
+
+/// Anything that waits in the queue. Boxed, so that a place in the queue is two words.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Transaction(Box<TransactionRecord>),
+    Span(Box<SpanRecord>),
+    Error(Box<ErrorRecord>),
+    #[cfg_attr(not(test), expect(dead_code, reason = "the exporters send metrics; their source is built on top"))]
+    Metrics(Box<MetricsRecord>),
+}
+
+impl Event {
+    /// Roughly the bytes of memory that this event holds, for the queue's bound. Constant while the event is queued.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Event::Transaction(record) => size_of::<TransactionRecord>() + record.heap_size(),
+            Event::Span(record) => size_of::<SpanRecord>() + record.heap_size(),
+            Event::Error(record) => size_of::<ErrorRecord>() + record.heap_size(),
+            Event::Metrics(record) => size_of::<MetricsRecord>() + record.heap_size(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A span: a part of a transaction, as OpenTelemetry's API delivers it, plus what Elastic needs.
+
+use std::{borrow::Cow, time::Duration};
+
+use opentelemetry::{
+    KeyValue, Value,
+    trace::{SpanKind, Status},
+};
+
+use super::{Outcome, SpanId, TraceId};
+
+/// One finished span.
+#[derive(Debug)]
+pub(crate) struct SpanRecord {
+    pub(crate) trace_id: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent_id: SpanId,
+    /// None where the span's transaction is not known (a remote parent that is not ours).
+    pub(crate) transaction_id: Option<SpanId>,
+    /// The transaction's, so that the server weighs both the same.
+    pub(crate) sample_rate: Option<f64>,
+    /// Start, microseconds since the epoch.
+    pub(crate) timestamp: u64,
+    pub(crate) duration: Duration,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) kind: SpanKind,
+    /// In the words of OpenTelemetry's semantic conventions, old or new.
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) status: Status,
+    /// Set where our own instrumentation knows it; otherwise it follows from `status` and the attributes.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// A causal relation to a span of another trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+}
+
+impl SpanRecord {
+    pub(crate) fn heap_size(&self) -> usize {
+        self.name.len() + attributes_size(&self.attributes) + self.links.len() * size_of::<Link>()
+    }
+}
+
+pub(crate) fn attributes_size(attributes: &[KeyValue]) -> usize {
+    let value = |value: &Value| match value {
+        Value::String(text) => text.as_str().len(),
+        Value::Array(array) => array_size(array),
+        _ => 0,
+    };
+    attributes.iter().map(|attribute| size_of::<KeyValue>() + value(&attribute.value)).sum()
+}
+
+fn array_size(array: &opentelemetry::Array) -> usize {
+    use opentelemetry::Array;
+    match array {
+        Array::Bool(values) => values.len(),
+        Array::I64(values) => values.len() * 8,
+        Array::F64(values) => values.len() * 8,
+        Array::String(values) => values.iter().map(|text| 32 + text.as_str().len()).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,126 @@
+//! A transaction: one unit of work of the service, usually a request.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::Method;
+use opentelemetry::{KeyValue, trace::SpanKind};
+
+use super::{Context, Link, SpanId, TraceId};
+
+/// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Outcome {
+    Success,
+    Failure,
+    #[default]
+    Unknown,
+}
+
+impl Outcome {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::Failure => "failure",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+/// One finished transaction.
+#[derive(Debug)]
+pub(crate) struct TransactionRecord {
+    pub(crate) trace_id: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent_id: Option<SpanId>,
+    pub(crate) sampled: bool,
+    /// None where the trace came in without Elastic's `es=s` entry: the server must not guess a weight then.
+    pub(crate) sample_rate: Option<f64>,
+    /// Start, microseconds since the epoch.
+    pub(crate) timestamp: u64,
+    pub(crate) duration: Duration,
+    /// From the start to the response head, where a body followed it.
+    pub(crate) time_to_head: Option<Duration>,
+    /// `request`, `messaging`, `scheduled`, …
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) name: Name,
+    /// Set by user code or by work that is not HTTP; an HTTP result comes from the status.
+    pub(crate) result: Option<Cow<'static, str>>,
+    pub(crate) outcome: Outcome,
+    pub(crate) spans: SpanCount,
+    pub(crate) links: Vec<Link>,
+    /// What user code set on OpenTelemetry's current span while it was this transaction.
+    pub(crate) otel: Option<Box<OtelPart>>,
+    pub(crate) context: Context,
+}
+
+/// The name, put together on the worker where it can be.
+#[derive(Debug, Clone)]
+pub(crate) enum Name {
+    /// `METHOD route`, both out of `context.request`; `METHOD unknown route` where the request has no route.
+    Route,
+    /// From a layer that knew better, or from the user.
+    Text(Cow<'static, str>),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SpanCount {
+    pub(crate) started: u32,
+    pub(crate) dropped: u32,
+}
+
+/// What came through OpenTelemetry's API.
+#[derive(Debug, Clone)]
+pub(crate) struct OtelPart {
+    pub(crate) kind: SpanKind,
+    pub(crate) attributes: Vec<KeyValue>,
+}
+
+impl TransactionRecord {
+    pub(crate) fn heap_size(&self) -> usize {
+        let otel = self.otel.as_ref().map_or(0, |otel| 64 + super::span::attributes_size(&otel.attributes));
+        self.context.heap_size() + otel + self.links.len() * size_of::<Link>()
+    }
+
+    /// The name as Kibana groups by it.
+    pub(crate) fn display_name(&self) -> Cow<'_, str> {
+        self.name.resolve(self.context.request.as_ref())
+    }
+}
+
+impl Name {
+    pub(crate) fn resolve<'a>(&'a self, request: Option<&'a super::HttpRequest>) -> Cow<'a, str> {
+        match (self, request) {
+            (Name::Text(text), _) => Cow::Borrowed(text),
+            (Name::Route, Some(request)) => {
+                let method = known_method(&request.method);
+                match request.text.route() {
+                    Some(route) => Cow::Owned(format!("{method} {route}")),
+                    None => Cow::Owned(format!("{method} unknown route")),
+                }
+            }
+            (Name::Route, None) => Cow::Borrowed("unnamed"),
+        }
+    }
+}
+
+/// A method that a client made up must not become part of a name.
+fn known_method(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "CONNECT" | "PATCH" | "TRACE") => known,
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_up_methods_share_one_name() {
+        assert_eq!(known_method(&Method::GET), "GET");
+        assert_eq!(known_method(&Method::from_bytes(b"MINT").unwrap()), "OTHER");
+    }
+}
