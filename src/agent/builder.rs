@@ -1,14 +1,16 @@
 //! Setting up an agent, with four endings.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Agent, AgentGuard, Inner, LogFormat, resource,
-    subscriber::{self},
+    subscriber,
 };
 use crate::{
     capture::panic_hook,
-    config::{CodeOptions, Config, Environment, option_setters, resolve},
+    config::{
+        CaptureBody, CodeOptions, Config, Environment, LogLevel, Secret, define_setters, option_setters, resolve,
+    },
     error::BuildError,
     intake::{IntakeExporter, IntakeSettings},
     pipeline::{Queue, Worker, WorkerSettings},

@@ -68,7 +68,7 @@ pub(super) fn set_global(
     let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().or_else(|| filter.map(str::to_owned));
     let filter = filter.unwrap_or_else(|| "info".to_owned());
     // the span that goes with each request says nothing that the line does not
-    let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.filter());
+    let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
     let filter = EnvFilter::try_new(format!("{own},{filter}")).map_err(|error| BuildError::LogFilter {
         value: filter,
         reason: error.to_string(),

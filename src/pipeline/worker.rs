@@ -361,7 +361,7 @@ impl<E: Exporter> State<E> {
     }
 
     /// The end: whatever is left is counted.
-    fn give_up(mut self) {
+    fn give_up(self) {
         let mut left = self.popped - self.concluded;
         while self.queue.pop().is_some() {
             left += 1;

@@ -84,7 +84,7 @@ impl Exception {
             Some((module, kind)) => (Some(module), kind),
             None => (None, plain),
         };
-        self.kind = Some(Cow::Owned(kind.to_owned())).filter(|kind| !kind.is_empty());
+        self.kind = (!kind.is_empty()).then(|| Cow::Owned(kind.to_owned()));
         self.module = module.map(|module| Cow::Owned(module.to_owned()));
     }
 

@@ -25,7 +25,7 @@ pub(crate) use self::{
     metric::{Breakdown, MetricsRecord, Sample},
     random::random_u64,
     resource::Resource,
-    span::{Link, SpanRecord},
+    span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord},
 };
 pub use self::{

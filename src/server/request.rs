@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use http::{Extensions, Request, header, uri::Scheme};
+use http::{Request, header, uri::Scheme};
 
 use crate::{
     config::Config,

@@ -13,12 +13,9 @@ use opentelemetry::{
 };
 
 use crate::{
-    record::{Exception, Link, Name, Outcome, SpanId, SpanRecord, micros},
+    record::{Exception, Link, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, micros, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
-
-/// Attributes and links that one span keeps; the SDK's limit.
-const MAX_ATTRIBUTES: usize = 128;
 
 /// What the tracer hands out.
 pub(crate) struct ApmSpan {
@@ -123,18 +120,11 @@ impl Span for ApmSpan {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        let set = |attributes: &mut Vec<KeyValue>, attribute: KeyValue| {
-            match attributes.iter_mut().find(|known| known.key == attribute.key) {
-                Some(known) => *known = attribute,
-                None if attributes.len() < MAX_ATTRIBUTES => attributes.push(attribute),
-                None => {}
-            }
-        };
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) => set(&mut child.attributes, attribute),
+            (Role::Child(child), _) => set_attribute(&mut child.attributes, attribute),
             (Role::Root { .. }, Some(shared)) => shared.update(|record| {
                 if let Some(otel) = &mut record.otel {
-                    set(&mut otel.attributes, attribute);
+                    set_attribute(&mut otel.attributes, attribute);
                 }
             }),
             _ => {}

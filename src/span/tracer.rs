@@ -14,7 +14,7 @@ use opentelemetry::{
 use super::span::{ApmSpan, Child};
 use crate::{
     record::{Link, Name, OtelPart, SpanId, micros},
-    transaction::{Ids, Recorder, Shared, continued, handle_in, installed, link_to, new_record, root, span_context},
+    transaction::{Ids, Recorder, Shared, handle_in, installed, link_to, new_record, root, span_context},
 };
 
 /// For an agent, or (without one) for whichever is installed.

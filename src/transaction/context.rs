@@ -18,10 +18,7 @@ use opentelemetry::{
 };
 
 use super::{Shared, Transaction};
-use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId};
-
-/// Attributes and links that one transaction keeps; the SDK's limit.
-const MAX_ATTRIBUTES: usize = 128;
+use crate::record::{Exception, Link, MAX_ATTRIBUTES, OtelPart, Outcome, SpanId, TraceId, set_attribute};
 
 thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
@@ -94,11 +91,7 @@ impl Span for TransactionSpan {
             let otel = record.otel.get_or_insert_with(|| {
                 Box::new(OtelPart { kind: SpanKind::Server, attributes: Vec::new() })
             });
-            match otel.attributes.iter_mut().find(|known| known.key == attribute.key) {
-                Some(known) => *known = attribute,
-                None if otel.attributes.len() < MAX_ATTRIBUTES => otel.attributes.push(attribute),
-                None => {}
-            }
+            set_attribute(&mut otel.attributes, attribute);
         });
     }
 
