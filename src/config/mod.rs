@@ -15,7 +15,7 @@ pub use self::{
 pub(crate) use self::{
     options::{define_setters, for_each_option, option_setters},
     resolve::{CodeOptions, Config, Origin, Warning, resolve},
-    value::{SampleRate, Secret, ServerUrl, Wildcard},
+    value::{Secret, ServerUrl, Wildcard},
 };
 
 #[cfg(test)]

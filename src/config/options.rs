@@ -74,7 +74,7 @@ macro_rules! for_each_option {
 
         /// The share of traces that are sampled where this service is their root, from 0 to 1, rounded to four
         /// decimals. Errors are sent in any case.
-        transaction_sample_rate: Rate, "ELASTIC_APM_TRANSACTION_SAMPLE_RATE", default "1", set(rate: f64) = rate;
+        transaction_sample_rate: SampleRate, "ELASTIC_APM_TRANSACTION_SAMPLE_RATE", default "1", set(rate: f64) = rate;
 
         /// Patterns of URL paths (without the query) whose requests make no transaction, such as `/health*`.
         transaction_ignore_urls: Patterns, "ELASTIC_APM_TRANSACTION_IGNORE_URLS" | "ELASTIC_APM_IGNORE_URLS",

@@ -7,7 +7,7 @@ use super::{
     options::for_each_option,
     value::{
         Bool, CaptureBody, Count, Credential, Kind, Labels, Limit, LogLevel, NonZeroDuration, Path, Patterns,
-        QueueBytes, Rate, Reading, RequestSize, Secret, ServiceName, Text, Url,
+        QueueBytes, Reading, RequestSize, SampleRate, Secret, ServiceName, Text, Url,
     },
 };
 

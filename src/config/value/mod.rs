@@ -19,7 +19,7 @@ pub(crate) use self::{
     duration::NonZeroDuration,
     kind::{Kind, Reading},
     labels::{Labels, mapping},
-    number::{Bool, Count, Limit, Rate, SampleRate},
+    number::{Bool, Count, Limit, SampleRate},
     secret::{Credential, Secret},
     server_url::{ServerUrl, Url},
     size::{QueueBytes, RequestSize},

@@ -28,25 +28,25 @@ impl Kind for Bool {
     }
 }
 
-/// How many of something are kept at most: 0 for none, below 0 for no limit (held as `u32::MAX`).
+/// How many of something are kept at most: 0 for none, below 0 (held as -1) for no limit.
 #[derive(Debug)]
 pub(crate) struct Limit;
 
 impl Kind for Limit {
-    type Value = u32;
+    type Value = i64;
     type Code = i64;
     const ALLOWED: &'static str = "a whole number: 0 for none, -1 for no limit";
 
-    fn read(text: &str) -> Reading<u32> {
+    fn read(text: &str) -> Reading<i64> {
         text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
     }
 
-    fn check(code: &i64) -> Reading<u32> {
-        Reading::Valid(u32::try_from(*code).unwrap_or(u32::MAX))
+    fn check(code: &i64) -> Reading<i64> {
+        Reading::Valid((*code).max(-1))
     }
 
-    fn show(value: &u32) -> String {
-        if *value == u32::MAX { "-1".to_owned() } else { value.to_string() }
+    fn show(value: &i64) -> String {
+        value.to_string()
     }
 
     fn show_code(code: &i64) -> String {
@@ -83,46 +83,37 @@ impl Kind for Count {
 /// The share of traces that are sampled, rounded as all Elastic agents round it.
 ///
 /// The same rounded number decides, is propagated and weighs the events: otherwise the server's counts would be off.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
-pub(crate) struct SampleRate(f64);
+#[derive(Debug)]
+pub(crate) struct SampleRate;
 
 impl SampleRate {
     /// From 0 to 1, rounded half up to four decimals; what is above 0 never becomes 0. None outside of that range.
-    pub(crate) fn new(rate: f64) -> Option<Self> {
+    pub(crate) fn round(rate: f64) -> Option<f64> {
         if !(0.0..=1.0).contains(&rate) {
             return None;
         }
         let rounded = (rate * 10_000.0).round() / 10_000.0;
-        // `+ 0.0` turns a negative zero into zero
-        Some(Self(if rate > 0.0 { rounded.max(0.0001) } else { 0.0 } + 0.0))
-    }
-
-    pub(crate) fn get(self) -> f64 {
-        self.0
+        Some(if rate > 0.0 { rounded.max(0.0001) } else { 0.0 })
     }
 }
 
-/// The kind of [`SampleRate`].
-#[derive(Debug)]
-pub(crate) struct Rate;
-
-impl Kind for Rate {
-    type Value = SampleRate;
+impl Kind for SampleRate {
+    type Value = f64;
     type Code = f64;
     const ALLOWED: &'static str = "a number from 0 to 1 such as 0.25";
 
-    fn read(text: &str) -> Reading<SampleRate> {
+    fn read(text: &str) -> Reading<f64> {
         // `parse` would take `inf`, `NaN` and `1e-3` too
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        Reading::from_option(text.parse().ok().filter(|_| plain).and_then(SampleRate::new))
+        Reading::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
     }
 
-    fn check(code: &f64) -> Reading<SampleRate> {
-        Reading::from_option(SampleRate::new(*code))
+    fn check(code: &f64) -> Reading<f64> {
+        Reading::from_option(Self::round(*code))
     }
 
-    fn show(value: &SampleRate) -> String {
-        value.0.to_string()
+    fn show(value: &f64) -> String {
+        value.to_string()
     }
 
     fn show_code(code: &f64) -> String {

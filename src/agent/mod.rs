@@ -1,0 +1,5 @@
+//! Puts the parts together.
+
+mod resource;
+
+pub(crate) use self::resource::{Host, gather};
