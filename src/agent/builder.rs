@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Agent, AgentGuard, Inner, LogFormat, resource,
+    Agent, AgentGuard, Inner, LogFormat,
+    resource::{self, Host},
     subscriber,
 };
 use crate::{
@@ -14,8 +15,9 @@ use crate::{
     error::BuildError,
     intake::{IntakeExporter, IntakeSettings},
     pipeline::{Queue, Worker, WorkerSettings},
+    record::TraceId,
     span::ApmTracer,
-    transaction::{Recorder, install},
+    transaction::{Recorder, install, installed},
 };
 
 /// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
@@ -87,7 +89,7 @@ impl AgentBuilder {
             tracing::warn!(target: "tower_apm", "{warning}");
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
-        let worker = config.enabled.then(|| start_worker(&config, &queue, self.gzip)).transpose()?;
+        let worker = config.enabled.then(|| start_worker(&config, &env, &queue, self.gzip)).transpose()?;
         let recorder = Arc::new(Recorder::new(config, queue.clone()));
         Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings }) })
     }
@@ -102,6 +104,9 @@ impl AgentBuilder {
     /// As [`build`](Self::build), and when a global subscriber is set already: compose your own with
     /// [`Agent::tracing_layer`] then.
     pub fn install(self) -> Result<AgentGuard, BuildError> {
+        if installed().is_some() {
+            return Err(BuildError::AlreadyInstalled);
+        }
         let (format, filter) = (self.log_format, self.log_filter.clone());
         let agent = self.build()?;
         let recorder = agent.recorder().clone();
@@ -116,9 +121,10 @@ impl AgentBuilder {
     }
 }
 
-fn start_worker(config: &Config, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
+fn start_worker(config: &Config, env: &Environment, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
     let settings = IntakeSettings::from_config(config, gzip);
-    let exporter = IntakeExporter::new(settings, resource::gather(config))?;
+    let resource = resource::gather(config, env, Host::read(), TraceId::random().to_string());
+    let exporter = IntakeExporter::new(settings, resource)?;
     let settings = WorkerSettings { max_age: config.api_request_time };
-    Worker::start(queue.clone(), exporter, settings).map_err(BuildError::Thread)
+    Worker::start(queue.clone(), exporter, settings).map_err(|source| BuildError::Thread { source })
 }

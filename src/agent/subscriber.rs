@@ -70,7 +70,7 @@ pub(super) fn set_global(
     // the span that goes with each request says nothing that the line does not
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
     let filter = EnvFilter::try_new(format!("{own},{filter}")).map_err(|error| BuildError::LogFilter {
-        value: filter,
+        filter,
         reason: error.to_string(),
     })?;
     let printer = fmt::layer();
@@ -84,5 +84,5 @@ pub(super) fn set_global(
         .with(tracing_layer(Some(recorder)))
         .with(printer.map(|printer| printer.with_filter(filter)))
         .try_init()
-        .map_err(|_| BuildError::SubscriberIsSet)
+        .map_err(|_| BuildError::SubscriberAlreadySet)
 }

@@ -171,6 +171,7 @@ fn the_start_up_line_tells_what_is_not_default() {
     );
 }
 
+#[expect(unreachable_pub, reason = "a real builder is public")]
 mod setters {
     use std::path::PathBuf;
 

@@ -1,4 +1,19 @@
-use crate::record::*;
-pub(crate) struct Incoming { pub(crate) trace_id: TraceId, pub(crate) parent_id: SpanId, pub(crate) sampled: bool, pub(crate) sample_rate: Option<f64> }
-pub(crate) fn extract(h: &http::HeaderMap) -> Option<Incoming> { h.get("traceparent")?; None }
-pub(crate) fn is_sampled(rate: f64, random: u64) -> bool { rate >= 1.0 || (random as f64) < rate * u64::MAX as f64 }
+//! Trace headers in and out, and the decision that is made where a trace begins.
+//!
+//! The rules are those of [W3C Trace Context](https://www.w3.org/TR/trace-context/); the `tracestate` entry `es` is
+//! Elastic's and carries the sample rate of the trace's root.
+
+mod headers;
+mod sampling;
+mod traceparent;
+mod tracestate;
+
+pub(crate) use self::{
+    headers::{Incoming, extract, inject},
+    sampling::is_sampled,
+    traceparent::{parse, traceparent},
+    tracestate::Tracestate,
+};
+
+#[cfg(test)]
+mod tests;

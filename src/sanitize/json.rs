@@ -27,7 +27,7 @@ impl Sanitizer {
                 }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.json_at(item, depth + 1)),
-            Value::String(text) if text.contains("://") => {
+            Value::String(text) => {
                 if let Cow::Owned(clean) = self.urls_in(text) {
                     *text = clean;
                 }
@@ -188,19 +188,13 @@ impl<'a> Scanner<'a> {
     fn string_value(&mut self) -> Result<(), Stop> {
         let from = self.at;
         let raw = match self.string() {
-            Ok(raw) => raw,
-            Err(stop) => {
-                // half a URL may show half a secret
-                let raw = &self.text[from..];
-                if raw.contains("//") || raw.contains(r"\/") {
-                    self.clean.push_str(&self.text[self.copied..from]);
-                    self.clean.push_str("\"…");
-                    self.copied = self.text.len();
-                }
-                return Err(stop);
+            Err(Stop::Cut) => {
+                self.cut_string(from);
+                return Err(Stop::Cut);
             }
+            raw => raw?,
         };
-        if raw.contains("//") || raw.contains(r"\/") {
+        if raw.contains("//") || raw.contains(['?', '\\']) {
             let text = unescaped(raw).ok_or(Stop::NotJson)?;
             if let Cow::Owned(clean) = self.sanitizer.urls_in(&text) {
                 self.clean.push_str(&self.text[self.copied..from]);
@@ -209,6 +203,19 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The text ends in this string: the last word of it may be half a URL, which shows half a secret.
+    fn cut_string(&mut self, from: usize) {
+        let raw = &self.text[from..];
+        let escaped = raw.contains(r"\/") || raw.contains(r"\u");
+        if escaped || raw.contains("//") || raw.contains('?') {
+            let whole_words = raw.rfind(char::is_whitespace).filter(|_| !escaped).map_or("\"", |end| &raw[..=end]);
+            self.clean.push_str(&self.text[self.copied..from]);
+            self.clean.push_str(&self.sanitizer.urls_in(whole_words));
+            self.clean.push('…');
+            self.copied = self.text.len();
+        }
     }
 
     /// A string with its quotes, as it is written.

@@ -137,6 +137,7 @@ fn json_text_keeps_what_is_not_secret_as_it_was_written() {
         ),
         (r#"[{"secret":"a\\"},"secret"]"#, r#"[{"secret":"[REDACTED]"},"secret"]"#),
         (r#""http:\/\/h\/?token=x""#, r#""http://h/?token=[REDACTED]""#),
+        (r#"{"path":"/buy?token=x","q":"why?"}"#, r#"{"path":"/buy?token=[REDACTED]","q":"why?"}"#),
         ("{}", "{}"),
         ("[]", "[]"),
         ("null", "null"),
@@ -185,6 +186,9 @@ fn json_that_was_cut_shows_no_secret() {
             assert!(clean.starts_with(r#"{"name":"ada""#), "{clean}");
         }
     }
+    let cut = |text| default().json_prefix(text).unwrap();
+    assert_eq!(cut(r#"{"a":"see http://u:p@h/ and why? htt"#), r#"{"a":"see http://[REDACTED]@h/ and why? …"#);
+    assert_eq!(cut(r#"{"a":"a long text that goes o"#), r#"{"a":"a long text that goes o"#);
     assert_eq!(default().json_prefix("<html>"), None);
     assert_eq!(default().json_prefix("password=x"), None);
 }

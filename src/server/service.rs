@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     propagation,
-    record::{Link, Name},
+    record::{Link, Name, SpanId},
     transaction::{
         Ids, Recorder, Shared, Transaction, continued, enter_own, handle_in, installed, link_to, new_record,
         new_request_span, otel_context, root,
@@ -154,7 +154,7 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Share
     use opentelemetry::trace::TraceContextExt;
 
     let began = Instant::now();
-    let incoming = propagation::extract(request.headers()).map(|incoming| continued(&incoming));
+    let incoming = propagation::extract(request.headers()).map(continued);
     let current = opentelemetry::Context::current();
     if current.has_active_span()
         && let Some(outer) = handle_in(&current)
@@ -183,6 +183,14 @@ fn below(current: &opentelemetry::Context) -> Option<Ids> {
     let span = current.span();
     let Link { trace_id, span_id } = link_to(span.span_context())?;
     let sampled = span.span_context().is_sampled();
-    let sample_rate = handle_in(current).and_then(|outer| outer.ids().sample_rate);
-    Some(Ids { trace_id, id: crate::record::SpanId::random(), parent_id: Some(span_id), sampled, sample_rate })
+    let outer = handle_in(current);
+    let (sample_rate, tracestate) = outer.map(|outer| (outer.ids().sample_rate, outer.ids().tracestate.clone())).unzip();
+    Some(Ids {
+        trace_id,
+        id: SpanId::random(),
+        parent_id: Some(span_id),
+        sampled,
+        sample_rate: sample_rate.flatten(),
+        tracestate: tracestate.unwrap_or_default(),
+    })
 }

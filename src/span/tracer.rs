@@ -13,6 +13,7 @@ use opentelemetry::{
 
 use super::span::{ApmSpan, Child};
 use crate::{
+    propagation::Tracestate,
     record::{Link, Name, OtelPart, SpanId, micros},
     transaction::{Ids, Recorder, Shared, handle_in, installed, link_to, new_record, root, span_context},
 };
@@ -39,6 +40,7 @@ impl ApmTracer {
                 parent_id: Some(span_id),
                 sampled: parent.is_sampled(),
                 sample_rate: None,
+                tracestate: Tracestate::None,
             },
             None => root(&recorder),
         };

@@ -13,6 +13,7 @@ use std::{
 
 use super::{captured_body::CapturedBody, recorder::Recorder};
 use crate::config::CaptureBody;
+use crate::propagation::Tracestate;
 use crate::record::{
     ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId, TransactionRecord,
     wall_micros,
@@ -22,13 +23,15 @@ use crate::record::{
 const MAX_ERRORS: usize = 50;
 
 /// Who a transaction is in its trace.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ids {
     pub(crate) trace_id: TraceId,
     pub(crate) id: SpanId,
     pub(crate) parent_id: Option<SpanId>,
     pub(crate) sampled: bool,
     pub(crate) sample_rate: Option<f64>,
+    /// What the services that are called get.
+    pub(crate) tracestate: Tracestate,
 }
 
 /// One transaction, from its start until the last handle is gone.
