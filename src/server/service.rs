@@ -160,7 +160,7 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Share
         && let Some(outer) = handle_in(&current)
     {
         let sampled = incoming.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
-        let adopted = outer.adopt(incoming, |record| {
+        let adopted = outer.adopt(incoming.clone(), |record| {
             record.kind = "request".into();
             record.name = Name::Route;
             record.otel = None;
