@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{
-        FromRequest, FromRequestParts, Path, Query, Request,
+        FromRequest, FromRequestParts, Path, Query, RawPathParams, Request,
         path::ErrorKind,
         rejection::{PathRejection, QueryRejection},
     },
@@ -88,23 +88,27 @@ where
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
-        let Path(params) = Path::from_request_parts(parts, state).await.map_err(|rejection: PathRejection| {
-            let reason = rejection.body_text();
-            let field = match rejection {
-                PathRejection::FailedToDeserializePathParams(failed) => field_of(failed.into_kind()),
-                _ => None,
-            };
-            AppError::Malformed { field, reason }
-        })?;
-        Ok(Self(params))
+        let rejection: PathRejection = match Path::from_request_parts(parts, state).await {
+            Ok(Path(params)) => return Ok(Self(params)),
+            Err(rejection) => rejection,
+        };
+        let names = RawPathParams::from_request_parts(parts, state).await;
+        let names: Vec<String> = names.iter().flatten().map(|(name, _)| name.to_owned()).collect();
+        let field = match (names.as_slice(), &rejection) {
+            // The one parameter must be it. Axum tells the name only where there are several.
+            ([only], _) => Some(only.clone()),
+            (_, PathRejection::FailedToDeserializePathParams(failed)) => named(failed.kind()),
+            _ => None,
+        };
+        Err(AppError::Malformed { field, reason: rejection.body_text() })
     }
 }
 
-fn field_of(kind: ErrorKind) -> Option<String> {
+fn named(kind: &ErrorKind) -> Option<String> {
     match kind {
         ErrorKind::ParseErrorAtKey { key, .. }
         | ErrorKind::DeserializeError { key, .. }
-        | ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
+        | ErrorKind::InvalidUtf8InPathParam { key } => Some(key.clone()),
         _ => None,
     }
 }
