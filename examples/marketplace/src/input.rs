@@ -4,7 +4,6 @@ use axum::{
     body::Bytes,
     extract::{
         FromRequest, FromRequestParts, Path, Query, RawPathParams, Request,
-        path::ErrorKind,
         rejection::{PathRejection, QueryRejection},
     },
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
@@ -93,23 +92,9 @@ where
             Err(rejection) => rejection,
         };
         let names = RawPathParams::from_request_parts(parts, state).await;
-        let names: Vec<String> = names.iter().flatten().map(|(name, _)| name.to_owned()).collect();
-        let field = match (names.as_slice(), &rejection) {
-            // The one parameter must be it. Axum tells the name only where there are several.
-            ([only], _) => Some(only.clone()),
-            (_, PathRejection::FailedToDeserializePathParams(failed)) => named(failed.kind()),
-            _ => None,
-        };
-        Err(AppError::Malformed { field, reason: rejection.body_text() })
-    }
-}
-
-fn named(kind: &ErrorKind) -> Option<String> {
-    match kind {
-        ErrorKind::ParseErrorAtKey { key, .. }
-        | ErrorKind::DeserializeError { key, .. }
-        | ErrorKind::InvalidUtf8InPathParam { key } => Some(key.clone()),
-        _ => None,
+        let mut names = names.iter().flatten().map(|(name, _)| name.to_owned());
+        // No route has two parameters. Axum itself names the one only where it was asked for by name.
+        Err(AppError::Malformed { field: names.next(), reason: rejection.body_text() })
     }
 }
 

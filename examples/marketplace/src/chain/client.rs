@@ -88,7 +88,7 @@ impl ChainClient {
         let port = self.url.port_or_known_default().unwrap_or_default();
         tracing::info_span!(
             "chain",
-            otel.name = format_args!("POST {host}"),
+            otel.name = format_args!("POST {host}:{port}"),
             otel.kind = "client",
             http.request.method = "POST",
             server.address = host,
