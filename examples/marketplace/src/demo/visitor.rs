@@ -142,5 +142,5 @@ impl Visitors {
 
 fn tell(visit: &Visit<'_>, outcome: &str) {
     let who = visit.user.unwrap_or("someone");
-    println!("  {who:<6} {:<4} {:<38} {outcome:<4} {}", visit.method.as_str(), visit.path, visit.story);
+    println!("  {who:<7} {:<4} {:<38} {outcome:<4} {}", visit.method.as_str(), visit.path, visit.story);
 }

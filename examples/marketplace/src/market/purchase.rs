@@ -99,7 +99,9 @@ impl Market {
             tracing::error!(error = told, listing_id = id, tx_hash = settled.tx_hash, "a settled sale is not written");
             return Err(error.into());
         }
-        self.wallet.pay_out(payment).await?;
+        if let Err(error) = self.wallet.pay_out(payment).await {
+            tracing::error!(error = &error as &dyn Error, listing_id = id, "a seller is not paid");
+        }
         self.announce(&listing, payment).await;
 
         let Settled { tx_hash, block } = settled;
