@@ -46,7 +46,7 @@ impl ApmTracer {
         };
         let began = Instant::now();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began);
+        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began, Default::default());
         if let Some(start) = builder.start_time {
             record.timestamp = micros(start);
         }
