@@ -89,9 +89,9 @@ macro_rules! for_each_option {
         /// The compressed size, in bytes, at which a request to the server is closed and sent, from 1 KiB to 5 MiB.
         api_request_size: RequestSize, "ELASTIC_APM_API_REQUEST_SIZE", default "768kb", set(bytes: usize) = bytes;
 
-        /// The longest that events wait for others to be sent along with, at least 1 ms. Other Elastic agents wait 10 s,
-        /// and hold a request open meanwhile; a second costs a busy service next to nothing, for its requests are full
-        /// before, and a developer sees at once what happened.
+        /// The longest that events wait for others to be sent along with, at least 1 ms. Other Elastic agents wait
+        /// 10 s, and hold a request open meanwhile; a second costs a busy service next to nothing, for its requests
+        /// are full before, and a developer sees at once what happened.
         api_request_time: NonZeroDuration, "ELASTIC_APM_API_REQUEST_TIME", default "1s", set(time: Duration) = time;
 
         /// The most events that wait to be sent, from 1 to 1 048 576; when more come they are dropped and counted.
