@@ -1,20 +1,26 @@
 //! Elastic APM for axum and tower.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[allow(dead_code, unused_imports, reason = "what uses it comes on top")]
 mod agent;
-#[allow(dead_code, unused_imports, reason = "what uses it comes on top")]
+mod capture;
 mod config;
 mod error;
+mod intake;
 mod pipeline;
-#[allow(dead_code, unused_imports, reason = "what uses it comes on top")]
 mod propagation;
 mod record;
-#[allow(dead_code, unused_imports, reason = "what uses it comes on top")]
 mod sanitize;
+mod server;
+mod span;
+mod transaction;
 
 pub use crate::{
+    agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
+    capture::{CapturedError, panic_hook},
     config::{CaptureBody, Environment, LogLevel},
     error::BuildError,
     pipeline::{DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
+    server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
+    transaction::{StartedTransaction, Transaction},
 };
