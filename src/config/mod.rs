@@ -14,7 +14,7 @@ pub use self::{
 };
 pub(crate) use self::{
     options::{define_setters, for_each_option, option_setters},
-    resolve::{CodeOptions, Config, Origin, Warning, resolve},
+    resolve::{CodeOptions, Config, Warning, resolve},
     value::{Secret, ServerUrl, Wildcard},
 };
 

@@ -106,8 +106,8 @@ macro_rules! for_each_option {
 }
 pub(crate) use for_each_option;
 
-/// Gives a builder one setter for each option: `option_setters!(AgentBuilder)` for a type with a field
-/// `options: CodeOptions`.
+/// Gives a builder one setter for each option: `option_setters!(AgentBuilder)` for a type that is `#[must_use]` and
+/// has a field `options: CodeOptions`.
 macro_rules! option_setters {
     ($builder:ident) => {
         $crate::config::for_each_option! { define_setters $builder }
@@ -127,7 +127,6 @@ macro_rules! define_setters {
                 $(#[doc = $doc])+
                 #[doc = ""]
                 #[doc = concat!("Environment: `", $env, "`, which wins over this setter." $(, " Default: `", $default, "`.")?)]
-                #[must_use]
                 pub fn $name(mut self, $argument: $type) -> Self {
                     self.options.$name = Some($code);
                     self
