@@ -74,10 +74,8 @@ pub(super) fn set_global(
     let filter = filter.unwrap_or_else(|| "info".to_owned());
     // the span that goes with each request says nothing that the line does not
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
-    let filter = EnvFilter::try_new(format!("{own},{filter}")).map_err(|error| BuildError::LogFilter {
-        filter,
-        reason: error.to_string(),
-    })?;
+    let filter = EnvFilter::try_new(format!("{own},{filter}"))
+        .map_err(|error| BuildError::LogFilter { filter, reason: error.to_string() })?;
     let printer = fmt::layer();
     let printer = match format {
         LogFormat::Full => Some(printer.boxed()),

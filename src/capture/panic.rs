@@ -45,11 +45,9 @@ fn record(info: &PanicHookInfo<'_>) {
         None => Exception::from_panic(&()),
     };
     exception.stack = match (stack_here(&recorder), info.location()) {
-        (Stack::None, Some(at)) => Stack::Location {
-            file: Cow::Owned(at.file().to_owned()),
-            line: at.line(),
-            column: at.column(),
-        },
+        (Stack::None, Some(at)) => {
+            Stack::Location { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() }
+        }
         (stack, _) => stack,
     };
     let record = exception.into_record(SystemTime::now());

@@ -17,8 +17,8 @@ pub(crate) struct Incoming {
     pub(crate) trace_id: TraceId,
     pub(crate) parent_id: SpanId,
     pub(crate) sampled: bool,
-    /// How the root weighs its events (0 if it was not sampled); None if the caller did not say, and then it must not be
-    /// guessed.
+    /// How the root weighs its events (0 if it was not sampled); None if the caller did not say, and then it must not
+    /// be guessed.
     pub(crate) sample_rate: Option<f64>,
     pub(crate) tracestate: Tracestate,
 }
@@ -43,6 +43,7 @@ pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
 
 /// Puts the trace into the headers of a call, in place of what was there. `parent_id` is the span, or else the
 /// transaction, that the call is made in.
+#[cfg_attr(not(test), expect(dead_code, reason = "outgoing calls come on top"))]
 pub(crate) fn inject(
     headers: &mut HeaderMap,
     trace_id: TraceId,

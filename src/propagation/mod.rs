@@ -9,9 +9,8 @@ mod traceparent;
 mod tracestate;
 
 pub(crate) use self::{
-    headers::{Incoming, extract, inject},
+    headers::{Incoming, extract},
     sampling::is_sampled,
-    traceparent::{parse, traceparent},
     tracestate::Tracestate,
 };
 

@@ -123,7 +123,9 @@ impl User {
     /// What `other` knows replaces what was known.
     pub(crate) fn merge(&mut self, other: Self) {
         let Self { id, email, name, domain } = other;
-        for (known, new) in [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)] {
+        for (known, new) in
+            [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)]
+        {
             if new.is_some() {
                 *known = new;
             }

@@ -50,7 +50,8 @@ impl Exception {
 
     /// What a panic was raised with; unhandled.
     pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         Self {
             kind: Some(Cow::Borrowed("panic")),
             message: bounded(&text.unwrap_or("a panic without a message")),

@@ -37,7 +37,10 @@ pub(super) enum Role {
     /// Nothing is recorded, or the response is already out.
     Off,
     /// A layer further out owns the transaction.
-    Inner { transaction: Transaction, options: Arc<Options> },
+    Inner {
+        transaction: Transaction,
+        options: Arc<Options>,
+    },
     Owner(Owner),
 }
 

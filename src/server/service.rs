@@ -184,7 +184,8 @@ fn below(current: &opentelemetry::Context) -> Option<Ids> {
     let Link { trace_id, span_id } = link_to(span.span_context())?;
     let sampled = span.span_context().is_sampled();
     let outer = handle_in(current);
-    let (sample_rate, tracestate) = outer.map(|outer| (outer.ids().sample_rate, outer.ids().tracestate.clone())).unzip();
+    let (sample_rate, tracestate) =
+        outer.map(|outer| (outer.ids().sample_rate, outer.ids().tracestate.clone())).unzip();
     Some(Ids {
         trace_id,
         id: SpanId::random(),

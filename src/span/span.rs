@@ -26,10 +26,15 @@ pub(crate) struct ApmSpan {
 
 enum Role {
     /// Ended, not sampled, or beyond `transaction_max_spans`: keeps the trace together, is sent by nobody.
-    Silent { dropped: bool },
+    Silent {
+        dropped: bool,
+    },
     Child(Box<Child>),
     /// A transaction that no layer has begun; one may still take it over.
-    Root { status: Status, named: bool },
+    Root {
+        status: Status,
+        named: bool,
+    },
 }
 
 pub(crate) struct Child {

@@ -61,13 +61,8 @@ impl ApmTracer {
             return ApmSpan::unrecorded(shared, parent.clone());
         }
         let id = SpanId::random();
-        let context = SpanContext::new(
-            parent.trace_id(),
-            id.0.into(),
-            parent.trace_flags(),
-            false,
-            parent.trace_state().clone(),
-        );
+        let context =
+            SpanContext::new(parent.trace_id(), id.0.into(), parent.trace_flags(), false, parent.trace_state().clone());
         let child = Child {
             parent: SpanId(u64::from_be_bytes(parent.span_id().to_bytes())),
             id,

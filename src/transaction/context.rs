@@ -88,9 +88,9 @@ impl Span for TransactionSpan {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         self.shared.update(|record| {
-            let otel = record.otel.get_or_insert_with(|| {
-                Box::new(OtelPart { kind: SpanKind::Server, attributes: Vec::new() })
-            });
+            let otel = record
+                .otel
+                .get_or_insert_with(|| Box::new(OtelPart { kind: SpanKind::Server, attributes: Vec::new() }));
             set_attribute(&mut otel.attributes, attribute);
         });
     }

@@ -1,7 +1,7 @@
 //! Where the records of an agent go, and by which rules: all that the request path knows of an agent.
 
-use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
