@@ -35,19 +35,10 @@ fn is_recorded_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
 }
 
-fn is_request_span_or_error(metadata: &Metadata<'_>) -> bool {
-    match metadata.is_span() {
-        true => metadata.target() == REQUEST_TARGET,
-        false => *metadata.level() == Level::ERROR,
-    }
-}
-
 pub(super) fn tracing_layer<S>(recorder: Option<Arc<Recorder>>) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    // one filter for both: each has its price on every span
-    let own = filter_fn(is_request_span_or_error).with_max_level_hint(LevelFilter::INFO);
     let spans = filter_fn(is_recorded_span).with_max_level_hint(LevelFilter::INFO);
     // what tracing-opentelemetry adds of its own costs more than the span and tells less
     let bridge = tracing_opentelemetry::layer()
@@ -57,10 +48,7 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    RequestSpanLayer
-        .and_then(ErrorEventsLayer)
-        .with_filter(own)
-        .and_then(bridge.with_filter(spans))
+    RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
 }
 
 /// Sets the global subscriber: our layers, and a printer behind its own filter (`RUST_LOG`, else `filter`).
