@@ -1,7 +1,12 @@
 //! Elastic APM for axum and tower.
 
+#[expect(dead_code, reason = "wired by the agent's builder")]
+mod intake;
 mod pipeline;
 mod record;
+mod sanitize;
+mod sql;
+mod stack;
 
 pub use crate::{
     pipeline::{DropReason, Dropped, Stats, Unsent},

@@ -27,7 +27,10 @@ pub(crate) enum Sample {
     Gauge(f64),
     Counter(f64),
     /// Ascending values and how often each was met.
-    Histogram { values: Vec<f64>, counts: Vec<u64> },
+    Histogram {
+        values: Vec<f64>,
+        counts: Vec<u64>,
+    },
 }
 
 impl MetricsRecord {

@@ -22,7 +22,7 @@ pub(crate) use self::{
     metric::{Breakdown, MetricsRecord, Sample},
     resource::Resource,
     span::{Link, SpanRecord},
-    transaction::{Name, OtelPart, SpanCount, TransactionRecord},
+    transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{
     context::{LabelValue, User},
