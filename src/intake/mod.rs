@@ -1,4 +1,24 @@
-//! The exporter for Elastic's intake v2: `POST /intake/v2/events`, lines of JSON.
+//! The exporter for Elastic's intake v2: `POST /intake/v2/events`, one JSON line per event.
+//!
+//! ```text
+//! record ─▶ map ─▶ model ─▶ encode ─▶ batch ─▶ transport ─▶ server
+//!                                                  └─▶ answer: what became of the events
+//! ```
 
+mod answer;
+mod encode;
+mod endpoint;
+mod exporter;
 mod map;
 mod model;
+mod settings;
+mod shorten;
+mod tls;
+mod told;
+mod transport;
+
+pub(crate) use self::{
+    encode::IntakeBatch,
+    exporter::IntakeExporter,
+    settings::{Auth, IntakeError, IntakeSettings},
+};
