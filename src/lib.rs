@@ -5,6 +5,8 @@ mod intake;
 mod pipeline;
 mod record;
 mod sanitize;
+#[cfg(test)]
+mod spec_folder;
 mod sql;
 mod stack;
 

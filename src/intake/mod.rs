@@ -22,3 +22,6 @@ pub(crate) use self::{
     exporter::IntakeExporter,
     settings::{Auth, IntakeError, IntakeSettings},
 };
+
+#[cfg(test)]
+mod tests;

@@ -95,24 +95,12 @@ impl<'a> Parser<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// A file of the published test vectors, or nothing (with one line that says so).
-    pub(crate) fn vectors(file: &str) -> Option<serde_json::Value> {
-        let folder = std::env::var("APM_SPEC_DIR")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/spec").to_owned());
-        let path = std::path::Path::new(&folder).join("json-specs").join(file);
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            println!("skipped: no {}", path.display());
-            return None;
-        };
-        Some(serde_json::from_str(&text).unwrap())
-    }
 
     #[test]
     fn the_published_examples() {
-        let Some(cases) = vectors("sql_signature_examples.json") else { return };
+        let Some(cases) = crate::spec_folder::json("json-specs/sql_signature_examples.json") else { return };
         for case in cases.as_array().unwrap() {
             assert_eq!(signature(case["input"].as_str().unwrap()), case["output"].as_str().unwrap());
         }

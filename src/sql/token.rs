@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_published_examples() {
-        let Some(cases) = super::super::signature::tests::vectors("sql_token_examples.json") else { return };
+        let Some(cases) = crate::spec_folder::json("json-specs/sql_token_examples.json") else { return };
         for case in cases.as_array().unwrap() {
             let got: Vec<_> = Tokens::new(case["input"].as_str().unwrap())
                 .map(|token| serde_json::json!({ "kind": name(token.kind), "text": token.text }))

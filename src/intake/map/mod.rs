@@ -16,6 +16,3 @@ mod truncate;
 mod url;
 
 pub(super) use self::{error::error, metadata::metadata, metricset::metricset, span::span, transaction::transaction};
-
-#[cfg(test)]
-mod tests;

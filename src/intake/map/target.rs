@@ -83,11 +83,10 @@ pub(super) fn authority<'a>(host: impl Into<Cow<'a, str>>, port: Option<u16>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::map::tests::spec_file;
 
     #[test]
     fn the_published_examples() {
-        let Some(cases) = spec_file("json-specs/service_resource_inference.json") else { return };
+        let Some(cases) = crate::spec_folder::json("json-specs/service_resource_inference.json") else { return };
         for case in cases.as_array().unwrap().iter().filter(|case| case["span"]["exit"] == "true") {
             let span = &case["span"];
             let text = |value: &serde_json::Value| value.as_str().map(|text| Cow::Owned(text.to_owned()));
