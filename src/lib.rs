@@ -1,6 +1,5 @@
 //! Elastic APM for axum and tower.
 
-#[expect(dead_code, reason = "wired by the agent's builder")]
 mod intake;
 mod pipeline;
 mod record;

@@ -56,3 +56,6 @@ macro_rules! model {
     )+};
 }
 use model;
+
+#[cfg(test)]
+mod tests;

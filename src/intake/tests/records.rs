@@ -14,7 +14,7 @@ use crate::record::{
     TransactionRecord, User,
 };
 
-pub(super) fn headers(pairs: &[(&str, &str)]) -> Headers {
+pub(in crate::intake) fn headers(pairs: &[(&str, &str)]) -> Headers {
     let mut map = HeaderMap::new();
     for (name, value) in pairs {
         map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
@@ -22,12 +22,12 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> Headers {
     Headers::copy(&map)
 }
 
-pub(super) fn label(key: &'static str, value: impl Into<LabelValue>) -> Label {
+pub(in crate::intake) fn label(key: &'static str, value: impl Into<LabelValue>) -> Label {
     Label { key: key.into(), value: value.into() }
 }
 
 /// A request as a service sees it, with something in every field and a secret wherever one can be.
-pub(super) fn context() -> Context {
+pub(in crate::intake) fn context() -> Context {
     let order = r#"{"buyer":"0xdef","amount":3,"password":"hunter2"}"#;
     Context {
         user: Some(Box::new(User::id("0xdef").email("ada@example.com").name("Ada").domain("shop"))),
@@ -63,7 +63,7 @@ pub(super) fn context() -> Context {
     }
 }
 
-pub(super) fn transaction() -> TransactionRecord {
+pub(in crate::intake) fn transaction() -> TransactionRecord {
     TransactionRecord {
         trace_id: TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         id: SpanId(0x802c_383f_395c_506d),
@@ -87,7 +87,7 @@ pub(super) fn transaction() -> TransactionRecord {
     }
 }
 
-pub(super) fn span(name: &'static str, kind: SpanKind, attributes: Vec<KeyValue>) -> SpanRecord {
+pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Vec<KeyValue>) -> SpanRecord {
     SpanRecord {
         trace_id: TraceId(1),
         id: SpanId(3),
@@ -110,7 +110,7 @@ fn cause(message: &str) -> Exception {
     Exception { kind: None, module: None, message, handled: true, causes: Vec::new(), stack: Stack::None }
 }
 
-pub(super) fn error() -> ErrorRecord {
+pub(in crate::intake) fn error() -> ErrorRecord {
     let stack = "   0: marketplace::market::service::purchase::{{closure}}\n             at ./src/market/service.rs:42:13\n   \
                  1: axum::handler::call\n";
     ErrorRecord {
@@ -142,7 +142,7 @@ pub(super) fn error() -> ErrorRecord {
     }
 }
 
-pub(super) fn resource() -> Resource {
+pub(in crate::intake) fn resource() -> Resource {
     Resource {
         service_name: "marketplace".to_owned(),
         service_version: Some("1.0.0".to_owned()),

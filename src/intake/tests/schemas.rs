@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The event of a line, after it has been held against the schema of its type.
-pub(super) fn valid(line: &Line<'_>) -> Value {
+pub(in crate::intake) fn valid(line: &Line<'_>) -> Value {
     let written = serde_json::to_value(line).unwrap();
     let (kind, event) = written.as_object().unwrap().iter().next().unwrap();
     if let Some(schema) = crate::spec_folder::json(&format!("intake-v2/{kind}.json")) {
@@ -26,15 +26,15 @@ pub(super) fn valid(line: &Line<'_>) -> Value {
     event.clone()
 }
 
-pub(super) fn transaction(record: &TransactionRecord) -> Value {
+pub(in crate::intake) fn transaction(record: &TransactionRecord) -> Value {
     valid(&Line::Transaction(map::transaction(record, &Sanitizer::default())))
 }
 
-pub(super) fn span(record: &SpanRecord) -> Value {
+pub(in crate::intake) fn span(record: &SpanRecord) -> Value {
     valid(&Line::Span(map::span(record, &Sanitizer::default())))
 }
 
-pub(super) fn error(mut record: ErrorRecord) -> Value {
+pub(in crate::intake) fn error(mut record: ErrorRecord) -> Value {
     let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack)).unwrap_or_default();
     let frames = stack::resolve(stack, 50);
     valid(&Line::Error(map::error(&record, &frames, &Sanitizer::default())))
