@@ -1,15 +1,30 @@
 //! Elastic APM for axum and tower.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod agent;
+mod capture;
+mod config;
+mod error;
 mod intake;
 mod pipeline;
+mod propagation;
 mod record;
 mod sanitize;
+mod server;
+mod span;
 #[cfg(test)]
 mod spec_folder;
 mod sql;
 mod stack;
+mod transaction;
 
 pub use crate::{
+    agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
+    capture::{CapturedError, panic_hook},
+    config::{CaptureBody, Environment, LogLevel},
+    error::BuildError,
     pipeline::{DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
+    server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
+    transaction::{StartedTransaction, Transaction},
 };

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::{
-    IntakeError, IntakeSettings,
+    IntakeSettings,
     answer::delivery,
     encode::{Encoder, IntakeBatch},
     map,
@@ -11,6 +11,8 @@ use super::{
     transport::{Transport, user_agent},
 };
 use crate::{
+    config::ServerUrl,
+    error::BuildError,
     pipeline::{Batch, Delivery, Exporter},
     record::{Event, Resource},
     sanitize::Sanitizer,
@@ -20,6 +22,7 @@ use crate::{
 /// Tells events to an APM Server.
 pub(crate) struct IntakeExporter {
     encoder: Encoder,
+    server_url: ServerUrl,
     transport: Transport,
     sanitizer: Sanitizer,
     request_size: usize,
@@ -31,12 +34,14 @@ impl IntakeExporter {
     ///
     /// # Errors
     /// Names the option that cannot be used. That the server cannot be reached is none.
-    pub(crate) fn new(settings: IntakeSettings, resource: &Resource) -> Result<Self, IntakeError> {
+    pub(crate) fn new(settings: IntakeSettings, resource: Resource) -> Result<Self, BuildError> {
         let user_agent = user_agent(&resource.service_name, resource.service_version.as_deref());
         let transport = Transport::new(&settings, user_agent)?;
-        let gzip = settings.gzip.unwrap_or_else(|| transport.wants_gzip());
+        let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
+        let encoder = Encoder::new(&Line::Metadata(map::metadata(&resource)), gzip);
         Ok(Self {
-            encoder: Encoder::new(&Line::Metadata(map::metadata(resource)), gzip)?,
+            encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
+            server_url: settings.server_url,
             transport,
             sanitizer: settings.sanitizer,
             request_size: settings.api_request_size,
@@ -47,7 +52,7 @@ impl IntakeExporter {
 
 impl std::fmt::Debug for IntakeExporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IntakeExporter").field("transport", &self.transport).finish_non_exhaustive()
+        f.debug_struct("IntakeExporter").field("server_url", &self.server_url).finish_non_exhaustive()
     }
 }
 

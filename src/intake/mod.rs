@@ -7,7 +7,6 @@
 
 mod answer;
 mod encode;
-mod endpoint;
 mod exporter;
 mod map;
 mod model;
@@ -17,11 +16,7 @@ mod tls;
 mod told;
 mod transport;
 
-pub(crate) use self::{
-    encode::IntakeBatch,
-    exporter::IntakeExporter,
-    settings::{Auth, IntakeError, IntakeSettings},
-};
+pub(crate) use self::{exporter::IntakeExporter, settings::IntakeSettings};
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,23 @@
-//! What the exporter is set up with, and what can be wrong with it.
+//! What the exporter is set up with.
 
-use std::{fmt, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use reqwest::header::{HeaderValue, InvalidHeaderValue};
+use crate::{
+    config::{Config, Secret, ServerUrl},
+    sanitize::Sanitizer,
+};
 
-use crate::sanitize::Sanitizer;
-
-/// Plain data; the defaults are those of the options.
+/// Plain data: the part of the options that concerns the exporter.
 #[derive(Debug, Clone)]
 pub(crate) struct IntakeSettings {
-    /// `server_url`; a path in it is a prefix.
-    pub(crate) server_url: String,
-    pub(crate) auth: Option<Auth>,
+    /// A path in it is a prefix.
+    pub(crate) server_url: ServerUrl,
+    /// Wins over the secret token.
+    pub(crate) api_key: Option<Secret>,
+    pub(crate) secret_token: Option<Secret>,
     pub(crate) verify_server_cert: bool,
-    /// Contents of `server_ca_cert_file`, PEM: trusted instead of the system's certificates.
-    pub(crate) ca_certificates: Option<Vec<u8>>,
+    /// PEM: trusted instead of the system's certificates.
+    pub(crate) server_ca_cert_file: Option<PathBuf>,
     /// For one attempt, from connecting to the last byte of the answer.
     pub(crate) server_timeout: Duration,
     /// Bytes of a batch, compressed where it is.
@@ -22,78 +25,24 @@ pub(crate) struct IntakeSettings {
     /// None: compressed unless the server is on this machine.
     pub(crate) gzip: Option<bool>,
     pub(crate) sanitizer: Sanitizer,
-    /// Frames of an error; 0 for none, `usize::MAX` for all.
+    /// Frames of an error.
     pub(crate) stack_trace_limit: usize,
 }
 
 impl IntakeSettings {
-    pub(crate) fn new(server_url: impl Into<String>, sanitizer: Sanitizer) -> Self {
+    pub(crate) fn from_config(config: &Config, gzip: Option<bool>) -> Self {
         Self {
-            server_url: server_url.into(),
-            auth: None,
-            verify_server_cert: true,
-            ca_certificates: None,
-            server_timeout: Duration::from_secs(30),
-            api_request_size: 768 * 1024,
-            gzip: None,
-            sanitizer,
-            stack_trace_limit: 50,
+            server_url: config.server_url.clone(),
+            api_key: config.api_key.clone(),
+            secret_token: config.secret_token.clone(),
+            verify_server_cert: config.verify_server_cert,
+            server_ca_cert_file: config.server_ca_cert_file.clone(),
+            server_timeout: config.server_timeout,
+            api_request_size: config.api_request_size,
+            gzip,
+            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            // negative: all
+            stack_trace_limit: usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX),
         }
     }
-}
-
-/// The `Authorization` header. Prints as `***`.
-#[derive(Clone)]
-pub(crate) struct Auth {
-    header: HeaderValue,
-    secret: String,
-}
-
-impl Auth {
-    /// An API key wins over a secret token; empty ones are none.
-    pub(crate) fn new(api_key: Option<&str>, secret_token: Option<&str>) -> Result<Option<Self>, IntakeError> {
-        let given = |value: Option<&str>| value.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned);
-        let (option, scheme, secret) = match (given(api_key), given(secret_token)) {
-            (Some(key), _) => ("api_key", "ApiKey", key),
-            (None, Some(token)) => ("secret_token", "Bearer", token),
-            (None, None) => return Ok(None),
-        };
-        let header: Result<HeaderValue, InvalidHeaderValue> = format!("{scheme} {secret}").parse();
-        let mut header = header.map_err(|_| IntakeError::Auth { option })?;
-        header.set_sensitive(true);
-        Ok(Some(Self { header, secret }))
-    }
-
-    pub(super) fn header(&self) -> HeaderValue {
-        self.header.clone()
-    }
-
-    /// A server or proxy may quote the credentials in what it says.
-    pub(super) fn hide_in(&self, text: &str) -> String {
-        text.replace(&self.secret, "***")
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Why there is no exporter.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum IntakeError {
-    #[error("server_url `{value}` is no URL that begins with http:// or https:// and names a host")]
-    ServerUrl { value: String },
-    #[error("{option} holds characters that no HTTP header may hold")]
-    Auth { option: &'static str },
-    #[error("server_ca_cert_file holds no usable PEM certificates: {0}")]
-    CaCertificate(String),
-    #[error("no TLS to the server (server_ca_cert_file can name its certificate authority): {0}")]
-    Tls(String),
-    #[error("the HTTP client could not be built: {0}")]
-    Client(String),
-    #[error("the metadata could not be written as JSON: {0}")]
-    Metadata(#[from] serde_json::Error),
 }

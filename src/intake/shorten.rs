@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
 use super::model::{Context, Custom, Entries, Line};
 
@@ -61,6 +61,6 @@ fn lighten(context: &mut Context<'_>, step: usize) -> bool {
 
 /// Whoever looks for the custom context finds why it is not there.
 fn left_out<'a>() -> Custom<'a> {
-    let note: Option<Box<RawValue>> = to_raw_value("left out: the event was over 300 KiB").ok();
-    Entries(note.map(|note| (Cow::Borrowed("tower_apm"), Cow::Owned(note))).into_iter().collect())
+    let note = to_raw_value("left out: the event was over 300 KiB").ok();
+    Entries(note.map(|note| (Cow::Borrowed("tower_apm"), note)).into_iter().collect())
 }

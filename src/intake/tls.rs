@@ -1,6 +1,6 @@
 //! Whom to trust: the system's certificates, the given ones instead, or everybody.
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -10,38 +10,40 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::IntakeError;
+use crate::error::BuildError;
 
 /// What the handshake checks. Nothing process-wide is installed or asked for.
 pub(super) enum Trust<'a> {
     /// The certificates of the operating system.
     System,
-    /// PEM, in place of the system's.
-    Only(&'a [u8]),
+    /// A PEM file, in place of the system's.
+    Only(&'a Path),
     /// `verify_server_cert=false`
     Everybody,
     /// No TLS is spoken.
     Nobody,
 }
 
-pub(super) fn client_config(trust: Trust<'_>) -> Result<ClientConfig, IntakeError> {
+pub(super) fn client_config(trust: Trust<'_>) -> Result<ClientConfig, BuildError> {
     let provider = Arc::new(ring::default_provider());
-    let tls = |error: rustls::Error| IntakeError::Tls(error.to_string());
+    let tls = |error: rustls::Error| BuildError::Client { source: Box::new(error) };
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(tls)?;
     let builder = match trust {
         Trust::System => builder.with_platform_verifier().map_err(tls)?,
-        Trust::Only(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Only(file) => builder.with_root_certificates(roots(file)?),
         Trust::Everybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider))),
         Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
     };
     Ok(builder.with_no_client_auth())
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, IntakeError> {
-    let invalid = |error: String| IntakeError::CaCertificate(error);
+fn roots(file: &Path) -> Result<RootCertStore, BuildError> {
+    let path = || file.to_owned();
+    let invalid = |reason: String| BuildError::CaCertInvalid { path: path(), reason };
+    let pem = fs::read(file).map_err(|source| BuildError::CaCertUnreadable { path: path(), source })?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
         roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
     }

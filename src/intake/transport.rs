@@ -5,18 +5,17 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use opentelemetry::context::FutureExt;
 use reqwest::{
-    Client, Response,
+    Client, Response, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect,
 };
 
 use super::{
-    IntakeError, IntakeSettings,
+    IntakeSettings,
     answer::Answer,
-    endpoint::Endpoint,
-    settings::Auth,
     tls::{Trust, client_config},
 };
+use crate::{config::Secret, error::BuildError};
 
 /// An error document may quote five events of 300 KiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -25,26 +24,39 @@ const IDLE: Duration = Duration::from_secs(40);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Transport {
     client: Client,
-    endpoint: Endpoint,
-    auth: Option<Auth>,
+    /// May hold a user and password.
+    url: Url,
+    secret: Option<Secret>,
 }
 
 impl Transport {
-    pub(super) fn new(settings: &IntakeSettings, user_agent: HeaderValue) -> Result<Self, IntakeError> {
-        let endpoint = Endpoint::of(&settings.server_url, settings.auth.is_some())?;
-        let trust = match (&settings.ca_certificates, endpoint.is_tls()) {
+    pub(super) fn new(settings: &IntakeSettings, user_agent: HeaderValue) -> Result<Self, BuildError> {
+        let server = &settings.server_url;
+        let mut url = Url::parse(&server.join("/intake/v2/events")).map_err(client_error)?;
+        let trust = match (&settings.server_ca_cert_file, server.is_https()) {
             (_, false) => Trust::Nobody,
             _ if !settings.verify_server_cert => Trust::Everybody,
-            (Some(pem), true) => Trust::Only(pem),
+            (Some(file), true) => Trust::Only(file),
             (None, true) => Trust::System,
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.extend(settings.auth.as_ref().map(|auth| (AUTHORIZATION, auth.header())));
+        let secret = match (&settings.api_key, &settings.secret_token) {
+            (Some(key), _) => Some(("ApiKey", key)),
+            (None, token) => token.as_ref().map(|token| ("Bearer", token)),
+        };
+        if let Some((scheme, secret)) = secret {
+            let value = HeaderValue::try_from(format!("{scheme} {}", secret.reveal()));
+            let mut value = value.map_err(client_error)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+            // or those of the URL would take the header's place
+            let _ = url.set_username("").and_then(|()| url.set_password(None));
+        }
         let mut builder = Client::builder()
             .tls_backend_preconfigured(client_config(trust)?)
             .default_headers(headers)
@@ -55,15 +67,11 @@ impl Transport {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
             .http1_only();
-        if endpoint.is_local() {
+        if server.is_loopback() {
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|error| IntakeError::Client(reason(error)))?;
-        Ok(Self { client, endpoint, auth: settings.auth.clone() })
-    }
-
-    pub(super) fn wants_gzip(&self) -> bool {
-        self.endpoint.wants_gzip()
+        let client = builder.build().map_err(client_error)?;
+        Ok(Self { client, url, secret: secret.map(|(_, secret)| secret.clone()) })
     }
 
     /// One attempt. An error says, for the log, why nothing came back.
@@ -75,11 +83,14 @@ impl Transport {
 
     /// What came from outside, without our credentials.
     pub(super) fn hide_in(&self, text: &str) -> String {
-        self.auth.as_ref().map_or_else(|| text.to_owned(), |auth| auth.hide_in(text))
+        match &self.secret {
+            Some(secret) if !secret.reveal().is_empty() => text.replace(secret.reveal(), &secret.to_string()),
+            _ => text.to_owned(),
+        }
     }
 
     async fn attempt(&self, body: Bytes, gzip: bool) -> Result<Answer, reqwest::Error> {
-        let mut request = self.client.post(self.endpoint.url().clone()).body(body);
+        let mut request = self.client.post(self.url.clone()).body(body);
         if gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
@@ -102,12 +113,15 @@ async fn read(mut response: Response) -> Vec<u8> {
     body
 }
 
+fn client_error(error: impl Error + Send + Sync + 'static) -> BuildError {
+    BuildError::Client { source: Box::new(error) }
+}
+
 /// The error and its causes in one line, without the URL, which may hold credentials.
 fn reason(error: reqwest::Error) -> String {
     let what = match () {
         () if error.is_connect() => "could not connect",
         () if error.is_timeout() => "no answer within server_timeout",
-        () if error.is_builder() => "could not be built",
         () => "no answer",
     };
     let error = error.without_url();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::record::random_u64;
+
 /// Counts failures in a row.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -13,17 +15,12 @@ impl Backoff {
     pub(crate) fn after_failure(&mut self) -> Duration {
         let step = self.failures.min(6);
         self.failures = self.failures.saturating_add(1);
-        let jitter = 0.9 + 0.2 * (rand::random::<u32>() as f64 / f64::from(u32::MAX));
+        let jitter = 0.9 + 0.2 * (random_u64() as f64 / u64::MAX as f64);
         Duration::from_secs(u64::from(step * step)).mul_f64(jitter)
     }
 
     pub(crate) fn after_success(&mut self) {
         self.failures = 0;
-    }
-
-    /// Failures since the last success.
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
     }
 }
 

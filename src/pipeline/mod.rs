@@ -9,6 +9,7 @@
 
 mod backoff;
 mod exporter;
+mod log_limit;
 mod queue;
 mod stats;
 mod worker;

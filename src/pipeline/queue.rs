@@ -80,6 +80,11 @@ impl Queue {
         Some(event)
     }
 
+    /// Events that wait now.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.events.len()
+    }
+
     /// Returns when enough events wait to be worth a look.
     pub(crate) async fn filled(&self) {
         self.shared.wake.notified().await;

@@ -119,6 +119,20 @@ impl User {
     }
 }
 
+impl User {
+    /// What `other` knows replaces what was known.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self { id, email, name, domain } = other;
+        for (known, new) in
+            [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)]
+        {
+            if new.is_some() {
+                *known = new;
+            }
+        }
+    }
+}
+
 impl Context {
     pub(crate) fn heap_size(&self) -> usize {
         let user = self.user.as_ref().map_or(0, |user| {

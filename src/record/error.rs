@@ -35,6 +35,8 @@ pub(crate) struct ErrorParent {
 pub(crate) struct Exception {
     /// The type's name without its path; stable across builds.
     pub(crate) kind: Option<Cow<'static, str>>,
+    /// `kind` is a guess: the value came as `dyn Error`.
+    pub(crate) erased: bool,
     /// The path of the type, without the name.
     pub(crate) module: Option<Cow<'static, str>>,
     pub(crate) message: String,

@@ -1,12 +1,10 @@
-//! Identifiers and time, as the W3C Trace Context and Elastic's intake write them.
+//! Identifiers, as the W3C Trace Context and Elastic's intake write them.
 
-use std::{
-    fmt,
-    sync::OnceLock,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+use super::random_u64;
 
 /// The id that all transactions, spans and errors of one distributed trace share: 16 bytes, shown as 32 hex digits.
 ///
@@ -22,6 +20,19 @@ pub struct TraceId(pub(crate) u128);
 /// The id of a transaction or span: 8 bytes, shown as 16 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId(pub(crate) u64);
+
+impl TraceId {
+    pub(crate) fn random() -> Self {
+        // zero is no id
+        Self((u128::from(random_u64()) << 64 | u128::from(random_u64())).max(1))
+    }
+}
+
+impl SpanId {
+    pub(crate) fn random() -> Self {
+        Self(random_u64().max(1))
+    }
+}
 
 fn hex<const N: usize>(value: u128) -> [u8; N] {
     let mut digits = [0; N];
@@ -60,26 +71,8 @@ macro_rules! hex_text {
 hex_text!(TraceId, 32);
 hex_text!(SpanId, 16);
 
-/// Microseconds since the Unix epoch at a monotonic instant.
-///
-/// All times of a process hang on one reading of the wall clock, so that a clock that is set meanwhile cannot
-/// reorder spans, and a request costs one clock call less.
-pub(crate) fn wall_micros(at: Instant) -> u64 {
-    static ANCHOR: OnceLock<(Instant, u64)> = OnceLock::new();
-    let (anchor, micros) = *ANCHOR.get_or_init(|| {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (Instant::now(), wall.as_micros() as u64)
-    });
-    match at.checked_duration_since(anchor) {
-        Some(later) => micros.saturating_add(later.as_micros() as u64),
-        None => micros.saturating_sub(anchor.duration_since(at).as_micros() as u64),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -87,13 +80,5 @@ mod tests {
         assert_eq!(TraceId(0xAF).to_string(), "000000000000000000000000000000af");
         assert_eq!(SpanId(0xB7AD_6B71_6920_3331).to_string(), "b7ad6b7169203331");
         assert_eq!(serde_json::to_string(&SpanId(1)).unwrap(), r#""0000000000000001""#);
-    }
-
-    #[test]
-    fn wall_time_moves_with_the_monotonic_clock() {
-        let now = Instant::now();
-        let first = wall_micros(now);
-        assert_eq!(wall_micros(now + Duration::from_millis(5)), first + 5000);
-        assert_eq!(wall_micros(now), first);
     }
 }

@@ -1,27 +1,31 @@
 //! What happened, as plain data: the hinge between the half that watches requests and the half that tells the server.
 //!
-//! Nothing here knows a protocol, a clock or a thread. A record owns copied text in few buffers: a kept `Uri` or
+//! Nothing here knows a protocol or a thread. A record owns copied text in few buffers: a kept `Uri` or
 //! `HeaderValue` would pin the connection's read buffer.
 
+mod clock;
 mod context;
 mod error;
+mod exception;
 mod headers;
 mod http;
 mod ids;
 mod metric;
+mod random;
 mod resource;
 mod span;
 mod transaction;
 
 pub(crate) use self::{
+    clock::{follow_wall_clock, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
-    ids::wall_micros,
     metric::{Breakdown, MetricsRecord, Sample},
+    random::random_u64,
     resource::Resource,
-    span::{Link, SpanRecord},
+    span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

@@ -45,6 +45,18 @@ impl SpanRecord {
     }
 }
 
+/// Attributes and links that one span or transaction keeps; the SDK's limit.
+pub(crate) const MAX_ATTRIBUTES: usize = 128;
+
+/// Sets or replaces an attribute, within the limit.
+pub(crate) fn set_attribute(attributes: &mut Vec<KeyValue>, attribute: KeyValue) {
+    if let Some(known) = attributes.iter_mut().find(|known| known.key == attribute.key) {
+        *known = attribute;
+    } else if attributes.len() < MAX_ATTRIBUTES {
+        attributes.push(attribute);
+    }
+}
+
 pub(crate) fn attributes_size(attributes: &[KeyValue]) -> usize {
     let value = |value: &Value| match value {
         Value::String(text) => text.as_str().len(),

@@ -1,68 +1,22 @@
-//! Redaction: the one place that decides what is secret. (Stand-in with the agreed interface.)
+//! The one place that decides what is secret, and takes it out before anything is encoded.
+//!
+//! The name decides, never the value: of a header, a cookie, a query parameter, a form field, or a key in JSON. The
+//! key stays visible, its value becomes [`REDACTED`]. Labels are not touched: they are chosen one by one in code.
+//!
+//! Elastic's other agents leave JSON bodies, custom context and query strings alone; here a `password` in any of them
+//! is gone. That makes the breadth of the default list felt: `*token*` would hide the `token_id` of a market's
+//! listings, which is the id of a token and what support looks for. Hence a list may name exceptions, after a `!`, and
+//! the default list has `!token_id`. A list of the user's own replaces the default with its exceptions.
 
-use std::borrow::Cow;
+mod json;
+mod names;
+mod query;
+mod urls;
 
-use serde_json::Value;
+pub(crate) use self::names::Sanitizer;
 
+/// What stands in place of a secret value.
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
-const SECRET: [&str; 10] = ["password", "passwd", "pwd", "secret", "key", "token", "session", "credit", "card", "auth"];
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sanitizer;
-
-impl Sanitizer {
-    pub(crate) fn is_secret(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
-        name == "set-cookie" || SECRET.iter().any(|part| name.contains(part))
-    }
-
-    pub(crate) fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
-        let secret = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| self.is_secret(name));
-        if !query.split('&').any(secret) {
-            return Cow::Borrowed(query);
-        }
-        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if self.is_secret(name) => format!("{name}={REDACTED}"),
-            _ => pair.to_owned(),
-        });
-        Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
-    }
-
-    pub(crate) fn json(&self, value: &mut Value) {
-        match value {
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
-            Value::Object(entries) => entries.iter_mut().for_each(|(key, item)| {
-                if self.is_secret(key) {
-                    *item = REDACTED.into();
-                } else {
-                    self.json(item);
-                }
-            }),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn json_text(&self, text: &str) -> Option<String> {
-        let mut value = serde_json::from_str(text).ok()?;
-        self.json(&mut value);
-        serde_json::to_string(&value).ok()
-    }
-
-    pub(crate) fn cookies<'a>(&self, header: &'a str) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        let pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs
-            .map(|(name, value)| (name.into(), if self.is_secret(name) { REDACTED.into() } else { value.into() }))
-            .collect()
-    }
-
-    pub(crate) fn urls_in<'a>(&self, message: &'a str) -> Cow<'a, str> {
-        match message.split_once("://").and_then(|(_, rest)| rest.split_once('?')) {
-            Some((_, query)) => match self.query(query) {
-                Cow::Borrowed(_) => Cow::Borrowed(message),
-                Cow::Owned(clean) => Cow::Owned(format!("{}{clean}", &message[..message.len() - query.len()])),
-            },
-            None => Cow::Borrowed(message),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(crate) type Tags<'a> = Entries<'a, Scalar<'a>>;
-pub(crate) type Custom<'a> = Entries<'a, Cow<'a, RawValue>>;
+pub(crate) type Custom<'a> = Entries<'a, Box<RawValue>>;
 pub(crate) type Headers<'a> = Entries<'a, HeaderValue<'a>>;
 
 model! {

@@ -107,7 +107,7 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
 
 fn cause(message: &str) -> Exception {
     let message = message.to_owned();
-    Exception { kind: None, module: None, message, handled: true, causes: Vec::new(), stack: Stack::None }
+    Exception { message, ..Exception::default() }
 }
 
 pub(in crate::intake) fn error() -> ErrorRecord {
@@ -126,6 +126,7 @@ pub(in crate::intake) fn error() -> ErrorRecord {
         }),
         exception: Some(Exception {
             kind: Some("SettlementError".into()),
+            erased: false,
             module: Some("marketplace::market".into()),
             message: "settlement failed at http://chain/rpc?token=hunter2".to_owned(),
             handled: false,

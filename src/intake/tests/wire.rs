@@ -10,18 +10,21 @@ use super::{
     server::{Request, Server, answer},
 };
 use crate::{
-    intake::{Auth, IntakeError, IntakeExporter, IntakeSettings},
+    config::{CodeOptions, Environment, Secret, ServerUrl, resolve},
+    error::BuildError,
+    intake::{IntakeExporter, IntakeSettings},
     pipeline::{Delivery, Exporter},
     record::{Event, Resource},
-    sanitize::Sanitizer,
 };
 
 fn settings(url: String) -> IntakeSettings {
-    IntakeSettings { server_timeout: Duration::from_secs(10), ..IntakeSettings::new(url, Sanitizer::default()) }
+    let (config, _) = resolve(&CodeOptions::default(), &Environment::empty());
+    let server_url = ServerUrl::parse(&url).unwrap();
+    IntakeSettings { server_url, server_timeout: Duration::from_secs(10), ..IntakeSettings::from_config(&config, None) }
 }
 
 async fn send(settings: IntakeSettings) -> Delivery {
-    let mut exporter = IntakeExporter::new(settings, &records::resource()).unwrap();
+    let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
     exporter.add(Event::Transaction(Box::new(records::transaction()))).unwrap();
     exporter.add(Event::Error(Box::new(records::error()))).unwrap();
     assert_eq!(exporter.open_events(), 2);
@@ -70,33 +73,46 @@ async fn gzip_where_it_is_asked_for() {
 
 #[tokio::test]
 async fn a_path_in_the_url_is_a_prefix() {
-    let (request, _) = sent(|settings| settings.server_url.push_str("/apm/")).await;
+    let prefixed = |settings: &mut IntakeSettings| {
+        settings.server_url = ServerUrl::parse(&settings.server_url.join("/apm/")).unwrap();
+    };
+    let (request, _) = sent(prefixed).await;
     assert!(request.head.starts_with("POST /apm/intake/v2/events "), "{}", request.head);
 }
 
 #[tokio::test]
 async fn credentials_go_to_the_server_and_nowhere_else() {
-    for (api_key, token, header) in
-        [(None, Some("hunter2"), "Bearer hunter2"), (Some("hunter3=="), Some("hunter2"), "ApiKey hunter3==")]
-    {
-        let auth = Auth::new(api_key, token).unwrap();
-        let (request, _) = sent(|settings| settings.auth = auth.clone()).await;
+    let secret = |text: &str| Some(Secret::new(text.to_owned()));
+    for (api_key, header) in [(None, "Bearer hunter2"), (secret("hunter3=="), "ApiKey hunter3==")] {
+        let with = |settings: &mut IntakeSettings| {
+            settings.api_key = api_key.clone();
+            settings.secret_token = secret("hunter2");
+            settings.server_url =
+                ServerUrl::parse(&settings.server_url.join("").replace("//", "//u:hunter4@")).unwrap();
+        };
+        let (request, _) = sent(with).await;
         assert_eq!(request.header("authorization"), Some(header));
-        let settings = IntakeSettings { auth, ..settings("http://u:hunter4@127.0.0.1:1".to_owned()) };
-        let exporter = IntakeExporter::new(settings.clone(), &records::resource()).unwrap();
-        let shown = format!("{:?} {exporter:?}", settings.auth);
+        let mut settings = settings("http://127.0.0.1:1".to_owned());
+        with(&mut settings);
+        let shown = format!("{settings:?} {:?}", IntakeExporter::new(settings.clone(), records::resource()).unwrap());
         assert!(shown.contains("***") && !shown.contains("hunter"), "{shown}");
     }
-    assert!(Auth::new(Some(" "), Some("")).unwrap().is_none());
-    let error = Auth::new(None, Some("hunter\n2")).unwrap_err().to_string();
-    assert!(error.contains("secret_token") && !error.contains("hunter"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
+    let with = |settings: &mut IntakeSettings| {
+        settings.server_url = ServerUrl::parse(&settings.server_url.join("").replace("//", "//ada:pw@")).unwrap();
+    };
+    let (request, _) = sent(with).await;
+    assert_eq!(request.header("authorization"), Some("Basic YWRhOnB3"));
 }
 
 #[tokio::test]
 async fn a_server_that_quotes_the_token_does_not_get_it_into_the_log() {
     let server = Server::answering(answer("401 Unauthorized", r#"{"error":"bad token hunter2"}"#)).await;
-    let auth = Auth::new(None, Some("hunter2")).unwrap();
-    let delivery = send(IntakeSettings { auth, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
+    let secret_token = Some(Secret::new("hunter2".to_owned()));
+    let delivery = send(IntakeSettings { secret_token, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
     assert_eq!(reason(delivery), "the server answered 401: bad token ***");
 }
 
@@ -167,27 +183,50 @@ async fn whom_to_trust_is_the_user_s_choice() {
     let (pem, acceptor) = self_signed();
     let (other, _) = self_signed();
     let server = Server::start(answer("202 Accepted", ""), Some(acceptor)).await;
-    let trusting = |verify_server_cert, ca_certificates: Option<&String>| IntakeSettings {
+    let (ours, others) = (File::with(&pem), File::with(&other));
+    let trusting = |verify_server_cert, file: Option<&File>| IntakeSettings {
         verify_server_cert,
-        ca_certificates: ca_certificates.map(|pem| pem.clone().into_bytes()),
+        server_ca_cert_file: file.map(|file| file.0.clone()),
         ..settings(format!("https://127.0.0.1:{}", server.port))
     };
     let decided = Delivery::Decided { rejected: 0, reasons: Vec::new() };
-    assert_eq!(send(trusting(true, Some(&pem))).await, decided);
+    assert_eq!(send(trusting(true, Some(&ours))).await, decided);
     assert_eq!(send(trusting(false, None)).await, decided);
-    let refused = reason(send(trusting(true, Some(&other))).await);
+    let refused = reason(send(trusting(true, Some(&others))).await);
     assert!(refused.contains("certificate"), "{refused}");
     assert_eq!(server.received().len(), 2);
 }
 
 #[test]
 fn what_cannot_work_is_named_at_once() {
-    let new = |settings| IntakeExporter::new(settings, &Resource::default()).map(|_| ()).unwrap_err();
-    assert!(matches!(new(settings("localhost".to_owned())), IntakeError::ServerUrl { .. }));
+    let new = |path: std::path::PathBuf| {
+        let server_ca_cert_file = Some(path);
+        let settings = IntakeSettings { server_ca_cert_file, ..settings("https://h".to_owned()) };
+        IntakeExporter::new(settings, Resource::default()).map(|_| ()).unwrap_err()
+    };
+    assert!(matches!(new("/no/such/file.pem".into()), BuildError::CaCertUnreadable { .. }));
     for pem in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let ca_certificates = Some(pem.as_bytes().to_vec());
-        let error = new(IntakeSettings { ca_certificates, ..settings("https://h".to_owned()) });
-        assert!(error.to_string().contains("server_ca_cert_file"), "{error}");
+        let file = File::with(pem);
+        let error = new(file.0.clone());
+        assert!(matches!(error, BuildError::CaCertInvalid { .. }), "{error}");
+    }
+}
+
+/// A file that is gone when the test is over.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn with(text: &str) -> Self {
+        let name = format!("tower-apm-{}-{:x}.pem", std::process::id(), crate::record::random_u64());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

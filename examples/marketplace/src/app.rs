@@ -1,0 +1,111 @@
+//! The whole application as one router: what `main` serves is what tests drive.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{HeaderName, StatusCode},
+};
+use tokio::sync::watch;
+use tower::ServiceBuilder;
+use tower_http::{
+    ServiceBuilderExt as _,
+    compression::CompressionLayer,
+    cors::{Any, CorsLayer},
+    request_id::MakeRequestUuid,
+    timeout::TimeoutLayer,
+};
+
+use crate::{
+    chain::{ChainClient, ChainError, EmbeddedChain},
+    chat::{self, Chat, fanout::InProcessFanout},
+    config::{Config, SecretUrl},
+    data_source::{self, DataSourceError},
+    error::AppError,
+    market::{self, Market, MarketError},
+    wallet::{self, Wallet, WalletError, balances::InMemoryBalances},
+};
+
+/// What the handlers work with. Cheap to clone; all clones are the same marketplace.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub market: Market,
+    pub wallet: Wallet,
+    pub chat: Chat,
+    request_timeout: Duration,
+    running: watch::Sender<bool>,
+    _chain: Option<Arc<EmbeddedChain>>,
+}
+
+/// Why the marketplace does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataSource(#[from] DataSourceError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("the embedded chain cannot listen")]
+    EmbeddedChain(#[source] std::io::Error),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    #[error(transparent)]
+    Market(#[from] MarketError),
+}
+
+impl App {
+    /// Opens the database and, unless another is configured, starts a chain.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let db = data_source::connect(&config.database_url).await?;
+        let (chain_url, embedded) = match &config.chain_rpc_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let chain = EmbeddedChain::start().await.map_err(StartError::EmbeddedChain)?;
+                (SecretUrl::from(chain.url().as_str()), Some(Arc::new(chain)))
+            }
+        };
+        let chain = ChainClient::new(&chain_url)?;
+        let chat = Chat::new(db.clone(), Arc::<InProcessFanout>::default());
+        let wallet = Wallet::open(db.clone(), Arc::<InMemoryBalances>::default()).await?;
+        let market = Market::open(db, wallet.clone(), chain, chat.clone()).await?;
+        let running = watch::Sender::new(true);
+        Ok(Self { market, wallet, chat, request_timeout: config.request_timeout, running, _chain: embedded })
+    }
+
+    /// Ends what would go on for ever, the event streams, so that a server can finish its connections.
+    pub fn stop(&self) {
+        self.running.send_replace(false);
+    }
+
+    /// Resolves when [`App::stop`] was called.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut running = self.running.subscribe();
+        async move {
+            // An error means that the whole marketplace is gone, which is no less a stop.
+            let _ = running.wait_for(|running| !running).await;
+        }
+    }
+}
+
+/// The marketplace's API.
+pub fn app(state: App) -> Router {
+    let around = ServiceBuilder::new()
+        .set_x_request_id(MakeRequestUuid)
+        .propagate_x_request_id()
+        .layer(
+            CorsLayer::new()
+                .allow_origin(Any)
+                .allow_methods(Any)
+                .allow_headers(Any)
+                .expose_headers([HeaderName::from_static("x-request-id")]),
+        )
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, state.request_timeout))
+        .layer(CompressionLayer::new());
+    Router::new()
+        .nest("/market", market::router())
+        .nest("/wallet", wallet::router())
+        .nest("/chat", chat::router())
+        .fallback(async || AppError::NoRoute)
+        .method_not_allowed_fallback(async || AppError::MethodNotAllowed)
+        .layer(around)
+        .with_state(state)
+}

@@ -1,0 +1,144 @@
+//! `marketplace demo`: a few minutes of realistic traffic, so that there is something to look at.
+
+mod round;
+mod visitor;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use reqwest::Url;
+
+use self::visitor::Visitors;
+
+/// Whom to send traffic to, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The marketplace's address.
+    pub base: Url,
+    /// A round is begun as long as this time has not passed; there is always one.
+    pub duration: Duration,
+    /// No pauses, and slow requests that are hardly slow.
+    pub quick: bool,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Requests sent.
+    pub requests: usize,
+    /// Those that were answered in another way than the demo expects.
+    pub surprises: usize,
+}
+
+/// Why there was no demo.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error("{0}")]
+    Arguments(String),
+    #[error("no marketplace answers at {base}: start one with `cargo run -p marketplace`")]
+    NoMarketplace { base: Url, source: reqwest::Error },
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+    #[error("the connection was lost")]
+    Lost(#[from] reqwest::Error),
+}
+
+const WHAT_TO_LOOK_FOR: &str = "
+What to look for among the events:
+  POST /market/listings/{id}/purchase   four outcomes under one name: HTTP 2xx, 4xx (402, 409) and 5xx, with spans for SQL and the chain
+  a transaction with HTTP 5xx           its error, whose causes end in the chain's own words: \"execution reverted: …\"
+  the slowest purchase                  a span of a second and a half: the chain, not us
+  GET /market/reports/sales             a slow one that was waited for, and one whose client left in its middle
+  GET /chat/rooms/{room}/events         an event stream: ended at its head, so that it spoils no latency figures
+  GET unknown route                     addresses that nobody serves, under one name
+  a search for one user's id            everything that carol did, whatever the module";
+
+impl Settings {
+    /// Reads `[URL] [--seconds N] [--quick]`; without a URL, the marketplace at `addr`.
+    pub fn from_arguments(arguments: &[&str], addr: SocketAddr) -> Result<Self, DemoError> {
+        let wrong = |what: String| DemoError::Arguments(what);
+        let url = |text: &str| Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
+        let base = url(&format!("http://{addr}/")).ok_or_else(|| wrong(format!("{addr} makes no URL")))?;
+        let mut settings = Self { base, duration: Duration::from_secs(120), quick: false };
+        let mut arguments = arguments.iter();
+        while let Some(&argument) = arguments.next() {
+            match argument {
+                "--quick" => (settings.quick, settings.duration) = (true, Duration::ZERO),
+                "--seconds" => {
+                    let value = arguments.next().copied().unwrap_or_default();
+                    let seconds = value.parse().map_err(|_| wrong(format!("--seconds is {value:?}, not a number")))?;
+                    settings.duration = Duration::from_secs(seconds);
+                }
+                other => {
+                    let what = || wrong(format!("{other:?} is no http URL and no option"));
+                    settings.base = url(other).ok_or_else(what)?;
+                }
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// Sends the traffic, tells on standard output what it does, and returns how it went.
+pub async fn run(settings: &Settings) -> Result<Report, DemoError> {
+    let mut visitors = Visitors::new(settings)?;
+    visitors.knock().await?;
+    println!(
+        "traffic for {}: {}",
+        settings.base,
+        if settings.quick { "one round".to_owned() } else { format!("about {} s", settings.duration.as_secs()) }
+    );
+    let begun = Instant::now();
+    let mut round = 0;
+    loop {
+        round += 1;
+        println!("\nround {round}");
+        visitors.round(round).await?;
+        if begun.elapsed() >= settings.duration {
+            break;
+        }
+    }
+    let report = visitors.into_report();
+    println!(
+        "\n{} requests in {} s, {} answered in an unexpected way",
+        report.requests,
+        begun.elapsed().as_secs(),
+        report.surprises
+    );
+    println!("{WHAT_TO_LOOK_FOR}");
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Result<Settings, DemoError> {
+        Settings::from_arguments(arguments, SocketAddr::from(([127, 0, 0, 1], 3000)))
+    }
+
+    #[test]
+    fn arguments_are_read() {
+        let default = settings(&[]).unwrap();
+        assert_eq!((default.base.as_str(), default.duration.as_secs()), ("http://127.0.0.1:3000/", 120));
+        let all = settings(&["http://shop:8080", "--seconds", "30", "--quick"]).unwrap();
+        assert_eq!(all.base.as_str(), "http://shop:8080/");
+        assert!(all.quick);
+        assert_eq!(settings(&["--quick", "--seconds", "30"]).unwrap().duration.as_secs(), 30);
+    }
+
+    #[test]
+    fn a_wrong_argument_is_named() {
+        for (arguments, named) in [
+            (&["--seconds"][..], "--seconds"),
+            (&["--seconds", "long"], "\"long\""),
+            (&["--slow"], "\"--slow\""),
+            (&["ftp://shop"], "\"ftp://shop\""),
+        ] {
+            let error = settings(arguments).unwrap_err().to_string();
+            assert!(error.contains(named), "{arguments:?}: {error}");
+        }
+    }
+}

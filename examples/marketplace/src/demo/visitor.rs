@@ -1,0 +1,146 @@
+//! Sends the demo's requests and keeps count of what came of them.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response, Url};
+use serde_json::Value;
+
+use super::{DemoError, Report, Settings};
+use crate::{customer::USER_ID, http_client};
+
+/// How long a visitor who loses patience waits.
+const IMPATIENCE: Duration = Duration::from_millis(250);
+
+/// All who use the marketplace in a demo.
+pub(super) struct Visitors {
+    http: Client,
+    base: Url,
+    pub(super) quick: bool,
+    report: Report,
+}
+
+/// One request, and the status that it should get.
+pub(super) struct Visit<'a> {
+    pub(super) user: Option<&'a str>,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    pub(super) expected: u16,
+    /// What the request is in the demo for.
+    pub(super) story: &'a str,
+}
+
+impl<'a> Visit<'a> {
+    pub(super) fn get(user: &'a str, path: impl Into<String>) -> Self {
+        Self { user: Some(user), method: Method::GET, path: path.into(), body: None, expected: 200, story: "" }
+    }
+
+    pub(super) fn post(user: &'a str, path: impl Into<String>, body: Value) -> Self {
+        Self { method: Method::POST, body: Some(body), ..Self::get(user, path) }
+    }
+
+    pub(super) fn without_user(self) -> Self {
+        Self { user: None, ..self }
+    }
+
+    pub(super) fn expect(self, expected: u16, story: &'a str) -> Self {
+        Self { expected, story, ..self }
+    }
+}
+
+impl Visitors {
+    pub(super) fn new(settings: &Settings) -> Result<Self, DemoError> {
+        let http = http_client::builder(&settings.base)
+            .user_agent(concat!("marketplace-demo/", env!("CARGO_PKG_VERSION")))
+            .timeout(Duration::from_secs(30))
+            .build()
+            .map_err(DemoError::Client)?;
+        Ok(Self { http, base: settings.base.clone(), quick: settings.quick, report: Report::default() })
+    }
+
+    /// Is anyone there?
+    pub(super) async fn knock(&self) -> Result<(), DemoError> {
+        let knocked = self.http.get(self.base.clone()).send().await;
+        knocked.map(|_| ()).map_err(|source| DemoError::NoMarketplace { base: self.base.clone(), source })
+    }
+
+    /// Sends one request and returns the JSON that it was answered with.
+    pub(super) async fn send(&mut self, visit: Visit<'_>) -> Result<Value, DemoError> {
+        let response = self.open(&visit).await?;
+        Ok(response.json().await.unwrap_or_default())
+    }
+
+    /// Sends several at once.
+    pub(super) async fn send_together(&mut self, visits: &[Visit<'_>]) -> Result<(), DemoError> {
+        let responses = futures_util::future::join_all(visits.iter().map(|visit| self.request(visit).send())).await;
+        for (response, visit) in responses.into_iter().zip(visits) {
+            self.note(visit, response?.status().as_u16());
+        }
+        self.pause().await;
+        Ok(())
+    }
+
+    /// Sends one request and returns as soon as its answer begins.
+    pub(super) async fn open(&mut self, visit: &Visit<'_>) -> Result<Response, DemoError> {
+        let response = self.request(visit).send().await?;
+        self.note(visit, response.status().as_u16());
+        self.pause().await;
+        Ok(response)
+    }
+
+    /// Sends one request and closes the connection before its answer comes.
+    pub(super) async fn leave(&mut self, visit: &Visit<'_>) -> Result<(), DemoError> {
+        match self.request(visit).timeout(IMPATIENCE).send().await {
+            Err(error) if error.is_timeout() => {
+                self.report.requests += 1;
+                tell(visit, "left");
+            }
+            Err(error) => return Err(error.into()),
+            Ok(response) => self.note(visit, response.status().as_u16()),
+        }
+        self.pause().await;
+        Ok(())
+    }
+
+    pub(super) fn into_report(self) -> Report {
+        self.report
+    }
+
+    fn request(&self, visit: &Visit<'_>) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        let (path, query) = visit.path.split_once('?').unwrap_or((&visit.path, ""));
+        url.set_path(path);
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        let mut request = self.http.request(visit.method.clone(), url);
+        if let Some(user) = visit.user {
+            request = request.header(USER_ID, user);
+        }
+        match &visit.body {
+            Some(body) => request.json(body),
+            None => request,
+        }
+    }
+
+    fn note(&mut self, visit: &Visit<'_>, status: u16) {
+        self.report.requests += 1;
+        if status == visit.expected {
+            tell(visit, &status.to_string());
+        } else {
+            self.report.surprises += 1;
+            tell(visit, &format!("{status}, {} was expected", visit.expected));
+        }
+    }
+
+    /// People take their time, and not always the same.
+    async fn pause(&self) {
+        if !self.quick {
+            let millis = 100 + self.report.requests as u64 * 37 % 400;
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+}
+
+fn tell(visit: &Visit<'_>, outcome: &str) {
+    let who = visit.user.unwrap_or("someone");
+    println!("  {who:<7} {:<4} {:<38} {outcome:<4} {}", visit.method.as_str(), visit.path, visit.story);
+}

@@ -1,0 +1,126 @@
+//! What a client gets when something went wrong: one shape for all, `{"error": "…"}`.
+
+use std::error::Error;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::{
+    chat::ChatError,
+    market::{MarketError, PurchaseError},
+    wallet::{WalletError, balances::BalanceError},
+};
+
+/// Anything that ends a request early.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// 400: the request cannot be read.
+    #[error("{reason}")]
+    Malformed { field: Option<String>, reason: String },
+    /// 422: it can be read, but a value will not do.
+    #[error("{field} {reason}")]
+    Invalid { field: String, reason: String },
+    /// 401
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// 404: no such route.
+    #[error("there is nothing at this address")]
+    NoRoute,
+    /// 405
+    #[error("this address does not take this method")]
+    MethodNotAllowed,
+    /// What the body extractor of axum says: 413, 415 and the like.
+    #[error("{1}")]
+    Body(StatusCode, String),
+    #[error(transparent)]
+    Purchase(#[from] PurchaseError),
+    #[error(transparent)]
+    Market(#[from] MarketError),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize)]
+struct Problem {
+    error: String,
+    /// The field or parameter to mend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// What lies behind a 502, the nearest cause first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<String>,
+}
+
+impl AppError {
+    /// The status that tells a client what kind of error it is.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed { .. } => StatusCode::BAD_REQUEST,
+            Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::NoRoute | Self::Market(MarketError::NoListing(_)) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Body(status, _) => *status,
+            Self::Purchase(error) => match error {
+                PurchaseError::NoListing(_) => StatusCode::NOT_FOUND,
+                PurchaseError::Taken(_) => StatusCode::CONFLICT,
+                PurchaseError::OwnListing => StatusCode::UNPROCESSABLE_ENTITY,
+                PurchaseError::Balance(error) => balance_status(error),
+                PurchaseError::Settlement(_) => StatusCode::BAD_GATEWAY,
+                PurchaseError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            Self::Wallet(WalletError::Balance(error)) => balance_status(error),
+            Self::Market(MarketError::Database(_)) | Self::Wallet(WalletError::Ledger(_)) | Self::Chat(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    fn field(&self) -> Option<String> {
+        match self {
+            Self::Malformed { field, .. } => field.clone(),
+            Self::Invalid { field, .. } => Some(field.clone()),
+            Self::Purchase(PurchaseError::OwnListing) => Some("buyer".to_owned()),
+            Self::Wallet(WalletError::Balance(BalanceError::Overflow)) => Some("amount".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match self.status() {
+            // What is wrong inside is for the log, not for clients.
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                Problem { error: "something went wrong on our side".to_owned(), field: None, causes: Vec::new() }
+            }
+            StatusCode::BAD_GATEWAY => {
+                let causes = std::iter::successors(self.source(), |&error| error.source()).map(ToString::to_string);
+                Problem { error: self.to_string(), field: None, causes: causes.collect() }
+            }
+            _ => Problem { error: self.to_string(), field: self.field(), causes: Vec::new() },
+        }
+    }
+}
+
+fn balance_status(error: &BalanceError) -> StatusCode {
+    match error {
+        BalanceError::Insufficient { .. } => StatusCode::PAYMENT_REQUIRED,
+        BalanceError::Overflow => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::error!(error = &self as &dyn Error, "request failed");
+        }
+        (status, Json(self.problem())).into_response()
+    }
+}

@@ -1,0 +1,135 @@
+//! What clients send: extractors whose refusals are [`AppError`]s that name the field.
+
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, RawPathParams, Request,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{error::AppError, money::Amount};
+
+/// A JSON body that was read and whose values will do. Fields that nobody asked for are ignored.
+#[derive(Debug, Clone)]
+pub struct Payload<T>(pub T);
+
+/// What can say whether its values will do.
+pub trait Validate {
+    /// The first value that will not do.
+    fn validate(&self) -> Result<(), AppError>;
+}
+
+/// The path's parameters, as axum's `Path`.
+#[derive(Debug, Clone)]
+pub struct Params<T>(pub T);
+
+/// The query's parameters, as axum's `Query`.
+#[derive(Debug, Clone)]
+pub struct Search<T>(pub T);
+
+impl<T, S> FromRequest<S> for Payload<T>
+where
+    T: DeserializeOwned + Validate,
+    S: Send + Sync,
+{
+    type Rejection = AppError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, AppError> {
+        if !is_json(request.headers()) {
+            let reason = "the body must be JSON, with content-type: application/json".to_owned();
+            return Err(AppError::Malformed { field: None, reason });
+        }
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| AppError::Body(rejection.status(), rejection.body_text()))?;
+        let payload: T = read(&body)?;
+        payload.validate()?;
+        Ok(Self(payload))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
+    content_type.is_some_and(|t| t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")))
+}
+
+/// 400 for what is no JSON, 422 and the field's name for what is not the JSON asked for.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if !cause.is_data() {
+            return AppError::Malformed { field: None, reason: format!("the body is no JSON: {cause}") };
+        }
+        let cause = cause.to_string();
+        let reason = cause.split(" at line ").next().unwrap_or_default().to_owned();
+        // A field that is not there has no path, only a message that names it.
+        match reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            Some(field) => AppError::Invalid { field: field.to_owned(), reason: "is missing".to_owned() },
+            None if path == "." => AppError::Invalid { field: "body".to_owned(), reason },
+            None => AppError::Invalid { field: path, reason },
+        }
+    })?;
+    json.end().map_err(|cause| AppError::Malformed { field: None, reason: format!("the body is no JSON: {cause}") })?;
+    Ok(value)
+}
+
+impl<T, S> FromRequestParts<S> for Params<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
+        let rejection: PathRejection = match Path::from_request_parts(parts, state).await {
+            Ok(Path(params)) => return Ok(Self(params)),
+            Err(rejection) => rejection,
+        };
+        let names = RawPathParams::from_request_parts(parts, state).await;
+        let mut names = names.iter().flatten().map(|(name, _)| name.to_owned());
+        // No route has two parameters. Axum itself names the one only where it was asked for by name.
+        Err(AppError::Malformed { field: names.next(), reason: rejection.body_text() })
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Search<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
+        let Query(search) = Query::from_request_parts(parts, state).await.map_err(|rejection: QueryRejection| {
+            let reason = rejection.body_text();
+            // `Failed to deserialize query string: status: unknown variant …`
+            let field = reason.split(": ").nth(1).filter(|part| !part.contains(' ')).map(str::to_owned);
+            AppError::Malformed { field, reason }
+        })?;
+        Ok(Self(search))
+    }
+}
+
+/// Text of 1 to `max` characters that is not blank.
+pub fn text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
+    let reason = match value.chars().count() {
+        _ if value.trim().is_empty() => "must not be empty".to_owned(),
+        length if length > max => format!("has {length} characters, {max} are allowed"),
+        _ => return Ok(()),
+    };
+    Err(AppError::Invalid { field: field.to_owned(), reason })
+}
+
+/// An amount above zero.
+pub fn amount(field: &str, value: Amount) -> Result<(), AppError> {
+    if value > Amount::ZERO {
+        return Ok(());
+    }
+    Err(AppError::Invalid { field: field.to_owned(), reason: "must be above zero".to_owned() })
+}

@@ -1,0 +1,120 @@
+//! The market's endpoints.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use super::{
+    Receipt, Sales,
+    entity::{Model as Listing, Status},
+};
+use crate::{
+    app::App,
+    customer::Customer,
+    error::AppError,
+    input::{Params, Payload, Search, Validate, amount, text},
+    money::Amount,
+};
+
+/// The most listings on one page.
+const PAGE: u64 = 100;
+/// The longest that a report can be slowed down.
+const MAX_DELAY_MS: u64 = 5000;
+
+/// The body of a new listing.
+#[derive(Debug, Deserialize)]
+pub(super) struct NewListing {
+    token_id: String,
+    seller: String,
+    price: Amount,
+}
+
+impl Validate for NewListing {
+    fn validate(&self) -> Result<(), AppError> {
+        text("token_id", &self.token_id, 128)?;
+        text("seller", &self.seller, 128)?;
+        amount("price", self.price)
+    }
+}
+
+/// The body of a purchase.
+#[derive(Debug, Deserialize)]
+pub(super) struct Order {
+    buyer: String,
+}
+
+impl Validate for Order {
+    fn validate(&self) -> Result<(), AppError> {
+        text("buyer", &self.buyer, 128)
+    }
+}
+
+/// Which listings to show.
+#[derive(Debug, Deserialize)]
+pub(super) struct Filter {
+    status: Option<Status>,
+    #[serde(default)]
+    offset: u32,
+    limit: Option<u32>,
+}
+
+/// How slow a report is to be.
+#[derive(Debug, Deserialize)]
+pub(super) struct Delay {
+    #[serde(default)]
+    delay_ms: u64,
+}
+
+/// `POST /market/listings`
+pub(super) async fn create(
+    State(app): State<App>,
+    _: Customer,
+    Payload(new): Payload<NewListing>,
+) -> Result<(StatusCode, Json<Listing>), AppError> {
+    let listing = app.market.list(new.token_id, new.seller, new.price).await?;
+    Ok((StatusCode::CREATED, Json(listing)))
+}
+
+/// `GET /market/listings?status=open&offset=0&limit=100`
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Option<Customer>,
+    Search(filter): Search<Filter>,
+) -> Result<Json<Vec<Listing>>, AppError> {
+    let limit = filter.limit.map_or(PAGE, u64::from).min(PAGE);
+    Ok(Json(app.market.find(filter.status, filter.offset.into(), limit).await?))
+}
+
+/// `GET /market/listings/{id}`
+pub(super) async fn show(
+    State(app): State<App>,
+    _: Option<Customer>,
+    Params(id): Params<i64>,
+) -> Result<Json<Listing>, AppError> {
+    Ok(Json(app.market.get(id).await?))
+}
+
+/// `POST /market/listings/{id}/purchase`
+pub(super) async fn purchase(
+    State(app): State<App>,
+    _: Customer,
+    Params(id): Params<i64>,
+    Payload(order): Payload<Order>,
+) -> Result<Json<Receipt>, AppError> {
+    Ok(Json(app.market.purchase(id, order.buyer).await?))
+}
+
+/// `GET /market/reports/sales?delay_ms=2000`: sales by seller, as slowly as asked for, so that there is a slow request to look at.
+pub(super) async fn sales(
+    State(app): State<App>,
+    _: Option<Customer>,
+    Search(Delay { delay_ms }): Search<Delay>,
+) -> Result<Json<BTreeMap<String, Sales>>, AppError> {
+    if delay_ms > MAX_DELAY_MS {
+        let reason = format!("must be at most {MAX_DELAY_MS}");
+        return Err(AppError::Invalid { field: "delay_ms".to_owned(), reason });
+    }
+    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+    Ok(Json(app.market.sales().await?))
+}

@@ -1,0 +1,9 @@
+//! The marketplace's API, driven in process, and over a socket where connections matter.
+
+mod chat;
+mod errors;
+mod market;
+mod purchase;
+mod server;
+mod shop;
+mod wallet;

@@ -1,0 +1,130 @@
+//! Setting up an agent, with four endings.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{
+    Agent, AgentGuard, Inner, LogFormat,
+    resource::{self, Host},
+    subscriber,
+};
+use crate::{
+    capture::panic_hook,
+    config::{
+        CaptureBody, CodeOptions, Config, Environment, LogLevel, Secret, define_setters, option_setters, resolve,
+    },
+    error::BuildError,
+    intake::{IntakeExporter, IntakeSettings},
+    pipeline::{Queue, Worker, WorkerSettings},
+    record::TraceId,
+    span::ApmTracer,
+    transaction::{Recorder, install, installed},
+};
+
+/// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
+/// warning and the next source is used.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_apm::{Agent, Environment};
+///
+/// # fn main() -> Result<(), tower_apm::BuildError> {
+/// let agent = Agent::builder()
+///     .env(Environment::empty()) // a test wants no variables of the machine it runs on
+///     .service_name("marketplace")
+///     .server_url("http://127.0.0.1:8200")
+///     .api_request_time(Duration::from_secs(5))
+///     .build()?;
+/// # let _ = agent;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "an agent begins with `build()` or `install()`"]
+pub struct AgentBuilder {
+    options: CodeOptions,
+    env: Option<Environment>,
+    log_format: LogFormat,
+    log_filter: Option<String>,
+    gzip: Option<bool>,
+}
+
+option_setters!(AgentBuilder);
+
+impl AgentBuilder {
+    /// The variables to read, in place of the process's own.
+    pub fn env(mut self, env: Environment) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// For [`install`](Self::install): how log lines are printed.
+    pub fn log_format(mut self, format: LogFormat) -> Self {
+        self.log_format = format;
+        self
+    }
+
+    /// For [`install`](Self::install): which log lines are printed when `RUST_LOG` is not set, in the syntax of
+    /// [`EnvFilter`](tracing_subscriber::EnvFilter). Default: `info`.
+    pub fn log_filter(mut self, filter: impl Into<String>) -> Self {
+        self.log_filter = Some(filter.into());
+        self
+    }
+
+    /// Whether what is sent is compressed. By default it is, except to this machine.
+    pub fn gzip(mut self, gzip: bool) -> Self {
+        self.gzip = Some(gzip);
+        self
+    }
+
+    /// Starts the agent; nothing global is touched.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate cannot be read or used, or no thread can be started. Other options never fail: see
+    /// [`Agent::warnings`].
+    pub fn build(self) -> Result<Agent, BuildError> {
+        let env = self.env.unwrap_or_else(Environment::process);
+        let (config, warnings) = resolve(&self.options, &env);
+        for warning in &warnings {
+            tracing::warn!(target: "tower_apm", "{warning}");
+        }
+        let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
+        let worker = config.enabled.then(|| start_worker(&config, &env, &queue, self.gzip)).transpose()?;
+        let recorder = Arc::new(Recorder::new(config, queue.clone()));
+        Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings }) })
+    }
+
+    /// Starts the agent and sets up the process for it: a global `tracing` subscriber with a filter and a log format,
+    /// OpenTelemetry's tracer provider, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) finds.
+    ///
+    /// Keep the guard to the end of `main`.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and when a global subscriber is set already: compose your own with
+    /// [`Agent::tracing_layer`] then.
+    pub fn install(self) -> Result<AgentGuard, BuildError> {
+        if installed().is_some() {
+            return Err(BuildError::AlreadyInstalled);
+        }
+        let (format, filter) = (self.log_format, self.log_filter.clone());
+        let agent = self.build()?;
+        let recorder = agent.recorder().clone();
+        subscriber::set_global(recorder.clone(), format, filter.as_deref(), recorder.config.log_level)?;
+        opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
+        panic_hook();
+        install(recorder.clone());
+        // there was nobody to print them before
+        agent.warnings().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
+        tracing::info!(target: "tower_apm", version = env!("CARGO_PKG_VERSION"), "{}", recorder.config.describe());
+        Ok(AgentGuard::new(agent))
+    }
+}
+
+fn start_worker(config: &Config, env: &Environment, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
+    let settings = IntakeSettings::from_config(config, gzip);
+    let resource = resource::gather(config, env, Host::read(), TraceId::random().to_string());
+    let exporter = IntakeExporter::new(settings, resource)?;
+    let settings = WorkerSettings { max_age: config.api_request_time };
+    Worker::start(queue.clone(), exporter, settings).map_err(|source| BuildError::Thread { source })
+}

@@ -1,0 +1,174 @@
+//! The agent: the one place that knows every part and puts them together.
+
+mod builder;
+mod guard;
+mod resource;
+mod subscriber;
+
+use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
+
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
+use crate::{
+    config::Warning,
+    pipeline::{Queue, Stats, Unsent, Worker},
+    server::ApmLayer,
+    transaction::{Recorder, StartedTransaction, uninstall},
+};
+
+/// An Elastic APM agent: cheap to clone, every clone is the same agent.
+///
+/// | ending of the builder | what it does |
+/// |---|---|
+/// | [`install`](AgentBuilder::install) | everything: global subscriber, OpenTelemetry provider, panic hook, the agent behind [`tower_apm::layer()`](crate::layer) |
+/// | [`build`](AgentBuilder::build) | the parts, nothing global |
+/// | [`tracing_layer`](Self::tracing_layer) | for those who compose their own subscriber |
+/// | [`layer`](Self::layer) | the tower layer of this very agent |
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    recorder: Arc<Recorder>,
+    queue: Queue,
+    /// None when the agent is disabled: no thread, no network.
+    worker: Option<Worker>,
+    warnings: Vec<Warning>,
+}
+
+impl Agent {
+    /// Begins to set up an agent. Without further calls it takes its options from `ELASTIC_APM_*`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// use tower_apm::Agent;
+    ///
+    /// let agent = Agent::builder().service_name("marketplace").service_version(env!("CARGO_PKG_VERSION")).build()?;
+    /// # let _ = agent;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> AgentBuilder {
+        AgentBuilder::default()
+    }
+
+    /// The tower layer of this agent, for a router, a method router, a `ServiceBuilder` or any
+    /// `Service<http::Request<B>>`.
+    ///
+    /// ```
+    /// # async fn my_service(_: http::Request<String>) -> Result<http::Response<String>, std::convert::Infallible> {
+    /// #     Ok(http::Response::new(String::new()))
+    /// # }
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// let service = tower::ServiceBuilder::new().layer(agent.layer()).service_fn(my_service);
+    /// # let _ = service;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn layer(&self) -> ApmLayer {
+        ApmLayer::new(Some(self.inner.recorder.clone()))
+    }
+
+    /// The layer for a `tracing` subscriber of your own: spans become Elastic spans, ERROR events with an error in them
+    /// become error documents, and the request's span carries the transaction into spawned tasks.
+    ///
+    /// One such layer serves every agent of the process. Put filters on the layers that print and not on the
+    /// subscriber: a global filter that turns off `tower_apm::request` or the spans of your database crate turns them
+    /// off here too.
+    ///
+    /// ```
+    /// use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// let subscriber = tracing_subscriber::registry()
+    ///     .with(agent.tracing_layer())
+    ///     .with(tracing_subscriber::fmt::layer().with_filter(LevelFilter::WARN));
+    /// # let _ = subscriber;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tracing_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        subscriber::tracing_layer(Some(self.inner.recorder.clone()))
+    }
+
+    /// Starts a transaction that is not a request; see [`Transaction::start`](crate::Transaction::start).
+    #[must_use = "it ends when it is dropped"]
+    pub fn start_transaction(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        kind: impl Into<Cow<'static, str>>,
+    ) -> StartedTransaction {
+        StartedTransaction::new(Some(self.inner.recorder.clone()), name.into(), kind.into())
+    }
+
+    /// Waits until all that was recorded before the call is delivered, at most for `timeout`.
+    ///
+    /// Works on any runtime, current-thread ones included: the agent's own thread does the work and watches the time.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsent`] when the time was up first. The events are kept and sent later.
+    pub fn flush(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
+        let flushed = self.inner.worker.as_ref().map(|worker| worker.flush(timeout));
+        async move {
+            match flushed {
+                Some(flushed) => flushed.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Stops recording, delivers what waits, at most for `timeout`, and ends the agent's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsent`] when the time was up first: these events are lost, and counted in [`Stats`].
+    pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
+        uninstall(&self.inner.recorder);
+        let stopped = self.inner.worker.as_ref().map(|worker| worker.shutdown(timeout));
+        async move {
+            match stopped {
+                Some(stopped) => stopped.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<(), Unsent> {
+        uninstall(&self.inner.recorder);
+        self.inner.worker.as_ref().map_or(Ok(()), |worker| worker.shutdown_blocking(timeout))
+    }
+
+    /// What became of the events so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.queue.stats()
+    }
+
+    /// What was not as it should be in the options, a sentence for each: also logged once at the start.
+    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.inner.warnings.iter().map(ToString::to_string)
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.inner.recorder
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("service_name", &self.inner.recorder.config.service_name)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Who sends: gathered once, from the options, the environment and the host.
+//!
+//! Command-line arguments are not: they may hold secrets.
+
+use std::borrow::Cow;
+
+use crate::{
+    config::{Config, Environment},
+    record::{Label, LabelValue, Resource},
+};
+
+/// What only the operating system knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Host {
+    pub(crate) pid: u32,
+    pub(crate) parent_pid: Option<u32>,
+    /// The file name of the executable.
+    pub(crate) executable: Option<String>,
+    /// The name that the kernel has.
+    pub(crate) kernel_hostname: Option<String>,
+    /// The content of `/etc/hostname`.
+    pub(crate) hostname_file: Option<String>,
+}
+
+impl Host {
+    /// Reads two small files; starts no process.
+    pub(crate) fn read() -> Self {
+        let executable = std::env::current_exe().ok();
+        Self {
+            pid: std::process::id(),
+            parent_pid: parent_pid(),
+            executable: executable.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+            kernel_hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").ok(),
+            hostname_file: std::fs::read_to_string("/etc/hostname").ok(),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn parent_pid() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+#[cfg(not(unix))]
+fn parent_pid() -> Option<u32> {
+    None
+}
+
+/// The metadata of a service. `ephemeral_id` is random for each start of the process.
+pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, ephemeral_id: String) -> Resource {
+    let label = |(key, value): &(String, String)| Label {
+        key: Cow::Owned(key.clone()),
+        value: LabelValue::Text(Cow::Owned(value.clone())),
+    };
+    Resource {
+        service_name: config.service_name.clone(),
+        service_version: config.service_version.clone(),
+        environment: config.environment.clone(),
+        node_name: config.service_node_name.clone(),
+        ephemeral_id,
+        activation_method: Some(activation_method(environment)),
+        language_version: None,
+        framework: cfg!(feature = "axum").then_some("axum"),
+        pid: host.pid,
+        parent_pid: host.parent_pid,
+        detected_hostname: detected_hostname(environment, &host),
+        process_title: host.executable,
+        configured_hostname: config.hostname.clone(),
+        architecture: architecture(std::env::consts::ARCH),
+        platform: platform(std::env::consts::OS),
+        labels: config.global_labels.iter().map(label).collect(),
+    }
+}
+
+/// `k8s-attach` when Elastic's attacher started the service, else `layer`: someone put it into the code.
+fn activation_method(environment: &Environment) -> &'static str {
+    match environment.get("ELASTIC_APM_ACTIVATION_METHOD") {
+        Some("K8S" | "K8S_ATTACH") => "k8s-attach",
+        _ => "layer",
+    }
+}
+
+/// In lower case, as Elastic's agents agreed; never what `hostname` was configured to.
+fn detected_hostname(environment: &Environment, host: &Host) -> Option<String> {
+    let names = [
+        host.kernel_hostname.as_deref(),
+        environment.get("HOSTNAME"),
+        environment.get("HOST"),
+        host.hostname_file.as_deref(),
+        environment.get("COMPUTERNAME"),
+    ];
+    let mut names = names.into_iter().flatten().map(|name| name.trim_matches(|c: char| c <= ' ').to_ascii_lowercase());
+    names.find(|name| !name.is_empty())
+}
+
+/// In the words of Node.js, so that a host looks the same whichever agent reports it.
+fn architecture(rust: &'static str) -> &'static str {
+    match rust {
+        "x86_64" => "x64",
+        "x86" => "ia32",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64",
+        other => other,
+    }
+}
+
+/// In the words of Node.js.
+fn platform(rust: &'static str) -> &'static str {
+    match rust {
+        "macos" => "darwin",
+        "windows" => "win32",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CodeOptions, resolve};
+
+    fn gathered(variables: &[(&'static str, &'static str)], host: Host) -> Resource {
+        let environment: Environment = variables.iter().copied().collect();
+        let (config, warnings) = resolve(&CodeOptions::default(), &environment);
+        assert_eq!(warnings, []);
+        gather(&config, &environment, host, "id".to_owned())
+    }
+
+    #[test]
+    fn options_become_metadata() {
+        let variables = [
+            ("ELASTIC_APM_SERVICE_NAME", "shop"),
+            ("ELASTIC_APM_SERVICE_VERSION", "1.2"),
+            ("ELASTIC_APM_SERVICE_NODE_NAME", "n1"),
+            ("ELASTIC_APM_ENVIRONMENT", "staging"),
+            ("ELASTIC_APM_GLOBAL_LABELS", "region=eu"),
+            ("ELASTIC_APM_ACTIVATION_METHOD", "K8S_ATTACH"),
+        ];
+        let host = Host { pid: 7, parent_pid: Some(1), executable: Some("shop-api".to_owned()), ..Host::default() };
+        let resource = gathered(&variables, host);
+        assert_eq!(resource.service_name, "shop");
+        assert_eq!(resource.service_version.as_deref(), Some("1.2"));
+        assert_eq!(resource.node_name.as_deref(), Some("n1"));
+        assert_eq!(resource.environment.as_deref(), Some("staging"));
+        assert_eq!((resource.labels[0].key.as_ref(), &resource.labels[0].value), ("region", &"eu".into()));
+        assert_eq!((resource.pid, resource.parent_pid), (7, Some(1)));
+        assert_eq!(resource.process_title.as_deref(), Some("shop-api"));
+        assert_eq!(resource.activation_method, Some("k8s-attach"));
+        assert_eq!(resource.ephemeral_id, "id");
+        assert_eq!(gathered(&[], Host::default()).activation_method, Some("layer"));
+    }
+
+    #[test]
+    fn the_hostname_is_the_first_that_is_known() {
+        let kernel = Some("\tVM.Example.com\n".to_owned());
+        let file = Some("file\n".to_owned());
+        let host = Host { kernel_hostname: kernel, hostname_file: file.clone(), ..Host::default() };
+        let variables = [("HOSTNAME", "variable"), ("ELASTIC_APM_HOSTNAME", "configured")];
+        let resource = gathered(&variables, host);
+        assert_eq!(resource.detected_hostname.as_deref(), Some("vm.example.com"));
+        assert_eq!(resource.configured_hostname.as_deref(), Some("configured"));
+
+        let host = Host { kernel_hostname: Some("\n".to_owned()), hostname_file: file, ..Host::default() };
+        let detected = |variables, host| gathered(variables, host).detected_hostname;
+        assert_eq!(detected(&[("HOSTNAME", "Variable")], host.clone()).as_deref(), Some("variable"));
+        assert_eq!(detected(&[], host).as_deref(), Some("file"));
+        assert_eq!(detected(&[], Host::default()), None);
+    }
+
+    #[test]
+    fn machines_are_named_in_the_common_words() {
+        assert_eq!(["x86_64", "aarch64", "riscv64"].map(architecture), ["x64", "arm64", "riscv64"]);
+        assert_eq!(["linux", "macos"].map(platform), ["linux", "darwin"]);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let host = Host::read();
+        assert_eq!(host.pid, std::process::id());
+        assert!(host.executable.is_some_and(|name| name.starts_with("tower_apm")));
+        assert!(!cfg!(unix) || host.parent_pid.is_some_and(|pid| pid > 0));
+    }
+}

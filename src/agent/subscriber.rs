@@ -1,0 +1,86 @@
+//! The `tracing` side: our layers, and the subscriber that `install()` sets.
+
+use std::sync::Arc;
+
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+};
+
+use crate::{
+    capture::ErrorEventsLayer,
+    config::LogLevel,
+    error::BuildError,
+    span::ApmTracer,
+    transaction::{REQUEST_TARGET, Recorder, RequestSpanLayer},
+};
+
+/// How `install()` prints the service's log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One line with span, target and fields.
+    #[default]
+    Full,
+    /// One line, shorter.
+    Compact,
+    /// One JSON object a line.
+    Json,
+    /// Nothing is printed.
+    Off,
+}
+
+/// Spans up to INFO become Elastic's: below that crates describe their inner workings.
+fn is_recorded_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
+}
+
+pub(super) fn tracing_layer<S>(recorder: Option<Arc<Recorder>>) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let request_span = filter_fn(|metadata| metadata.is_span() && metadata.target() == REQUEST_TARGET)
+        .with_max_level_hint(LevelFilter::INFO);
+    let errors = filter_fn(|metadata| metadata.is_event() && *metadata.level() == Level::ERROR)
+        .with_max_level_hint(LevelFilter::ERROR);
+    let spans = filter_fn(is_recorded_span).with_max_level_hint(LevelFilter::INFO);
+    // what tracing-opentelemetry adds of its own costs more than the span and tells less
+    let bridge = tracing_opentelemetry::layer()
+        .with_tracer(ApmTracer::new(recorder))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false);
+    RequestSpanLayer
+        .with_filter(request_span)
+        .and_then(ErrorEventsLayer.with_filter(errors))
+        .and_then(bridge.with_filter(spans))
+}
+
+/// Sets the global subscriber: our layers, and a printer behind its own filter (`RUST_LOG`, else `filter`).
+pub(super) fn set_global(
+    recorder: Arc<Recorder>,
+    format: LogFormat,
+    filter: Option<&str>,
+    level: LogLevel,
+) -> Result<(), BuildError> {
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().or_else(|| filter.map(str::to_owned));
+    let filter = filter.unwrap_or_else(|| "info".to_owned());
+    // the span that goes with each request says nothing that the line does not
+    let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
+    let filter = EnvFilter::try_new(format!("{own},{filter}"))
+        .map_err(|error| BuildError::LogFilter { filter, reason: error.to_string() })?;
+    let printer = fmt::layer();
+    let printer = match format {
+        LogFormat::Full => Some(printer.boxed()),
+        LogFormat::Compact => Some(printer.compact().boxed()),
+        LogFormat::Json => Some(printer.json().boxed()),
+        LogFormat::Off => None,
+    };
+    tracing_subscriber::registry()
+        .with(tracing_layer(Some(recorder)))
+        .with(printer.map(|printer| printer.with_filter(filter)))
+        .try_init()
+        .map_err(|_| BuildError::SubscriberAlreadySet)
+}

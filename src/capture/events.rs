@@ -1,0 +1,110 @@
+//! `tracing::error!` with an error in it becomes an error document.
+
+use std::{borrow::Cow, error::Error, fmt, time::SystemTime};
+
+use opentelemetry::{
+    Context,
+    trace::{Status, TraceContextExt},
+};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer};
+
+use super::{active_span, stack_here};
+use crate::{
+    record::{Exception, LabelValue, LogMessage},
+    transaction::{Transaction, contain, installed},
+};
+
+/// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
+///
+/// Further fields become labels of the error. The agent's own events are left out.
+#[derive(Debug)]
+pub(crate) struct ErrorEventsLayer;
+
+impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {
+            return;
+        }
+        let transaction = Transaction::current();
+        let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
+        let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+        let mut fields = Fields::default();
+        if contain(&recorder, || event.record(&mut fields)).is_none() {
+            return;
+        }
+        let Some(mut exception) = fields.exception else { return };
+        exception.stack = stack_here(&recorder);
+        let mut record = exception.into_record(SystemTime::now());
+        if let Some(message) = fields.message {
+            record.log =
+                Some(LogMessage { message, level: "error", logger: Cow::Borrowed(metadata.target()), template: None });
+        }
+        for (key, value) in fields.labels {
+            record.context.set_label(Cow::Borrowed(key), value);
+        }
+        let Some(shared) = transaction.shared() else { return recorder.error(record) };
+        let parent = active_span(shared);
+        if parent.is_some_and(|span| span != shared.ids().id) {
+            // a span that met an error has failed; a request's outcome is its status
+            Context::current().span().set_status(Status::error(""));
+        }
+        shared.error(record, parent);
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    exception: Option<Exception>,
+    message: Option<String>,
+    labels: Vec<(&'static str, LabelValue)>,
+}
+
+impl Fields {
+    fn text(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.message = Some(text),
+            // the text of an error that came by value tells more than another's
+            "error" | "err" if self.exception.is_none() => {
+                self.exception = Some(Exception { message: text, erased: true, ..Exception::default() });
+            }
+            "error" | "err" => {}
+            name if name.starts_with("log.") => {}
+            name => self.labels.push((name, LabelValue::Text(text.into()))),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_error(&mut self, _: &Field, error: &(dyn Error + 'static)) {
+        self.exception = Some(Exception::from_error(error));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value.to_owned());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.labels.push((field.name(), value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.labels.push((field.name(), value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.labels.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.labels.push((field.name(), value.into()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Errors: told by the code, by `tracing` events, by OpenTelemetry's API and by panics.
+//!
+//! An error document is found by user and label because it carries them: each is a copy of the transaction's user,
+//! labels, custom context and request at the time of the capture.
+
+mod events;
+mod panic;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    borrow::Cow,
+    error::Error,
+    fmt,
+    time::SystemTime,
+};
+
+use serde::Serialize;
+
+pub(crate) use self::events::ErrorEventsLayer;
+pub use self::panic::panic_hook;
+use crate::{
+    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack},
+    transaction::{Recorder, Shared, Transaction, contain},
+};
+
+impl Transaction {
+    /// Records an error that was handled, with all its causes and the stack of this call.
+    ///
+    /// It does not change the outcome of a request: the status does.
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # fn announce() -> Result<(), std::io::Error> { Err(std::io::Error::other("no such room")) }
+    /// if let Err(error) = announce() {
+    ///     Transaction::current().capture_error(&error); // the sale stands
+    /// }
+    /// ```
+    ///
+    /// An `anyhow::Error` or a `Box<dyn Error>` is given as `&*error`.
+    pub fn capture_error<E: Error + 'static + ?Sized>(&self, error: &E) -> &Self {
+        self.error(error).capture();
+        self
+    }
+
+    /// Like [`capture_error`](Self::capture_error), with more to say about it.
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # let (tx, error) = (Transaction::current(), std::io::Error::other("no such room"));
+    /// tx.error(&error).handled(true).label("step", "announce").capture();
+    /// ```
+    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
+        let shared = self.shared().filter(|shared| shared.recorder().is_recording());
+        let parts = shared.and_then(|shared| {
+            let exception = contain(shared.recorder(), || Exception::from_error(error))?;
+            Some(Parts { exception, context: Context::default(), template: None })
+        });
+        CapturedError { transaction: self.clone(), parts }
+    }
+}
+
+/// An error on its way into the record. Nothing is sent before [`capture`](Self::capture).
+#[must_use = "nothing is recorded before `capture()`"]
+pub struct CapturedError {
+    transaction: Transaction,
+    /// None where there is no transaction.
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    exception: Exception,
+    context: Context,
+    template: Option<Cow<'static, str>>,
+}
+
+impl CapturedError {
+    fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
+        if let Some(parts) = &mut self.parts {
+            change(parts);
+        }
+        self
+    }
+
+    /// False for an error that nobody dealt with. Default: true.
+    pub fn handled(self, handled: bool) -> Self {
+        self.change(|parts| parts.exception.handled = handled)
+    }
+
+    /// A label of the error alone, beside the transaction's.
+    pub fn label(self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> Self {
+        self.change(|parts| parts.context.set_label(key.into(), value.into()))
+    }
+
+    /// Custom context of the error alone, beside the transaction's.
+    pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
+        let Some(recorder) = self.transaction.shared().map(|shared| shared.recorder().clone()) else { return self };
+        self.change(|parts| {
+            let key = key.into();
+            let used = parts.context.custom_bytes_without(&key);
+            let json = crate::transaction::to_json(&key, &value, used, &recorder);
+            parts.context.set_custom(key, json);
+        })
+    }
+
+    /// The message without its variable parts. Errors of one type and template are one group in Kibana.
+    pub fn message_template(self, template: impl Into<Cow<'static, str>>) -> Self {
+        self.change(|parts| parts.template = Some(template.into()))
+    }
+
+    /// A stack captured where the error arose, for instance `anyhow::Error::backtrace()`, in place of this call's.
+    ///
+    /// One that was not captured (`RUST_BACKTRACE` is off) changes nothing. The standard library resolves and prints it
+    /// here and now, which takes tens of milliseconds the first time in a process.
+    pub fn backtrace(self, backtrace: &Backtrace) -> Self {
+        self.change(|parts| {
+            if backtrace.status() == BacktraceStatus::Captured {
+                parts.exception.stack = Stack::Text(backtrace.to_string().into());
+            }
+        })
+    }
+
+    /// Records it.
+    pub fn capture(self) {
+        let (Some(shared), Some(parts)) = (self.transaction.shared(), self.parts) else { return };
+        let Parts { mut exception, context, template } = parts;
+        if matches!(exception.stack, Stack::None) {
+            exception.stack = stack_here(shared.recorder());
+        }
+        let log = template.map(|template| LogMessage {
+            message: exception.message.clone(),
+            level: "error",
+            logger: Cow::Borrowed(""),
+            template: Some(template),
+        });
+        let mut record = exception.into_record(SystemTime::now());
+        *record = ErrorRecord { log, context, ..*record };
+        shared.error(record, active_span(shared));
+    }
+}
+
+/// The span that is active, when it is one of this transaction.
+fn active_span(shared: &Shared) -> Option<SpanId> {
+    use opentelemetry::trace::TraceContextExt;
+
+    let context = opentelemetry::Context::current();
+    let current = crate::transaction::handle_in(&context)?;
+    let active = context.span().span_context().span_id();
+    (current.ids().id == shared.ids().id).then(|| SpanId(u64::from_be_bytes(active.to_bytes())))
+}
+
+/// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0.
+pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
+    match recorder.config.stack_trace_limit {
+        0 => Stack::None,
+        _ => Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved())),
+    }
+}
+
+impl fmt::Debug for CapturedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.parts.as_ref().and_then(|parts| parts.exception.kind.as_deref());
+        f.debug_struct("CapturedError").field("type", &kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! Panics: recorded by the hook, where location and stack are known, into the transaction that runs.
+
+use std::{
+    borrow::Cow,
+    panic::{self, PanicHookInfo},
+    sync::Once,
+    time::SystemTime,
+};
+
+use super::{active_span, stack_here};
+use crate::{
+    record::{Exception, Stack},
+    transaction::{Transaction, installed, is_contained},
+};
+
+/// Sets a panic hook that records every panic, and then calls the hook that was there before.
+///
+/// [`install`](crate::AgentBuilder::install) calls it. Without it, a panic of a request is recorded with its message
+/// alone. Further calls do nothing.
+///
+/// ```
+/// tower_apm::panic_hook();
+/// ```
+pub fn panic_hook() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            record(info);
+            before(info);
+        }));
+    });
+}
+
+/// A panic in here would abort the process: nothing of the user's runs, and no lock is taken that user code could hold.
+fn record(info: &PanicHookInfo<'_>) {
+    if is_contained() {
+        return;
+    }
+    let transaction = Transaction::current();
+    let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
+    let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+    let mut exception = match info.payload_as_str() {
+        Some(message) => Exception::from_panic(&message.to_owned()),
+        None => Exception::from_panic(&()),
+    };
+    exception.stack = match (stack_here(&recorder), info.location()) {
+        (Stack::None, Some(at)) => {
+            Stack::Location { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() }
+        }
+        (stack, _) => stack,
+    };
+    let record = exception.into_record(SystemTime::now());
+    match transaction.shared() {
+        Some(shared) => shared.error(record, active_span(shared)),
+        None => recorder.error(record),
+    }
+}

@@ -1,0 +1,67 @@
+//! The environment as a value, so that a test can hand over another one.
+
+use std::{collections::HashMap, fmt};
+
+use percent_encoding::percent_decode_str;
+
+/// The environment variables that the agent reads its options from.
+///
+/// The builder reads the process's own unless it is given another:
+///
+/// ```
+/// use tower_apm::Environment;
+///
+/// let environment = Environment::from_iter([("ELASTIC_APM_SERVICE_NAME", "marketplace")]);
+/// ```
+///
+/// A variable that is empty or blank counts as not set. `Debug` prints names only: values may be secret.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: HashMap<String, String>,
+}
+
+impl Environment {
+    /// The environment of this process, as it is now. Bytes that are no UTF-8 are replaced.
+    #[must_use]
+    pub fn process() -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    /// No variable is set.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A variable that is set and not blank.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+
+    /// An attribute of OpenTelemetry's resource, and the variable that it came from: `OTEL_RESOURCE_ATTRIBUTES`, for
+    /// `service.name` first `OTEL_SERVICE_NAME`. Values in a list are percent-encoded.
+    pub(crate) fn otel_attribute(&self, attribute: &str) -> Option<(&'static str, String)> {
+        if attribute == "service.name"
+            && let Some(name) = self.get("OTEL_SERVICE_NAME")
+        {
+            return Some(("OTEL_SERVICE_NAME", name.to_owned()));
+        }
+        let variable = "OTEL_RESOURCE_ATTRIBUTES";
+        let mut pairs = self.get(variable)?.split(',').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, value)| key.trim() == attribute && !value.trim().is_empty())?;
+        Some((variable, percent_decode_str(value.trim()).decode_utf8_lossy().into_owned()))
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        Self { variables: variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}

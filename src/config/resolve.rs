@@ -1,0 +1,223 @@
+//! From the table, the code and the environment to one [`Config`].
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use super::{
+    env::Environment,
+    options::for_each_option,
+    value::{
+        Bool, CaptureBody, Count, Credential, Kind, Labels, Limit, LogLevel, NonZeroDuration, Path, Patterns,
+        QueueBytes, Reading, RequestSize, SampleRate, Secret, ServiceName, Text, Url,
+    },
+};
+
+/// A row of the option table.
+#[derive(Debug)]
+pub(crate) struct OptionRow {
+    pub(crate) name: &'static str,
+    /// The variables that set it, its own first.
+    pub(crate) variables: &'static [&'static str],
+    /// The OpenTelemetry resource attributes that stand in where neither the environment nor code sets it.
+    pub(crate) attributes: &'static [&'static str],
+    /// As it would be written in the environment; empty for an option that is not set by default.
+    pub(crate) default: &'static str,
+    pub(crate) secret: bool,
+}
+
+macro_rules! define_config {
+    ([] $(
+        $(#[doc = $doc:literal])+
+        $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(, default $default:literal)?
+        $(, otel $($attribute:literal)|+)?
+        , set($argument:ident: $type:ty) = $code:expr;
+    )+) => {
+        /// The agent's options, as they hold: plain data, every value allowed.
+        #[derive(Debug, Clone)]
+        pub(crate) struct Config {
+            $($(#[doc = $doc])+ pub(crate) $name: <$kind as Kind>::Value,)+
+            origins: Vec<Origin>,
+        }
+
+        /// What code set on the builder; not yet checked.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct CodeOptions {
+            $(pub(crate) $name: Option<<$kind as Kind>::Code>,)+
+        }
+
+        /// Every option, in the order of [`Config`]'s fields.
+        pub(crate) const OPTIONS: &[OptionRow] = &[$(OptionRow {
+            name: stringify!($name),
+            variables: &[$env $(, $alias)*],
+            attributes: &[$($($attribute),+)?],
+            default: concat!($($default)?),
+            secret: <$kind as Kind>::SECRET,
+        },)+];
+
+        /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
+        /// default. What is not allowed is passed over with one warning.
+        pub(crate) fn resolve(code: &CodeOptions, environment: &Environment) -> (Config, Vec<Warning>) {
+            let mut reader = Reader { environment, rows: OPTIONS.iter(), origins: Vec::new(), warnings: Vec::new() };
+            let config = Config {
+                $($name: reader.option::<$kind>(code.$name.as_ref()),)+
+                origins: reader.origins,
+            };
+            (config, reader.warnings)
+        }
+
+        impl Config {
+            /// Every value as text, in the order of the table.
+            fn shown(&self) -> Vec<String> {
+                vec![$(<$kind as Kind>::show(&self.$name),)+]
+            }
+        }
+    };
+}
+for_each_option!(define_config);
+
+impl Default for Config {
+    /// Every option's default, whatever the environment says.
+    fn default() -> Self {
+        resolve(&CodeOptions::default(), &Environment::empty()).0
+    }
+}
+
+impl Config {
+    /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it
+    /// came from. Secrets are hidden.
+    pub(crate) fn describe(&self) -> String {
+        const ALWAYS: [&str; 4] = ["server_url", "service_name", "service_version", "log_level"];
+        let values = self.shown();
+        let told = OPTIONS
+            .iter()
+            .zip(values)
+            .zip(&self.origins)
+            .filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
+        told.map(|((row, value), origin)| format!("{}={value:?} ({origin})", row.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Where an option's value came from.
+    pub(crate) fn origin(&self, option: &str) -> Option<Origin> {
+        OPTIONS.iter().zip(&self.origins).find(|(row, _)| row.name == option).map(|(_, origin)| *origin)
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    Code,
+    /// The variable, or the attribute within `OTEL_RESOURCE_ATTRIBUTES`.
+    Environment(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Origin::Default => "default",
+            Origin::Code => "code",
+            Origin::Environment(name) => name,
+        })
+    }
+}
+
+/// A value that is not allowed, and what is used instead. Shows no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub(crate) option: &'static str,
+    pub(crate) origin: Origin,
+    /// `***` for a secret.
+    pub(crate) value: String,
+    pub(crate) allowed: &'static str,
+    /// What holds in its place, and where that came from.
+    pub(crate) used: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, origin, value, allowed, used } = self;
+        match origin {
+            Origin::Environment(name) => write!(f, "{name}={value:?}")?,
+            Origin::Code | Origin::Default => write!(f, "{option}({value:?})")?,
+        }
+        write!(f, " is not allowed: {option} is {allowed}; using {used}")
+    }
+}
+
+/// The longest part of a refused value that a warning shows, in characters.
+const MAX_SHOWN: usize = 200;
+
+struct Reader<'a> {
+    environment: &'a Environment,
+    rows: std::slice::Iter<'static, OptionRow>,
+    origins: Vec<Origin>,
+    warnings: Vec<Warning>,
+}
+
+impl Reader<'_> {
+    /// Reads the next row's option.
+    fn option<K: Kind>(&mut self, code: Option<&K::Code>) -> K::Value {
+        let Some(row) = self.rows.next() else { return K::Value::default() };
+        let warned_before = self.warnings.len();
+        let found = self.find::<K>(row, code);
+        let (value, origin) = found.unwrap_or_else(|| (K::default_value(row.default), Origin::Default));
+        let used = match K::show(&value) {
+            shown if shown.is_empty() => format!("none ({origin})"),
+            shown => format!("{shown:?} ({origin})"),
+        };
+        for warning in &mut self.warnings[warned_before..] {
+            warning.used.clone_from(&used);
+        }
+        self.origins.push(origin);
+        value
+    }
+
+    fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
+        for name in row.variables {
+            if let Some(text) = self.environment.get(name) {
+                let found = self.accept::<K>(row, Origin::Environment(name), K::read(text), || K::show_text(text));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        if let Some(code) = code {
+            let found = self.accept::<K>(row, Origin::Code, K::check(code), || K::show_code(code));
+            if found.is_some() {
+                return found;
+            }
+        }
+        for attribute in row.attributes {
+            if let Some((source, text)) = self.environment.otel_attribute(attribute) {
+                let found = self.accept::<K>(row, Origin::Environment(source), K::read(&text), || K::show_text(&text));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+
+    fn accept<K: Kind>(
+        &mut self,
+        row: &OptionRow,
+        origin: Origin,
+        reading: Reading<K::Value>,
+        shown: impl FnOnce() -> String,
+    ) -> Option<(K::Value, Origin)> {
+        let value = match reading {
+            Reading::Valid(value) => return Some((value, origin)),
+            Reading::Unset => return None,
+            Reading::Mended(value) => Some((value, origin)),
+            Reading::Invalid => None,
+        };
+        self.warnings.push(Warning {
+            option: row.name,
+            origin,
+            value: shown().chars().take(MAX_SHOWN).collect(),
+            allowed: K::ALLOWED,
+            used: String::new(),
+        });
+        value
+    }
+}

@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use super::{resolve::OPTIONS, *};
+
+fn from(variables: &[(&'static str, &'static str)]) -> (Config, Vec<Warning>) {
+    resolve(&CodeOptions::default(), &variables.iter().copied().collect())
+}
+
+#[test]
+fn every_default_is_as_documented() {
+    let (config, warnings) = from(&[]);
+    assert_eq!(warnings, []);
+    let described: Vec<_> = OPTIONS.iter().map(|row| (row.name, row.default)).collect();
+    let given: Vec<(&str, &str)> = described.iter().copied().filter(|(_, default)| !default.is_empty()).collect();
+    for (name, default) in given {
+        let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
+        let (_, warnings) = resolve(&CodeOptions::default(), &[(variable, default)].into_iter().collect());
+        assert_eq!(warnings, [], "{name} does not take its own default");
+    }
+    assert!(config.enabled && config.recording && config.verify_server_cert && config.capture_headers);
+    assert_eq!(config.server_url.join("/intake/v2/events"), "http://127.0.0.1:8200/intake/v2/events");
+    assert_eq!(config.server_timeout, Duration::from_secs(30));
+    assert_eq!(config.api_request_time, Duration::from_secs(1));
+    assert_eq!(config.api_request_size, 768 * 1024);
+    assert_eq!(config.max_queue_size, 16_384);
+    assert_eq!(config.max_queue_bytes, 8 << 20);
+    assert_eq!((config.transaction_max_spans, config.stack_trace_limit), (500, 50));
+    assert_eq!(config.transaction_sample_rate, 1.0);
+    assert_eq!((config.capture_body, config.log_level), (CaptureBody::Off, LogLevel::Info));
+    assert!(config.secret_token.is_none() && config.service_version.is_none() && config.environment.is_none());
+    assert!(config.transaction_ignore_urls.is_empty() && config.global_labels.is_empty());
+}
+
+#[test]
+fn the_table_is_consistent() {
+    for row in OPTIONS {
+        assert_eq!(row.variables[0], format!("ELASTIC_APM_{}", row.name.to_uppercase()));
+    }
+    let secrets: Vec<_> = OPTIONS.iter().filter(|row| row.secret).map(|row| row.name).collect();
+    assert_eq!(secrets, ["secret_token", "api_key"]);
+}
+
+#[test]
+fn the_environment_wins_over_code_and_code_over_the_default() {
+    let code = CodeOptions {
+        environment: Some("code".to_owned()),
+        service_version: Some("1.0".to_owned()),
+        ..CodeOptions::default()
+    };
+    let (config, _) = resolve(&code, &Environment::from_iter([("ELASTIC_APM_ENVIRONMENT", "production")]));
+    assert_eq!(config.environment.as_deref(), Some("production"));
+    assert_eq!(config.service_version.as_deref(), Some("1.0"));
+    assert_eq!(config.origin("environment"), Some(Origin::Environment("ELASTIC_APM_ENVIRONMENT")));
+    assert_eq!(config.origin("service_version"), Some(Origin::Code));
+    assert_eq!(config.origin("log_level"), Some(Origin::Default));
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let code = CodeOptions { environment: Some("code".to_owned()), ..CodeOptions::default() };
+    let variables = [("ELASTIC_APM_ENVIRONMENT", " "), ("ELASTIC_APM_SERVER_TIMEOUT", "")];
+    let (config, warnings) = resolve(&code, &variables.into_iter().collect());
+    assert_eq!(config.environment.as_deref(), Some("code"));
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn a_value_that_is_not_allowed_is_named_once_and_the_next_source_used() {
+    let code = CodeOptions { server_timeout: Some(Duration::from_secs(5)), ..CodeOptions::default() };
+    let variables = [("ELASTIC_APM_SERVER_TIMEOUT", "7"), ("ELASTIC_APM_CAPTURE_BODY", "some")];
+    let (config, warnings) = resolve(&code, &variables.into_iter().collect());
+    assert_eq!(config.server_timeout, Duration::from_secs(5));
+    let texts: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "ELASTIC_APM_SERVER_TIMEOUT=\"7\" is not allowed: server_timeout is a duration of at least 1ms, a whole \
+             number with its unit, such as 500ms, 30s or 1m; using \"5s\" (code)",
+            "ELASTIC_APM_CAPTURE_BODY=\"some\" is not allowed: capture_body is `off`, `errors`, `transactions` or \
+             `all`; using \"off\" (default)",
+        ]
+    );
+}
+
+#[test]
+fn what_code_sets_is_checked_too() {
+    let code = CodeOptions {
+        server_url: Some("ftp://user:hunter2@host/?token=hunter2".to_owned()),
+        transaction_sample_rate: Some(1.5),
+        max_queue_size: Some(0),
+        ..CodeOptions::default()
+    };
+    let (config, warnings) = resolve(&code, &Environment::empty());
+    assert_eq!(config.server_url, ServerUrl::default());
+    assert_eq!(config.transaction_sample_rate, 1.0);
+    assert_eq!(config.max_queue_size, 16_384);
+    let options: Vec<_> = warnings.iter().map(|warning| warning.option).collect();
+    assert_eq!(options, ["server_url", "transaction_sample_rate", "max_queue_size"]);
+    assert!(warnings[0].to_string().starts_with(r#"server_url("***@host/?…") is not allowed"#), "{}", warnings[0]);
+}
+
+#[test]
+fn secrets_appear_nowhere() {
+    let variables = [
+        ("ELASTIC_APM_SECRET_TOKEN", "hunter2\nhunter2"),
+        ("ELASTIC_APM_API_KEY", "hunter2\n"),
+        ("ELASTIC_APM_SERVER_URL", "https://me:hunter2@host/apm/"),
+    ];
+    let environment: Environment = variables.into_iter().collect();
+    let code = CodeOptions { secret_token: Some(Secret::new("hunter2".to_owned())), ..CodeOptions::default() };
+    let (config, warnings) = resolve(&code, &environment);
+    assert_eq!(config.api_key.as_ref().map(Secret::reveal), Some("hunter2"), "the line end of a mounted file goes");
+    assert_eq!(config.secret_token.as_ref().map(Secret::reveal), Some("hunter2"));
+    assert_eq!(warnings.len(), 1);
+    let all = format!("{config:?} {} {code:?} {environment:?} {warnings:?} {}", config.describe(), warnings[0]);
+    assert!(!all.contains("hunter2"), "{all}");
+    assert!(warnings[0].to_string().starts_with(r#"ELASTIC_APM_SECRET_TOKEN="***" is not allowed"#));
+    assert!(config.describe().contains(r#"server_url="https://***@host/apm" (ELASTIC_APM_SERVER_URL)"#));
+}
+
+#[test]
+fn the_older_name_of_enabled_works() {
+    assert!(!from(&[("ELASTIC_APM_ACTIVE", "false")]).0.enabled);
+    assert!(from(&[("ELASTIC_APM_ACTIVE", "false"), ("ELASTIC_APM_ENABLED", "true")]).0.enabled);
+}
+
+#[test]
+fn a_service_name_is_mended_with_a_warning() {
+    let (config, warnings) = from(&[("ELASTIC_APM_SERVICE_NAME", "@shop/market")]);
+    assert_eq!(config.service_name, "_shop_market");
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].to_string().ends_with(r#"using "_shop_market" (ELASTIC_APM_SERVICE_NAME)"#), "{}", warnings[0]);
+}
+
+#[test]
+fn a_service_always_has_a_name() {
+    for variables in [&[][..], &[("ELASTIC_APM_SERVICE_NAME", "???")]] {
+        let (config, warnings) = from(variables);
+        assert_eq!(warnings.len(), variables.len());
+        assert_eq!(config.origin("service_name"), Some(Origin::Default));
+        assert!(config.service_name.starts_with("tower_apm"), "{} is not the test's executable", config.service_name);
+    }
+}
+
+#[test]
+fn opentelemetrys_variables_stand_in() {
+    let attributes =
+        "service.name=listed,service.version=1.2,deployment.environment=stag%20ing,service.instance.id=i-1";
+    let (config, warnings) = from(&[("OTEL_RESOURCE_ATTRIBUTES", attributes)]);
+    assert_eq!(warnings, []);
+    assert_eq!(config.service_name, "listed");
+    assert_eq!(config.service_version.as_deref(), Some("1.2"));
+    assert_eq!(config.environment.as_deref(), Some("stag ing"));
+    assert_eq!(config.service_node_name.as_deref(), Some("i-1"));
+    assert_eq!(config.origin("environment"), Some(Origin::Environment("OTEL_RESOURCE_ATTRIBUTES")));
+
+    let (config, _) = from(&[("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_SERVICE_NAME", "direct")]);
+    assert_eq!(config.service_name, "direct");
+
+    let code = CodeOptions { service_name: Some("code".to_owned()), ..CodeOptions::default() };
+    let (config, _) = resolve(&code, &[("OTEL_SERVICE_NAME", "direct")].into_iter().collect());
+    assert_eq!(config.service_name, "code");
+}
+
+#[test]
+fn the_start_up_line_tells_what_is_not_default() {
+    let (config, _) = from(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_CAPTURE_BODY", "all")]);
+    assert_eq!(
+        config.describe(),
+        r#"server_url="http://127.0.0.1:8200" (default), service_name="shop" (ELASTIC_APM_SERVICE_NAME), service_version="" (default), capture_body="all" (ELASTIC_APM_CAPTURE_BODY), log_level="info" (default)"#
+    );
+}
+
+#[expect(unreachable_pub, reason = "a real builder is public")]
+mod setters {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Builder {
+        options: CodeOptions,
+    }
+    option_setters!(Builder);
+
+    #[test]
+    fn a_builder_has_one_for_each_option() {
+        let builder = Builder::default()
+            .enabled(true)
+            .server_url("http://apm:8200")
+            .server_timeout(Duration::from_secs(3))
+            .api_key("key")
+            .server_ca_cert_file("/ca.pem")
+            .service_name("shop")
+            .global_labels([("region", "eu")])
+            .capture_body(CaptureBody::All)
+            .sanitize_field_names(["pin"])
+            .transaction_ignore_urls(vec!["/health*".to_owned()])
+            .transaction_sample_rate(0.123_46)
+            .transaction_max_spans(-1);
+        let (config, warnings) = resolve(&builder.options, &Environment::empty());
+        assert_eq!(warnings, []);
+        assert_eq!(config.server_url.join("/"), "http://apm:8200/");
+        assert_eq!(config.server_ca_cert_file, Some(PathBuf::from("/ca.pem")));
+        assert_eq!(config.global_labels, [("region".to_owned(), "eu".to_owned())]);
+        assert_eq!(config.sanitize_field_names, [Wildcard::new("pin")]);
+        assert!(config.transaction_ignore_urls[0].matches("/healthz"));
+        assert_eq!(config.transaction_sample_rate, 0.1235);
+        assert_eq!(config.transaction_max_spans, -1);
+    }
+}

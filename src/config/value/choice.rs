@@ -1,0 +1,126 @@
+//! Options with a few named values.
+
+use tracing::level_filters::LevelFilter;
+
+use super::{Kind, Reading};
+
+macro_rules! choice {
+    ($choice:ty, $allowed:literal, $($value:path => $name:literal $(| $alias:literal)*),+ $(,)?) => {
+        impl $choice {
+            /// The word in the environment, in any case.
+            fn parse(text: &str) -> Option<Self> {
+                let text = text.trim().to_ascii_lowercase();
+                match text.as_str() {
+                    $($name $(| $alias)* => Some($value),)+
+                    _ => None,
+                }
+            }
+
+            /// The word in the environment.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($value => $name,)+
+                }
+            }
+        }
+
+        impl Kind for $choice {
+            type Value = $choice;
+            type Code = $choice;
+            const ALLOWED: &'static str = $allowed;
+
+            fn read(text: &str) -> Reading<$choice> {
+                Reading::from_option(<$choice>::parse(text))
+            }
+
+            fn check(code: &$choice) -> Reading<$choice> {
+                Reading::Valid(*code)
+            }
+
+            fn show(value: &$choice) -> String {
+                value.as_str().to_owned()
+            }
+
+            fn show_code(code: &$choice) -> String {
+                code.as_str().to_owned()
+            }
+        }
+    };
+}
+
+/// For which requests the body is captured (`capture_body`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CaptureBody {
+    /// For none.
+    #[default]
+    Off,
+    /// For errors only.
+    Errors,
+    /// For transactions only.
+    Transactions,
+    /// For transactions and errors.
+    All,
+}
+choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
+    CaptureBody::Off => "off",
+    CaptureBody::Errors => "errors",
+    CaptureBody::Transactions => "transactions",
+    CaptureBody::All => "all",
+);
+
+impl CaptureBody {
+    /// A transaction shows its body.
+    pub(crate) fn for_transactions(self) -> bool {
+        matches!(self, Self::Transactions | Self::All)
+    }
+
+    /// An error shows the body of its request.
+    pub(crate) fn for_errors(self) -> bool {
+        matches!(self, Self::Errors | Self::All)
+    }
+}
+
+/// How much the agent says about itself (`log_level`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find a mistake.
+    Debug,
+    /// The start-up line and what was sent at the end.
+    #[default]
+    Info,
+    /// What should not be, but does no harm.
+    Warning,
+    /// What was lost.
+    Error,
+    /// `tracing` has no such level: the same as [`LogLevel::Error`].
+    Critical,
+    /// Nothing.
+    Off,
+}
+choice!(LogLevel, "`trace`, `debug`, `info`, `warning`, `error`, `critical` or `off`",
+    LogLevel::Trace => "trace",
+    LogLevel::Debug => "debug",
+    LogLevel::Info => "info",
+    LogLevel::Warning => "warning" | "warn",
+    LogLevel::Error => "error",
+    LogLevel::Critical => "critical",
+    LogLevel::Off => "off",
+);
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Trace => LevelFilter::TRACE,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Warning => LevelFilter::WARN,
+            LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
+            LogLevel::Off => LevelFilter::OFF,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Mappings: `key=value` pairs between commas.
+
+use super::{Kind, Reading};
+
+/// Labels that go with every event of the service.
+#[derive(Debug)]
+pub(crate) struct Labels;
+
+impl Kind for Labels {
+    type Value = Vec<(String, String)>;
+    type Code = Vec<(String, String)>;
+    const ALLOWED: &'static str = "a list of key=value pairs between commas, such as region=eu,team=market";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        Reading::from_option(mapping(text))
+    }
+
+    fn check(code: &Self::Code) -> Reading<Self::Value> {
+        Reading::from_option(code.iter().all(|(key, _)| !key.trim().is_empty()).then(|| code.clone()))
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn show_code(code: &Self::Code) -> String {
+        Self::show(code)
+    }
+}
+
+/// The pairs of a mapping, in their order. A value may hold `=`. None if an item has no key or no `=`.
+pub(crate) fn mapping(text: &str) -> Option<Vec<(String, String)>> {
+    super::text::list(text)
+        .map(|item| {
+            let (key, value) = item.split_once('=')?;
+            let key = key.trim_end();
+            (!key.is_empty()).then(|| (key.to_owned(), value.trim_start().to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,31 @@
+//! The kinds of values that options have: how each is written, checked and shown.
+//!
+//! One kind per subject. A kind says in [`Kind::ALLOWED`] what it takes, and a value that it does not take is never
+//! bent into one that it does; the only exception, a service name, is told to the user.
+
+mod choice;
+mod duration;
+mod kind;
+mod labels;
+mod number;
+mod secret;
+mod server_url;
+mod size;
+mod text;
+mod wildcard;
+
+pub use self::choice::{CaptureBody, LogLevel};
+pub(crate) use self::{
+    duration::NonZeroDuration,
+    kind::{Kind, Reading},
+    labels::{Labels, mapping},
+    number::{Bool, Count, Limit, SampleRate},
+    secret::{Credential, Secret},
+    server_url::{ServerUrl, Url},
+    size::{QueueBytes, RequestSize},
+    text::{Path, ServiceName, Text},
+    wildcard::{Patterns, Wildcard},
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Switches, counts, limits and the sample rate.
+
+use super::{Kind, Reading};
+
+/// `true` or `false`, in lower case: Elastic's agents take nothing else.
+#[derive(Debug)]
+pub(crate) struct Bool;
+
+impl Kind for Bool {
+    type Value = bool;
+    type Code = bool;
+    const ALLOWED: &'static str = "`true` or `false`";
+
+    fn read(text: &str) -> Reading<bool> {
+        Reading::from_option(text.parse().ok())
+    }
+
+    fn check(code: &bool) -> Reading<bool> {
+        Reading::Valid(*code)
+    }
+
+    fn show(value: &bool) -> String {
+        value.to_string()
+    }
+
+    fn show_code(code: &bool) -> String {
+        code.to_string()
+    }
+}
+
+/// How many of something are kept at most: 0 for none, below 0 (held as -1) for no limit.
+#[derive(Debug)]
+pub(crate) struct Limit;
+
+impl Kind for Limit {
+    type Value = i64;
+    type Code = i64;
+    const ALLOWED: &'static str = "a whole number: 0 for none, -1 for no limit";
+
+    fn read(text: &str) -> Reading<i64> {
+        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    }
+
+    fn check(code: &i64) -> Reading<i64> {
+        Reading::Valid((*code).max(-1))
+    }
+
+    fn show(value: &i64) -> String {
+        value.to_string()
+    }
+
+    fn show_code(code: &i64) -> String {
+        code.to_string()
+    }
+}
+
+/// How many events may wait. Memory for that many places is set aside, hence an upper end.
+#[derive(Debug)]
+pub(crate) struct Count;
+
+impl Kind for Count {
+    type Value = usize;
+    type Code = usize;
+    const ALLOWED: &'static str = "a whole number from 1 to 1048576";
+
+    fn read(text: &str) -> Reading<usize> {
+        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    }
+
+    fn check(code: &usize) -> Reading<usize> {
+        Reading::from_option((1..=1 << 20).contains(code).then_some(*code))
+    }
+
+    fn show(value: &usize) -> String {
+        value.to_string()
+    }
+
+    fn show_code(code: &usize) -> String {
+        code.to_string()
+    }
+}
+
+/// The share of traces that are sampled, rounded as all Elastic agents round it.
+///
+/// The same rounded number decides, is propagated and weighs the events: otherwise the server's counts would be off.
+#[derive(Debug)]
+pub(crate) struct SampleRate;
+
+impl SampleRate {
+    /// From 0 to 1, rounded half up to four decimals; what is above 0 never becomes 0. None outside of that range.
+    pub(crate) fn round(rate: f64) -> Option<f64> {
+        if !(0.0..=1.0).contains(&rate) {
+            return None;
+        }
+        let rounded = (rate * 10_000.0).round() / 10_000.0;
+        Some(if rate > 0.0 { rounded.max(0.0001) } else { 0.0 })
+    }
+}
+
+impl Kind for SampleRate {
+    type Value = f64;
+    type Code = f64;
+    const ALLOWED: &'static str = "a number from 0 to 1 such as 0.25";
+
+    fn read(text: &str) -> Reading<f64> {
+        // `parse` would take `inf`, `NaN` and `1e-3` too
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        Reading::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
+    }
+
+    fn check(code: &f64) -> Reading<f64> {
+        Reading::from_option(Self::round(*code))
+    }
+
+    fn show(value: &f64) -> String {
+        value.to_string()
+    }
+
+    fn show_code(code: &f64) -> String {
+        code.to_string()
+    }
+}

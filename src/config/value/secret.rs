@@ -1,0 +1,69 @@
+//! Text that must not be shown.
+
+use std::fmt;
+
+use super::{Kind, Reading};
+
+/// Prints as `***`, whatever the format.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself: for the header that carries it, and for nothing else.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+/// What stands in place of a secret in logs and warnings.
+pub(crate) const HIDDEN: &str = "***";
+
+/// A secret that travels in an `Authorization` header. Blanks and line ends around it are taken off: secrets that are
+/// mounted from files tend to end in one.
+#[derive(Debug)]
+pub(crate) struct Credential;
+
+impl Kind for Credential {
+    type Value = Option<Secret>;
+    type Code = Secret;
+    const ALLOWED: &'static str = "text that an HTTP header can carry: visible ASCII characters";
+    const SECRET: bool = true;
+
+    fn read(text: &str) -> Reading<Option<Secret>> {
+        match text.trim() {
+            "" => Reading::Unset,
+            text if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+                Reading::Valid(Some(Secret(text.to_owned())))
+            }
+            _ => Reading::Invalid,
+        }
+    }
+
+    fn check(code: &Secret) -> Reading<Option<Secret>> {
+        Self::read(code.reveal())
+    }
+
+    fn show(value: &Option<Secret>) -> String {
+        value.as_ref().map_or_else(String::new, Secret::to_string)
+    }
+
+    fn show_code(code: &Secret) -> String {
+        code.to_string()
+    }
+}

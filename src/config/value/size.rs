@@ -1,0 +1,55 @@
+//! Sizes in bytes, with the units `b`, `kb`, `mb` and `gb` of 1024 each.
+
+use super::{Kind, Reading};
+
+/// The compressed bytes at which a request to the server is closed.
+#[derive(Debug)]
+pub(crate) struct RequestSize;
+
+/// The bytes that waiting events may hold.
+#[derive(Debug)]
+pub(crate) struct QueueBytes;
+
+macro_rules! size_kind {
+    ($kind:ty, $range:expr, $allowed:literal) => {
+        impl Kind for $kind {
+            type Value = usize;
+            type Code = usize;
+            const ALLOWED: &'static str = $allowed;
+
+            fn read(text: &str) -> Reading<usize> {
+                parse(text).map_or(Reading::Invalid, |bytes| Self::check(&bytes))
+            }
+
+            fn check(code: &usize) -> Reading<usize> {
+                Reading::from_option($range.contains(code).then_some(*code))
+            }
+
+            fn show(value: &usize) -> String {
+                show(*value)
+            }
+
+            fn show_code(code: &usize) -> String {
+                show(*code)
+            }
+        }
+    };
+}
+size_kind!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb such as 768kb (1kb is 1024 bytes)");
+size_kind!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb such as 8mb (1kb is 1024 bytes)");
+
+/// `^(\d+)(b|kb|mb|gb)$`, in any case.
+pub(super) fn parse(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = UNITS.into_iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
+    number.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+const UNITS: [(&str, usize); 4] = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10), ("b", 1)];
+
+fn show(bytes: usize) -> String {
+    let fitting = UNITS.into_iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
+    let (unit, factor) = fitting.unwrap_or(("b", 1));
+    format!("{}{unit}", bytes / factor)
+}

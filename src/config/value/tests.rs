@@ -1,0 +1,211 @@
+use std::{path::Path as FilePath, time::Duration};
+
+use super::{duration::Sign, *};
+
+#[test]
+fn durations_are_whole_numbers_with_a_unit() {
+    let millis = Duration::from_millis;
+    let cases = [
+        ("500ms", Some((Sign::Plus, millis(500)))),
+        ("30s", Some((Sign::Plus, millis(30_000)))),
+        ("2m", Some((Sign::Plus, millis(120_000)))),
+        ("-1ms", Some((Sign::Minus, millis(1)))),
+        ("0s", Some((Sign::Plus, millis(0)))),
+        ("30", None),
+        ("30S", None),
+        ("1h", None),
+        ("1.5s", None),
+        ("1 s", None),
+        (" 1s", None),
+        ("+1s", None),
+        ("--1s", None),
+        ("s", None),
+        ("1us", None),
+        ("99999999999999999999s", None),
+        ("18446744073709551615m", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(duration::parse(text), expected, "{text}");
+    }
+    assert_eq!(NonZeroDuration::read("-5s"), Reading::Invalid);
+    assert_eq!(NonZeroDuration::read("0ms"), Reading::Invalid);
+}
+
+#[test]
+fn sizes_are_in_1024s_and_any_case() {
+    let cases = [
+        ("1b", Some(1)),
+        ("1kb", Some(1024)),
+        ("3MB", Some(3 << 20)),
+        ("1Gb", Some(1 << 30)),
+        ("10", None),
+        ("1k", None),
+        ("1.5kb", None),
+        ("-1kb", None),
+        ("1 kb", None),
+        ("99999999999999999999b", None),
+        ("18446744073709551615gb", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(size::parse(text), expected, "{text}");
+    }
+    assert_eq!(RequestSize::read("1023b"), Reading::Invalid);
+    assert_eq!(RequestSize::read("6mb"), Reading::Invalid);
+    assert_eq!(RequestSize::show(&(768 << 10)), "768kb");
+    assert_eq!(QueueBytes::show(&((1 << 20) + 1)), "1048577b");
+}
+
+#[test]
+fn switches_are_strict() {
+    assert_eq!(Bool::read("true"), Reading::Valid(true));
+    assert_eq!(Bool::read("false"), Reading::Valid(false));
+    for text in ["True", "TRUE", "1", "yes", " true"] {
+        assert_eq!(Bool::read(text), Reading::Invalid, "{text}");
+    }
+}
+
+#[test]
+fn limits_below_zero_are_none() {
+    assert_eq!(Limit::read("-1"), Reading::Valid(-1));
+    assert_eq!(Limit::read("0"), Reading::Valid(0));
+    assert_eq!(Limit::read("many"), Reading::Invalid);
+    assert_eq!(Limit::show(&-1), "-1");
+    assert_eq!(Count::read("0"), Reading::Invalid);
+    assert_eq!(Count::read("99999999"), Reading::Invalid);
+}
+
+#[test]
+fn rates_are_rounded_and_what_is_above_zero_stays_above() {
+    let cases = [
+        ("0", Some(0.0)),
+        ("1", Some(1.0)),
+        ("1.0", Some(1.0)),
+        ("0.55554", Some(0.5555)),
+        ("0.55555", Some(0.5556)),
+        ("0.00001", Some(0.0001)),
+        ("0.99996", Some(1.0)),
+        ("1.0001", None),
+        ("-0.1", None),
+        ("NaN", None),
+        ("inf", None),
+        ("1e-3", None),
+        ("half", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(SampleRate::read(text).valid(), expected, "{text}");
+    }
+    assert_eq!(SampleRate::round(f64::NAN), None);
+    assert!(SampleRate::round(-0.0).is_some_and(f64::is_sign_positive));
+}
+
+#[test]
+fn mappings_split_at_the_first_equals_sign() {
+    let pairs =
+        |text| mapping(text).map(|pairs| pairs.into_iter().map(|(k, v)| format!("{k}|{v}")).collect::<Vec<_>>());
+    assert_eq!(pairs(" a = 1 ,b=x=y,, c="), Some(vec!["a|1".into(), "b|x=y".into(), "c|".into()]));
+    assert_eq!(pairs("a"), None);
+    assert_eq!(pairs("=1"), None);
+    assert!(Labels::check(&vec![(" ".to_owned(), "v".to_owned())]) == Reading::Invalid);
+}
+
+#[test]
+fn server_urls() {
+    let cases = [
+        ("http://127.0.0.1:8200", Some(("http://127.0.0.1:8200/x", true))),
+        ("http://localhost:8200/", Some(("http://localhost:8200/x", true))),
+        ("http://[::1]:8200", Some(("http://[::1]:8200/x", true))),
+        ("https://apm.example.com/prefix/", Some(("https://apm.example.com/prefix/x", false))),
+        (" https://apm.example.com\n", Some(("https://apm.example.com/x", false))),
+        ("apm.example.com:8200", None),
+        ("localhost:8200", None),
+        ("ftp://host", None),
+        ("http://", None),
+        ("http://host:99999", None),
+        ("http://host/?a=b", None),
+    ];
+    for (text, expected) in cases {
+        let url = ServerUrl::parse(text);
+        let seen = url.as_ref().map(|url| (url.join("/x"), url.is_loopback()));
+        assert_eq!(seen, expected.map(|(url, local)| (url.to_owned(), local)), "{text}");
+    }
+    let url = ServerUrl::parse("https://me:hunter2@host:1/p").unwrap();
+    assert_eq!((url.to_string().as_str(), url.is_https()), ("https://***@host:1/p", true));
+    assert_eq!(url.join(""), "https://me:hunter2@host:1/p");
+}
+
+#[test]
+fn credentials_must_fit_into_a_header() {
+    assert_eq!(Credential::read("  \n"), Reading::Unset);
+    assert_eq!(Credential::read("a\nb"), Reading::Invalid);
+    assert_eq!(Credential::read("käse"), Reading::Invalid);
+    let secret = Credential::read("abc\n").valid().flatten().unwrap();
+    assert_eq!((secret.reveal(), format!("{secret}{secret:?}").as_str()), ("abc", "******"));
+}
+
+#[test]
+fn choices_are_read_in_any_case() {
+    assert_eq!(CaptureBody::read("Errors "), Reading::Valid(CaptureBody::Errors));
+    assert_eq!(LogLevel::read("WARN"), Reading::Valid(LogLevel::Warning));
+    assert_eq!(LogLevel::read("verbose"), Reading::Invalid);
+    assert!(!CaptureBody::Errors.for_transactions() && CaptureBody::All.for_errors());
+}
+
+#[test]
+fn service_names_keep_what_is_allowed() {
+    assert_eq!(ServiceName::read(" my_shop-2 b "), Reading::Valid("my_shop-2 b".to_owned()));
+    assert_eq!(ServiceName::read("shop.eu"), Reading::Mended("shop_eu".to_owned()));
+    assert_eq!(ServiceName::read("größe"), Reading::Mended("gr__e".to_owned()));
+    assert_eq!(ServiceName::read("_-_"), Reading::Invalid);
+    assert_eq!(ServiceName::read("—"), Reading::Invalid);
+    assert_eq!(ServiceName::read(&"x".repeat(2000)), Reading::Mended("x".repeat(1024)));
+}
+
+#[test]
+fn wildcards() {
+    let cases = [
+        ("*foo*oo*", "foooo", true),
+        ("*foo*oo*", "fooo", false),
+        ("foo*foo", "foo", false),
+        ("foo*foo", "foofoo", true),
+        ("a*b*c", "abc", true),
+        ("a*b*c", "acb", false),
+        ("*", "", true),
+        ("**", "x", true),
+        ("", "", true),
+        ("", "x", false),
+        ("/v?/x", "/v1/x", false),
+        ("/health*", "/HEALTHZ", true),
+        ("(?-i)/health*", "/HEALTHZ", false),
+        ("(?i)Foo", "fOO", true),
+        ("*ÄRGER*", "kein ärger hier", true),
+        ("(?-i)*Ä", "ä", false),
+        ("k*", "\u{212A}elvin", true),
+        ("*key", "api_key", true),
+        ("*key", "keys", false),
+    ];
+    for (pattern, text, expected) in cases {
+        assert_eq!(Wildcard::new(pattern).matches(text), expected, "{pattern} against {text}");
+    }
+}
+
+#[test]
+fn wildcards_meet_the_shared_vectors() {
+    let folder = std::env::var("APM_SPEC_DIR")
+        .map_or_else(|_| FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../shared/spec"), Into::into);
+    let Ok(text) = std::fs::read_to_string(folder.join("json-specs/wildcard_matcher_tests.json")) else {
+        println!("skipped: no wildcard vectors in {}", folder.display());
+        return;
+    };
+    let groups: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let mut tried = 0;
+    for (group, patterns) in &groups {
+        for (pattern, texts) in patterns.as_object().unwrap() {
+            for (text, expected) in texts.as_object().unwrap() {
+                let matched = Wildcard::new(pattern).matches(text);
+                assert_eq!(Some(matched), expected.as_bool(), "{group}: {pattern} against {text}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 30, "only {tried} vectors");
+}

@@ -1,0 +1,116 @@
+//! Free text, lists of it, paths and the name of the service.
+
+use std::path::PathBuf;
+
+use super::{Kind, Reading};
+
+/// The items of a list between commas, without the blanks around them and without empty ones.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Any text. Blanks around it are taken off.
+#[derive(Debug)]
+pub(crate) struct Text;
+
+impl Kind for Text {
+    type Value = Option<String>;
+    type Code = String;
+    const ALLOWED: &'static str = "text";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        match text.trim() {
+            "" => Reading::Unset,
+            text => Reading::Valid(Some(text.to_owned())),
+        }
+    }
+
+    fn check(code: &String) -> Reading<Self::Value> {
+        Self::read(code)
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.clone().unwrap_or_default()
+    }
+
+    fn show_code(code: &String) -> String {
+        code.clone()
+    }
+}
+
+/// The path of a file. Whether it can be read shows when it is.
+#[derive(Debug)]
+pub(crate) struct Path;
+
+impl Kind for Path {
+    type Value = Option<PathBuf>;
+    type Code = PathBuf;
+    const ALLOWED: &'static str = "the path of a file";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        Reading::Valid(Some(text.into()))
+    }
+
+    fn check(code: &PathBuf) -> Reading<Self::Value> {
+        if code.as_os_str().is_empty() { Reading::Unset } else { Reading::Valid(Some(code.clone())) }
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    fn show_code(code: &PathBuf) -> String {
+        code.display().to_string()
+    }
+}
+
+/// `^[a-zA-Z0-9 _-]+$`: the server takes nothing else. Other characters become `_`, with a warning; the default is the
+/// name of the executable.
+#[derive(Debug)]
+pub(crate) struct ServiceName;
+
+const MAX_SERVICE_NAME: usize = 1024;
+
+impl Kind for ServiceName {
+    type Value = String;
+    type Code = String;
+    const ALLOWED: &'static str =
+        "1 to 1024 letters, digits, blanks, `_` and `-`, at least one of them a letter or digit";
+
+    fn read(text: &str) -> Reading<String> {
+        let text = text.trim();
+        match Self::mend(text) {
+            _ if text.is_empty() => Reading::Unset,
+            None => Reading::Invalid,
+            Some(mended) if mended == text => Reading::Valid(mended),
+            Some(mended) => Reading::Mended(mended),
+        }
+    }
+
+    fn check(code: &String) -> Reading<String> {
+        Self::read(code)
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+
+    fn show_code(code: &String) -> String {
+        code.clone()
+    }
+
+    fn default_value(text: &str) -> String {
+        let executable = std::env::current_exe().ok();
+        let stem = executable.as_deref().and_then(std::path::Path::file_stem);
+        stem.and_then(|stem| Self::mend(&stem.to_string_lossy())).unwrap_or_else(|| text.to_owned())
+    }
+}
+
+impl ServiceName {
+    /// None when nothing of the name would be left.
+    fn mend(name: &str) -> Option<String> {
+        let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, ' ' | '_' | '-');
+        let mended: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_SERVICE_NAME).collect();
+        mended.contains(|c: char| c.is_ascii_alphanumeric()).then_some(mended)
+    }
+}

@@ -1,0 +1,231 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering::SeqCst},
+};
+
+use super::*;
+use crate::{
+    pipeline::Rejection,
+    record::{Event, MetricsRecord},
+};
+
+const FOREVER: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(10);
+
+/// Answers by a script, then takes everything.
+struct Fake {
+    open: u64,
+    full_at: u64,
+    script: Arc<Mutex<VecDeque<Delivery>>>,
+    sent: Arc<Mutex<Vec<u64>>>,
+    delivered: Arc<AtomicU64>,
+}
+
+struct FakeBatch(u64);
+
+impl Batch for FakeBatch {
+    fn events(&self) -> u64 {
+        self.0
+    }
+
+    fn without(self, taken: u64) -> Self {
+        Self(self.0 - taken)
+    }
+}
+
+impl Exporter for Fake {
+    type Batch = FakeBatch;
+
+    fn add(&mut self, event: Event) -> Result<(), String> {
+        if let Event::Metrics(record) = &event
+            && record.timestamp == 666
+        {
+            return Err("the devil is in it".into());
+        }
+        self.open += 1;
+        Ok(())
+    }
+
+    fn open_events(&self) -> u64 {
+        self.open
+    }
+
+    fn is_full(&self) -> bool {
+        self.open >= self.full_at
+    }
+
+    fn close(&mut self) -> Option<FakeBatch> {
+        (self.open > 0).then(|| FakeBatch(std::mem::take(&mut self.open)))
+    }
+
+    fn send(&self, batch: &FakeBatch) -> impl Future<Output = Delivery> + Send + 'static {
+        self.sent.lock().unwrap().push(batch.0);
+        let answer = self.script.lock().unwrap().pop_front();
+        let (delivered, events) = (self.delivered.clone(), batch.0);
+        async move {
+            tokio::task::yield_now().await;
+            answer.unwrap_or_else(|| {
+                delivered.fetch_add(events, SeqCst);
+                Delivery::Decided { rejected: 0, reasons: Vec::new() }
+            })
+        }
+    }
+}
+
+struct Rig {
+    queue: Queue,
+    worker: Worker,
+    sent: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Rig {
+    fn new(full_at: u64, script: impl IntoIterator<Item = Delivery>) -> Self {
+        let queue = Queue::new(10_000, usize::MAX);
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let fake = Fake {
+            open: 0,
+            full_at,
+            script: Arc::new(Mutex::new(script.into_iter().collect())),
+            sent: sent.clone(),
+            delivered: Arc::default(),
+        };
+        let worker = Worker::start(queue.clone(), fake, WorkerSettings { max_age: FOREVER }).unwrap();
+        Self { queue, worker, sent }
+    }
+
+    fn record(&self, events: usize) {
+        (0..events).for_each(|_| self.queue.push(event(0)));
+    }
+
+    fn sent(&self) -> Vec<u64> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+fn event(timestamp: u64) -> Event {
+    Event::Metrics(Box::new(MetricsRecord { timestamp, samples: Vec::new(), labels: Vec::new(), breakdown: None }))
+}
+
+fn failed(poisonous: bool) -> Delivery {
+    Delivery::Failed { reason: "refused".into(), poisonous }
+}
+
+fn rejected(events: u64) -> Delivery {
+    Delivery::Decided { rejected: events, reasons: vec![Rejection { message: "no".into() }] }
+}
+
+/// Any executor will do: this one has no timers and no threads.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_flush_delivers_what_was_recorded_before_it() {
+    let rig = Rig::new(100, []);
+    rig.record(10);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [10]);
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.waiting), (10, 0));
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [10], "nothing is sent for nothing");
+}
+
+#[test]
+fn batches_close_by_size() {
+    let rig = Rig::new(4, []);
+    rig.record(10);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [4, 4, 2]);
+}
+
+#[test]
+fn what_was_not_taken_is_sent_again() {
+    let rig = Rig::new(100, [failed(false)]);
+    rig.record(3);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [3, 3]);
+    assert_eq!(rig.queue.stats().accepted, 3);
+}
+
+#[test]
+fn a_partly_taken_batch_goes_on_behind_what_was_taken() {
+    let partly = Delivery::Partly { accepted: 4, rejected: 1, reasons: Vec::new() };
+    let rig = Rig::new(100, [partly]);
+    rig.record(7);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [7, 2]);
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.waiting), (6, 1, 0));
+}
+
+#[test]
+fn what_nobody_knows_is_counted_and_not_sent_again() {
+    let unclear = Delivery::Unclear { accepted: 2, rejected: 5, reasons: Vec::new() };
+    let rig = Rig::new(100, [unclear]);
+    rig.record(10);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    assert_eq!(rig.sent(), [10]);
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.unclear), (2, 5, 3));
+}
+
+#[test]
+fn rejected_and_unencodable_events_are_counted() {
+    let rig = Rig::new(100, [rejected(2)]);
+    rig.record(5);
+    rig.queue.push(event(666));
+    block_on(rig.worker.flush(SOON)).unwrap();
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.unencodable, stats.waiting), (3, 2, 1, 0));
+}
+
+#[test]
+fn an_answer_that_claims_too_much_breaks_no_account() {
+    let partly = Delivery::Partly { accepted: 1000, rejected: 7, reasons: Vec::new() };
+    let rig = Rig::new(100, [rejected(1000), partly]);
+    rig.record(5);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    rig.record(5);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    let stats = rig.queue.stats();
+    assert_eq!(stats.recorded, stats.accepted + stats.rejected);
+}
+
+#[test]
+fn a_flush_gives_up_at_its_deadline_and_the_events_stay() {
+    let rig = Rig::new(100, (0..100).map(|_| failed(false)));
+    rig.record(2);
+    let unsent = block_on(rig.worker.flush(Duration::from_millis(50))).unwrap_err();
+    assert_eq!(unsent.waiting, 2);
+    assert_eq!(rig.queue.stats().waiting, 2);
+}
+
+#[test]
+fn a_shutdown_counts_what_it_leaves_behind() {
+    let rig = Rig::new(100, (0..100).map(|_| failed(false)));
+    rig.record(2);
+    let unsent = rig.worker.shutdown_blocking(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(unsent.waiting, 2);
+    rig.record(1);
+    let stats = rig.queue.stats();
+    assert_eq!((stats.recorded, stats.dropped.shutdown, stats.waiting), (3, 3, 0));
+    assert!(rig.worker.shutdown_blocking(SOON).is_ok(), "a second shutdown has nothing to do");
+    assert!(block_on(rig.worker.flush(SOON)).is_ok());
+}
+
+#[test]
+fn a_batch_that_kills_the_server_does_not_block_the_others() {
+    let attempts = 2 * MAX_POISONOUS_ATTEMPTS as usize;
+    let rig = Rig::new(100, (0..attempts).map(|_| failed(true)));
+    rig.record(1);
+    // every flush ends the back-off
+    let given_up = || rig.queue.stats().dropped.unclear == 1;
+    for _ in 0..attempts {
+        if given_up() {
+            break;
+        }
+        let _ = block_on(rig.worker.flush(Duration::from_millis(100)));
+    }
+    assert!(given_up(), "{}", rig.queue.stats());
+}

@@ -1,0 +1,184 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{tracestate::received, *};
+use crate::record::{SpanId, TraceId};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    headers
+}
+
+fn incoming(state: &str, flags: &str) -> Incoming {
+    let parent = format!("00-{TRACE}-{PARENT}-{flags}");
+    extract(&headers(&[("traceparent", &parent), ("tracestate", state)])).unwrap()
+}
+
+#[test]
+fn a_caller_is_understood() {
+    let incoming = incoming("es=s:0.5,other=1", "01");
+    assert_eq!(incoming.trace_id.to_string(), TRACE);
+    assert_eq!(incoming.parent_id.to_string(), PARENT);
+    assert!(incoming.sampled);
+    assert_eq!(incoming.sample_rate, Some(0.5));
+    assert_eq!(incoming.tracestate, Tracestate::Received("es=s:0.5,other=1".into()));
+}
+
+#[test]
+fn traceparents() {
+    let cases = [
+        (format!("00-{TRACE}-{PARENT}-01"), Some(true)),
+        (format!("00-{TRACE}-{PARENT}-00"), Some(false)),
+        (format!("00-{TRACE}-{PARENT}-ff"), Some(true)),
+        (format!("00-{TRACE}-{PARENT}-02"), Some(false)),
+        (format!("\t 00-{TRACE}-{PARENT}-01 "), Some(true)),
+        (format!("01-{TRACE}-{PARENT}-01"), Some(true)),
+        (format!("fe-{TRACE}-{PARENT}-01-more"), Some(true)),
+        (format!("fe-{TRACE}-{PARENT}-01more"), None),
+        (format!("ff-{TRACE}-{PARENT}-01"), None),
+        (format!("00-{TRACE}-{PARENT}-01-more"), None),
+        (format!("00-{TRACE}-{PARENT}-01-"), None),
+        (format!("00-{TRACE}-{PARENT}-0"), None),
+        (format!("00-{}-{PARENT}-01", "0".repeat(32)), None),
+        (format!("00-{TRACE}-{}-01", "0".repeat(16)), None),
+        (format!("00-{}-{PARENT}-01", TRACE.to_uppercase()), None),
+        (format!("00-+{}-{PARENT}-01", &TRACE[1..]), None),
+        (format!("00_{TRACE}_{PARENT}_01"), None),
+        (format!("0-{TRACE}-{PARENT}-01x"), None),
+        (String::new(), None),
+        ("ä".repeat(30), None),
+    ];
+    for (value, sampled) in cases {
+        assert_eq!(parse(value.as_bytes()).map(|(_, _, sampled)| sampled), sampled, "{value:?}");
+    }
+}
+
+#[test]
+fn two_parents_are_none_and_a_state_alone_is_nothing() {
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    assert_eq!(extract(&headers(&[("traceparent", &parent), ("traceparent", &parent)])), None);
+    assert_eq!(extract(&headers(&[("traceparent", "?"), ("tracestate", "es=s:1")])), None);
+    assert_eq!(extract(&headers(&[("tracestate", "es=s:1")])), None);
+    assert_eq!(extract(&HeaderMap::new()), None);
+}
+
+#[test]
+fn states_are_joined_and_checked() {
+    let long_key = "k".repeat(256);
+    let long_value = "v".repeat(256);
+    let entries = |count: usize| (0..count).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+    let cases = [
+        (vec!["a=1"], Some("a=1".to_owned())),
+        (vec!["a=1", "", "b=2"], Some("a=1,b=2".to_owned())),
+        (vec!["", "b=2 ,\tc= 3\t"], Some("b=2 ,\tc= 3".to_owned())),
+        (vec!["a=1,,b=2"], Some("a=1,,b=2".to_owned())),
+        (vec!["0@a=1,1a=b"], Some("0@a=1,1a=b".to_owned())),
+        (vec![], None),
+        (vec!["", " "], None),
+        (vec!["a=1,a=2"], None),
+        (vec!["a=1", "a=2"], None),
+        (vec!["a"], None),
+        (vec!["a="], None),
+        (vec!["=1"], None),
+        (vec!["A=1"], None),
+        (vec!["a =1"], None),
+        (vec!["a=b=c"], None),
+        (vec!["a@=1"], None),
+        (vec!["@a=1"], None),
+        (vec!["a@b@c=1"], None),
+        (vec!["a@0=1"], None),
+        (vec!["a@aaaaaaaaaaaaaaa=1"], None),
+        (vec!["a=\u{7f}"], None),
+        (vec!["a=ä"], None),
+    ];
+    for (values, expected) in cases {
+        let state = received(values.iter().map(|value| value.as_bytes()));
+        assert_eq!(state.as_deref(), expected.as_deref(), "{values:?}");
+    }
+    let valid = |list: String| received([list.as_bytes()].into_iter()).is_some();
+    assert!(valid(format!("{long_key}={long_value}")));
+    assert!(!valid(format!("{long_key}k=v")) && !valid(format!("a={long_value}v")));
+    assert!(valid(entries(32)) && !valid(entries(33)));
+    assert!(received([&b"a=\xff"[..]].into_iter()).is_none());
+}
+
+#[test]
+fn elastics_entry_gives_the_rate_of_the_root() {
+    let cases = [
+        ("es=s:1", Some(1.0)),
+        ("es=s:0.0001", Some(0.0001)),
+        ("a=1,es=x:y;s:0.25;z:1", Some(0.25)),
+        ("es=s:0", Some(0.0)),
+        ("es=s:1.1", None),
+        ("es=s:-1", None),
+        ("es=s:nan", None),
+        ("es=s:", None),
+        ("es=t:1", None),
+        ("ess=s:1", None),
+    ];
+    for (state, rate) in cases {
+        assert_eq!(incoming(state, "01").sample_rate, rate, "{state}");
+    }
+    assert_eq!(incoming("es=s:0.5", "00").sample_rate, Some(0.0), "an unsampled trace weighs nothing");
+    assert_eq!(incoming("a=1", "00").sample_rate, None);
+}
+
+#[test]
+fn what_goes_out() {
+    let (trace_id, span_id) = (TraceId(0xa), SpanId(0xb));
+    let out = |state: Tracestate, sampled| {
+        let mut map = headers(&[("tracestate", "stale=1"), ("traceparent", "stale")]);
+        inject(&mut map, trace_id, span_id, sampled, &state);
+        let text = |name| map.get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(map.get_all("traceparent").iter().count(), 1);
+        (text("traceparent").unwrap(), text("tracestate"))
+    };
+    let sampled = "00-0000000000000000000000000000000a-000000000000000b-01";
+    let unsampled = "00-0000000000000000000000000000000a-000000000000000b-00";
+    assert_eq!(out(Tracestate::Root(0.1), true), (sampled.to_owned(), Some("es=s:0.1".to_owned())));
+    assert_eq!(out(Tracestate::Root(1.0), true).1.as_deref(), Some("es=s:1"));
+    assert_eq!(out(Tracestate::Root(0.0001), true).1.as_deref(), Some("es=s:0.0001"));
+    assert_eq!(out(Tracestate::Root(0.0), false), (unsampled.to_owned(), Some("es=s:0".to_owned())));
+    assert_eq!(out(Tracestate::Received("b=2,a=1".into()), true).1.as_deref(), Some("b=2,a=1"));
+    assert_eq!(out(Tracestate::None, true).1, None);
+}
+
+#[test]
+fn the_decision_follows_the_rate() {
+    for (rate, random, sampled) in [
+        (1.0, u64::MAX, true),
+        (0.0, 0, false),
+        (0.5, u64::MAX / 2, true),
+        (0.5, u64::MAX / 2 + 2, false),
+        (0.0001, 0, true),
+        (0.0001, u64::MAX / 9_999, false),
+    ] {
+        assert_eq!(is_sampled(rate, random), sampled, "{rate} {random}");
+    }
+}
+
+#[test]
+fn the_shared_vectors_are_met() {
+    let folder = std::env::var("APM_SPEC_DIR")
+        .map_or_else(|_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/spec"), Into::into);
+    let Ok(text) = std::fs::read_to_string(folder.join("json-specs/w3c_distributed_tracing.json")) else {
+        println!("skipped: no trace context vectors in {}", folder.display());
+        return;
+    };
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() > 20, "only {} vectors", cases.len());
+    for case in &cases {
+        let pairs: Vec<(String, String)> = serde_json::from_value(case["headers"].clone()).unwrap();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let incoming = extract(&headers(&pairs));
+        assert_eq!(Some(incoming.is_some()), case["is_traceparent_valid"].as_bool(), "{case}");
+        if let Some(valid) = case["is_tracestate_valid"].as_bool() {
+            assert_eq!(incoming.is_some_and(|incoming| incoming.tracestate != Tracestate::None), valid, "{case}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! JSON: as a value, and as text that stays as it was written.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{REDACTED, Sanitizer};
+
+/// How many objects and arrays may lie in each other; what is deeper is left out. The index refuses documents that are
+/// much deeper.
+const MAX_DEPTH: usize = 32;
+/// What stands in place of an object or array that is too deep.
+const TOO_DEEP: &str = "…";
+
+impl Sanitizer {
+    /// Redacts the values of secret keys at any depth.
+    pub(crate) fn json(&self, value: &mut Value) {
+        self.json_at(value, 1);
+    }
+
+    fn json_at(&self, value: &mut Value, depth: usize) {
+        match value {
+            Value::Object(_) | Value::Array(_) if depth > MAX_DEPTH => *value = TOO_DEEP.into(),
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    if self.is_secret(key) { *value = REDACTED.into() } else { self.json_at(value, depth + 1) }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json_at(item, depth + 1)),
+            Value::String(text) => {
+                if let Cow::Owned(clean) = self.urls_in(text) {
+                    *text = clean;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Redacts JSON text. What is not secret stays as it was written: the order of keys, blanks, and numbers that no
+    /// `f64` holds. None if it is not JSON; it may then hold anything, and must not be sent as it is.
+    pub(crate) fn json_text(&self, text: &str) -> Option<String> {
+        self.scan(text).filter(|scan| scan.complete).map(|scan| scan.clean)
+    }
+
+    /// Redacts text that begins as JSON and was cut somewhere. None if it does not even begin so.
+    pub(crate) fn json_prefix(&self, text: &str) -> Option<String> {
+        self.scan(text).map(|scan| scan.clean)
+    }
+
+    fn scan(&self, text: &str) -> Option<Scan> {
+        let mut scanner = Scanner { sanitizer: self, text, at: 0, copied: 0, clean: String::with_capacity(text.len()) };
+        let ended = scanner.document();
+        if ended == Err(Stop::NotJson) {
+            return None;
+        }
+        scanner.clean.push_str(&text[scanner.copied..]);
+        Some(Scan { clean: scanner.clean, complete: ended.is_ok() })
+    }
+}
+
+struct Scan {
+    clean: String,
+    complete: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    /// The text ended within a value.
+    Cut,
+    NotJson,
+}
+
+/// Walks over JSON and copies it, but for what is secret. It checks as much of the grammar as it takes to know which
+/// string is a key.
+struct Scanner<'a> {
+    sanitizer: &'a Sanitizer,
+    text: &'a str,
+    at: usize,
+    /// Everything before is in `clean`, or left out of it.
+    copied: usize,
+    clean: String,
+}
+
+impl<'a> Scanner<'a> {
+    fn document(&mut self) -> Result<(), Stop> {
+        self.value(1)?;
+        match self.peek() {
+            Err(Stop::Cut) => Ok(()),
+            _ => Err(Stop::NotJson),
+        }
+    }
+
+    /// The next byte that is not blank; it is not consumed.
+    fn peek(&mut self) -> Result<u8, Stop> {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.text.as_bytes().get(self.at).copied().ok_or(Stop::Cut)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Stop> {
+        if self.peek()? != byte {
+            return Err(Stop::NotJson);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), Stop> {
+        match self.peek()? {
+            b'{' | b'[' if depth > MAX_DEPTH => self.replace(TOO_DEEP),
+            b'{' => self.members(b'}', |scanner| scanner.member(depth)),
+            b'[' => self.members(b']', |scanner| scanner.value(depth + 1)),
+            b'"' => self.string_value(),
+            _ => self.scalar(),
+        }
+    }
+
+    /// What lies between brackets, the first of which is next.
+    fn members(&mut self, close: u8, mut member: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.at += 1;
+        if self.peek()? == close {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            member(self)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                byte if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(Stop::NotJson),
+            }
+        }
+    }
+
+    fn member(&mut self, depth: usize) -> Result<(), Stop> {
+        if self.peek()? != b'"' {
+            return Err(Stop::NotJson);
+        }
+        let key = self.string()?;
+        let secret = match unescaped(key) {
+            Some(key) => self.sanitizer.is_secret(&key),
+            None => return Err(Stop::NotJson),
+        };
+        self.expect(b':')?;
+        if secret { self.replace(REDACTED) } else { self.value(depth + 1) }
+    }
+
+    /// Leaves the next value out and puts a string in its place, even if the text ends within the value.
+    fn replace(&mut self, with: &str) -> Result<(), Stop> {
+        self.peek()?;
+        self.clean.push_str(&self.text[self.copied..self.at]);
+        self.clean.push('"');
+        self.clean.push_str(with);
+        self.clean.push('"');
+        self.copied = self.text.len();
+        self.skip()?;
+        self.copied = self.at;
+        Ok(())
+    }
+
+    /// Goes over a value of any depth without recursion.
+    fn skip(&mut self) -> Result<(), Stop> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek()? {
+                b'"' => drop(self.string()?),
+                b'{' | b'[' => {
+                    open += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' | b',' | b':' if open == 0 => return Err(Stop::NotJson),
+                b'}' | b']' => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                b',' | b':' => self.at += 1,
+                _ => self.scalar()?,
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn string_value(&mut self) -> Result<(), Stop> {
+        let from = self.at;
+        let raw = match self.string() {
+            Err(Stop::Cut) => {
+                self.cut_string(from);
+                return Err(Stop::Cut);
+            }
+            raw => raw?,
+        };
+        if raw.contains("//") || raw.contains(['?', '\\']) {
+            let text = unescaped(raw).ok_or(Stop::NotJson)?;
+            if let Cow::Owned(clean) = self.sanitizer.urls_in(&text) {
+                self.clean.push_str(&self.text[self.copied..from]);
+                self.clean.push_str(&Value::String(clean).to_string());
+                self.copied = self.at;
+            }
+        }
+        Ok(())
+    }
+
+    /// The text ends in this string: the last word of it may be half a URL, which shows half a secret.
+    fn cut_string(&mut self, from: usize) {
+        let raw = &self.text[from..];
+        let escaped = raw.contains(r"\/") || raw.contains(r"\u");
+        if escaped || raw.contains("//") || raw.contains('?') {
+            let whole_words = raw.rfind(char::is_whitespace).filter(|_| !escaped).map_or("\"", |end| &raw[..=end]);
+            self.clean.push_str(&self.text[self.copied..from]);
+            self.clean.push_str(&self.sanitizer.urls_in(whole_words));
+            self.clean.push('…');
+            self.copied = self.text.len();
+        }
+    }
+
+    /// A string with its quotes, as it is written.
+    fn string(&mut self) -> Result<&'a str, Stop> {
+        let from = self.at;
+        let mut bytes = self.text.as_bytes()[from..].iter().enumerate().skip(1);
+        while let Some((index, byte)) = bytes.next() {
+            match byte {
+                b'"' => {
+                    self.at = from + index + 1;
+                    return Ok(&self.text[from..self.at]);
+                }
+                b'\\' => drop(bytes.next()),
+                0..b' ' => return Err(Stop::NotJson),
+                _ => {}
+            }
+        }
+        self.at = self.text.len();
+        Err(Stop::Cut)
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Result<(), Stop> {
+        let rest = &self.text[self.at..];
+        let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        let word = &rest[..length];
+        self.at += length;
+        let cut = self.at == self.text.len();
+        match serde_json::from_str::<&serde_json::value::RawValue>(word) {
+            Ok(_) => Ok(()),
+            Err(_) if cut && ["true", "false", "null"].iter().any(|name| name.starts_with(word)) => Err(Stop::Cut),
+            Err(_) if cut && word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => Err(Stop::Cut),
+            Err(_) => Err(Stop::NotJson),
+        }
+    }
+}
+
+/// A string as it is meant. None if its escapes are none.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.get(1..raw.len().checked_sub(1)?)?;
+    if inner.contains('\\') {
+        serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}

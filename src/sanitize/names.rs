@@ -1,0 +1,166 @@
+//! Which names are secret.
+
+use std::sync::Arc;
+
+use crate::config::{Config, Wildcard};
+
+/// Knows the patterns of `sanitize_field_names`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Sanitizer {
+    rules: Arc<Rules>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    secret: Vec<Wildcard>,
+    exceptions: Vec<Wildcard>,
+    /// Verdicts on names that nearly every message has, each at the place that [`place`] gives it.
+    known: Vec<Option<(&'static str, bool)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Secret,
+    Exception,
+    Plain,
+}
+
+impl Sanitizer {
+    /// A pattern that begins with `!` names what is not secret although another pattern says so.
+    pub(crate) fn new(patterns: &[Wildcard]) -> Self {
+        let (exceptions, secret): (Vec<_>, Vec<_>) =
+            patterns.iter().partition(|pattern| pattern.as_str().starts_with('!'));
+        let exceptions = exceptions.iter().map(|pattern| Wildcard::new(&pattern.as_str()[1..])).collect();
+        let mut rules = Rules { secret: secret.into_iter().cloned().collect(), exceptions, known: vec![None; PLACES] };
+        for name in KNOWN {
+            let verdict = rules.is_secret(name);
+            if let Some(slot) = rules.known.get_mut(place(name)) {
+                *slot = Some((name, verdict));
+            }
+        }
+        Self { rules: Arc::new(rules) }
+    }
+
+    /// The value under this name must not be shown. Allocates nothing for names of ASCII characters.
+    ///
+    /// Of a name with parts (`user[password]`, `order.token`) each part is looked at too.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        match self.rules.known.get(place(name)) {
+            Some(Some((known, verdict))) if *known == name => *verdict,
+            _ => self.rules.is_secret(name),
+        }
+    }
+}
+
+impl Default for Sanitizer {
+    fn default() -> Self {
+        Self::new(&Config::default().sanitize_field_names)
+    }
+}
+
+impl Rules {
+    fn is_secret(&self, name: &str) -> bool {
+        // `:authority` and the other pseudo headers of HTTP/2 are the request line, and `*auth*` would match
+        if name.starts_with(':') {
+            return false;
+        }
+        let whole = self.verdict(name);
+        let parted = ['.', '[', ']'];
+        if !name.contains(parted) {
+            return whole == Verdict::Secret;
+        }
+        let parts = || name.split(parted).filter(|part| !part.is_empty()).map(|part| self.verdict(part));
+        parts().any(|part| part == Verdict::Secret)
+            || whole == Verdict::Secret && parts().all(|part| part != Verdict::Exception)
+    }
+
+    fn verdict(&self, name: &str) -> Verdict {
+        if !self.secret.iter().any(|pattern| pattern.matches(name)) {
+            Verdict::Plain
+        } else if self.exceptions.iter().any(|pattern| pattern.matches(name)) {
+            Verdict::Exception
+        } else {
+            Verdict::Secret
+        }
+    }
+}
+
+const PLACES: usize = 128;
+
+/// A hash that is good enough to tell the names of headers apart, in a few instructions.
+fn place(name: &str) -> usize {
+    let at = |index: usize| name.as_bytes().get(index).map_or(0, |byte| usize::from(*byte));
+    (name.len() * 5 + at(0) + at(name.len() / 2) * 7 + at(name.len().wrapping_sub(1)) * 3) % PLACES
+}
+
+/// The headers that browsers, proxies and frameworks send. Where two have the same place the later one has it, so the
+/// most frequent are last.
+const KNOWN: [&str; 46] = [
+    "x-amzn-trace-id",
+    "x-envoy-attempt-count",
+    "via",
+    "pragma",
+    "etag",
+    "age",
+    "location",
+    "expires",
+    "x-api-key",
+    "x-real-ip",
+    "x-user-id",
+    "x-correlation-id",
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "upgrade-insecure-requests",
+    "if-modified-since",
+    "if-none-match",
+    "transfer-encoding",
+    "content-encoding",
+    "last-modified",
+    "x-requested-with",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+    "tracestate",
+    "baggage",
+    "set-cookie",
+    "vary",
+    "cache-control",
+    "referer",
+    "origin",
+    "accept-language",
+    "x-forwarded-for",
+    "traceparent",
+    "authorization",
+    "accept-encoding",
+    "content-length",
+    "content-type",
+    "user-agent",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_all_known_names_have_a_place_of_their_own() {
+        let sanitizer = Sanitizer::default();
+        let kept = sanitizer.rules.known.iter().flatten().count();
+        assert!(kept * 10 >= KNOWN.len() * 8, "{kept} of {}", KNOWN.len());
+    }
+
+    #[test]
+    fn a_remembered_verdict_is_the_patterns() {
+        let sanitizer = Sanitizer::new(&[Wildcard::new("user-*"), Wildcard::new("*length")]);
+        for name in KNOWN {
+            assert_eq!(sanitizer.is_secret(name), sanitizer.rules.is_secret(name), "{name}");
+        }
+        assert!(sanitizer.is_secret("user-agent") && !sanitizer.is_secret("authorization"));
+    }
+}

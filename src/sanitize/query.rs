@@ -1,0 +1,43 @@
+//! Query strings, form bodies and cookies.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::{REDACTED, Sanitizer};
+
+impl Sanitizer {
+    /// A query (without its `?`) or the body of a form. What is not secret stays byte for byte as it came.
+    pub(crate) fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        let mut clean = String::new();
+        let mut copied = 0;
+        let mut at = 0;
+        // some servers still take `;` between pairs
+        for pair in query.split_inclusive(['&', ';']) {
+            let end = at + pair.len();
+            let content = pair.strip_suffix(['&', ';']).unwrap_or(pair);
+            if let Some((name, value)) = content.split_once('=')
+                && !value.is_empty()
+                && self.is_secret(&percent_decode_str(name).decode_utf8_lossy())
+            {
+                let value_from = at + name.len() + 1;
+                clean.push_str(&query[copied..value_from]);
+                clean.push_str(REDACTED);
+                copied = value_from + value.len();
+            }
+            at = end;
+        }
+        if copied == 0 {
+            return Cow::Borrowed(query);
+        }
+        clean.push_str(&query[copied..]);
+        Cow::Owned(clean)
+    }
+
+    /// The cookies of a `Cookie` header by name. The header itself must not be sent beside them.
+    pub(crate) fn cookies<'a>(&self, header: &'a str) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+        let pairs = header.split(';').filter_map(|pair| pair.split_once('='));
+        let pairs = pairs.map(|(name, value)| (name.trim(), value.trim())).filter(|(name, _)| !name.is_empty());
+        pairs.map(|(name, value)| (name.into(), if self.is_secret(name) { REDACTED } else { value }.into())).collect()
+    }
+}

@@ -1,0 +1,247 @@
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use super::*;
+use crate::config::Wildcard;
+
+fn default() -> Sanitizer {
+    Sanitizer::default()
+}
+
+#[test]
+fn the_default_list() {
+    let secret = [
+        "password",
+        "PASSWORD",
+        "passwd",
+        "pwd",
+        "secret",
+        "x-api-key",
+        "apiKey",
+        "token",
+        "access_token",
+        "id_token",
+        "PHPSESSID",
+        "x-session-id",
+        "creditScore",
+        "card_number",
+        "authorization",
+        "proxy-authorization",
+        "set-cookie",
+        "cookie",
+        "user_principal_name",
+        "new_password",
+        "client_secret",
+        "connect.sid",
+        "user[password]",
+        "a.b.token",
+        "token[value]",
+        "x-token-id",
+        "session_token_id",
+    ];
+    let plain = [
+        "host",
+        "user-agent",
+        "content-type",
+        "x-user-id",
+        "theme",
+        "seller",
+        "price",
+        ":authority",
+        ":path",
+        "token_id",
+        "token_ids",
+        "tokenId",
+        "order[token_id]",
+        "order.tokenId",
+        "",
+        ".",
+    ];
+    for name in secret {
+        assert!(default().is_secret(name), "{name} must not be shown");
+    }
+    for name in plain {
+        assert!(!default().is_secret(name), "{name} may be shown");
+    }
+}
+
+#[test]
+fn a_list_of_the_users_own_replaces_the_default() {
+    let sanitizer = Sanitizer::new(&["*token*", "pin", "!*_token_public"].map(Wildcard::new));
+    assert!(sanitizer.is_secret("token_id") && sanitizer.is_secret("Pin"));
+    assert!(!sanitizer.is_secret("password") && !sanitizer.is_secret("my_token_public"));
+    assert!(!Sanitizer::new(&[]).is_secret("password"));
+}
+
+#[test]
+fn queries_and_forms() {
+    let cases = [
+        ("a=1&token=x", "a=1&token=[REDACTED]"),
+        ("token=x&a=1&password=y", "token=[REDACTED]&a=1&password=[REDACTED]"),
+        ("p%61ssword=x", "p%61ssword=[REDACTED]"),
+        ("user%5Bpassword%5D=x&user[name]=ada", "user%5Bpassword%5D=[REDACTED]&user[name]=ada"),
+        ("token=a=b", "token=[REDACTED]"),
+        ("a=1;token=x;b=2", "a=1;token=[REDACTED];b=2"),
+        ("token=x&", "token=[REDACTED]&"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(default().query(query), expected, "{query}");
+    }
+    for untouched in ["", "status=open", "token_id=42&q=a%20b", "token", "token=", "&&=&", "=x"] {
+        assert!(matches!(default().query(untouched), Cow::Borrowed(same) if same == untouched), "{untouched}");
+    }
+}
+
+#[test]
+fn cookies_are_parsed_and_redacted() {
+    let cookies = |header| {
+        let pairs = default().cookies(header).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let pairs: Vec<String> = pairs;
+        pairs.join(", ")
+    };
+    assert_eq!(cookies("session=secret1; theme=dark"), "session: [REDACTED], theme: dark");
+    assert_eq!(cookies(" a = b=c ;; x; =y;a=d"), "a: b=c, a: d");
+    assert_eq!(cookies(""), "");
+}
+
+#[test]
+fn json_values() {
+    let mut value = json!({
+        "token_id": "42", "password": "x", "nested": [{"auth": {"a": 1}, "api_key": 1, "n": null}],
+        "link": "https://u:p@h/?token=x", "price": 1.5,
+    });
+    default().json(&mut value);
+    let expected = json!({
+        "token_id": "42", "password": REDACTED, "nested": [{"auth": REDACTED, "api_key": REDACTED, "n": null}],
+        "link": "https://[REDACTED]@h/?token=[REDACTED]", "price": 1.5,
+    });
+    assert_eq!(value, expected);
+}
+
+#[test]
+fn json_text_keeps_what_is_not_secret_as_it_was_written() {
+    let cases = [
+        (
+            r#"{"token_id":"42","seller":"0xabc","price":"12.5","password":"secret3"}"#,
+            r#"{"token_id":"42","seller":"0xabc","price":"12.5","password":"[REDACTED]"}"#,
+        ),
+        (
+            r#" { "z" : 123456789012345678901234567890 , "a" : [ 1.50 , true ] } "#,
+            r#" { "z" : 123456789012345678901234567890 , "a" : [ 1.50 , true ] } "#,
+        ),
+        (r#"{"token":{"a":["}",{"b":"\""}]},"x":1}"#, r#"{"token":"[REDACTED]","x":1}"#),
+        (
+            r#"{"\u0070assword":"x","pwd":null,"pwd":-1e5}"#,
+            r#"{"\u0070assword":"[REDACTED]","pwd":"[REDACTED]","pwd":"[REDACTED]"}"#,
+        ),
+        (r#"[{"secret":"a\\"},"secret"]"#, r#"[{"secret":"[REDACTED]"},"secret"]"#),
+        (r#""http:\/\/h\/?token=x""#, r#""http://h/?token=[REDACTED]""#),
+        (r#"{"path":"/buy?token=x","q":"why?"}"#, r#"{"path":"/buy?token=[REDACTED]","q":"why?"}"#),
+        ("{}", "{}"),
+        ("[]", "[]"),
+        ("null", "null"),
+        ("\"ä\"", "\"ä\""),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(default().json_text(text).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn text_that_is_no_json_is_not_shown() {
+    let texts = [
+        "",
+        " ",
+        "password=x",
+        "{password:1}",
+        r#"{"password":"x"} {"#,
+        r#"{"a" "b"}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        "[1,]",
+        "[1 2]",
+        "[1}",
+        "nul",
+        "01",
+        "{\"a\":\"line\nfeed\"}",
+        r#"{"\q":1}"#,
+        r#"{"password":,"a":1}"#,
+        "'a'",
+    ];
+    for text in texts {
+        assert_eq!(default().json_text(text), None, "{text}");
+    }
+}
+
+#[test]
+fn json_that_was_cut_shows_no_secret() {
+    let text =
+        r#"{"name":"ada","password":{"now":"hunter2"},"link":"https://me:hunter2@h/?token=hunter2","n":-1.5,"t":true}"#;
+    for end in 0..text.len() {
+        let clean = default().json_prefix(&text[..end]).unwrap();
+        assert!(!clean.contains("hunter"), "{clean}");
+        assert!(default().json_text(&text[..end]).is_none(), "{end}");
+        if end > 15 {
+            assert!(clean.starts_with(r#"{"name":"ada""#), "{clean}");
+        }
+    }
+    let cut = |text| default().json_prefix(text).unwrap();
+    assert_eq!(cut(r#"{"a":"see http://u:p@h/ and why? htt"#), r#"{"a":"see http://[REDACTED]@h/ and why? …"#);
+    assert_eq!(cut(r#"{"a":"a long text that goes o"#), r#"{"a":"a long text that goes o"#);
+    assert_eq!(default().json_prefix("<html>"), None);
+    assert_eq!(default().json_prefix("password=x"), None);
+}
+
+#[test]
+fn depth_is_bounded() {
+    let text = format!("{}\"password\"{}", "[".repeat(5000), "]".repeat(5000));
+    let expected = format!("{}\"…\"{}", "[".repeat(32), "]".repeat(32));
+    assert_eq!(default().json_text(&text).as_deref(), Some(&*expected));
+
+    let mut value = json!("leaf");
+    for _ in 0..40 {
+        value = json!([value]);
+    }
+    default().json(&mut value);
+    assert_eq!(value.to_string(), expected);
+}
+
+#[test]
+fn a_value_and_its_text_are_redacted_alike() {
+    let text = r#"{"a":[{"token":[1,2],"b":{"auth":{},"c":"x"}}],"card":1,"url":"redis://:pw@h"}"#;
+    let mut value = serde_json::from_str(text).unwrap();
+    default().json(&mut value);
+    let from_text: serde_json::Value = serde_json::from_str(&default().json_text(text).unwrap()).unwrap();
+    assert_eq!(from_text, value);
+}
+
+#[test]
+fn urls_within_a_text() {
+    let cases = [
+        (
+            "error sending request for url (http://h/buy?token=abc&x=1)",
+            "error sending request for url (http://h/buy?token=[REDACTED]&x=1)",
+        ),
+        ("postgres://me:pw@db:5432/shop refused", "postgres://[REDACTED]@db:5432/shop refused"),
+        ("postgres://me:p/w@db/shop refused", "postgres://[REDACTED]@db/shop refused"),
+        ("redis://:pw@[::1]:6379", "redis://[REDACTED]@[::1]:6379"),
+        (
+            "\"https://h/?api_key=a\", then https://h/#access_token=b.",
+            "\"https://h/?api_key=[REDACTED]\", then https://h/#access_token=[REDACTED].",
+        ),
+        ("GET /buy?password=x failed", "GET /buy?password=[REDACTED] failed"),
+        ("http://a/http://u:p@b", "http://a/http://[REDACTED]@b"),
+        ("ä http://h/?token=ä ö", "ä http://h/?token=[REDACTED] ö"),
+    ];
+    for (message, expected) in cases {
+        let clean = default().urls_in(message);
+        assert_eq!(clean, expected);
+        assert_eq!(default().urls_in(&clean), expected, "a second pass changes nothing");
+    }
+    for untouched in
+        ["", "why?", "token=x", "http://h:80/a@b?c=d#e", "http://[::1]/x@y", "://", "https://h/?token_id=1"]
+    {
+        assert!(matches!(default().urls_in(untouched), Cow::Borrowed(same) if same == untouched), "{untouched}");
+    }
+}

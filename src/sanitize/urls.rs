@@ -1,0 +1,84 @@
+//! URLs in a text, such as the message of an error.
+
+use std::borrow::Cow;
+
+use super::{REDACTED, Sanitizer};
+
+impl Sanitizer {
+    /// Takes user and password out of every URL in a text, and the secret values out of its query and fragment. A path
+    /// with a query is treated the same without a host.
+    pub(crate) fn urls_in<'a>(&self, message: &'a str) -> Cow<'a, str> {
+        if !message.contains("://") && !message.contains('?') {
+            return Cow::Borrowed(message);
+        }
+        let boundary = |character: char| character.is_whitespace() || matches!(character, '"' | '<' | '>' | '`');
+        let mut clean = String::new();
+        let mut copied = 0;
+        let mut at = 0;
+        for word in message.split_inclusive(boundary) {
+            let url = word.strip_suffix(boundary).unwrap_or(word);
+            // what ends a sentence or a quotation is no part of the URL in it
+            let url = url.trim_end_matches(['.', ',', ';', ':', '!', ')', '}', '\'']);
+            if let Some(cleaned) = self.url(url) {
+                clean.push_str(&message[copied..at]);
+                clean.push_str(&cleaned);
+                copied = at + url.len();
+            }
+            at += word.len();
+        }
+        if copied == 0 {
+            return Cow::Borrowed(message);
+        }
+        clean.push_str(&message[copied..]);
+        Cow::Owned(clean)
+    }
+
+    /// None when nothing in it is secret.
+    fn url(&self, url: &str) -> Option<String> {
+        let without_user = hide_users(url);
+        let url = without_user.as_deref().unwrap_or(url);
+        let query_from = url.find(['?', '#']).map_or(url.len(), |at| at + 1);
+        let (front, back) = url.split_at(query_from);
+        let (query, fragment) = back.split_once('#').map_or((back, None), |(query, fragment)| (query, Some(fragment)));
+        let (clean_query, clean_fragment) = (self.query(query), fragment.map(|fragment| self.query(fragment)));
+        let untouched = |part: &Cow<'_, str>| matches!(part, Cow::Borrowed(_));
+        if untouched(&clean_query) && clean_fragment.as_ref().is_none_or(untouched) {
+            return without_user;
+        }
+        let mut clean = format!("{front}{clean_query}");
+        if let Some(fragment) = clean_fragment {
+            clean.push('#');
+            clean.push_str(&fragment);
+        }
+        Some(clean)
+    }
+}
+
+/// None when no URL in it names a user.
+fn hide_users(text: &str) -> Option<String> {
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(scheme) = rest.find("://") {
+        let (front, back) = rest.split_at(scheme + 3);
+        let user = user_length(back);
+        clean.push_str(front);
+        if user > 0 {
+            clean.push_str(REDACTED);
+        }
+        rest = &back[user..];
+    }
+    clean.push_str(rest);
+    (clean != text).then_some(clean)
+}
+
+/// The length of `user:password` at the beginning of what follows a scheme; the `@` is not counted.
+fn user_length(text: &str) -> usize {
+    let authority = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
+    if let Some(at) = authority.rfind('@') {
+        return at;
+    }
+    // a password in which a slash was not encoded: `postgres://user:pa/ss@host`
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let no_port = !authority.starts_with('[') && !port.is_empty() && !port.bytes().all(|byte| byte.is_ascii_digit());
+    if no_port { text.rfind('@').unwrap_or(0) } else { 0 }
+}

@@ -1,0 +1,152 @@
+//! The response body: its end is the transaction's.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    task::{self, Poll, ready},
+};
+
+use bytes::Buf;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::Context;
+use tracing::Span;
+
+use super::{guard::Ending, response_error::with_error_of};
+use crate::transaction::enter_own;
+
+pin_project_lite::pin_project! {
+    /// The body of a response that passed [`ApmService`](super::ApmService). Frames, trailers, size hint and end of
+    /// stream are the inner body's.
+    pub struct ResponseBody<B> {
+        #[pin]
+        inner: B,
+        watch: Option<Watch>,
+    }
+}
+
+struct Watch {
+    ending: Ending,
+    /// Bytes still to come, where the head or the size hint promised a number: a server stops polling after the last.
+    left: Option<u64>,
+    /// For a body that is made while it is sent, and may have spans of its own.
+    live: Option<Live>,
+}
+
+struct Live {
+    context: Context,
+    span: Span,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn untouched(inner: B) -> Self {
+        Self { inner, watch: None }
+    }
+
+    pub(super) fn wrap_untouched(response: Response<B>) -> Response<Self> {
+        response.map(Self::untouched)
+    }
+
+    pub(super) fn watched(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self
+    where
+        B: Body,
+    {
+        let exact = inner.size_hint().exact();
+        // a body of known size is usually there already: no need to carry the context along
+        let live = exact.is_none().then_some(Live { context, span });
+        if live.is_some() {
+            ending.body_follows();
+        }
+        Self { inner, watch: Some(Watch { ending, left: promised.or(exact), live }) }
+    }
+}
+
+impl Watch {
+    fn within<T>(live: Option<&Live>, poll: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+        match live {
+            Some(Live { context, span }) => {
+                let _attached = context.clone().attach();
+                enter_own(span, || catch_unwind(AssertUnwindSafe(poll)))
+            }
+            None => catch_unwind(AssertUnwindSafe(poll)),
+        }
+    }
+
+    /// True when this was the last frame that the server will ask for.
+    fn delivered(&mut self, bytes: usize) -> bool {
+        match &mut self.left {
+            Some(left) => {
+                *left = left.saturating_sub(bytes as u64);
+                *left == 0
+            }
+            None => false,
+        }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: fmt::Display + 'static,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
+        let polled = Watch::within(watch.live.as_ref(), || this.inner.as_mut().poll_frame(cx));
+        let frame = match polled {
+            Ok(poll) => ready!(poll),
+            Err(panic) => {
+                if let Some(watch) = this.watch.take() {
+                    watch.ending.panicked(&*panic);
+                }
+                resume_unwind(panic)
+            }
+        };
+        let is_over = match &frame {
+            None => true,
+            Some(Err(error)) => {
+                if let Some(watch) = this.watch.take() {
+                    with_error_of(error, |_, mut exception| {
+                        exception.handled = false;
+                        watch.ending.error(exception);
+                    });
+                    watch.ending.failed();
+                }
+                false
+            }
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Buf::remaining);
+                watch.delivered(bytes) || this.inner.is_end_stream()
+            }
+        };
+        if is_over && let Some(watch) = this.watch.take() {
+            watch.ending.complete(true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::untouched(B::default())
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("watched", &self.watch.is_some()).finish_non_exhaustive()
+    }
+}

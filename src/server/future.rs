@@ -1,0 +1,188 @@
+//! The future: the transaction's context is current whenever it polls, and its result tells how the request went.
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+};
+
+use http::{HeaderValue, Method, Response};
+use opentelemetry::Context;
+use tracing::Span;
+
+use super::{
+    ResponseBody,
+    guard::Ending,
+    hooks::Options,
+    outcome,
+    response_error::{Panicked, ResponseError, with_error_of},
+};
+use crate::transaction::{Transaction, enter_own};
+
+pin_project_lite::pin_project! {
+    /// The response to come, of [`ApmService`](super::ApmService).
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        role: Role,
+    }
+}
+
+/// What this layer is to the request.
+pub(super) enum Role {
+    /// Nothing is recorded, or the response is already out.
+    Off,
+    /// A layer further out owns the transaction.
+    Inner {
+        transaction: Transaction,
+        options: Arc<Options>,
+    },
+    Owner(Owner),
+}
+
+pub(super) struct Owner {
+    pub(super) ending: Ending,
+    pub(super) context: Context,
+    pub(super) span: Span,
+    /// Of the request, as far as it matters for the response's body: HEAD, CONNECT or GET.
+    pub(super) method: Method,
+    pub(super) options: Arc<Options>,
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn new(inner: F, role: Role) -> Self {
+        Self { inner, role }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: fmt::Display + 'static,
+    B: http_body::Body,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Role::Owner(owner) = this.role else {
+            let result = ready!(this.inner.poll(cx));
+            if let Role::Inner { transaction, options } = std::mem::replace(this.role, Role::Off) {
+                return Poll::Ready(inner_result(&options, &transaction, result));
+            }
+            return Poll::Ready(result.map(ResponseBody::wrap_untouched));
+        };
+        let attached = owner.context.clone().attach();
+        let polled = enter_own(&owner.span, || catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))));
+        let result = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => Ok(result),
+            Err(panic) => Err(panic),
+        };
+        let Role::Owner(owner) = std::mem::replace(this.role, Role::Off) else { return Poll::Pending };
+        let result = match result {
+            Ok(Ok(response)) => Ok(owner.respond(response)),
+            Ok(Err(error)) => {
+                owner.fail(&error);
+                Err(error)
+            }
+            Err(panic) => {
+                owner.panicked(&*panic);
+                drop(attached);
+                resume_unwind(panic)
+            }
+        };
+        drop(attached);
+        Poll::Ready(result)
+    }
+}
+
+/// The hooks of a layer that does not own the transaction.
+fn inner_result<B, E>(
+    options: &Options,
+    transaction: &Transaction,
+    result: Result<Response<B>, E>,
+) -> Result<Response<ResponseBody<B>>, E>
+where
+    E: fmt::Display + 'static,
+{
+    match result {
+        Ok(response) => Ok(run_hooks(options, transaction, response).map(ResponseBody::untouched)),
+        Err(error) => {
+            if !options.on_error.is_empty() {
+                with_error_of(&error, |error, _| options.run_on_error(transaction, error));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn run_hooks<B>(options: &Options, transaction: &Transaction, response: Response<B>) -> Response<B> {
+    if !options.on_error.is_empty()
+        && let Some(attached) = response.extensions().get::<ResponseError>()
+    {
+        options.run_on_error(transaction, attached.error());
+    }
+    if options.on_response.is_empty() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    options.run_on_response(transaction, &parts);
+    Response::from_parts(parts, body)
+}
+
+impl Owner {
+    /// The head is there: the body, if there is more of it to come, takes the ending along.
+    fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let mut response = run_hooks(&self.options, self.ending.transaction(), response);
+        let status = response.status();
+        self.ending.head(status, response.headers());
+        if status.is_server_error()
+            && let Some(attached) = response.extensions().get::<ResponseError>()
+        {
+            self.ending.error(attached.exception());
+        }
+        if let (Some(name), Some(id)) = (&self.options.trace_id_header, self.ending.transaction().trace_id())
+            && let Ok(value) = HeaderValue::try_from(id.to_string())
+        {
+            response.headers_mut().insert(name.clone(), value);
+        }
+        if outcome::ends_at_head(&self.method, status, response.headers()) {
+            self.ending.complete(outcome::has_no_body(&self.method, status));
+            return response.map(ResponseBody::untouched);
+        }
+        if response.body().is_end_stream() {
+            self.ending.complete(true);
+            return response.map(ResponseBody::untouched);
+        }
+        let promised = outcome::promised(response.headers());
+        response.map(|body| ResponseBody::watched(body, self.ending, promised, self.context, self.span))
+    }
+
+    fn fail<E: fmt::Display + 'static>(self, error: &E) {
+        with_error_of(error, |error, mut exception| {
+            self.options.run_on_error(self.ending.transaction(), error);
+            exception.handled = false;
+            self.ending.error(exception);
+        });
+        self.ending.failed();
+    }
+
+    fn panicked(self, panic: &(dyn Any + Send)) {
+        if !self.options.on_error.is_empty() {
+            let message = crate::record::Exception::from_panic(panic).message;
+            self.options.run_on_error(self.ending.transaction(), &Panicked { message });
+        }
+        self.ending.panicked(panic);
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! Ends a request's transaction, once, on whichever way it leaves.
+
+use std::{any::Any, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, StatusCode};
+
+use super::outcome;
+use crate::{
+    record::{Exception, Headers, HttpResponse, LabelValue, Outcome},
+    transaction::{Shared, Transaction},
+};
+
+/// Travels with the request, from the future to the body. Dropped before either has said how it ended, it was cut off:
+/// by the client or by a timeout outside, which cannot be told apart from here.
+#[derive(Debug)]
+pub(super) struct Ending {
+    transaction: Transaction,
+}
+
+impl Ending {
+    pub(super) fn new(transaction: Transaction) -> Self {
+        Self { transaction }
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        self.transaction.shared()
+    }
+
+    /// The head is there.
+    pub(super) fn head(&self, status: StatusCode, headers: &HeaderMap) {
+        let Some(shared) = self.shared() else { return };
+        let keep = shared.recorder().config.capture_headers && shared.ids().sampled;
+        let headers = keep.then(|| Headers::copy(headers));
+        shared.update(|record| {
+            record.context.response = Some(HttpResponse { status: status.as_u16(), headers, finished: false });
+        });
+    }
+
+    /// A body follows: the time to here is told apart from the whole.
+    pub(super) fn body_follows(&self) {
+        if let Some(shared) = self.shared() {
+            let elapsed = shared.began.elapsed();
+            shared.update(|record| record.time_to_head = Some(elapsed));
+        }
+    }
+
+    /// Records the error behind a response, a service's or a body's.
+    pub(super) fn error(&self, exception: Exception) {
+        if let Some(shared) = self.shared() {
+            shared.error(exception.into_record(SystemTime::now()), None);
+        }
+    }
+
+    /// All that was to come has come; `finished` where that is the end of the body.
+    pub(super) fn complete(self, finished: bool) {
+        self.end(|record| {
+            record.context.response.as_mut().map_or(Outcome::Unknown, |response| {
+                response.finished = finished;
+                outcome::of_status(response.status)
+            })
+        });
+    }
+
+    /// The service or the body failed.
+    pub(super) fn failed(self) {
+        self.end(|_| Outcome::Failure);
+    }
+
+    /// A panic went through: it is an error, and there is no status to tell of.
+    pub(super) fn panicked(self, panic: &(dyn Any + Send)) {
+        if let Some(shared) = self.shared() {
+            shared.panicked(panic);
+            shared.update(|record| drop(record.result.get_or_insert("panic".into())));
+        }
+        self.failed();
+    }
+
+    fn end(&self, outcome: impl FnOnce(&mut crate::record::TransactionRecord) -> Outcome) {
+        if let Some(shared) = self.shared() {
+            shared.end(outcome);
+        }
+    }
+}
+
+impl Drop for Ending {
+    /// After any other end this finds the transaction over, and nothing happens.
+    fn drop(&mut self) {
+        self.end(|record| {
+            record.context.set_label("aborted".into(), LabelValue::Bool(true));
+            Outcome::Unknown
+        });
+    }
+}

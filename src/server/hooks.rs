@@ -1,0 +1,54 @@
+//! Closures that a module's layer runs, and the settings beside them.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use http::{HeaderName, request, response};
+
+use crate::transaction::{Recorder, Transaction, contain};
+
+type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
+type OnResponse = Arc<dyn Fn(&Transaction, &response::Parts) + Send + Sync>;
+type OnError = Arc<dyn Fn(&Transaction, &(dyn Error + 'static)) + Send + Sync>;
+
+/// What a layer was told by its builder methods.
+#[derive(Clone, Default)]
+pub(super) struct Options {
+    /// None: the installed agent's, looked up for each request.
+    pub(super) recorder: Option<Arc<Recorder>>,
+    pub(super) module: Option<Cow<'static, str>>,
+    pub(super) no_request_span: bool,
+    pub(super) trace_id_header: Option<HeaderName>,
+    pub(super) on_request: Vec<OnRequest>,
+    pub(super) on_response: Vec<OnResponse>,
+    pub(super) on_error: Vec<OnError>,
+}
+
+impl Options {
+    pub(super) fn run_on_request(&self, transaction: &Transaction, parts: &request::Parts) {
+        self.on_request.iter().for_each(|hook| run(transaction, || hook(transaction, parts)));
+    }
+
+    pub(super) fn run_on_response(&self, transaction: &Transaction, parts: &response::Parts) {
+        self.on_response.iter().for_each(|hook| run(transaction, || hook(transaction, parts)));
+    }
+
+    pub(super) fn run_on_error(&self, transaction: &Transaction, error: &(dyn Error + 'static)) {
+        self.on_error.iter().for_each(|hook| run(transaction, || hook(transaction, error)));
+    }
+}
+
+/// A hook that panics loses its own work only.
+fn run(transaction: &Transaction, hook: impl FnOnce()) {
+    if let Some(shared) = transaction.shared() {
+        contain(shared.recorder(), hook);
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("module", &self.module)
+            .field("trace_id_header", &self.trace_id_header)
+            .finish_non_exhaustive()
+    }
+}

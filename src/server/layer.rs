@@ -1,0 +1,143 @@
+//! The layer and what can be set on it.
+
+use std::{borrow::Cow, error::Error, sync::Arc};
+
+use http::{HeaderName, request, response};
+use tower_layer::Layer;
+
+use super::{ApmService, hooks::Options};
+use crate::transaction::{Recorder, Transaction};
+
+/// The layer of the installed agent, for any router or service.
+///
+/// The agent is looked up when a request comes: the transaction that the request already has, else the agent that
+/// [`AgentBuilder::install`](crate::AgentBuilder::install) set up, else the layer does nothing. So a module's
+/// `fn router() -> Router` needs no argument, and under a test's own agent nothing changes.
+///
+/// ```
+/// use axum::{Router, routing::get};
+///
+/// pub fn router() -> Router {
+///     Router::new().route("/listings", get(async || "[]")).layer(tower_apm::layer().module("market"))
+/// }
+/// # let _ = router();
+/// ```
+#[must_use]
+pub fn layer() -> ApmLayer {
+    ApmLayer::new(None)
+}
+
+/// Records a transaction for each request; see [`layer`] and [`Agent::layer`](crate::Agent::layer).
+///
+/// It wraps an axum `Router` (`layer`, `route_layer`), a `MethodRouter`, a `ServiceBuilder` stack or any
+/// `Service<http::Request<B>>`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApmLayer {
+    options: Arc<Options>,
+}
+
+impl ApmLayer {
+    pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
+        Self { options: Arc::new(Options { recorder, ..Options::default() }) }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(Arc::make_mut(&mut self.options));
+        self
+    }
+
+    /// Names the module that the routes belong to: the label `module`. The innermost layer's name stays.
+    #[must_use]
+    pub fn module(self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|options| options.module = Some(name.into()))
+    }
+
+    /// Runs before the request goes on. The hook must be quick; a panic in it is contained and counted.
+    ///
+    /// ```
+    /// let layer = tower_apm::layer().on_request(|tx, parts| {
+    ///     if let Some(chain) = parts.headers.get("x-chain").and_then(|value| value.to_str().ok()) {
+    ///         tx.label("chain", chain);
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_request<F>(self, hook: F) -> Self
+    where
+        F: Fn(&Transaction, &request::Parts) + Send + Sync + 'static,
+    {
+        self.with(|options| options.on_request.push(Arc::new(hook)))
+    }
+
+    /// Runs when the head of the response is there; its extensions are a way for a handler to hand something over.
+    ///
+    /// ```
+    /// #[derive(Clone, serde::Serialize)]
+    /// struct Page {
+    ///     size: usize,
+    /// }
+    ///
+    /// let layer = tower_apm::layer().on_response(|tx, parts| {
+    ///     if let Some(page) = parts.extensions.get::<Page>() {
+    ///         tx.custom("page", page);
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_response<F>(self, hook: F) -> Self
+    where
+        F: Fn(&Transaction, &response::Parts) + Send + Sync + 'static,
+    {
+        self.with(|options| options.on_response.push(Arc::new(hook)))
+    }
+
+    /// Runs for an error that a response carries ([`ResponseExt::with_error`](crate::ResponseExt::with_error)), of
+    /// whatever status, for an error of the service itself, and for a panic ([`Panicked`](crate::Panicked)).
+    ///
+    /// ```
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error("out of stock")]
+    /// struct OutOfStock;
+    ///
+    /// let layer = tower_apm::layer().on_error(|tx, error| {
+    ///     if error.is::<OutOfStock>() {
+    ///         tx.label("reason", "out of stock");
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_error<F>(self, hook: F) -> Self
+    where
+        F: Fn(&Transaction, &(dyn Error + 'static)) + Send + Sync + 'static,
+    {
+        self.with(|options| options.on_error.push(Arc::new(hook)))
+    }
+
+    /// Lets every response carry the trace id in this header, for a user to quote. Off by default.
+    ///
+    /// # Panics
+    ///
+    /// If the name is no valid header name in lower case, as [`HeaderName::from_static`].
+    #[must_use]
+    pub fn trace_id_header(self, name: &'static str) -> Self {
+        self.with(|options| options.trace_id_header = Some(HeaderName::from_static(name)))
+    }
+
+    /// The light `tracing` span that goes with each request. On by default; without it a request costs a third less,
+    /// log lines have no span, and `tokio::spawn(work().in_current_span())` does not carry the transaction.
+    #[must_use]
+    pub fn request_span(self, on: bool) -> Self {
+        self.with(|options| options.no_request_span = !on)
+    }
+}
+
+impl<S> Layer<S> for ApmLayer {
+    type Service = ApmService<S>;
+
+    fn layer(&self, inner: S) -> ApmService<S> {
+        ApmService::new(inner, self.options.clone())
+    }
+}

@@ -1,0 +1,23 @@
+//! The tower layer: every request that passes it is a transaction.
+//!
+//! The outermost layer that a request meets owns the transaction; a layer further in finds it and adds its module, its
+//! hooks and a better route name. No order of layers is wrong, and none starts a second transaction.
+
+mod body;
+mod body_capture;
+mod future;
+mod guard;
+mod hooks;
+mod layer;
+mod outcome;
+mod request;
+mod response_error;
+mod service;
+
+pub use self::{
+    body::ResponseBody,
+    future::ResponseFuture,
+    layer::{ApmLayer, layer},
+    response_error::{Panicked, ResponseExt, ServiceError},
+    service::ApmService,
+};

@@ -1,0 +1,93 @@
+//! What is kept of a request when it comes in. Pure.
+
+use std::any::TypeId;
+
+use http::{Request, header, uri::Scheme};
+
+use crate::{
+    config::Config,
+    record::{Context, Headers, HttpRequest, RequestText},
+};
+
+/// The context that a transaction begins with.
+pub(super) fn context<B: 'static>(request: &Request<B>, config: &Config, sampled: bool) -> Context {
+    let headers = request.headers();
+    let extensions = request.extensions();
+    let uri = original_uri(extensions).unwrap_or(request.uri());
+    let authority = || uri.authority().map_or(&b""[..], |authority| authority.as_str().as_bytes());
+    let host = headers.get(header::HOST).map_or_else(authority, |host| host.as_bytes());
+    let text = RequestText::new(uri.path(), uri.query(), host, route(extensions));
+    Context {
+        request: Some(HttpRequest {
+            method: request.method().clone(),
+            version: request.version(),
+            https: uri.scheme() == Some(&Scheme::HTTPS),
+            text,
+            remote: remote(extensions),
+            // an error of an unsampled request can do without
+            headers: (config.capture_headers && sampled).then(|| Headers::copy(headers)),
+            body: None,
+        }),
+        framework: framework::<B>(),
+        ..Context::default()
+    }
+}
+
+#[cfg(feature = "axum")]
+mod axum_parts {
+    use std::net::SocketAddr;
+
+    use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
+    use http::{Extensions, Uri};
+
+    /// The template of the matched route, prefixes of `nest` included.
+    pub(crate) fn route(extensions: &Extensions) -> Option<&str> {
+        extensions.get::<MatchedPath>().map(MatchedPath::as_str)
+    }
+
+    /// The URI before `nest` stripped it.
+    pub(crate) fn original_uri(extensions: &Extensions) -> Option<&Uri> {
+        extensions.get::<OriginalUri>().map(|uri| &uri.0)
+    }
+
+    pub(crate) fn remote(extensions: &Extensions) -> Option<SocketAddr> {
+        extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+mod axum_parts {
+    use std::net::SocketAddr;
+
+    use http::{Extensions, Uri};
+
+    pub(crate) fn route(_: &Extensions) -> Option<&str> {
+        None
+    }
+
+    pub(crate) fn original_uri(_: &Extensions) -> Option<&Uri> {
+        None
+    }
+
+    pub(crate) fn remote(_: &Extensions) -> Option<SocketAddr> {
+        None
+    }
+}
+
+pub(super) use axum_parts::route;
+use axum_parts::{original_uri, remote};
+
+/// A request whose body is axum's is on its way through axum. Decided when the code is compiled.
+fn framework<B: 'static>() -> Option<&'static str> {
+    #[cfg(feature = "axum")]
+    if TypeId::of::<B>() == TypeId::of::<axum_core::body::Body>() {
+        return Some("axum");
+    }
+    let _ = TypeId::of::<B>();
+    None
+}
+
+/// The path that `transaction_ignore_urls` looks at.
+pub(super) fn path<B>(request: &Request<B>) -> &str {
+    original_uri(request.extensions()).unwrap_or(request.uri()).path()
+}

@@ -1,0 +1,156 @@
+//! The error behind a response: a handler hands it over, the layer records it.
+
+use std::{
+    any::{Any, type_name},
+    error::Error,
+    fmt,
+    sync::Arc,
+};
+
+use http::Response;
+
+use crate::{
+    capture::stack_here,
+    record::{Exception, Stack},
+    transaction::Transaction,
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Hands the error behind a response over to the layer.
+pub trait ResponseExt {
+    /// Attaches the error that made this response. With a status of 500 and above the layer records it, causes
+    /// included; below that only the hooks see it ([`ApmLayer::on_error`](crate::ApmLayer::on_error)).
+    ///
+    /// ```
+    /// use axum::{Json, http::StatusCode, response::{IntoResponse, Response}};
+    /// use tower_apm::{ResponseExt, Transaction};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error("the chain refused")]
+    /// struct AppError;
+    ///
+    /// impl IntoResponse for AppError {
+    ///     fn into_response(self) -> Response {
+    ///         let trace_id = Transaction::current().trace_id();
+    ///         let body = Json(serde_json::json!({ "error": self.to_string(), "trace_id": trace_id }));
+    ///         (StatusCode::BAD_GATEWAY, body).into_response().with_error(self)
+    ///     }
+    /// }
+    /// # let _ = AppError.into_response();
+    /// ```
+    #[must_use]
+    fn with_error<E: Into<Box<dyn Error + Send + Sync>>>(self, error: E) -> Self;
+}
+
+impl<B> ResponseExt for Response<B> {
+    fn with_error<E: Into<BoxError>>(mut self, error: E) -> Self {
+        let transaction = Transaction::current();
+        let stack = match transaction.shared() {
+            Some(shared) if self.status().is_server_error() => stack_here(shared.recorder()),
+            _ => Stack::None,
+        };
+        let attached = Attached { error: error.into(), path: type_name::<E>(), stack: stack.into() };
+        self.extensions_mut().insert(ResponseError(Arc::new(attached)));
+        self
+    }
+}
+
+/// The extension that carries it.
+#[derive(Clone)]
+pub(super) struct ResponseError(Arc<Attached>);
+
+struct Attached {
+    error: BoxError,
+    path: &'static str,
+    stack: std::sync::Mutex<Stack>,
+}
+
+impl ResponseError {
+    pub(super) fn error(&self) -> &(dyn Error + 'static) {
+        &*self.0.error
+    }
+
+    pub(super) fn exception(&self) -> Exception {
+        let mut exception = Exception::from_error(self.error());
+        if !is_erased(self.0.path) {
+            exception.set_path(self.0.path);
+            exception.erased = false;
+        }
+        exception.handled = false;
+        exception.stack = self.0.stack.lock().map_or(Stack::None, |mut stack| std::mem::take(&mut stack));
+        exception
+    }
+}
+
+/// Types that hold any error, or only text.
+fn is_erased(path: &str) -> bool {
+    path.contains("dyn ") || ["anyhow::Error", "eyre::Report", "alloc::string::String", "&str"].contains(&path)
+}
+
+/// A panic, as [`ApmLayer::on_error`](crate::ApmLayer::on_error) sees it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Panicked {
+    /// What the panic was raised with, when that was text.
+    pub message: String,
+}
+
+/// An error of the wrapped service or of a body that is no [`std::error::Error`] for the layer to see: its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// The error's `Display`.
+    pub message: String,
+}
+
+/// Looks at an error of unknown kind: boxed errors and the field's usual ones with their causes, others as text.
+pub(super) fn with_error_of<E, T>(error: &E, then: impl FnOnce(&(dyn Error + 'static), Exception) -> T) -> T
+where
+    E: fmt::Display + 'static,
+{
+    let any: &dyn Any = error;
+    let known = any.downcast_ref::<BoxError>().map(|error| &**error as &(dyn Error + 'static));
+    #[cfg(feature = "axum")]
+    let known = known.or_else(|| any.downcast_ref::<axum_core::Error>().map(|error| error as _));
+    let known = known
+        .or_else(|| any.downcast_ref::<Box<dyn Error>>().map(|error| &**error))
+        .or_else(|| any.downcast_ref::<std::io::Error>().map(|error| error as _));
+    match known {
+        Some(error) => then(error, Exception::from_error(error)),
+        None => {
+            let error = ServiceError { message: error.to_string() };
+            let mut exception = Exception::from_error(&error);
+            exception.set_path(type_name::<E>());
+            then(&error, exception)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no funds")]
+    struct NoFunds;
+
+    #[test]
+    fn an_attached_error_keeps_its_type() {
+        let response = Response::new(()).with_error(NoFunds);
+        let attached = response.extensions().get::<ResponseError>().unwrap();
+        assert!(attached.error().is::<NoFunds>());
+        assert_eq!(attached.exception().kind.as_deref(), Some("NoFunds"));
+        let response = Response::new(()).with_error(BoxError::from(NoFunds));
+        assert_eq!(response.extensions().get::<ResponseError>().unwrap().exception().kind.as_deref(), Some("NoFunds"));
+    }
+
+    #[test]
+    fn errors_of_any_kind_are_told() {
+        with_error_of(&BoxError::from(NoFunds), |error, _| assert!(error.is::<NoFunds>()));
+        with_error_of(&"plain text", |error, exception| {
+            assert!(error.is::<ServiceError>());
+            assert_eq!(exception.message, "plain text");
+        });
+    }
+}

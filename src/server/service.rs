@@ -1,0 +1,197 @@
+//! The service: what happens when a request comes in.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{Method, Request, Response};
+use tower_service::Service;
+use tracing::Span;
+
+use super::{
+    ResponseBody, ResponseFuture, body_capture,
+    future::{Owner, Role},
+    guard::Ending,
+    hooks::Options,
+    request,
+};
+use crate::{
+    propagation,
+    record::{Link, Name, SpanId},
+    transaction::{
+        Ids, Recorder, Shared, Transaction, continued, enter_own, handle_in, installed, link_to, new_record,
+        new_request_span, otel_context, root,
+    },
+};
+
+/// A service under [`ApmLayer`](super::ApmLayer).
+#[derive(Debug, Clone)]
+pub struct ApmService<S> {
+    inner: S,
+    options: Arc<Options>,
+}
+
+impl<S> ApmService<S> {
+    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
+        Self { inner, options }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ApmService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: fmt::Display + 'static,
+    B: 'static,
+    R: http_body::Body,
+    R::Error: fmt::Display + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(outer) = request.extensions().get::<Transaction>() {
+            let transaction = outer.clone();
+            if !transaction.is_active() {
+                return ResponseFuture::new(self.inner.call(request), Role::Off);
+            }
+            request = enrich(&self.options, &transaction, request);
+            let role = Role::Inner { transaction, options: self.options.clone() };
+            return ResponseFuture::new(self.inner.call(request), role);
+        }
+        let recorder = self.options.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
+        let Some(recorder) = recorder else {
+            return ResponseFuture::new(self.inner.call(request), Role::Off);
+        };
+        let ignored = &recorder.config.transaction_ignore_urls;
+        if !ignored.is_empty() && ignored.iter().any(|pattern| pattern.matches(request::path(&request))) {
+            // the layers further in shall see that it was decided
+            request.extensions_mut().insert(Transaction::default());
+            return ResponseFuture::new(self.inner.call(request), Role::Off);
+        }
+        self.own(recorder, request)
+    }
+}
+
+impl<S> ApmService<S> {
+    /// This layer is the outermost: the transaction is its.
+    fn own<B, R>(&mut self, recorder: Arc<Recorder>, mut request: Request<B>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        B: 'static,
+    {
+        let shared = begin(recorder, &request);
+        if let Some(captured) = body_capture::capture(&mut request, &shared.recorder().config) {
+            shared.capture_body(captured);
+        }
+        let transaction = Transaction::from_shared(shared);
+        request.extensions_mut().insert(transaction.clone());
+        let ending = Ending::new(transaction);
+        let is_head = request.method() == Method::HEAD;
+        let is_connect = request.method() == Method::CONNECT;
+
+        let context = ending.transaction().shared().map(otel_context).unwrap_or_default();
+        let attached = context.clone().attach();
+        let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
+        let inner = &mut self.inner;
+        let options = &*self.options;
+        let called = enter_own(&span, || {
+            catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))))
+        });
+        drop(attached);
+        match called {
+            Ok(future) => {
+                let method = match (is_head, is_connect) {
+                    (true, _) => Method::HEAD,
+                    (_, true) => Method::CONNECT,
+                    _ => Method::GET,
+                };
+                let owner = Owner { ending, context, span, method, options: self.options.clone() };
+                ResponseFuture::new(future, Role::Owner(owner))
+            }
+            Err(panic) => {
+                ending.panicked(&*panic);
+                resume_unwind(panic)
+            }
+        }
+    }
+}
+
+/// What a layer adds on the way in, whether the transaction is its own or not.
+fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) -> Request<B> {
+    let Some(shared) = transaction.shared() else { return request };
+    let route = request::route(request.extensions());
+    if options.module.is_some() || route.is_some() {
+        shared.update(|record| {
+            if let Some(module) = &options.module {
+                record.context.set_label("module".into(), module.clone().into());
+            }
+            // a layer further in is the only one that knows the route under `nest_service`
+            if let (Some(route), Some(request)) = (route, &mut record.context.request) {
+                request.text.set_route(route);
+            }
+        });
+    }
+    if options.on_request.is_empty() {
+        return request;
+    }
+    let (parts, body) = request.into_parts();
+    options.run_on_request(transaction, &parts);
+    Request::from_parts(parts, body)
+}
+
+/// Starts the transaction: continued from the caller's headers, taken over from a root span that somebody outside has
+/// opened through our tracer, a child of a foreign span that is current, or the first of a trace.
+fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Shared> {
+    use opentelemetry::trace::TraceContextExt;
+
+    let began = Instant::now();
+    let incoming = propagation::extract(request.headers()).map(continued);
+    let current = opentelemetry::Context::current();
+    if current.has_active_span()
+        && let Some(outer) = handle_in(&current)
+    {
+        let sampled = incoming.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
+        let adopted = outer.adopt(incoming.clone(), |record| {
+            record.kind = "request".into();
+            record.name = Name::Route;
+            record.otel = None;
+            record.context = request::context(request, &outer.recorder().config, sampled);
+        });
+        if adopted {
+            return outer;
+        }
+    }
+    let ids = incoming.or_else(|| below(&current)).unwrap_or_else(|| root(&recorder));
+    let mut record = new_record(&ids, "request".into(), Name::Route, began);
+    record.context = request::context(request, &recorder.config, ids.sampled);
+    Arc::new(Shared::new(recorder, ids, began, record))
+}
+
+/// The place below the current span: of another tracer, or of the transaction that calls this service in process.
+fn below(current: &opentelemetry::Context) -> Option<Ids> {
+    use opentelemetry::trace::TraceContextExt;
+
+    let span = current.span();
+    let Link { trace_id, span_id } = link_to(span.span_context())?;
+    let sampled = span.span_context().is_sampled();
+    let outer = handle_in(current);
+    let (sample_rate, tracestate) =
+        outer.map(|outer| (outer.ids().sample_rate, outer.ids().tracestate.clone())).unzip();
+    Some(Ids {
+        trace_id,
+        id: SpanId::random(),
+        parent_id: Some(span_id),
+        sampled,
+        sample_rate: sample_rate.flatten(),
+        tracestate: tracestate.unwrap_or_default(),
+    })
+}

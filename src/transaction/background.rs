@@ -1,0 +1,156 @@
+//! Work outside of a request: scheduled jobs, message consumers, start-up tasks.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    future::Future,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+    time::Instant,
+};
+
+use opentelemetry::Context;
+use tracing::Span;
+
+use super::{Recorder, Shared, Transaction, enter_own, installed, new_record, new_request_span, otel_context, root};
+use crate::record::{Name, Outcome};
+
+impl Transaction {
+    /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
+    ///
+    /// `kind` is the transaction's type: `scheduled`, `messaging` or another word of low cardinality. Without an
+    /// installed agent the transaction does nothing; [`Agent::start_transaction`](crate::Agent::start_transaction)
+    /// names the agent.
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # async fn settle() {}
+    /// # async fn nightly() {
+    /// Transaction::start("settle auctions", "scheduled").run(settle()).await;
+    /// # }
+    /// ```
+    #[must_use = "it ends when it is dropped"]
+    pub fn start(name: impl Into<Cow<'static, str>>, kind: impl Into<Cow<'static, str>>) -> StartedTransaction {
+        StartedTransaction::new(installed(), name.into(), kind.into())
+    }
+}
+
+/// A transaction that ends when it is dropped, or when the work given to [`run`](Self::run) is done.
+///
+/// It is a success unless an error was captured on it or [`outcome`](Transaction::outcome) says otherwise.
+#[must_use = "it ends when it is dropped"]
+pub struct StartedTransaction {
+    transaction: Transaction,
+}
+
+impl StartedTransaction {
+    pub(crate) fn new(recorder: Option<Arc<Recorder>>, name: Cow<'static, str>, kind: Cow<'static, str>) -> Self {
+        let start = |recorder: Arc<Recorder>| {
+            let (ids, began) = (root(&recorder), Instant::now());
+            let record = new_record(&ids, kind, Name::Text(name), began);
+            Transaction::from_shared(Arc::new(Shared::new(recorder, ids, began, record)))
+        };
+        let transaction = recorder.filter(|recorder| recorder.is_recording()).map(start).unwrap_or_default();
+        Self { transaction }
+    }
+
+    /// Runs a future as this transaction: [`Transaction::current`] and all spans below find it. Ends with the future.
+    ///
+    /// A panic is recorded as an unhandled error and goes on; a future that is dropped before its end leaves the
+    /// outcome unknown.
+    pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        let context = self.transaction.shared().map(otel_context);
+        let span = context.as_ref().map_or_else(Span::none, |context| {
+            let _attached = context.clone().attach();
+            new_request_span()
+        });
+        Running { work, context, span, started: Some(self) }
+    }
+
+    /// Runs blocking code as this transaction.
+    pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
+        let attached = self.transaction.shared().map(|shared| otel_context(shared).attach());
+        let span = if attached.is_some() { new_request_span() } else { Span::none() };
+        let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
+        drop(attached);
+        self.settle(result)
+    }
+
+    fn settle<T>(self, result: Result<T, Box<dyn std::any::Any + Send>>) -> T {
+        match result {
+            Ok(result) => result,
+            Err(panic) => {
+                if let Some(shared) = self.transaction.shared() {
+                    shared.panicked(&*panic);
+                }
+                drop(self);
+                resume_unwind(panic)
+            }
+        }
+    }
+}
+
+impl Deref for StartedTransaction {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.transaction
+    }
+}
+
+impl Drop for StartedTransaction {
+    fn drop(&mut self) {
+        if let Some(shared) = self.transaction.shared() {
+            let outcome = if shared.has_errors() { Outcome::Failure } else { Outcome::Success };
+            shared.end(|_| outcome);
+        }
+    }
+}
+
+impl fmt::Debug for StartedTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.transaction.fmt(f)
+    }
+}
+
+pin_project_lite::pin_project! {
+    struct Running<F> {
+        #[pin]
+        work: F,
+        context: Option<Context>,
+        span: Span,
+        started: Option<StartedTransaction>,
+    }
+
+    impl<F> PinnedDrop for Running<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(shared) = this.project().started.as_ref().and_then(|started| started.shared()) {
+                shared.end(|_| Outcome::Unknown);
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for Running<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let attached = this.context.as_ref().map(|context| context.clone().attach());
+        let work = this.work.as_mut();
+        let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| work.poll(cx))));
+        drop(attached);
+        let result = match polled {
+            Ok(poll) => Ok(ready!(poll)),
+            Err(panic) => Err(panic),
+        };
+        match this.started.take() {
+            Some(started) => Poll::Ready(started.settle(result)),
+            None => Poll::Ready(result.unwrap_or_else(|panic| resume_unwind(panic))),
+        }
+    }
+}

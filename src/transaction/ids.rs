@@ -1,0 +1,34 @@
+//! Who a new transaction is: drawn, or continued from what the caller sent.
+
+use super::{Ids, Recorder};
+use crate::{
+    propagation::{self, Incoming, Tracestate},
+    record::{SpanId, TraceId, random_u64},
+};
+
+/// The first of a trace: decides about sampling.
+pub(crate) fn root(recorder: &Recorder) -> Ids {
+    let rate = recorder.config.transaction_sample_rate;
+    let sampled = propagation::is_sampled(rate, random_u64());
+    let sample_rate = if sampled { rate } else { 0.0 };
+    Ids {
+        trace_id: TraceId::random(),
+        id: SpanId::random(),
+        parent_id: None,
+        sampled,
+        sample_rate: Some(sample_rate),
+        tracestate: Tracestate::Root(sample_rate),
+    }
+}
+
+/// Follows the caller's decision.
+pub(crate) fn continued(incoming: Incoming) -> Ids {
+    Ids {
+        trace_id: incoming.trace_id,
+        id: SpanId::random(),
+        parent_id: Some(incoming.parent_id),
+        sampled: incoming.sampled,
+        sample_rate: incoming.sample_rate,
+        tracestate: incoming.tracestate,
+    }
+}

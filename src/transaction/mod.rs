@@ -1,0 +1,162 @@
+//! The unit of work that is recorded: its handle, and how code below a layer finds it.
+//!
+//! A handle is cheap to clone, can go anywhere and never fails: outside of any transaction it does nothing, and what is
+//! written after the end is counted in [`Stats::late_writes`](crate::Stats).
+
+mod background;
+mod captured_body;
+mod context;
+mod custom;
+#[cfg(feature = "axum")]
+mod extract;
+mod ids;
+mod recorder;
+mod request_span;
+mod state;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use serde::Serialize;
+
+pub use self::background::StartedTransaction;
+pub(crate) use self::{
+    captured_body::CapturedBody,
+    context::{answer_handle, handle_in, link_to, otel_context, span_context},
+    custom::{contain, is_contained, to_json},
+    ids::{continued, root},
+    recorder::{Recorder, install, installed, uninstall},
+    request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
+    state::{Ids, Shared, new_record},
+};
+use crate::record::{LabelValue, Outcome, SpanId, TraceId, User};
+
+/// The transaction that the code runs in: what a request, a message or a background job is on the APM server.
+///
+/// In axum it is an extractor; anywhere below a layer [`Transaction::current`] finds it. Every method takes `&self`,
+/// is cheap, never panics and never blocks.
+///
+/// ```
+/// use axum::{Json, extract::Path};
+/// use tower_apm::Transaction;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Order {
+///     token_id: String,
+/// }
+///
+/// async fn purchase(tx: Transaction, Path(id): Path<u64>, Json(order): Json<Order>) {
+///     tx.label("listing_id", id.to_string()) // indexed: support can search for it
+///         .custom("order", &order); // stored and shown
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/{id}", axum::routing::post(purchase));
+/// ```
+#[derive(Clone, Default)]
+pub struct Transaction {
+    shared: Option<Arc<Shared>>,
+}
+
+impl Transaction {
+    /// The transaction of the current task; a handle that does nothing where there is none.
+    ///
+    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits, and
+    /// in a spawned task that runs `in_current_span()`.
+    #[must_use]
+    pub fn current() -> Self {
+        Self { shared: handle_in(&opentelemetry::Context::current()) }
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared: Some(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.shared.as_ref()
+    }
+
+    /// False for a handle that does nothing.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The trace that the transaction belongs to: what a user can quote to support.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.shared.as_ref().map(|shared| shared.ids().trace_id)
+    }
+
+    /// The transaction's own id.
+    #[must_use]
+    pub fn id(&self) -> Option<SpanId> {
+        self.shared.as_ref().map(|shared| shared.ids().id)
+    }
+
+    /// Replaces the name. Kibana groups by it, so it must not hold ids or anything else that a user chose.
+    /// Cut to 1024 characters.
+    pub fn name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
+        if let Some(shared) = &self.shared {
+            shared.set_name(name.into());
+        }
+        self
+    }
+
+    /// Replaces the result, by default `HTTP 2xx` and the like. Cut to 1024 characters.
+    pub fn result(&self, result: impl Into<Cow<'static, str>>) -> &Self {
+        let result = result.into();
+        self.update(|record| record.result = Some(result))
+    }
+
+    /// Replaces the outcome. By default a status of 500 and above is a failure, anything else a success.
+    pub fn outcome(&self, outcome: Outcome) -> &Self {
+        if let Some(shared) = &self.shared {
+            shared.set_outcome(outcome);
+        }
+        self
+    }
+
+    /// Sets a label: indexed, for finding. Text of at most 1024 characters, numbers or booleans; ids are best text.
+    ///
+    /// `.`, `*` and `"` in a key become `_`. Use few keys and not user-made ones: each is a field of the index.
+    pub fn label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
+        let (key, value) = (key.into(), value.into());
+        self.update(|record| record.context.set_label(key, value))
+    }
+
+    /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
+    pub fn user(&self, user: User) -> &Self {
+        self.update(|record| match &mut record.context.user {
+            Some(known) => known.merge(user),
+            none => *none = Some(Box::new(user)),
+        })
+    }
+
+    /// Adds custom context: any value that serializes, stored and shown, not searchable. Replaces the key's former
+    /// value.
+    ///
+    /// It is serialized at once and sanitised before it is sent (`sanitize_field_names`). At most 64 KiB for each
+    /// transaction: a value beyond that is replaced by a note that says so. A `Serialize` that panics is contained.
+    pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
+        let Some(shared) = &self.shared else { return self };
+        let key = key.into();
+        let used = shared.read(|record| record.context.custom_bytes_without(&key)).unwrap_or_default();
+        let json = to_json(&key, &value, used, shared.recorder());
+        self.update(|record| record.context.set_custom(key, json))
+    }
+
+    /// No code of the user's may run in `change`: a panic there would meet the panic hook with the lock held.
+    fn update(&self, change: impl FnOnce(&mut crate::record::TransactionRecord)) -> &Self {
+        if let Some(shared) = &self.shared {
+            shared.update(change);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shared {
+            Some(shared) => shared.fmt(f),
+            None => f.write_str("Transaction(none)"),
+        }
+    }
+}

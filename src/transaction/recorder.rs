@@ -1,0 +1,132 @@
+//! Where the records of an agent go, and by which rules: all that the request path knows of an agent.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+
+use crate::{
+    config::Config,
+    pipeline::Queue,
+    record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
+    sanitize::Sanitizer,
+};
+
+/// Errors that one agent records in a second before it begins to count only.
+const ERRORS_PER_SECOND: u64 = 100;
+/// Errors that it records at once after a quiet time.
+const ERROR_BURST: u64 = 1000;
+
+/// Shared by the layers, the tracer and every transaction of an agent.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) config: Config,
+    pub(crate) sanitizer: Sanitizer,
+    queue: Queue,
+    recording: AtomicBool,
+    errors: ErrorBudget,
+}
+
+impl Recorder {
+    pub(crate) fn new(config: Config, queue: Queue) -> Self {
+        Self {
+            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            recording: AtomicBool::new(config.enabled && config.recording),
+            config,
+            queue,
+            errors: ErrorBudget::new(),
+        }
+    }
+
+    /// False: no transactions, spans or errors are made (`enabled`, `recording`).
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.load(Relaxed)
+    }
+
+    pub(crate) fn transaction(&self, record: Box<TransactionRecord>) {
+        self.queue.push(Event::Transaction(record));
+    }
+
+    pub(crate) fn span(&self, record: Box<SpanRecord>) {
+        self.queue.push(Event::Span(record));
+    }
+
+    pub(crate) fn error(&self, record: Box<ErrorRecord>) {
+        if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
+    }
+
+    pub(crate) fn suppressed_error(&self) {
+        self.queue.counters().suppressed_error();
+    }
+
+    pub(crate) fn late_write(&self) {
+        self.queue.counters().late_write();
+    }
+
+    pub(crate) fn contained_panic(&self) {
+        self.queue.counters().contained_panic();
+    }
+}
+
+/// A bucket of tokens that fills with time; a storm of errors empties it.
+#[derive(Debug)]
+struct ErrorBudget {
+    began: Instant,
+    /// Milliseconds since `began` up to which the budget is spent, times the rate: a token is `1000 / rate` of them.
+    spent: AtomicU64,
+}
+
+impl ErrorBudget {
+    fn new() -> Self {
+        Self { began: Instant::now(), spent: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> bool {
+        self.take_at(self.began.elapsed().as_millis() as u64)
+    }
+
+    /// `now` in milliseconds. The unit inside is a thousandth of an error, so that no token is lost to rounding.
+    fn take_at(&self, now: u64) -> bool {
+        let earned = now * ERRORS_PER_SECOND + ERROR_BURST * 1000;
+        let floor = now * ERRORS_PER_SECOND;
+        let take = |spent: u64| Some(spent.max(floor) + 1000).filter(|after| *after <= earned);
+        self.spent.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+}
+
+/// The process-wide slot that `tower_apm::layer()` looks into at request time.
+static INSTALLED: OnceLock<ArcSwapOption<Recorder>> = OnceLock::new();
+
+fn slot() -> &'static ArcSwapOption<Recorder> {
+    INSTALLED.get_or_init(ArcSwapOption::empty)
+}
+
+pub(crate) fn install(recorder: Arc<Recorder>) {
+    slot().store(Some(recorder));
+}
+
+/// The installed agent's recorder.
+pub(crate) fn installed() -> Option<Arc<Recorder>> {
+    slot().load_full()
+}
+
+/// Empties the slot if it still holds this recorder.
+pub(crate) fn uninstall(recorder: &Arc<Recorder>) {
+    slot().rcu(|current| current.as_ref().filter(|installed| !Arc::ptr_eq(installed, recorder)).cloned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_spends_the_burst_and_then_the_rate() {
+        let budget = ErrorBudget::new();
+        let taken = |now| (0..5000).filter(|_| budget.take_at(now)).count() as u64;
+        assert_eq!(taken(0), ERROR_BURST);
+        assert_eq!(taken(1000), ERRORS_PER_SECOND);
+        assert_eq!(taken(2500), ERRORS_PER_SECOND * 3 / 2);
+        assert_eq!(taken(3_600_000), ERROR_BURST, "a quiet hour earns no more than the burst");
+    }
+}

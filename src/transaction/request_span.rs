@@ -1,0 +1,84 @@
+//! The light `tracing` span that goes with a request: log lines have a span, and
+//! `tokio::spawn(work().in_current_span())` carries the transaction.
+
+use std::cell::{Cell, RefCell};
+
+use opentelemetry::{Context, ContextGuard};
+use tracing::{
+    Span, Subscriber,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, layer, registry::LookupSpan};
+
+/// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
+pub(crate) const REQUEST_TARGET: &str = "tower_apm::request";
+
+thread_local! {
+    /// Set while our own future enters and exits its span: it attaches the context itself, for less.
+    static OWN: Cell<bool> = const { Cell::new(false) };
+    static ATTACHED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Made while the transaction's context is current; that is how the layer below gets it.
+pub(crate) fn new_request_span() -> Span {
+    tracing::info_span!(target: "tower_apm::request", "request")
+}
+
+/// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.
+pub(crate) fn enter_own<T>(span: &Span, work: impl FnOnce() -> T) -> T {
+    if span.is_none() {
+        return work();
+    }
+    OWN.set(true);
+    let entered = span.enter();
+    OWN.set(false);
+    let result = work();
+    OWN.set(true);
+    drop(entered);
+    OWN.set(false);
+    result
+}
+
+/// Attaches the OpenTelemetry context, in which the request's span was made, wherever that span is entered.
+#[derive(Debug)]
+pub(crate) struct RequestSpanLayer;
+
+struct MadeIn(Context);
+
+impl<S> Layer<S> for RequestSpanLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
+        if attributes.metadata().target() == REQUEST_TARGET
+            && let Some(span) = context.span(id)
+        {
+            span.extensions_mut().insert(MadeIn(Context::current()));
+        }
+    }
+
+    fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
+        if OWN.get() {
+            return;
+        }
+        let Some(span) = context.span(id).filter(|span| span.metadata().target() == REQUEST_TARGET) else { return };
+        let made_in = span.extensions().get::<MadeIn>().map(|made_in| made_in.0.clone());
+        if let Some(made_in) = made_in {
+            let guard = made_in.attach();
+            let _ = ATTACHED.try_with(|attached| attached.borrow_mut().push((id.clone(), guard)));
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _: layer::Context<'_, S>) {
+        if OWN.get() {
+            return;
+        }
+        // taken out first: dropping the guard may run code that comes by here again
+        let guard = ATTACHED.try_with(|attached| {
+            let mut attached = attached.borrow_mut();
+            let at = attached.iter().rposition(|(entered, _)| entered == id)?;
+            Some(attached.remove(at))
+        });
+        drop(guard);
+    }
+}

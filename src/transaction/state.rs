@@ -1,0 +1,321 @@
+//! What a transaction's handles point to.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
+};
+
+use super::{captured_body::CapturedBody, recorder::Recorder};
+use crate::config::CaptureBody;
+use crate::propagation::Tracestate;
+use crate::record::{
+    ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId, TransactionRecord,
+    wall_micros,
+};
+
+/// Documents for errors that one transaction gives; further ones are counted.
+const MAX_ERRORS: usize = 50;
+
+/// Who a transaction is in its trace.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ids {
+    pub(crate) trace_id: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent_id: Option<SpanId>,
+    pub(crate) sampled: bool,
+    pub(crate) sample_rate: Option<f64>,
+    /// What the services that are called get.
+    pub(crate) tracestate: Tracestate,
+}
+
+/// One transaction, from its start until the last handle is gone.
+pub(crate) struct Shared {
+    recorder: Arc<Recorder>,
+    ids: Ids,
+    /// Set when a layer takes over a transaction that a span outside of it had begun, and the request says that it
+    /// belongs to another trace.
+    adopted: OnceLock<Ids>,
+    pub(crate) began: Instant,
+    spans_started: AtomicU32,
+    spans_dropped: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// None: the transaction has ended.
+    record: Option<Box<TransactionRecord>>,
+    named_by_user: bool,
+    outcome_by_user: bool,
+    /// An inner layer or a span outside ends this transaction no more.
+    owned_by_layer: bool,
+    errors: Vec<Fingerprint>,
+    /// The request's body, where `capture_body` asks for it.
+    body: Option<CapturedBody>,
+}
+
+impl Shared {
+    pub(crate) fn new(recorder: Arc<Recorder>, ids: Ids, began: Instant, record: Box<TransactionRecord>) -> Self {
+        Self {
+            recorder,
+            ids,
+            adopted: OnceLock::new(),
+            began,
+            spans_started: AtomicU32::new(0),
+            spans_dropped: AtomicU32::new(0),
+            state: Mutex::new(State { record: Some(record), ..State::default() }),
+        }
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        self.adopted.get().unwrap_or(&self.ids)
+    }
+
+    /// A panic while the lock was held left no half-written record: every change is a single assignment or push.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the record; after the end the write is counted and goes nowhere.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut TransactionRecord)) {
+        match &mut self.lock().record {
+            Some(record) => change(record),
+            None => self.recorder.late_write(),
+        }
+    }
+
+    /// Reads the record, while there is one.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&TransactionRecord) -> T) -> Option<T> {
+        self.lock().record.as_deref().map(look)
+    }
+
+    pub(crate) fn set_name(&self, name: Cow<'static, str>) {
+        let mut state = self.lock();
+        state.named_by_user = true;
+        match &mut state.record {
+            Some(record) => record.name = Name::Text(name),
+            None => self.recorder.late_write(),
+        }
+    }
+
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        state.outcome_by_user = true;
+        match &mut state.record {
+            Some(record) => record.outcome = outcome,
+            None => self.recorder.late_write(),
+        }
+    }
+
+    /// The layer's or the tracer's own word, which the user's beats.
+    pub(crate) fn propose_name(&self, name: Name) {
+        let mut state = self.lock();
+        if !state.named_by_user
+            && let Some(record) = &mut state.record
+        {
+            record.name = name;
+        }
+    }
+
+    /// Makes this transaction, begun by a span, the one of a request. False when a layer already has it, or it is over.
+    pub(crate) fn adopt(&self, ids: Option<Ids>, change: impl FnOnce(&mut TransactionRecord)) -> bool {
+        let mut state = self.lock();
+        if state.owned_by_layer {
+            return false;
+        }
+        let Some(record) = &mut state.record else { return false };
+        if let Some(ids) = ids {
+            // spans that begin meanwhile read either the old or the new ids; what is sent has the new ones
+            let _ = self.adopted.set(Ids { id: self.ids.id, ..ids });
+        }
+        let ids = self.adopted.get().unwrap_or(&self.ids);
+        record.trace_id = ids.trace_id;
+        record.parent_id = ids.parent_id;
+        record.sampled = ids.sampled;
+        record.sample_rate = ids.sample_rate;
+        change(record);
+        state.owned_by_layer = true;
+        true
+    }
+
+    pub(crate) fn capture_body(&self, body: CapturedBody) {
+        self.lock().body = Some(body);
+    }
+
+    pub(crate) fn is_owned_by_layer(&self) -> bool {
+        self.lock().owned_by_layer
+    }
+
+    /// Ends the transaction, once: `finish` writes what only the end knows, then the record goes to the queue. The
+    /// outcome that `finish` returns yields to one that the user has set.
+    pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
+        let duration = self.began.elapsed();
+        let (mut record, outcome_by_user, body) = {
+            let mut state = self.lock();
+            let Some(record) = state.record.take() else { return };
+            (record, state.outcome_by_user, state.body.take())
+        };
+        if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
+            (body, self.recorder.config.capture_body, &mut record.context.request)
+        {
+            request.body = body.get();
+        }
+        record.duration = duration;
+        let outcome = finish(&mut record);
+        if !outcome_by_user {
+            record.outcome = outcome;
+        }
+        record.spans =
+            SpanCount { started: self.spans_started.load(Relaxed), dropped: self.spans_dropped.load(Relaxed) };
+        if record.sampled {
+            self.recorder.transaction(record);
+        }
+    }
+
+    /// An error was recorded on this transaction.
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.lock().errors.is_empty()
+    }
+
+    /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
+    pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
+        let exception = Exception::from_panic(panic);
+        self.error(exception.into_record(SystemTime::now()), None);
+    }
+
+    /// A place for one more span, by `transaction_max_spans`.
+    pub(crate) fn has_room_for_span(&self) -> bool {
+        let max = self.recorder.config.transaction_max_spans;
+        max < 0 || i64::from(self.spans_started.load(Relaxed)) < max
+    }
+
+    /// Sends a finished span, unless the transaction has had its `transaction_max_spans`.
+    pub(crate) fn span(&self, record: Box<SpanRecord>) {
+        let max = self.recorder.config.transaction_max_spans;
+        let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
+        match self.spans_started.fetch_update(Relaxed, Relaxed, ticket) {
+            Ok(_) => self.recorder.span(record),
+            Err(_) => self.span_dropped(),
+        }
+    }
+
+    pub(crate) fn span_dropped(&self) {
+        self.spans_dropped.fetch_add(1, Relaxed);
+    }
+
+    /// Where an error under this transaction belongs; `parent` is the active span.
+    fn error_parent(&self, parent: Option<SpanId>, record: &TransactionRecord) -> ErrorParent {
+        let ids = self.ids();
+        ErrorParent {
+            trace_id: ids.trace_id,
+            transaction_id: ids.id,
+            parent_id: parent.unwrap_or(ids.id),
+            sampled: ids.sampled,
+            kind: record.kind.clone(),
+            name: Name::Text(record.display_name().into_owned().into()),
+        }
+    }
+
+    /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
+    /// The same error met again, and errors beyond the limit, are counted instead.
+    pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
+        {
+            let mut state = self.lock();
+            if let Some(exception) = &error.exception {
+                let fingerprint = Fingerprint::of(exception);
+                let known = state.errors.iter().any(|seen| seen.is_same(&fingerprint));
+                if known || state.errors.len() >= MAX_ERRORS {
+                    return self.recorder.suppressed_error();
+                }
+                state.errors.push(fingerprint);
+            }
+            match &state.record {
+                Some(record) => {
+                    error.parent = Some(self.error_parent(parent, record));
+                    let own = std::mem::replace(&mut error.context, record.context.clone());
+                    if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
+                        (&state.body, self.recorder.config.capture_body, &mut error.context.request)
+                    {
+                        request.body = body.get();
+                    }
+                    own.labels.into_iter().for_each(|label| error.context.set_label(label.key, label.value));
+                    own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
+                }
+                None => {
+                    let ids = self.ids();
+                    error.parent = Some(ErrorParent {
+                        trace_id: ids.trace_id,
+                        transaction_id: ids.id,
+                        parent_id: parent.unwrap_or(ids.id),
+                        sampled: ids.sampled,
+                        kind: Cow::Borrowed("request"),
+                        name: Name::Text(Cow::Borrowed("")),
+                    });
+                }
+            }
+        }
+        self.recorder.error(error);
+    }
+}
+
+/// Tells whether two errors are the same: type, message and chain.
+struct Fingerprint {
+    messages: u64,
+    /// None where the type was erased: the same value may come by once as itself and once as `dyn Error`.
+    kind: Option<Cow<'static, str>>,
+}
+
+impl Fingerprint {
+    fn of(exception: &Exception) -> Self {
+        static KEYS: OnceLock<RandomState> = OnceLock::new();
+        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
+        for one in std::iter::once(exception).chain(&exception.causes) {
+            one.message.hash(&mut hasher);
+        }
+        let kind = exception.kind.clone().filter(|_| !exception.erased);
+        Self { messages: hasher.finish(), kind }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let kinds = self.kind.as_ref().zip(other.kind.as_ref());
+        self.messages == other.messages && kinds.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// The start of every transaction's record.
+pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: Instant) -> Box<TransactionRecord> {
+    Box::new(TransactionRecord {
+        trace_id: ids.trace_id,
+        id: ids.id,
+        parent_id: ids.parent_id,
+        sampled: ids.sampled,
+        sample_rate: ids.sample_rate,
+        timestamp: wall_micros(began),
+        duration: std::time::Duration::ZERO,
+        time_to_head: None,
+        kind,
+        name,
+        result: None,
+        outcome: Outcome::Unknown,
+        spans: SpanCount::default(),
+        links: Vec::new(),
+        otel: None,
+        context: crate::record::Context::default(),
+    })
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("trace_id", &self.ids().trace_id).field("id", &self.ids().id).finish()
+    }
+}
