@@ -12,11 +12,15 @@ pub(super) fn shorten(line: &mut Line<'_>, step: usize) -> bool {
         Line::Transaction(transaction) => transaction.context.as_mut().is_some_and(|context| lighten(context, step)),
         Line::Error(error) => match step {
             0..CONTEXT_STEPS => {
-                error.context.as_mut().map(|context| lighten(context, step));
+                if let Some(context) = &mut error.context {
+                    lighten(context, step);
+                }
                 true
             }
             CONTEXT_STEPS => {
-                error.exception.as_mut().map(|exception| exception.cause.clear());
+                if let Some(exception) = &mut error.exception {
+                    exception.cause.clear();
+                }
                 true
             }
             _ => false,

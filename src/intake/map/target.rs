@@ -29,7 +29,7 @@ pub(super) struct Target<'a> {
 
 impl<'a> Callee<'a> {
     pub(super) fn target(self) -> Target<'a> {
-        let name = self.name.or_else(|| match (self.db, self.queue) {
+        let name = self.name.or(match (self.db, self.queue) {
             (Some(instance), _) => instance,
             (None, Some(queue)) => queue,
             (None, None) => self.address,

@@ -3,7 +3,6 @@
 use super::model;
 
 model! {
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; the cloud is not looked up yet"))]
     #[derive(Default)]
     struct Cloud<'a> {
         provider: Option<&'a str>,
@@ -16,14 +15,12 @@ model! {
         service: Option<Named<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; the cloud is not looked up yet"))]
     #[derive(Default)]
     struct Named<'a> {
         id: Option<&'a str>,
         name: Option<&'a str>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; the cloud is not looked up yet"))]
     struct Machine<'a> {
         r#type: &'a str,
     }

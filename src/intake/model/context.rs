@@ -98,7 +98,6 @@ model! {
         name: Option<Cow<'a, str>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; for functions as a service"))]
     struct ServiceOrigin<'a> {
         id: Option<&'a str>,
         name: Option<&'a str>,
@@ -119,12 +118,10 @@ model! {
         name: Cow<'a, str>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; no source tells it yet"))]
     struct Age {
         ms: u64,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; for functions as a service"))]
     struct CloudOrigin<'a> {
         origin: Cloud<'a>,
     }

@@ -3,7 +3,6 @@
 use super::model;
 
 model! {
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; nothing runs as a function yet"))]
     #[derive(Default)]
     struct Faas<'a> {
         id: Option<&'a str>,
@@ -14,7 +13,6 @@ model! {
         trigger: Option<FaasTrigger<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; nothing runs as a function yet"))]
     #[derive(Default)]
     struct FaasTrigger<'a> {
         r#type: Option<&'a str>,

@@ -6,7 +6,6 @@ use super::{context::Tags, model};
 use crate::record::{SpanId, TraceId};
 
 model! {
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; log lines are not sent yet"))]
     struct LogLine<'a> {
         /// Microseconds since the epoch.
         #[serde(rename = "@timestamp")]

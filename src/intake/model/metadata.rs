@@ -45,7 +45,6 @@ model! {
         version: Option<Cow<'a, str>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; Rust has no runtime to tell of"))]
     struct Runtime<'a> {
         name: &'a str,
         version: &'a str,
@@ -79,12 +78,10 @@ model! {
         kubernetes: Option<Kubernetes<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; containers are not looked up yet"))]
     struct Container<'a> {
         id: &'a str,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; Kubernetes is not looked up yet"))]
     #[derive(Default)]
     struct Kubernetes<'a> {
         namespace: Option<&'a str>,
@@ -92,24 +89,20 @@ model! {
         pod: Option<Pod<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; Kubernetes is not looked up yet"))]
     struct KubernetesNode<'a> {
         name: &'a str,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; Kubernetes is not looked up yet"))]
     #[derive(Default)]
     struct Pod<'a> {
         name: Option<&'a str>,
         uid: Option<&'a str>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; for clients on mobile networks"))]
     struct Network<'a> {
         connection: Connection<'a>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; for clients on mobile networks"))]
     struct Connection<'a> {
         r#type: &'a str,
     }

@@ -30,7 +30,6 @@ pub(super) use self::{
 /// One line of a batch. The first key of a line names its type.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
 pub(super) enum Line<'a> {
     Metadata(Metadata<'a>),
     Transaction(Transaction<'a>),

@@ -37,7 +37,6 @@ model! {
         context: Option<SpanContext<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; spans are not compressed yet"))]
     struct Composite {
         /// `exact_match` or `same_kind`.
         compression_strategy: &'static str,
@@ -88,7 +87,6 @@ model! {
         response: Option<HttpResponse<'a>>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; bodies of exits are not captured"))]
     struct HttpRequest<'a> {
         id: Option<&'a str>,
         body: Option<&'a str>,

@@ -63,13 +63,11 @@ model! {
         time_to_first_byte: f64,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; for sessions of user interfaces"))]
     struct Session<'a> {
         id: &'a str,
         sequence: Option<u32>,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; dropped spans are only counted yet"))]
     struct DroppedSpanStats<'a> {
         destination_service_resource: Cow<'a, str>,
         service_target_type: Option<Cow<'a, str>>,
@@ -78,13 +76,11 @@ model! {
         duration: DroppedDuration,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; dropped spans are only counted yet"))]
     struct DroppedDuration {
         count: u64,
         sum: DroppedSum,
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; dropped spans are only counted yet"))]
     struct DroppedSum {
         us: u64,
     }
