@@ -12,6 +12,10 @@ mod record;
 mod sanitize;
 mod server;
 mod span;
+#[cfg(test)]
+mod spec_folder;
+mod sql;
+mod stack;
 mod transaction;
 
 pub use crate::{

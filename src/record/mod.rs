@@ -26,7 +26,7 @@ pub(crate) use self::{
     random::random_u64,
     resource::Resource,
     span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
-    transaction::{Name, OtelPart, SpanCount, TransactionRecord},
+    transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{
     context::{LabelValue, User},

@@ -107,7 +107,7 @@ impl Name {
 }
 
 /// A method that a client made up must not become part of a name.
-fn known_method(method: &Method) -> &str {
+pub(crate) fn known_method(method: &Method) -> &str {
     match method.as_str() {
         known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "CONNECT" | "PATCH" | "TRACE") => known,
         _ => "OTHER",

@@ -23,8 +23,8 @@ use crate::{
     propagation,
     record::{Link, Name, SpanId},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, handle_in, installed, link_to, new_record,
-        new_request_span, otel_context, root,
+        Ids, Recorder, Shared, Transaction, continued, handle_in, installed, link_to, new_record, new_request_span,
+        otel_context, root,
     },
 };
 

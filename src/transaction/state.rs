@@ -15,8 +15,8 @@ use super::{captured_body::CapturedBody, recorder::Recorder};
 use crate::config::CaptureBody;
 use crate::propagation::Tracestate;
 use crate::record::{
-    Context, ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId, TransactionRecord,
-    wall_micros,
+    Context, ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
+    TransactionRecord, wall_micros,
 };
 
 /// Documents for errors that one transaction gives; further ones are counted.

@@ -1,0 +1,190 @@
+//! What an answer of the server means for the events that were sent: pure, so that every case can be read in one table.
+
+use super::told::Told;
+use crate::pipeline::{Delivery, Rejection};
+
+/// The server names no more errors of events than this.
+const MAX_NAMED: u64 = 5;
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Possibly cut off.
+    pub(super) body: Vec<u8>,
+}
+
+/// Decides by status and body what became of `events` events.
+pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
+    let status = answer.status;
+    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    if (200..300).contains(&status) {
+        return Delivery::Decided { rejected: 0, reasons: Vec::new() };
+    }
+    let told = Told::read(&answer.body);
+    match status {
+        400 | 413 => {
+            let accepted = if status == 400 { told.accepted.unwrap_or(0) } else { 0 };
+            let rejected = events.saturating_sub(accepted);
+            Delivery::Decided { rejected, reasons: reasons(&told, status) }
+        }
+        300..400 | 404 | 405 => failed(
+            format!("the server answered {status}: check server_url, this is not the address of an APM Server"),
+            false,
+        ),
+        401 | 403 => failed(line(&told, status), false),
+        429 | 500.. => of_the_server(status, &told, events),
+        408 | 425 => failed(line(&told, status), false),
+        // none that an APM Server gives: another attempt may help, but not for ever
+        _ => failed(line(&told, status), true),
+    }
+}
+
+/// The server began and failed. An error with a document is that of an event and is decided; one without is what
+/// stopped the server, and says nothing of an event.
+fn of_the_server(status: u16, told: &Told, events: u64) -> Delivery {
+    let accepted = told.accepted.unwrap_or(0).min(events);
+    let rejected = told.of_events.min(events - accepted);
+    if accepted + rejected == 0 {
+        return Delivery::Failed { reason: line(told, status), poisonous: status == 500 };
+    }
+    let reasons = reasons(told, status);
+    match told.of_events < MAX_NAMED && told.complete {
+        true => Delivery::Partly { accepted, rejected, reasons },
+        false => Delivery::Unclear { accepted, rejected, reasons },
+    }
+}
+
+fn reasons(told: &Told, status: u16) -> Vec<Rejection> {
+    if told.messages.is_empty() {
+        return vec![Rejection { message: format!("the server answered {status} without a reason") }];
+    }
+    told.messages.iter().map(|message| Rejection { message: message.clone() }).collect()
+}
+
+fn line(told: &Told, status: u16) -> String {
+    match told.messages.first() {
+        Some(message) => format!("the server answered {status}: {message}"),
+        None => format!("the server answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(rejected: u64, reasons: &[&str]) -> Delivery {
+        Delivery::Decided { rejected, reasons: rejections(reasons) }
+    }
+
+    fn rejections(reasons: &[&str]) -> Vec<Rejection> {
+        reasons.iter().map(|reason| Rejection { message: (*reason).to_owned() }).collect()
+    }
+
+    fn failed(reason: &str, poisonous: bool) -> Delivery {
+        Delivery::Failed { reason: reason.to_owned(), poisonous }
+    }
+
+    const WRONG_URL: &str = "check server_url, this is not the address of an APM Server";
+
+    #[test]
+    fn every_answer_has_a_meaning() {
+        let event = |n: usize| format!(r#"{{"message":"bad {n}","document":"{{}}"}}"#);
+        let five: Vec<_> = (0..5).map(event).collect();
+        let cases: Vec<(u16, String, Delivery)> = vec![
+            (202, String::new(), decided(0, &[])),
+            (200, "not even JSON".into(), decided(0, &[])),
+            (400, format!(r#"{{"accepted":7,"errors":[{}]}}"#, event(1)), decided(3, &["bad 1"])),
+            (
+                400,
+                format!(r#"{{"errors":[{0},{0},{1}],"accepted":7}}"#, event(1), event(2)),
+                decided(3, &["bad 1", "bad 2"]),
+            ),
+            (400, r#"{"accepted":99,"errors":[]}"#.into(), decided(0, &["the server answered 400 without a reason"])),
+            (400, "<html>".into(), decided(10, &["the server answered 400 without a reason"])),
+            (400, r#"{"error":"bad header"}"#.into(), decided(10, &["bad header"])),
+            (413, r#"{"accepted":3,"errors":[]}"#.into(), decided(10, &["the server answered 413 without a reason"])),
+            (
+                401,
+                r#"{"error":"authentication failed: missing or improperly formatted Authorization header"}"#.into(),
+                failed(
+                    "the server answered 401: authentication failed: missing or improperly formatted Authorization header",
+                    false,
+                ),
+            ),
+            (
+                403,
+                r#"{"accepted":0,"errors":[{"message":"unauthorized"}]}"#.into(),
+                failed("the server answered 403: unauthorized", false),
+            ),
+            (
+                429,
+                r#"{"error":"rate limit exceeded"}"#.into(),
+                failed("the server answered 429: rate limit exceeded", false),
+            ),
+            (
+                503,
+                r#"{"accepted":0,"errors":[{"message":"queue is full"}]}"#.into(),
+                failed("the server answered 503: queue is full", false),
+            ),
+            (503, String::new(), failed("the server answered 503", false)),
+            (302, String::new(), failed(&format!("the server answered 302: {WRONG_URL}"), false)),
+            (
+                404,
+                r#"{"error":"404 page not found"}"#.into(),
+                failed(&format!("the server answered 404: {WRONG_URL}"), false),
+            ),
+            (405, String::new(), failed(&format!("the server answered 405: {WRONG_URL}"), false)),
+            (408, String::new(), failed("the server answered 408", false)),
+            (418, String::new(), failed("the server answered 418", true)),
+            (500, String::new(), failed("the server answered 500", true)),
+            (
+                500,
+                r#"{"accepted":0,"errors":[{"message":"EOF"}]}"#.into(),
+                failed("the server answered 500: EOF", true),
+            ),
+            (502, "<html>".into(), failed("the server answered 502", false)),
+            (504, String::new(), failed("the server answered 504", false)),
+            (
+                503,
+                r#"{"accepted":4,"errors":[{"message":"queue is full"}]}"#.into(),
+                Delivery::Partly { accepted: 4, rejected: 0, reasons: rejections(&["queue is full"]) },
+            ),
+            (
+                500,
+                format!(r#"{{"accepted":4,"errors":[{},{{"message":"EOF"}}]}}"#, event(1)),
+                Delivery::Partly { accepted: 4, rejected: 1, reasons: rejections(&["bad 1", "EOF"]) },
+            ),
+            (
+                500,
+                format!(r#"{{"accepted":4,"errors":[{}]}}"#, five.join(",")),
+                Delivery::Unclear {
+                    accepted: 4,
+                    rejected: 5,
+                    reasons: rejections(&["bad 0", "bad 1", "bad 2", "bad 3", "bad 4"]),
+                },
+            ),
+            (
+                500,
+                r#"{"accepted":4,"errors":[{"message":"cut o"#.into(),
+                Delivery::Unclear {
+                    accepted: 4,
+                    rejected: 0,
+                    reasons: rejections(&["the server answered 500 without a reason"]),
+                },
+            ),
+            (
+                500,
+                r#"{"accepted":99,"errors":[]}"#.into(),
+                Delivery::Partly {
+                    accepted: 10,
+                    rejected: 0,
+                    reasons: rejections(&["the server answered 500 without a reason"]),
+                },
+            ),
+        ];
+        for (status, body, want) in cases {
+            let answer = Answer { status, body: body.clone().into_bytes() };
+            assert_eq!(delivery(&answer, 10), want, "{status} {body}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The exporter itself: maps, encodes and sends.
+
+use std::future::Future;
+
+use super::{
+    IntakeSettings,
+    answer::delivery,
+    encode::{Encoder, IntakeBatch},
+    map,
+    model::Line,
+    transport::{Transport, user_agent},
+};
+use crate::{
+    config::ServerUrl,
+    error::BuildError,
+    pipeline::{Batch, Delivery, Exporter},
+    record::{Event, Resource},
+    sanitize::Sanitizer,
+    stack,
+};
+
+/// Tells events to an APM Server.
+pub(crate) struct IntakeExporter {
+    encoder: Encoder,
+    server_url: ServerUrl,
+    transport: Transport,
+    sanitizer: Sanitizer,
+    request_size: usize,
+    stack_trace_limit: usize,
+}
+
+impl IntakeExporter {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    /// Names the option that cannot be used. That the server cannot be reached is none.
+    pub(crate) fn new(settings: IntakeSettings, resource: Resource) -> Result<Self, BuildError> {
+        let user_agent = user_agent(&resource.service_name, resource.service_version.as_deref());
+        let transport = Transport::new(&settings, user_agent)?;
+        let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
+        let encoder = Encoder::new(&Line::Metadata(map::metadata(&resource)), gzip);
+        Ok(Self {
+            encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
+            server_url: settings.server_url,
+            transport,
+            sanitizer: settings.sanitizer,
+            request_size: settings.api_request_size,
+            stack_trace_limit: settings.stack_trace_limit,
+        })
+    }
+}
+
+impl std::fmt::Debug for IntakeExporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IntakeExporter").field("server_url", &self.server_url).finish_non_exhaustive()
+    }
+}
+
+impl Exporter for IntakeExporter {
+    type Batch = IntakeBatch;
+
+    fn add(&mut self, event: Event) -> Result<(), String> {
+        let sanitizer = &self.sanitizer;
+        match event {
+            Event::Transaction(record) => self.encoder.add(Line::Transaction(map::transaction(&record, sanitizer))),
+            Event::Span(record) => self.encoder.add(Line::Span(map::span(&record, sanitizer))),
+            Event::Error(mut record) => {
+                let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
+                let frames = stack::resolve(stack.unwrap_or_default(), self.stack_trace_limit);
+                self.encoder.add(Line::Error(map::error(&record, &frames, sanitizer)))
+            }
+            Event::Metrics(record) => match map::metricset(&record) {
+                Some(metricset) => self.encoder.add(Line::Metricset(metricset)),
+                None => Err("a metricset holds no sample that the server takes".to_owned()),
+            },
+        }
+    }
+
+    fn open_events(&self) -> u64 {
+        self.encoder.events()
+    }
+
+    fn is_full(&self) -> bool {
+        self.encoder.size() >= self.request_size
+    }
+
+    fn close(&mut self) -> Option<IntakeBatch> {
+        self.encoder.close()
+    }
+
+    fn send(&self, batch: &IntakeBatch) -> impl Future<Output = Delivery> + Send + 'static {
+        let transport = self.transport.clone();
+        let (body, gzip, events) = (batch.body.clone(), batch.gzip, batch.events());
+        async move {
+            match transport.clone().send(body, gzip).await {
+                Ok(answer) => without_secrets(delivery(&answer, events), &transport),
+                Err(reason) => Delivery::Failed { reason, poisonous: false },
+            }
+        }
+    }
+}
+
+fn without_secrets(mut delivery: Delivery, transport: &Transport) -> Delivery {
+    match &mut delivery {
+        Delivery::Decided { reasons, .. } | Delivery::Partly { reasons, .. } | Delivery::Unclear { reasons, .. } => {
+            reasons.iter_mut().for_each(|reason| reason.message = transport.hide_in(&reason.message));
+        }
+        Delivery::Failed { reason, .. } => *reason = transport.hide_in(reason),
+    }
+    delivery
+}

@@ -1,0 +1,63 @@
+//! A captured request body as text without secrets.
+
+use std::borrow::Cow;
+
+use super::truncate::{long, map_text};
+use crate::{
+    record::Body,
+    sanitize::{REDACTED, Sanitizer},
+};
+
+/// What says that it is JSON and is not cannot be sanitised either and is not told.
+pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    let text = String::from_utf8_lossy(&body.bytes);
+    let clean = match &*body.content_type {
+        "application/x-www-form-urlencoded" => map_text(text, |text| sanitizer.query(text)),
+        kind if kind == "application/json" || kind.ends_with("+json") => {
+            let clean = if body.truncated { sanitizer.json_prefix(&text) } else { sanitizer.json_text(&text) };
+            clean.map_or(Cow::Borrowed(REDACTED), Cow::Owned)
+        }
+        _ => map_text(text, |text| sanitizer.urls_in(text)),
+    };
+    match body.truncated && !clean.ends_with('…') && clean != REDACTED {
+        true => long(format!("{clean}…")),
+        false => long(clean),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_here() {
+        for (content_type, text, truncated, sent) in [
+            ("application/json", r#"{"a":[{"password":"hunter2"}]}"#, false, r#"{"a":[{"password":"[REDACTED]"}]}"#),
+            ("application/problem+json", r#"{"secret":"hunter2"}"#, false, r#"{"secret":"[REDACTED]"}"#),
+            ("application/json", "password=hunter2", false, "[REDACTED]"),
+            ("application/x-www-form-urlencoded", "a=1&password=hunter2", false, "a=1&password=[REDACTED]"),
+            ("text/plain", "hello", false, "hello"),
+            ("text/plain", "hello", true, "hello…"),
+            ("text/plain", "h\u{e4}", false, "hä"),
+        ] {
+            let captured = Body { bytes: text.into(), content_type: content_type.into(), truncated };
+            assert_eq!(body(&captured, &Sanitizer::default()), sent);
+        }
+    }
+
+    #[test]
+    fn json_that_was_cut_off_is_told_without_its_secrets() {
+        let text = r#"{"a":1,"password":"hunter2 and"#;
+        let captured = Body { bytes: text.into(), content_type: "application/json".into(), truncated: true };
+        let sent = body(&captured, &Sanitizer::default());
+        assert!(sent.starts_with(r#"{"a":1,"#) && sent.ends_with('…') && !sent.contains("hunter2"), "{sent}");
+    }
+
+    #[test]
+    fn at_most_ten_thousand_characters_are_sent() {
+        let captured = Body { bytes: "ä".repeat(20_000).into(), content_type: "text/plain".into(), truncated: true };
+        let sent = body(&captured, &Sanitizer::default());
+        assert_eq!(sent.chars().count(), 10_000);
+        assert!(sent.ends_with('…'));
+    }
+}

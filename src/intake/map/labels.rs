@@ -1,0 +1,119 @@
+//! Labels: keys as the index writes them, values as it can tell them apart.
+
+use std::borrow::Cow;
+
+use opentelemetry::{KeyValue, Value};
+
+use super::truncate::keyword;
+use crate::{
+    intake::model::{Scalar, Tags},
+    record::{Label, LabelValue},
+};
+
+/// `numeric_labels` keep six decimals in 64 bits: beyond this all numbers are one.
+const MAX_INTEGER: u64 = 9_200_000_000_000;
+
+pub(super) fn tags(labels: &[Label]) -> Tags<'_> {
+    let mut tags = Tags::default();
+    for label in labels {
+        set(&mut tags, &label.key, scalar(&label.value));
+    }
+    tags
+}
+
+pub(super) fn set_attribute<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue) {
+    set(tags, attribute.key.as_str(), attribute_scalar(&attribute.value));
+}
+
+/// A key without a character would make the index refuse the document.
+fn set<'a>(tags: &mut Tags<'a>, key: &'a str, value: Scalar<'a>) {
+    if let Some(key) = index_key(key) {
+        tags.set(key, value);
+    }
+}
+
+/// `.`, `*` and `"` become `_`, as the server would make them; blank keys are none.
+pub(super) fn index_key(key: &str) -> Option<Cow<'_, str>> {
+    if key.trim().is_empty() {
+        return None;
+    }
+    Some(keyword(match key.contains(['.', '*', '"']) {
+        true => Cow::Owned(key.replace(['.', '*', '"'], "_")),
+        false => Cow::Borrowed(key),
+    }))
+}
+
+fn scalar(value: &LabelValue) -> Scalar<'_> {
+    match value {
+        LabelValue::Text(text) => Scalar::Text(keyword(&**text)),
+        LabelValue::Integer(number) => integer(*number),
+        LabelValue::Float(number) => float(*number),
+        LabelValue::Bool(flag) => Scalar::Bool(*flag),
+    }
+}
+
+fn attribute_scalar(value: &Value) -> Scalar<'_> {
+    match value {
+        Value::Bool(flag) => Scalar::Bool(*flag),
+        Value::I64(number) => integer(*number),
+        Value::F64(number) => float(*number),
+        other => Scalar::Text(keyword(other.as_str())),
+    }
+}
+
+fn integer<'a>(number: i64) -> Scalar<'a> {
+    match number.unsigned_abs() <= MAX_INTEGER {
+        true => Scalar::Integer(number),
+        false => Scalar::Text(number.to_string().into()),
+    }
+}
+
+fn float<'a>(number: f64) -> Scalar<'a> {
+    match number.is_finite() {
+        true => Scalar::Float(number),
+        false => Scalar::Text(number.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(labels: &[(&'static str, LabelValue)]) -> String {
+        let labels: Vec<_> =
+            labels.iter().map(|(key, value)| Label { key: (*key).into(), value: value.clone() }).collect();
+        serde_json::to_string(&tags(&labels)).unwrap()
+    }
+
+    #[test]
+    fn keys_are_cleaned_and_the_last_of_equal_ones_wins() {
+        let labels = [("a.b", 1.into()), ("a_b", "two".into()), ("", 3.into()), (" ", 4.into()), ("q\"*", true.into())];
+        assert_eq!(json(&labels), r#"{"a_b":"two","q__":true}"#);
+    }
+
+    #[test]
+    fn numbers_that_the_index_cannot_hold_are_text() {
+        for (value, written) in [
+            (LabelValue::Integer(42), "42"),
+            (LabelValue::Integer(9_200_000_000_000), "9200000000000"),
+            (LabelValue::Integer(-9_200_000_000_001), r#""-9200000000001""#),
+            (LabelValue::Integer(i64::MIN), r#""-9223372036854775808""#),
+            (LabelValue::Float(0.5), "0.5"),
+            (LabelValue::Float(f64::NAN), r#""NaN""#),
+            (LabelValue::Float(f64::NEG_INFINITY), r#""-inf""#),
+            (LabelValue::Bool(false), "false"),
+        ] {
+            assert_eq!(json(&[("k", value)]), format!(r#"{{"k":{written}}}"#));
+        }
+        let long: LabelValue = "x".repeat(2000).into();
+        assert_eq!(json(&[("k", long)]).chars().count(), 1024 + r#"{"k":""}"#.len());
+    }
+
+    #[test]
+    fn attributes_of_any_kind_become_labels() {
+        let attributes = [KeyValue::new("cart.size", 3), KeyValue::new("tags", Value::Array(vec![1, 2].into()))];
+        let mut tags = Tags::default();
+        attributes.iter().for_each(|attribute| set_attribute(&mut tags, attribute));
+        assert_eq!(serde_json::to_string(&tags).unwrap(), r#"{"cart_size":3,"tags":"[1,2]"}"#);
+    }
+}

@@ -1,0 +1,18 @@
+//! From record to model, purely: no clock, no I/O, no globals. Here the rules of the server and of its index are met.
+
+mod body;
+mod context;
+mod custom;
+mod error;
+mod labels;
+mod metadata;
+mod metricset;
+mod request;
+mod semconv;
+mod span;
+mod target;
+mod transaction;
+mod truncate;
+mod url;
+
+pub(super) use self::{error::error, metadata::metadata, metricset::metricset, span::span, transaction::transaction};

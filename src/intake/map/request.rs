@@ -1,0 +1,83 @@
+//! `context.request` and `context.response` of an HTTP transaction.
+
+use std::borrow::Cow;
+
+use http::Version;
+
+use super::{
+    body::body,
+    truncate::keyword,
+    url::{Origin, url},
+};
+use crate::{
+    intake::model::{Entries, HeaderValue, Headers, Request, Response, Socket},
+    record::{self, HttpRequest, HttpResponse},
+    sanitize::{REDACTED, Sanitizer},
+};
+
+pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Request<'a> {
+    let mut origin = Origin::default();
+    let mut cookies = Entries::default();
+    let headers = request.headers.as_ref().map_or_else(Headers::default, |captured| {
+        headers(captured, sanitizer, |name, value| {
+            origin.header(name, value);
+            if name == "cookie" {
+                for (name, value) in sanitizer.cookies(value).into_iter().filter(|(name, _)| !name.is_empty()) {
+                    cookies.set(Cow::Owned(name.into_owned()), keyword(value.into_owned()));
+                }
+            }
+        })
+    });
+    Request {
+        method: keyword(request.method.as_str()),
+        http_version: version(request.version),
+        url: Some(url(request, &origin, sanitizer)),
+        headers,
+        cookies,
+        body: request.body.as_ref().map(|captured| body(captured, sanitizer)),
+        socket: request.remote.map(|peer| Socket { remote_address: Some(peer.ip().to_canonical()) }),
+    }
+}
+
+pub(super) fn response<'a>(response: &'a HttpResponse, sanitizer: &Sanitizer) -> Response<'a> {
+    let headers = response.headers.as_ref();
+    Response {
+        status_code: Some(response.status.into()),
+        headers: headers.map_or_else(Headers::default, |captured| self::headers(captured, sanitizer, |_, _| {})),
+        finished: Some(response.finished),
+        headers_sent: Some(true),
+        ..Response::default()
+    }
+}
+
+/// Names repeat one behind the other.
+fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: impl FnMut(&str, &str)) -> Headers<'a> {
+    let mut entries: Vec<(Cow<'a, str>, HeaderValue<'a>)> = Vec::with_capacity(captured.iter().size_hint().0);
+    for (name, value) in captured.iter() {
+        look(name, &value);
+        // cookies are told one by one
+        let secret = name == "cookie" || sanitizer.is_secret(name);
+        let value = if secret { Cow::Borrowed(REDACTED) } else { keyword(value) };
+        match entries.last_mut().filter(|(last, _)| last == name) {
+            Some((_, HeaderValue::Many(values))) => values.push(value),
+            Some((_, present)) => {
+                if let HeaderValue::One(first) = present {
+                    *present = HeaderValue::Many(vec![std::mem::take(first), value]);
+                }
+            }
+            None => entries.push((Cow::Borrowed(name), HeaderValue::One(value))),
+        }
+    }
+    Entries(entries)
+}
+
+fn version(version: Version) -> Option<&'static str> {
+    Some(match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_11 => "1.1",
+        Version::HTTP_2 => "2.0",
+        Version::HTTP_3 => "3.0",
+        _ => return None,
+    })
+}

@@ -1,0 +1,217 @@
+//! OpenTelemetry's attribute names, of the newest conventions and of those from 2021 on, sorted into what Elastic asks.
+
+use std::borrow::Cow;
+
+use opentelemetry::{KeyValue, Value};
+
+macro_rules! attributes {
+    (
+        text { $($text:ident: $($new_text:literal)|+ $(, $($old_text:literal)|+)?;)+ }
+        other { $($other:ident: $($new:literal)|+ $(, $($old:literal)|+)?;)+ }
+        dropped { $($dropped:literal)|+ }
+    ) => {
+        /// The attributes of one span or transaction.
+        #[derive(Default)]
+        pub(super) struct Attributes<'a> {
+            $($text: Option<&'a Value>,)+
+            $($other: Option<&'a Value>,)+
+            all: &'a [KeyValue],
+        }
+
+        impl<'a> Attributes<'a> {
+            /// Where an attribute comes under its old and its new name, the new one counts.
+            pub(super) fn of(all: &'a [KeyValue]) -> Self {
+                let mut found = Self { all, ..Self::default() };
+                for KeyValue { key, value, .. } in all {
+                    match key.as_str() {
+                        $(
+                            $($new_text)|+ => found.$text = Some(value),
+                            $($($old_text)|+ => found.$text = found.$text.or(Some(value)),)?
+                        )+
+                        $(
+                            $($new)|+ => found.$other = Some(value),
+                            $($($old)|+ => found.$other = found.$other.or(Some(value)),)?
+                        )+
+                        _ => {}
+                    }
+                }
+                found
+            }
+
+            $(
+                pub(super) fn $text(&self) -> Option<Cow<'a, str>> {
+                    self.$text.map(text).filter(|text| !text.is_empty())
+                }
+            )+
+        }
+
+        /// Told by a native field, or by nothing that a reader would look for.
+        fn is_told_elsewhere(key: &str) -> bool {
+            matches!(
+                key,
+                $($($new_text)|+ $(| $($old_text)|+)?)|+ | $($($new)|+ $(| $($old)|+)?)|+ | $($dropped)|+
+            )
+        }
+    };
+}
+
+attributes! {
+    text {
+        db_system: "db.system.name", "db.system" | "db.type";
+        db_name: "db.namespace", "db.name" | "db.instance";
+        db_statement: "db.query.text", "db.statement" | "sql.query";
+        db_user: "db.user";
+        messaging_system: "messaging.system";
+        messaging_destination: "messaging.destination.name", "messaging.destination";
+        messaging_operation: "messaging.operation.type", "messaging.operation.name" | "messaging.operation";
+        messaging_routing_key: "messaging.rabbitmq.destination.routing_key", "messaging.rabbitmq.routing_key";
+        rpc_system: "rpc.system.name", "rpc.system";
+        rpc_service: "rpc.service";
+        http_method: "http.request.method", "http.method";
+        http_url: "url.full", "http.url";
+        http_scheme: "url.scheme", "http.scheme";
+        http_host: "http.host";
+        http_path: "url.path", "http.target" | "http.path";
+        http_query: "url.query";
+        peer_name: "server.address", "net.peer.name" | "net.sock.peer.name" | "peer.hostname";
+        peer_ip: "network.peer.address", "net.peer.ip" | "net.sock.peer.addr" | "peer.ipv4" | "peer.ipv6";
+        peer_service: "service.peer.name", "peer.service";
+        user_id: "user.id", "enduser.id";
+        user_email: "user.email";
+        user_name: "user.name";
+    }
+    other {
+        messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
+        rpc_status: "rpc.grpc.status_code";
+        http_status: "http.response.status_code", "http.status_code";
+        peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
+    }
+    dropped {
+        "busy_ns" | "idle_ns" | "target" | "level" | "db.operation" | "db.operation.name" | "db.connection_string"
+            | "rpc.method" | "http.flavor" | "http.user_agent" | "user_agent.original" | "http.route" | "http.client_ip"
+            | "http.server_name" | "url.port" | "url.domain" | "url.fragment" | "url.template" | "client.address"
+            | "client.port" | "net.host.name" | "net.host.ip" | "net.host.port" | "net.transport" | "net.protocol.name"
+            | "net.protocol.version" | "network.transport" | "network.type" | "network.protocol.name"
+            | "network.protocol.version" | "network.local.address" | "network.local.port"
+    }
+}
+
+/// Families that are dropped whole: places in the source, threads, what the bridge itself reads, what an error
+/// document tells, and headers, which would not be sanitised.
+const DROPPED_FAMILIES: [&str; 6] =
+    ["code.", "thread.", "otel.", "exception.", "http.request.header.", "http.response.header."];
+
+fn text(value: &Value) -> Cow<'_, str> {
+    value.as_str()
+}
+
+/// `tracing` writes some integers as text.
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::I64(number) => Some(*number),
+        Value::String(text) => text.as_str().parse().ok(),
+        _ => None,
+    }
+}
+
+impl<'a> Attributes<'a> {
+    pub(super) fn status(&self) -> Option<i64> {
+        self.http_status.and_then(integer)
+    }
+
+    pub(super) fn grpc_status(&self) -> Option<i64> {
+        self.rpc_status.and_then(integer)
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        self.peer_port.and_then(integer).and_then(|port| u16::try_from(port).ok())
+    }
+
+    pub(super) fn peer(&self) -> Option<Cow<'a, str>> {
+        self.peer_name().or_else(|| self.peer_ip())
+    }
+
+    pub(super) fn is_temporary_queue(&self) -> bool {
+        matches!(self.messaging_temporary, Some(Value::Bool(true)))
+    }
+
+    /// What no native field holds: labels, so that it can be found.
+    pub(super) fn unmapped(&self) -> impl Iterator<Item = &'a KeyValue> {
+        self.all.iter().filter(|attribute| {
+            let key = attribute.key.as_str();
+            (!is_told_elsewhere(key) || is_user(key)) && !DROPPED_FAMILIES.iter().any(|family| key.starts_with(family))
+        })
+    }
+}
+
+/// Elastic's word for a database.
+pub(super) fn database(system: Cow<'_, str>) -> Cow<'_, str> {
+    rename(
+        system,
+        &[
+            ("microsoft.sql_server", "mssql"),
+            ("sqlserver", "mssql"),
+            ("sqlite3", "sqlite"),
+            ("oracle.db", "oracle"),
+            ("ibm.db2", "db2"),
+            ("h2database", "h2"),
+            ("actian.ingres", "ingres"),
+            ("aws.dynamodb", "dynamodb"),
+            ("azure.cosmosdb", "cosmosdb"),
+            ("other_sql", "unknown"),
+        ],
+    )
+}
+
+/// Elastic's word for a message broker.
+pub(super) fn broker(system: Cow<'_, str>) -> Cow<'_, str> {
+    rename(
+        system,
+        &[
+            ("aws_sqs", "sqs"),
+            ("AmazonSQS", "sqs"),
+            ("aws_sns", "sns"),
+            ("aws.sns", "sns"),
+            ("servicebus", "azureservicebus"),
+        ],
+    )
+}
+
+fn rename<'a>(system: Cow<'a, str>, names: &[(&str, &'static str)]) -> Cow<'a, str> {
+    match names.iter().find(|(theirs, _)| *theirs == system) {
+        Some((_, ours)) => Cow::Borrowed(ours),
+        None => system,
+    }
+}
+
+/// Only transactions have a native place for users.
+pub(super) fn is_user(key: &str) -> bool {
+    matches!(key, "user.id" | "enduser.id" | "user.email" | "user.name")
+}
+
+/// How a database is talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Sql,
+    /// Like SQL, but `db.type` is its own name.
+    SqlLike,
+    /// The statement is kept as it is.
+    Other {
+        action: &'static str,
+    },
+    /// Commands carry values and are not told.
+    Commands,
+}
+
+pub(super) fn language(database: &str) -> Language {
+    match database {
+        "redis" | "memcached" | "valkey" => Language::Commands,
+        "mongodb" => Language::Other { action: "command" },
+        "elasticsearch" | "opensearch" => Language::Other { action: "request" },
+        "cassandra" | "scylladb" => Language::SqlLike,
+        "dynamodb" | "cosmosdb" | "couchbase" | "couchdb" | "neo4j" | "graphql" | "influxdb" | "hbase" => {
+            Language::Other { action: "query" }
+        }
+        _ => Language::Sql,
+    }
+}

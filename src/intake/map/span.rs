@@ -1,0 +1,253 @@
+//! A span: type, subtype, action and the other side follow from OpenTelemetry's semantic conventions.
+
+use std::borrow::Cow;
+
+use opentelemetry::trace::{SpanKind, Status};
+
+use super::{
+    labels,
+    semconv::{Attributes, Language, broker, database, language},
+    target::{Callee, authority, default_port, host_and_port},
+    transaction::{links, milliseconds, otel},
+    truncate::{joined, keyword, long, map_text},
+};
+use crate::{
+    intake::model::{
+        Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget, Span,
+        SpanContext, Text,
+    },
+    record::{Outcome, SpanRecord},
+    sanitize::Sanitizer,
+    sql,
+};
+
+pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
+    let attributes = Attributes::of(&record.attributes);
+    let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
+    let is_http = exit
+        && (attributes.http_url().is_some()
+            || attributes.http_scheme().is_some()
+            || attributes.http_method().is_some());
+    let shape = shape(record, &attributes, is_http);
+    let outcome = outcome(record, &attributes, is_http);
+
+    let mut context = SpanContext { db: shape.db, message: shape.message, ..SpanContext::default() };
+    let (host, port) = peer(&attributes, is_http);
+    if is_http {
+        context.http = Some(Http {
+            url: http_url(&attributes, sanitizer),
+            method: attributes.http_method().map(keyword),
+            response: attributes
+                .status()
+                .map(|code| HttpResponse { status_code: Some(code), ..HttpResponse::default() }),
+            ..Http::default()
+        });
+    }
+    if exit {
+        let address = match (is_http, attributes.http_host()) {
+            (true, Some(host)) => Some(with_port(host, &attributes)),
+            _ => host.clone().map(|host| authority(host, port)),
+        };
+        let rpc = shape.rpc.then(|| attributes.rpc_service()).flatten();
+        let callee = Callee {
+            kind: shape.kind,
+            subtype: shape.subtype.clone(),
+            db: context.db.as_ref().map(|db| db.instance.clone()),
+            queue: context.message.as_ref().map(|message| match attributes.is_temporary_queue() {
+                true => None,
+                false => message.queue.as_ref().map(|queue| queue.name.clone()),
+            }),
+            address: (is_http || shape.rpc).then_some(address).flatten().or(rpc),
+            name: attributes.peer_service(),
+        };
+        let target = callee.target();
+        let service = DestinationService { name: "", r#type: "", resource: target.resource(shape.kind) };
+        context.destination =
+            Some(Destination { address: host.map(keyword), port: port.map(u32::from), service: Some(service) });
+        let target = ServiceTarget { r#type: Some(target.kind), name: target.name };
+        context.service = Some(Service { target: Some(target), ..Service::default() });
+    }
+    attributes.unmapped().for_each(|attribute| labels::set_attribute(&mut context.tags, attribute));
+
+    Span {
+        id: record.id,
+        trace_id: record.trace_id,
+        parent_id: record.parent_id,
+        transaction_id: record.transaction_id,
+        name: shape.name,
+        r#type: shape.kind,
+        subtype: shape.subtype,
+        action: shape.action,
+        outcome: outcome.as_str(),
+        timestamp: record.timestamp,
+        duration: milliseconds(record.duration),
+        sync: Some(true),
+        sample_rate: record.sample_rate,
+        child_ids: Vec::new(),
+        composite: None,
+        links: links(&record.links),
+        otel: otel(&record.kind, outcome),
+        stacktrace: Vec::new(),
+        context: Some(context),
+    }
+}
+
+/// What kind of span it is, and what that kind tells.
+struct Shape<'a> {
+    kind: &'static str,
+    subtype: Option<Cow<'a, str>>,
+    action: Option<Cow<'a, str>>,
+    name: Text<'a>,
+    db: Option<Db<'a>>,
+    message: Option<Message<'a>>,
+    rpc: bool,
+}
+
+fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool) -> Shape<'a> {
+    let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
+    let plain = Shape { kind: "unknown", subtype: None, action: None, name, db: None, message: None, rpc: false };
+    if attributes.db_system().is_some() || attributes.db_statement().is_some() {
+        return of_database(record, attributes, plain);
+    }
+    if let Some(system) = attributes.messaging_system() {
+        let send = || (record.kind == SpanKind::Producer).then_some(Cow::Borrowed("send"));
+        let action = attributes.messaging_operation().map(|operation| match &*operation {
+            "publish" | "create" => Cow::Borrowed("send"),
+            _ => operation,
+        });
+        let queue = attributes.messaging_destination().map(|name| Queue { name: keyword(name) });
+        let routing_key = attributes.messaging_routing_key().map(keyword);
+        return Shape {
+            kind: "messaging",
+            subtype: Some(keyword(broker(system))),
+            action: action.or_else(send).map(keyword),
+            message: Some(Message { queue, routing_key, ..Message::default() }),
+            ..plain
+        };
+    }
+    if let Some(system) = attributes.rpc_system() {
+        let subtype = if system == "apache_dubbo" { "dubbo".into() } else { keyword(system) };
+        return Shape { kind: "external", subtype: Some(subtype), rpc: true, ..plain };
+    }
+    if is_http {
+        return Shape {
+            kind: "external",
+            subtype: Some("http".into()),
+            action: attributes.http_method().map(keyword),
+            name: http_name(record, attributes).unwrap_or(plain.name),
+            ..plain
+        };
+    }
+    match record.kind {
+        SpanKind::Internal => Shape { kind: "app", subtype: Some("internal".into()), ..plain },
+        _ => plain,
+    }
+}
+
+fn of_database<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, plain: Shape<'a>) -> Shape<'a> {
+    let system = attributes.db_system().map(database).map(keyword);
+    let language = system.as_deref().map_or(Language::Sql, language);
+    let statement = attributes.db_statement().filter(|_| language != Language::Commands);
+    let is_sql = matches!(language, Language::Sql | Language::SqlLike);
+    let name = match &statement {
+        Some(statement) if is_sql && is_generic(&record.name) => match sql::signature(statement) {
+            name if name.is_empty() => system.clone().map_or(plain.name, Text::One),
+            name => Text::One(keyword(name.into_owned())),
+        },
+        _ => plain.name,
+    };
+    let action = match language {
+        Language::Other { action } => action,
+        _ => "query",
+    };
+    let r#type = if language == Language::Sql { Some("sql".into()) } else { system.clone() };
+    let db = Db {
+        r#type,
+        instance: attributes.db_name().filter(|_| language != Language::Commands).map(keyword),
+        statement: statement.map(long),
+        user: attributes.db_user().map(keyword),
+        ..Db::default()
+    };
+    Shape { kind: "db", subtype: system, action: Some(action.into()), name, db: Some(db), ..plain }
+}
+
+/// One word, such as `sea_orm.query_one`, `db.execute` or `GET`, names the instrumentation and not the work.
+fn is_generic(name: &str) -> bool {
+    !name.trim().contains(char::is_whitespace)
+}
+
+/// `GET host:port`, the port left out where it is the scheme's own, in place of a name that says less.
+fn http_name<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>) -> Option<Text<'a>> {
+    if !is_generic(&record.name) && !record.name.starts_with("HTTP ") {
+        return None;
+    }
+    let method = attributes.http_method()?;
+    let (host, port) = peer(attributes, true);
+    let scheme = scheme(attributes);
+    let host = authority(host?, port.filter(|port| default_port(&scheme) != Some(*port)));
+    let none = Cow::Borrowed("");
+    Some(joined([method, " ".into(), host, none.clone(), none.clone(), none]))
+}
+
+fn scheme<'a>(attributes: &Attributes<'a>) -> Cow<'a, str> {
+    let of_url = || match attributes.http_url()? {
+        Cow::Borrowed(url) => url.split_once("://").map(|(scheme, _)| Cow::Borrowed(scheme)),
+        Cow::Owned(url) => url.split_once("://").map(|(scheme, _)| Cow::Owned(scheme.to_owned())),
+    };
+    attributes.http_scheme().or_else(of_url).unwrap_or(Cow::Borrowed("http"))
+}
+
+/// The other side's host and port, filled in from the URL and its scheme where the request was HTTP.
+fn peer<'a>(attributes: &Attributes<'a>, is_http: bool) -> (Option<Cow<'a, str>>, Option<u16>) {
+    let (mut host, mut port) = (attributes.peer(), attributes.port());
+    if is_http {
+        if let Some(url) = attributes.http_url()
+            && let Some((of_url, its_port)) = host_and_port(&url)
+        {
+            host = host.or_else(|| Some(Cow::Owned(of_url.to_owned())));
+            port = port.or(its_port);
+        }
+        port = port.or_else(|| default_port(&scheme(attributes)));
+    }
+    (host, port)
+}
+
+/// `http.host` may hold the port already.
+fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str> {
+    match super::url::split_port(&host).1 {
+        Some(_) => host,
+        None => {
+            let port = attributes.port().or_else(|| default_port(&scheme(attributes)));
+            authority(host, port)
+        }
+    }
+}
+
+fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Text<'a>> {
+    if let Some(url) = attributes.http_url() {
+        return Some(Text::One(keyword(map_text(url, |url| sanitizer.urls_in(url)))));
+    }
+    let host = attributes.http_host().or_else(|| attributes.peer().map(|peer| authority(peer, attributes.port())))?;
+    let query = attributes.http_query().map(|query| map_text(query, |query| sanitizer.query(query)));
+    let path = attributes.http_path().unwrap_or_default();
+    let path = match path.split_once('?') {
+        Some((path, query)) => Cow::Owned(format!("{path}?{}", sanitizer.query(query))),
+        None => path,
+    };
+    let mark = if query.is_some() { "?" } else { "" };
+    Some(joined([scheme(attributes), "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
+}
+
+/// The instrumentation's word stands; without one, an HTTP exit failed from 400 on and an RPC with any code but 0.
+fn outcome(record: &SpanRecord, attributes: &Attributes<'_>, is_http: bool) -> Outcome {
+    let failed = |failed: bool| if failed { Outcome::Failure } else { Outcome::Success };
+    record.outcome.unwrap_or_else(|| match &record.status {
+        Status::Ok => Outcome::Success,
+        Status::Error { .. } => Outcome::Failure,
+        Status::Unset => match (attributes.status(), attributes.grpc_status()) {
+            (_, Some(code)) => failed(code != 0),
+            (Some(code), None) if is_http => failed(code >= 400),
+            _ => Outcome::Unknown,
+        },
+    })
+}

@@ -1,0 +1,123 @@
+//! A transaction.
+
+use std::{borrow::Cow, time::Duration};
+
+use opentelemetry::trace::SpanKind;
+
+use super::{
+    context::context,
+    labels,
+    semconv::{Attributes, is_user},
+    truncate::{joined, keyword},
+};
+use crate::{
+    intake::model::{Link, Marks, Message, Otel, Queue, SpanCount, Text, Transaction, User},
+    record::{self, HttpRequest, Name, Outcome, TransactionRecord},
+    sanitize::Sanitizer,
+};
+
+pub(in crate::intake) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Transaction<'a> {
+    let mut context = context(&record.context, sanitizer);
+    if let Some(otel) = &record.otel {
+        let attributes = Attributes::of(&otel.attributes);
+        context.user = with_attributes(context.user.take(), &attributes);
+        context.message = attributes
+            .messaging_destination()
+            .map(|name| Message { queue: Some(Queue { name: keyword(name) }), ..Message::default() });
+        // what the developer set through our own handle stands
+        for attribute in attributes.unmapped().filter(|attribute| !is_user(attribute.key.as_str())) {
+            if labels::index_key(attribute.key.as_str()).is_some_and(|key| context.tags.get(&key).is_none()) {
+                labels::set_attribute(&mut context.tags, attribute);
+            }
+        }
+    }
+    Transaction {
+        id: record.id,
+        trace_id: record.trace_id,
+        parent_id: record.parent_id,
+        name: name(&record.name, record.context.request.as_ref()),
+        r#type: kind(&record.kind),
+        result: result(record),
+        outcome: record.outcome.as_str(),
+        timestamp: record.timestamp,
+        duration: milliseconds(record.duration),
+        sampled: (!record.sampled).then_some(false),
+        sample_rate: record.sample_rate,
+        span_count: SpanCount {
+            started: record.spans.started,
+            dropped: Some(record.spans.dropped).filter(|dropped| *dropped > 0),
+        },
+        dropped_spans_stats: Vec::new(),
+        links: links(&record.links),
+        session: None,
+        otel: record.otel.as_ref().and_then(|part| otel(&part.kind, record.outcome)),
+        faas: None,
+        marks: record.time_to_head.map(|time| Marks::time_to_first_byte(milliseconds(time))),
+        context: record.sampled.then_some(context),
+    }
+}
+
+/// The handle's user stands; attributes fill what it leaves open.
+fn with_attributes<'a>(user: Option<User<'a>>, attributes: &Attributes<'a>) -> Option<User<'a>> {
+    let (id, email, name) = (attributes.user_id(), attributes.user_email(), attributes.user_name());
+    if id.is_none() && email.is_none() && name.is_none() {
+        return user;
+    }
+    let mut user = user.unwrap_or_default();
+    user.id = user.id.or_else(|| id.map(keyword));
+    user.email = user.email.or_else(|| email.map(keyword));
+    user.username = user.username.or_else(|| name.map(keyword));
+    Some(user)
+}
+
+/// `METHOD route`, written only when the event is.
+pub(super) fn name<'a>(name: &'a Name, request: Option<&'a HttpRequest>) -> Text<'a> {
+    let none = Cow::Borrowed("");
+    match (name, request) {
+        (Name::Route, Some(request)) => {
+            let method = record::known_method(&request.method).into();
+            let route = request.text.route().unwrap_or("unknown route".into());
+            joined([method, " ".into(), route, none.clone(), none.clone(), none])
+        }
+        (Name::Text(text), _) if !text.is_empty() => Text::One(keyword(&**text)),
+        _ => Text::One("unnamed".into()),
+    }
+}
+
+pub(super) fn kind(kind: &str) -> Cow<'_, str> {
+    keyword(if kind.is_empty() { "custom" } else { kind })
+}
+
+fn result(record: &TransactionRecord) -> Option<Cow<'_, str>> {
+    let of_status = || {
+        Some(match record.context.response.as_ref()?.status / 100 {
+            1 => "HTTP 1xx",
+            2 => "HTTP 2xx",
+            3 => "HTTP 3xx",
+            4 => "HTTP 4xx",
+            5 => "HTTP 5xx",
+            _ => return None,
+        })
+    };
+    record.result.as_deref().or_else(of_status).map(keyword)
+}
+
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e6
+}
+
+pub(super) fn links(links: &[record::Link]) -> Vec<Link> {
+    links.iter().map(|link| Link { trace_id: link.trace_id, span_id: link.span_id }).collect()
+}
+
+/// None where the outcome is unknown: the server would make a success of it, as it does for OTLP.
+pub(super) fn otel<'a>(kind: &SpanKind, outcome: Outcome) -> Option<Otel<'a>> {
+    let span_kind = match kind {
+        SpanKind::Client => "CLIENT",
+        SpanKind::Server => "SERVER",
+        SpanKind::Producer => "PRODUCER",
+        SpanKind::Consumer => "CONSUMER",
+        SpanKind::Internal => "INTERNAL",
+    };
+    (outcome != Outcome::Unknown).then(|| Otel { span_kind: Some(span_kind), ..Otel::default() })
+}

@@ -1,0 +1,70 @@
+//! Field limits, in characters: one over-long keyword makes the server refuse the whole event.
+
+use std::borrow::Cow;
+
+use crate::intake::model::Text;
+
+/// Indexed text.
+pub(super) const KEYWORD: usize = 1024;
+/// Bodies, statements and messages.
+pub(super) const LONG: usize = 10_000;
+
+/// At most 1024 characters, the last of them `…` where something was cut.
+pub(super) fn keyword<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    cut(text.into(), KEYWORD)
+}
+
+/// At most 10 000 characters, the last of them `…` where something was cut.
+pub(super) fn long<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    cut(text.into(), LONG)
+}
+
+/// The parts, one behind the other, as a keyword; copied only when it must be cut.
+pub(super) fn joined(parts: [Cow<'_, str>; 6]) -> Text<'_> {
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= KEYWORD {
+        return Text::Joined(parts);
+    }
+    Text::One(keyword(Text::Joined(parts).to_string()))
+}
+
+fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit || text.char_indices().nth(limit).is_none() {
+        return text;
+    }
+    let end = text.char_indices().nth(limit - 1).map_or(0, |(at, _)| at);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+/// Applies a function that may leave borrowed text as it is.
+pub(super) fn map_text<'a>(text: Cow<'a, str>, f: impl for<'b> Fn(&'b str) -> Cow<'b, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => f(text),
+        Cow::Owned(text) => Cow::Owned(f(&text).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        for (text, characters) in [("a".repeat(1024), 1024), ("ä".repeat(1024), 1024), ("a".repeat(1025), 1024)] {
+            assert_eq!(keyword(&text[..]).chars().count(), characters);
+        }
+        assert!(matches!(keyword("short"), Cow::Borrowed("short")));
+        let cut = keyword("ä".repeat(2000));
+        assert_eq!(cut.chars().count(), 1024);
+        assert!(cut.ends_with("ä…"));
+        assert_eq!(long("x".repeat(10_001)).chars().count(), 10_000);
+    }
+
+    #[test]
+    fn joined_parts_share_one_limit() {
+        let parts = |path: String| ["http".into(), "://".into(), "h".into(), Cow::Owned(path), "".into(), "".into()];
+        assert_eq!(joined(parts("/a".into())).to_string(), "http://h/a");
+        let long = joined(parts("a".repeat(1024))).to_string();
+        assert_eq!(long.chars().count(), 1024);
+        assert!(long.ends_with('…'));
+    }
+}

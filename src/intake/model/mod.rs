@@ -1,0 +1,60 @@
+//! The events of intake v2 as its JSON schemas describe them: structs that serialise, and nothing else.
+//!
+//! Everything is borrowed from the record that it tells of. Absent fields are not written.
+
+mod cloud;
+mod context;
+mod error;
+mod faas;
+mod log;
+mod metadata;
+mod metricset;
+mod span;
+mod stacktrace;
+mod transaction;
+mod value;
+
+pub(super) use self::{
+    context::{
+        Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
+    },
+    error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
+    metadata::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, System},
+    metricset::{Metricset, MetricsetSpan, MetricsetTransaction, Sample},
+    span::{Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
+    stacktrace::Frame,
+    transaction::{Link, Marks, Otel, SpanCount, Transaction},
+    value::{Entries, HeaderValue, Scalar, Text},
+};
+
+/// One line of a batch. The first key of a line names its type.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Line<'a> {
+    Metadata(Metadata<'a>),
+    Transaction(Transaction<'a>),
+    Span(Span<'a>),
+    Error(Error<'a>),
+    Metricset(Metricset<'a>),
+    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; log lines are not sent yet"))]
+    Log(log::LogLine<'a>),
+}
+
+/// Declares a struct whose absent fields are not written.
+macro_rules! model {
+    ($($(#[$meta:meta])* struct $name:ident $(<$life:lifetime>)? { $($(#[$of:meta])* $field:ident: $type:ty,)* })+) => {$(
+        #[derive(serde::Serialize)]
+        $(#[$meta])*
+        pub(crate) struct $name $(<$life>)? {
+            $(
+                #[serde(skip_serializing_if = "crate::intake::model::value::Absent::is_absent")]
+                $(#[$of])*
+                pub(crate) $field: $type,
+            )*
+        }
+    )+};
+}
+use model;
+
+#[cfg(test)]
+mod tests;

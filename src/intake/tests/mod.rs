@@ -1,0 +1,8 @@
+//! Questions to the exporter as a whole.
+
+mod documents;
+pub(super) mod records;
+pub(super) mod schemas;
+mod server;
+mod spans;
+mod wire;

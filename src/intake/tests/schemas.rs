@@ -1,0 +1,159 @@
+//! Is everything that is sent valid by Elastic's own schemas?
+
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanKind, Status},
+};
+use serde_json::Value;
+
+use super::records;
+use crate::{
+    intake::{map, model::Line},
+    record::{Breakdown, ErrorRecord, MetricsRecord, Outcome, Sample, SpanRecord, Stack, TransactionRecord},
+    sanitize::Sanitizer,
+    stack,
+};
+
+/// The event of a line, after it has been held against the schema of its type.
+pub(in crate::intake) fn valid(line: &Line<'_>) -> Value {
+    let written = serde_json::to_value(line).unwrap();
+    let (kind, event) = written.as_object().unwrap().iter().next().unwrap();
+    if let Some(schema) = crate::spec_folder::json(&format!("intake-v2/{kind}.json")) {
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let faults: Vec<_> = validator.iter_errors(event).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{faults:?}\n{event:#}");
+    }
+    event.clone()
+}
+
+pub(in crate::intake) fn transaction(record: &TransactionRecord) -> Value {
+    valid(&Line::Transaction(map::transaction(record, &Sanitizer::default())))
+}
+
+pub(in crate::intake) fn span(record: &SpanRecord) -> Value {
+    valid(&Line::Span(map::span(record, &Sanitizer::default())))
+}
+
+pub(in crate::intake) fn error(mut record: ErrorRecord) -> Value {
+    let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack)).unwrap_or_default();
+    let frames = stack::resolve(stack, 50);
+    valid(&Line::Error(map::error(&record, &frames, &Sanitizer::default())))
+}
+
+#[test]
+fn the_schemas_find_faults() {
+    let Some(schema) = crate::spec_folder::json("intake-v2/transaction.json") else { return };
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut event = transaction(&records::transaction());
+    assert!(validator.is_valid(&event));
+    event["name"] = "x".repeat(1025).into();
+    assert!(!validator.is_valid(&event));
+}
+
+#[test]
+fn full_and_empty_events_are_valid() {
+    valid(&Line::Metadata(map::metadata(&records::resource())));
+    valid(&Line::Metadata(map::metadata(&crate::record::Resource::default())));
+
+    let full = records::transaction();
+    transaction(&full);
+    transaction(&TransactionRecord {
+        kind: "".into(),
+        context: Default::default(),
+        otel: None,
+        ..records::transaction()
+    });
+    transaction(&TransactionRecord { sampled: false, outcome: Outcome::Unknown, ..full });
+
+    let without = |mut record: ErrorRecord, exception: bool| {
+        record.parent = None;
+        if exception {
+            record.exception = None
+        } else {
+            record.log = None
+        }
+        record.context = Default::default();
+        record
+    };
+    error(records::error());
+    error(without(records::error(), true));
+    error(without(records::error(), false));
+    let mut bare = records::error();
+    if let Some(exception) = &mut bare.exception {
+        (exception.kind, exception.message) = (None, String::new());
+        exception.stack = Stack::Text("   0: main\n".into());
+    }
+    assert_eq!(error(bare)["exception"]["message"], "[EMPTY]");
+}
+
+#[test]
+fn spans_of_every_kind_and_of_strange_content_are_valid() {
+    let strange = || {
+        vec![
+            KeyValue::new("", 1),
+            KeyValue::new(" ", 1),
+            KeyValue::new("a*b\"c.d", f64::NAN),
+            KeyValue::new("long", "ä".repeat(5000)),
+            KeyValue::new("list", opentelemetry::Value::Array(vec![1.5, 2.5].into())),
+            KeyValue::new("server.port", 70_000),
+            KeyValue::new("http.response.status_code", "not a number"),
+            KeyValue::new("url.full", "x".repeat(5000)),
+        ]
+    };
+    let systems: [(&str, &str); 5] = [
+        ("db.system", "postgresql"),
+        ("messaging.system", "kafka"),
+        ("rpc.system", "grpc"),
+        ("url.scheme", "http"),
+        ("x", ""),
+    ];
+    for kind in [SpanKind::Client, SpanKind::Server, SpanKind::Producer, SpanKind::Consumer, SpanKind::Internal] {
+        for (key, value) in systems {
+            let mut attributes = strange();
+            attributes.push(KeyValue::new(key, value));
+            let mut record = records::span("", kind.clone(), attributes);
+            span(&record);
+            record.name = "ä".repeat(3000).into();
+            record.status = Status::error("no");
+            record.transaction_id = None;
+            record.sample_rate = None;
+            span(&record);
+        }
+    }
+}
+
+#[test]
+fn metricsets_are_valid_and_empty_ones_are_not_sent() {
+    let samples = vec![
+        ("pool.size".to_owned(), Sample::Gauge(3.0)),
+        ("pool.waits".to_owned(), Sample::Counter(7.0)),
+        ("pool.time".to_owned(), Sample::Histogram { values: vec![0.5, 1.5], counts: vec![1, 2] }),
+        ("nan".to_owned(), Sample::Gauge(f64::NAN)),
+        ("a*".to_owned(), Sample::Gauge(1.0)),
+        (String::new(), Sample::Gauge(1.0)),
+    ];
+    let breakdown = Breakdown {
+        transaction_name: "GET /".to_owned(),
+        transaction_kind: "request".to_owned(),
+        span_kind: "db".to_owned(),
+        span_subtype: Some("sqlite".to_owned()),
+    };
+    let mut record = MetricsRecord {
+        timestamp: 1,
+        samples,
+        labels: vec![records::label("pool", "main")],
+        breakdown: Some(Box::new(breakdown)),
+    };
+    let event = valid(&Line::Metricset(map::metricset(&record).unwrap()));
+    assert_eq!(event["samples"].as_object().unwrap().len(), 3);
+    assert_eq!(event["samples"]["pool.time"]["counts"][1], 2);
+    record.samples = vec![("nan".to_owned(), Sample::Gauge(f64::NAN))];
+    assert!(map::metricset(&record).is_none());
+}
+
+#[test]
+fn nothing_that_is_secret_is_sent() {
+    for event in [transaction(&records::transaction()), error(records::error())] {
+        assert!(!event.to_string().contains("hunter2"), "{event:#}");
+    }
+}

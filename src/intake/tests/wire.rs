@@ -1,0 +1,240 @@
+//! What goes over the wire, and what comes of it.
+
+use std::{io::Read, sync::Arc, time::Duration};
+
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    records,
+    server::{Request, Server, answer},
+};
+use crate::{
+    config::{CodeOptions, Environment, Secret, ServerUrl, resolve},
+    error::BuildError,
+    intake::{IntakeExporter, IntakeSettings},
+    pipeline::{Delivery, Exporter},
+    record::{Event, Resource},
+};
+
+fn settings(url: String) -> IntakeSettings {
+    let (config, _) = resolve(&CodeOptions::default(), &Environment::empty());
+    let server_url = ServerUrl::parse(&url).unwrap();
+    IntakeSettings { server_url, server_timeout: Duration::from_secs(10), ..IntakeSettings::from_config(&config, None) }
+}
+
+async fn send(settings: IntakeSettings) -> Delivery {
+    let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
+    exporter.add(Event::Transaction(Box::new(records::transaction()))).unwrap();
+    exporter.add(Event::Error(Box::new(records::error()))).unwrap();
+    assert_eq!(exporter.open_events(), 2);
+    let batch = exporter.close().unwrap();
+    exporter.send(&batch).await
+}
+
+async fn sent(change: impl FnOnce(&mut IntakeSettings)) -> (Request, Delivery) {
+    let server = Server::answering(answer("202 Accepted", "")).await;
+    let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
+    change(&mut settings);
+    let delivery = send(settings).await;
+    (server.received().remove(0), delivery)
+}
+
+fn reason(delivery: Delivery) -> String {
+    match delivery {
+        Delivery::Failed { reason, poisonous: false } => reason,
+        other => panic!("not a failure that is tried again: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_what_the_protocol_asks_for() {
+    let (request, delivery) = sent(|_| {}).await;
+    assert_eq!(delivery, Delivery::Decided { rejected: 0, reasons: Vec::new() });
+    assert!(request.head.starts_with("POST /intake/v2/events HTTP/1.1"), "{}", request.head);
+    assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!(request.header("content-encoding"), None, "not to this machine");
+    assert_eq!(request.header("authorization"), None);
+    let agent = format!("apm-agent-rust/{} (marketplace 1.0.0)", env!("CARGO_PKG_VERSION"));
+    assert_eq!(request.header("user-agent"), Some(&*agent));
+    let kinds: Vec<_> = std::str::from_utf8(&request.body).unwrap().lines().map(|line| &line[..8]).collect();
+    assert_eq!(kinds, ["{\"metada", "{\"transa", "{\"error\""]);
+}
+
+#[tokio::test]
+async fn gzip_where_it_is_asked_for() {
+    let (request, _) = sent(|settings| settings.gzip = Some(true)).await;
+    assert_eq!(request.header("content-encoding"), Some("gzip"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*request.body).read_to_string(&mut text).unwrap();
+    assert_eq!(text.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_path_in_the_url_is_a_prefix() {
+    let prefixed = |settings: &mut IntakeSettings| {
+        settings.server_url = ServerUrl::parse(&settings.server_url.join("/apm/")).unwrap();
+    };
+    let (request, _) = sent(prefixed).await;
+    assert!(request.head.starts_with("POST /apm/intake/v2/events "), "{}", request.head);
+}
+
+#[tokio::test]
+async fn credentials_go_to_the_server_and_nowhere_else() {
+    let secret = |text: &str| Some(Secret::new(text.to_owned()));
+    for (api_key, header) in [(None, "Bearer hunter2"), (secret("hunter3=="), "ApiKey hunter3==")] {
+        let with = |settings: &mut IntakeSettings| {
+            settings.api_key = api_key.clone();
+            settings.secret_token = secret("hunter2");
+            settings.server_url =
+                ServerUrl::parse(&settings.server_url.join("").replace("//", "//u:hunter4@")).unwrap();
+        };
+        let (request, _) = sent(with).await;
+        assert_eq!(request.header("authorization"), Some(header));
+        let mut settings = settings("http://127.0.0.1:1".to_owned());
+        with(&mut settings);
+        let shown = format!("{settings:?} {:?}", IntakeExporter::new(settings.clone(), records::resource()).unwrap());
+        assert!(shown.contains("***") && !shown.contains("hunter"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
+    let with = |settings: &mut IntakeSettings| {
+        settings.server_url = ServerUrl::parse(&settings.server_url.join("").replace("//", "//ada:pw@")).unwrap();
+    };
+    let (request, _) = sent(with).await;
+    assert_eq!(request.header("authorization"), Some("Basic YWRhOnB3"));
+}
+
+#[tokio::test]
+async fn a_server_that_quotes_the_token_does_not_get_it_into_the_log() {
+    let server = Server::answering(answer("401 Unauthorized", r#"{"error":"bad token hunter2"}"#)).await;
+    let secret_token = Some(Secret::new("hunter2".to_owned()));
+    let delivery = send(IntakeSettings { secret_token, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
+    assert_eq!(reason(delivery), "the server answered 401: bad token ***");
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let target = Server::answering(answer("202 Accepted", "")).await;
+    let moved =
+        format!("HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:{}/\r\nContent-Length: 0\r\n\r\n", target.port);
+    let server = Server::answering(Some(moved.into_bytes())).await;
+    let reason = reason(send(settings(format!("http://127.0.0.1:{}", server.port))).await);
+    assert!(reason.contains("307") && reason.contains("server_url"), "{reason}");
+    assert!(target.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up_in_time() {
+    let server = Server::answering(None).await;
+    let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
+    settings.server_timeout = Duration::from_millis(100);
+    let sent = tokio::time::timeout(Duration::from_secs(9), send(settings)).await.unwrap();
+    assert!(reason(sent).starts_with("no answer within server_timeout"));
+    assert_eq!(server.received().len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_or_is_cut_is_tried_again() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let refused = reason(send(settings(format!("http://u:hunter2@127.0.0.1:{nobody}"))).await);
+    assert!(refused.starts_with("could not connect") && !refused.contains("hunter2"), "{refused}");
+    let unresolved = reason(send(settings("http://no-such-host.invalid:8200".to_owned())).await);
+    assert!(unresolved.starts_with("could not connect"), "{unresolved}");
+    let server = Server::answering(Some(b"HTTP/1.1 202 Acc".to_vec())).await;
+    let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
+    settings.server_timeout = Duration::from_millis(200);
+    reason(send(settings).await);
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_read_to_a_limit_only() {
+    // 64 MiB are promised and three sent: waiting for the rest would end in the time limit
+    let document = "x".repeat(3 << 20);
+    let text = format!("{{\"accepted\":1,\"errors\":[{{\"message\":\"bad\",\"document\":\"{document}");
+    let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{text}", 64 << 20);
+    let server = Server::answering(Some(head.into_bytes())).await;
+    let started = std::time::Instant::now();
+    let delivery = send(settings(format!("http://127.0.0.1:{}", server.port))).await;
+    let reasons = vec![crate::pipeline::Rejection { message: "bad".to_owned() }];
+    assert_eq!(delivery, Delivery::Decided { rejected: 1, reasons });
+    assert!(started.elapsed() < Duration::from_secs(9));
+}
+
+/// A certificate for 127.0.0.1 that signs itself, as PEM, and a listener that shows it.
+fn self_signed() -> (String, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), TlsAcceptor::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn whom_to_trust_is_the_user_s_choice() {
+    let (pem, acceptor) = self_signed();
+    let (other, _) = self_signed();
+    let server = Server::start(answer("202 Accepted", ""), Some(acceptor)).await;
+    let (ours, others) = (File::with(&pem), File::with(&other));
+    let trusting = |verify_server_cert, file: Option<&File>| IntakeSettings {
+        verify_server_cert,
+        server_ca_cert_file: file.map(|file| file.0.clone()),
+        ..settings(format!("https://127.0.0.1:{}", server.port))
+    };
+    let decided = Delivery::Decided { rejected: 0, reasons: Vec::new() };
+    assert_eq!(send(trusting(true, Some(&ours))).await, decided);
+    assert_eq!(send(trusting(false, None)).await, decided);
+    let refused = reason(send(trusting(true, Some(&others))).await);
+    assert!(refused.contains("certificate"), "{refused}");
+    assert_eq!(server.received().len(), 2);
+}
+
+#[test]
+fn what_cannot_work_is_named_at_once() {
+    let new = |path: std::path::PathBuf| {
+        let server_ca_cert_file = Some(path);
+        let settings = IntakeSettings { server_ca_cert_file, ..settings("https://h".to_owned()) };
+        IntakeExporter::new(settings, Resource::default()).map(|_| ()).unwrap_err()
+    };
+    assert!(matches!(new("/no/such/file.pem".into()), BuildError::CaCertUnreadable { .. }));
+    for pem in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let file = File::with(pem);
+        let error = new(file.0.clone());
+        assert!(matches!(error, BuildError::CaCertInvalid { .. }), "{error}");
+    }
+}
+
+/// A file that is gone when the test is over.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn with(text: &str) -> Self {
+        let name = format!("tower-apm-{}-{:x}.pem", std::process::id(), crate::record::random_u64());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_user_agent_holds_nothing_illegal() {
+    let of = |name, version| super::super::transport::user_agent(name, version);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(of("shop", None), format!("apm-agent-rust/{version} (shop)"));
+    assert_eq!(of("shop", Some("123(:\\;)456")), format!("apm-agent-rust/{version} (shop 123_:_;_456)"));
+    assert_eq!(of("a\nb", Some("")), format!("apm-agent-rust/{version} (a_b)"));
+}
