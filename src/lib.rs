@@ -1,5 +1,8 @@
 //! Elastic APM for axum and tower.
 
+#[cfg(feature = "devserver")]
+#[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]
+pub mod devserver;
 mod pipeline;
 mod record;
 
