@@ -92,6 +92,38 @@ pub(crate) fn text(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
+/// False if a number with an exponent in it is beyond `f64`. One without an exponent may be as long as it likes.
+pub(crate) fn numbers_fit(raw: &RawValue) -> bool {
+    let mut rest = raw.get();
+    while let Some(start) = rest.find(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        rest = &rest[start..];
+        if let Some(text) = rest.strip_prefix('"') {
+            rest = after_text(text);
+            continue;
+        }
+        let end = rest.find([',', ']', '}', ' ', '\t', '\r']).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        if number.contains(['e', 'E']) && !number.parse::<f64>().is_ok_and(f64::is_finite) {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+/// What follows a string, of which the opening quote is gone.
+fn after_text(mut text: &str) -> &str {
+    while let Some(at) = text.find(['"', '\\']) {
+        let is_end = text[at..].starts_with('"');
+        let skipped = if is_end { 1 } else { 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8) };
+        text = &text[at + skipped..];
+        if is_end {
+            return text;
+        }
+    }
+    ""
+}
+
 /// The value as `serde_json` knows it. Null where it cannot hold it: a number beyond `f64`, more than 128 levels.
 pub(crate) fn value(source: &str) -> Value {
     parse(source).unwrap_or(Value::Null)
@@ -204,6 +236,21 @@ mod tests {
         ] {
             assert_eq!(text(leading(source).unwrap()), want, "{source}");
             assert_eq!(value(source), Value::String(want.to_owned()), "{source}");
+        }
+    }
+
+    #[test]
+    fn only_numbers_with_an_exponent_can_be_too_large() {
+        for (source, fits) in [
+            ("1e308", true),
+            ("-1E400", false),
+            ("1e-400", true),
+            (&"9".repeat(400), true),
+            (r#"{"a":[1,{"b":1e400}]}"#, false),
+            (r#"{"1e400":"1e400 \" 1e400","a":true}"#, true),
+            (r#"["\\",1e400]"#, false),
+        ] {
+            assert_eq!(numbers_fit(leading(source).unwrap()), fits, "{source}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::{
-    schema::{Field, Leaf, LeafRule, Object, Rule, Shape},
+    schema::{Field, KEYWORD, Leaf, LeafRule, Object, Rule, Shape},
     timestamp,
 };
 use crate::devserver::json::{self, Type};
@@ -62,7 +62,7 @@ fn check_at(name: &str, shape: &Shape, raw: &RawValue, depth: usize) -> Result<I
 
 fn check_value(shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
     match shape {
-        Shape::Text => expect(raw, Type::Text),
+        Shape::Text | Shape::Flat(_) => expect(raw, Type::Text),
         Shape::Short(max) => short(raw, *max),
         Shape::NonEmpty => short(raw, 1024).and_then(|_| non_empty(raw)),
         Shape::ServiceName { non_empty: needed } => {
@@ -110,8 +110,8 @@ fn check_value(shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fau
         Shape::ShortTexts => each(raw, |element| short(element, 1024)),
         Shape::Numbers => each(raw, |element| number(element).map(|_| true)),
         Shape::Counts => each(raw, |element| {
-            let count = (Type::of(element) == Type::Number).then(|| element.get().parse::<u64>().ok()).flatten();
-            rule(count.is_some(), "must hold integers that are not negative")
+            let is_count = Type::of(element) == Type::Null || element.get().parse::<u64>().is_ok();
+            rule(is_count, "must hold integers that are not negative")
         }),
         Shape::Samples(sample) => samples(sample, raw, depth + 1),
         Shape::Marks => marks(raw),
@@ -133,9 +133,17 @@ fn set_fields(object: &Object, raw: &RawValue, depth: usize) -> Result<Vec<&'sta
     expect(raw, Type::Object)?;
     let mut set = Vec::new();
     for (key, value) in json::members(raw) {
-        if let Some(field) = find(object.fields, &key)
-            && check_at(field.name, &field.shape, value, depth)?
-        {
+        let Some(field) = find(object.fields, &key) else {
+            rule(json::numbers_fit(value), "must be within the range of a 64-bit float")
+                .map_err(|fault| fault.within(&key))?;
+            continue;
+        };
+        let shape = match &field.shape {
+            Shape::Flat(nested) if json::text_at(raw, nested).is_some() => &Shape::Text,
+            Shape::Flat(_) => &KEYWORD,
+            shape => shape,
+        };
+        if check_at(field.name, shape, value, depth)? {
             set.push(field.name);
         }
     }

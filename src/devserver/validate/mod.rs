@@ -107,9 +107,12 @@ fn table(kind: Kind) -> &'static Object {
 
 /// A metric set that names a transaction is a breakdown: without a span and a sample of it, nothing of it is kept.
 fn is_kept(metricset: &RawValue) -> bool {
+    let members = json::members(metricset);
     let names_one_of = |object: &str, fields: [&str; 2]| {
-        let is_set = |field: &&str| json::at(metricset, &[object, *field]).is_some_and(|v| Type::of(v) != Type::Null);
-        fields.iter().any(|field| is_set(&field))
+        let objects = members.iter().filter(|(key, _)| key.to_lowercase() == object);
+        objects
+            .flat_map(|(_, value)| json::members(value))
+            .any(|(key, value)| fields.contains(&key.to_lowercase().as_str()) && Type::of(value) != Type::Null)
     };
     !names_one_of("transaction", ["name", "type"])
         || (names_one_of("span", ["type", "subtype"]) && names_one_of("samples", metricset::BREAKDOWN_SAMPLES))

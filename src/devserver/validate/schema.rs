@@ -1,7 +1,7 @@
 //! The words in which the server's rules are written down: an event is an [`Object`], a table of [`Field`]s.
 //!
-//! Facts that hold everywhere and are therefore in no table: `null` counts as absent, unknown keys are ignored, keys are
-//! found whatever their case, and an object in which nothing is set counts as absent itself, so that its rules do not
+//! Facts that hold everywhere and are therefore in no table: `null` counts as absent, unknown keys are ignored (though
+//! their numbers must fit a 64-bit float), keys are found whatever their case, and an object in which nothing is set counts as absent itself, so that its rules do not
 //! apply.
 
 /// A JSON object with known fields.
@@ -31,6 +31,8 @@ pub(super) enum Shape {
     Text,
     /// A string of at most so many code points.
     Short(usize),
+    /// As `Short(1024)`, unless the same stands also nested at this path of the object: then only that is held to it.
+    Flat(&'static [&'static str]),
     /// As `Short(1024)` and not empty.
     NonEmpty,
     /// A service name: at most 1024 of `a-z A-Z 0-9 _ -` and space.
