@@ -19,6 +19,8 @@ pub struct Stats {
     pub rejected: ByKind,
     /// Lines that were refused and named no type that the server knows, or were too long to tell.
     pub unrecognized: u64,
+    /// Why the last one was refused.
+    pub last_rejection: Option<String>,
     /// Events that made room for newer ones.
     pub evicted: u64,
     /// Events that are in memory now.

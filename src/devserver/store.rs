@@ -131,10 +131,13 @@ impl Store {
         });
     }
 
-    pub(crate) fn reject(&self, kind: Option<Kind>) {
-        self.change(|inner, _| match kind {
-            Some(kind) => *inner.stats.rejected.of(kind) += 1,
-            None => inner.stats.unrecognized += 1,
+    pub(crate) fn reject(&self, kind: Option<Kind>, why: &str) {
+        self.change(|inner, _| {
+            match kind {
+                Some(kind) => *inner.stats.rejected.of(kind) += 1,
+                None => inner.stats.unrecognized += 1,
+            }
+            inner.stats.last_rejection = Some(why.to_owned());
         });
     }
 

@@ -140,7 +140,7 @@ impl Reader {
                 self.metadata = Some(metadata);
             }
             Verdict::Rejected { kind, message } => {
-                self.store.reject(kind);
+                self.store.reject(kind, &message);
                 self.bad_metadata(&message, line);
             }
             Verdict::Ignored => {}
@@ -159,21 +159,21 @@ impl Reader {
                     }
                 }
                 Err(message) => {
-                    self.store.reject(Some(kind));
+                    self.store.reject(Some(kind), &message);
                     self.account.refuse(message, line);
                 }
             },
             Verdict::Ignored => {}
             Verdict::Rejected { kind, message } => {
-                self.store.reject(kind);
+                self.store.reject(kind, &message);
                 self.account.refuse(message, line);
             }
         }
     }
 
     fn too_long(&mut self, start: &[u8]) {
-        self.store.reject(None);
         let message = "event exceeded the permitted size";
+        self.store.reject(None, message);
         if self.metadata.is_none() {
             self.bad_metadata(message, start);
         } else {

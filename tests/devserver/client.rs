@@ -65,11 +65,15 @@ impl Connection {
             head += &format!("{name}: {value}\r\n");
         }
         self.stream.write_all(&[head.as_bytes(), b"\r\n", body].concat())?;
-        self.answer()
+        self.answer_to(line)
     }
 
     /// Waits for an answer. An error of kind `UnexpectedEof` or `ConnectionReset` where there is none.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        self.answer_to("POST")
+    }
+
+    fn answer_to(&mut self, line: &str) -> io::Result<Answer> {
         let head_end = loop {
             if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
@@ -84,7 +88,8 @@ impl Connection {
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
             .collect();
         let mut answer = Answer { status, headers, body: String::new() };
-        let length: usize = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let announced = answer.header("content-length").filter(|_| !line.starts_with("HEAD"));
+        let length: usize = announced.map_or(0, |length| length.parse().unwrap());
         while self.unread.len() < length {
             self.read_more()?;
         }

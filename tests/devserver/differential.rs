@@ -50,10 +50,7 @@ fn differential_on_mutated_lines() {
 fn odd_bodies() -> Vec<String> {
     let all = lines(&[METADATA, TRANSACTION, SPAN, ERROR, METRICSET, LOG]);
     let mut bodies: Vec<String> = (0..all.len()).step_by(7).map(|cut| all[..cut].to_owned()).collect();
-    let long = |length: usize| {
-        let line = TRANSACTION.replace("\"type\"", &format!("\"x\":\"{}\",\"type\"", "x".repeat(length)));
-        line
-    };
+    let long = |length: usize| TRANSACTION.replace("\"type\"", &format!("\"x\":\"{}\",\"type\"", "x".repeat(length)));
     let around = 307_200 - long(0).len();
     bodies.extend([
         all.clone(),

@@ -14,9 +14,6 @@ mod span;
 mod timestamp;
 mod transaction;
 
-#[cfg(test)]
-mod tests;
-
 use serde_json::value::RawValue;
 
 use self::schema::{Object, Shape};
