@@ -43,7 +43,6 @@ pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
 
 /// Puts the trace into the headers of a call, in place of what was there. `parent_id` is the span, or else the
 /// transaction, that the call is made in.
-#[cfg_attr(not(test), expect(dead_code, reason = "outgoing calls come on top"))]
 pub(crate) fn inject(
     headers: &mut HeaderMap,
     trace_id: TraceId,

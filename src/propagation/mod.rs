@@ -9,7 +9,7 @@ mod traceparent;
 mod tracestate;
 
 pub(crate) use self::{
-    headers::{Incoming, extract},
+    headers::{Incoming, extract, inject},
     sampling::is_sampled,
     tracestate::Tracestate,
 };

@@ -9,11 +9,11 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    trace::{Span, SpanContext, SpanKind, Status},
+    trace::{Span, SpanContext, Status},
 };
 
 use crate::{
-    record::{Exception, Link, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, micros, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanRecord, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 

@@ -39,6 +39,11 @@ impl ServerUrl {
         format!("{}{path}", self.base)
     }
 
+    /// Certificates matter.
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
     /// This machine: no compression, no proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
