@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::event::Kind;
 
-/// The counts of a [`Store`](super::Store). They go on when it is [cleared](super::Store::clear), but for `held` and
-/// `bytes`.
+/// The counts of a [`Store`](super::Store). They go on when it is [cleared](super::Store::clear), but for what is
+/// held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -25,6 +25,8 @@ pub struct Stats {
     pub evicted: u64,
     /// Events that are in memory now.
     pub held: usize,
+    /// The same by type.
+    pub held_by_type: ByKind,
     /// Roughly the bytes that they hold.
     pub bytes: usize,
 }

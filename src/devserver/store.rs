@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     event::{Event, Kind},
     query::Query,
-    stats::Stats,
+    stats::{ByKind, Stats},
 };
 
 /// What a [`DevServer`](super::DevServer) has received. Cheap to clone; all clones are one store, which outlives its
@@ -108,6 +108,7 @@ impl Store {
         self.change(|inner, _| {
             inner.events.clear();
             inner.stats.bytes = 0;
+            inner.stats.held_by_type = ByKind::default();
         });
     }
 
@@ -119,12 +120,14 @@ impl Store {
         let event = Event::new(kind, SystemTime::now(), metadata.clone(), body);
         self.change(|inner, limits| {
             *inner.stats.accepted.of(kind) += 1;
+            *inner.stats.held_by_type.of(kind) += 1;
             inner.stats.bytes += event.size();
             inner.events.push_back(Arc::new(event));
             while inner.events.len() > 1
                 && (inner.events.len() > limits.events || inner.stats.bytes > limits.bytes)
                 && let Some(oldest) = inner.events.pop_front()
             {
+                *inner.stats.held_by_type.of(oldest.kind()) -= 1;
                 inner.stats.bytes -= oldest.size();
                 inner.stats.evicted += 1;
             }
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(names(&store.query(&Query::new())), ["c", "b"]);
         let stats = store.stats();
         assert_eq!((stats.held, stats.evicted, stats.accepted.span), (2, 1, 3));
+        assert_eq!((stats.held_by_type.span, stats.held_by_type.events()), (2, 2));
     }
 
     #[test]
