@@ -10,7 +10,7 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Response};
 use opentelemetry::Context;
 use tracing::Span;
 
@@ -48,8 +48,7 @@ pub(super) struct Owner {
     pub(super) ending: Ending,
     pub(super) context: Context,
     pub(super) span: Span,
-    /// Of the request, as far as it matters for the response's body: HEAD, CONNECT or GET.
-    pub(super) method: Method,
+    pub(super) asked: outcome::Asked,
     pub(super) options: Arc<Options>,
 }
 
@@ -151,7 +150,7 @@ impl Owner {
         {
             response.headers_mut().insert(name.clone(), value);
         }
-        if response.body().is_end_stream() || outcome::has_no_body(&self.method, status) {
+        if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
         }

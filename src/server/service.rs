@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 use tracing::Span;
 
@@ -17,6 +17,7 @@ use super::{
     future::{Owner, Role},
     guard::Ending,
     hooks::Options,
+    outcome::Asked,
     request,
 };
 use crate::{
@@ -96,8 +97,7 @@ impl<S> ApmService<S> {
         let transaction = Transaction::from_shared(shared);
         request.extensions_mut().insert(transaction.clone());
         let ending = Ending::new(transaction);
-        let is_head = request.method() == Method::HEAD;
-        let is_connect = request.method() == Method::CONNECT;
+        let asked = Asked::from(request.method());
 
         let context = ending.transaction().shared().map(otel_context).unwrap_or_default();
         let attached = context.clone().attach();
@@ -109,12 +109,7 @@ impl<S> ApmService<S> {
         drop(attached);
         match called {
             Ok(future) => {
-                let method = match (is_head, is_connect) {
-                    (true, _) => Method::HEAD,
-                    (_, true) => Method::CONNECT,
-                    _ => Method::GET,
-                };
-                let owner = Owner { ending, context, span, method, options: self.options.clone() };
+                let owner = Owner { ending, context, span, asked, options: self.options.clone() };
                 ResponseFuture::new(future, Role::Owner(owner))
             }
             Err(panic) => {
