@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use super::{model::Line, shorten::shorten};
+use super::{json, model::Line, shorten::shorten};
 use crate::pipeline::Batch;
 
 /// The server skips a longer line.
@@ -25,7 +25,8 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(metadata: &Line<'_>, gzip: bool) -> Result<Self, serde_json::Error> {
-        let mut line = serde_json::to_vec(metadata)?;
+        let mut line = Vec::new();
+        json::write(&mut line, metadata)?;
         line.push(b'\n');
         Ok(Self { metadata: line, gzip, plain: Vec::new(), compressed: None, events: 0 })
     }
@@ -39,7 +40,7 @@ impl Encoder {
         let start = self.plain.len();
         let mut step = 0;
         loop {
-            let written = serde_json::to_writer(&mut self.plain, &line);
+            let written = json::write(&mut self.plain, &line);
             let length = self.plain.len() - start;
             if written.is_ok() && length < MAX_LINE {
                 break;

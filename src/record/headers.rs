@@ -33,7 +33,7 @@ impl Headers {
         self.names.iter().map(move |(name, to)| {
             let value = self.values.get(from..*to as usize).unwrap_or_default();
             from = *to as usize;
-            (name.as_str(), String::from_utf8_lossy(value))
+            (name.as_str(), lossy(value))
         })
     }
 
@@ -45,6 +45,11 @@ impl Headers {
     pub(crate) fn heap_size(&self) -> usize {
         self.names.capacity() * size_of::<(HeaderName, u32)>() + self.values.capacity()
     }
+}
+
+/// What `String::from_utf8_lossy` gives, but for text that is valid, as nearly all is, in a quarter of the time.
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 impl fmt::Debug for Headers {
