@@ -4,6 +4,9 @@
 mod agent;
 mod capture;
 mod config;
+#[cfg(feature = "devserver")]
+#[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]
+pub mod devserver;
 mod error;
 mod intake;
 mod pipeline;
@@ -16,6 +19,7 @@ mod span;
 mod spec_folder;
 mod sql;
 mod stack;
+pub mod trace_context;
 mod transaction;
 
 pub use crate::{

@@ -39,10 +39,6 @@ pub(super) fn tracing_layer<S>(recorder: Option<Arc<Recorder>>) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let request_span = filter_fn(|metadata| metadata.is_span() && metadata.target() == REQUEST_TARGET)
-        .with_max_level_hint(LevelFilter::INFO);
-    let errors = filter_fn(|metadata| metadata.is_event() && *metadata.level() == Level::ERROR)
-        .with_max_level_hint(LevelFilter::ERROR);
     let spans = filter_fn(is_recorded_span).with_max_level_hint(LevelFilter::INFO);
     // what tracing-opentelemetry adds of its own costs more than the span and tells less
     let bridge = tracing_opentelemetry::layer()
@@ -52,10 +48,7 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    RequestSpanLayer
-        .with_filter(request_span)
-        .and_then(ErrorEventsLayer.with_filter(errors))
-        .and_then(bridge.with_filter(spans))
+    RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
 }
 
 /// Sets the global subscriber: our layers, and a printer behind its own filter (`RUST_LOG`, else `filter`).

@@ -9,6 +9,7 @@ use opentelemetry::{
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
 };
 use tracing_subscriber::{Layer, layer};
 
@@ -25,6 +26,10 @@ use crate::{
 pub(crate) struct ErrorEventsLayer;
 
 impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::ERROR)
+    }
+
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let metadata = event.metadata();
         if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {

@@ -1,4 +1,4 @@
-//! The agent's options: read from the environment, else from code, else their defaults, and never a reason not to start.
+//! The agent's options: from the environment, else from code, else their defaults, and never a reason not to start.
 //!
 //! [`options`] is the table; [`Config`] is what holds after [`resolve`]. A value that is not allowed is named in one
 //! [`Warning`], and the next source is used.
@@ -14,7 +14,7 @@ pub use self::{
 };
 pub(crate) use self::{
     options::{define_setters, for_each_option, option_setters},
-    resolve::{CodeOptions, Config, Origin, Warning, resolve},
+    resolve::{CodeOptions, Config, Warning, resolve},
     value::{Secret, ServerUrl, Wildcard},
 };
 

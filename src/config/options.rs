@@ -89,9 +89,9 @@ macro_rules! for_each_option {
         /// The compressed size, in bytes, at which a request to the server is closed and sent, from 1 KiB to 5 MiB.
         api_request_size: RequestSize, "ELASTIC_APM_API_REQUEST_SIZE", default "768kb", set(bytes: usize) = bytes;
 
-        /// The longest that events wait for others to be sent along with, at least 1 ms. Other Elastic agents wait 10 s,
-        /// and hold a request open meanwhile; a second costs a busy service next to nothing, for its requests are full
-        /// before, and a developer sees at once what happened.
+        /// The longest that events wait for others to be sent along with, at least 1 ms. Other Elastic agents wait
+        /// 10 s, and hold a request open meanwhile; a second costs a busy service next to nothing, for its requests
+        /// are full before, and a developer sees at once what happened.
         api_request_time: NonZeroDuration, "ELASTIC_APM_API_REQUEST_TIME", default "1s", set(time: Duration) = time;
 
         /// The most events that wait to be sent, from 1 to 1 048 576; when more come they are dropped and counted.
@@ -106,8 +106,8 @@ macro_rules! for_each_option {
 }
 pub(crate) use for_each_option;
 
-/// Gives a builder one setter for each option: `option_setters!(AgentBuilder)` for a type with a field
-/// `options: CodeOptions`.
+/// Gives a builder one setter for each option: `option_setters!(AgentBuilder)` for a type that is `#[must_use]` and
+/// has a field `options: CodeOptions`.
 macro_rules! option_setters {
     ($builder:ident) => {
         $crate::config::for_each_option! { define_setters $builder }
@@ -127,7 +127,6 @@ macro_rules! define_setters {
                 $(#[doc = $doc])+
                 #[doc = ""]
                 #[doc = concat!("Environment: `", $env, "`, which wins over this setter." $(, " Default: `", $default, "`.")?)]
-                #[must_use]
                 pub fn $name(mut self, $argument: $type) -> Self {
                     self.options.$name = Some($code);
                     self

@@ -1,13 +1,13 @@
 //! From the table, the code and the environment to one [`Config`].
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::fmt;
 
 use super::{
     env::Environment,
     options::for_each_option,
     value::{
-        Bool, CaptureBody, Count, Credential, Kind, Labels, Limit, LogLevel, NonZeroDuration, Path, Patterns,
-        QueueBytes, Reading, RequestSize, SampleRate, Secret, ServiceName, Text, Url,
+        Bool, CaptureBody, Count, Credential, HIDDEN, Kind, Labels, Limit, LogLevel, NonZeroDuration, Path, Patterns,
+        QueueBytes, Reading, RequestSize, SampleRate, ServiceName, Text, Url,
     },
 };
 
@@ -87,16 +87,16 @@ impl Config {
     /// came from. Secrets are hidden.
     pub(crate) fn describe(&self) -> String {
         const ALWAYS: [&str; 4] = ["server_url", "service_name", "service_version", "log_level"];
-        let values = self.shown();
-        let told = OPTIONS
-            .iter()
-            .zip(values)
-            .zip(&self.origins)
-            .filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
-        told.map(|((row, value), origin)| format!("{}={value:?} ({origin})", row.name)).collect::<Vec<_>>().join(", ")
+        let told = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
+        let told = told.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
+        let text = told.map(|((row, value), origin)| {
+            let value = if row.secret && !value.is_empty() { HIDDEN } else { &value };
+            format!("{}={value:?} ({origin})", row.name)
+        });
+        text.collect::<Vec<_>>().join(", ")
     }
 
-    /// Where an option's value came from.
+    #[cfg(test)]
     pub(crate) fn origin(&self, option: &str) -> Option<Origin> {
         OPTIONS.iter().zip(&self.origins).find(|(row, _)| row.name == option).map(|(_, origin)| *origin)
     }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use super::{resolve::OPTIONS, *};
+use super::{
+    resolve::{OPTIONS, Origin},
+    *,
+};
 
 fn from(variables: &[(&'static str, &'static str)]) -> (Config, Vec<Warning>) {
     resolve(&CodeOptions::default(), &variables.iter().copied().collect())
@@ -171,7 +174,7 @@ fn the_start_up_line_tells_what_is_not_default() {
     );
 }
 
-#[expect(unreachable_pub, reason = "a real builder is public")]
+#[expect(unreachable_pub, dead_code, reason = "a real builder is public")]
 mod setters {
     use std::path::PathBuf;
 

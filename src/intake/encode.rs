@@ -67,10 +67,6 @@ impl Encoder {
         Ok(())
     }
 
-    pub(super) fn events(&self) -> u64 {
-        self.events
-    }
-
     /// Bytes of the open batch as it would be sent, roughly.
     pub(super) fn size(&self) -> usize {
         match self.events {

@@ -76,10 +76,6 @@ impl Exporter for IntakeExporter {
         }
     }
 
-    fn open_events(&self) -> u64 {
-        self.encoder.events()
-    }
-
     fn is_full(&self) -> bool {
         self.encoder.size() >= self.request_size
     }

@@ -15,9 +15,6 @@ pub(crate) trait Exporter: Send + 'static {
     /// an error that says why; it is then not in the batch.
     fn add(&mut self, event: Event) -> Result<(), String>;
 
-    /// Events in the open batch.
-    fn open_events(&self) -> u64;
-
     /// The open batch has reached the size at which it should go.
     fn is_full(&self) -> bool;
 

@@ -46,10 +46,6 @@ impl Exporter for Fake {
         Ok(())
     }
 
-    fn open_events(&self) -> u64 {
-        self.open
-    }
-
     fn is_full(&self) -> bool {
         self.open >= self.full_at
     }

@@ -17,8 +17,8 @@ pub(crate) struct Incoming {
     pub(crate) trace_id: TraceId,
     pub(crate) parent_id: SpanId,
     pub(crate) sampled: bool,
-    /// How the root weighs its events (0 if it was not sampled); None if the caller did not say, and then it must not be
-    /// guessed.
+    /// How the root weighs its events (0 if it was not sampled); None if the caller did not say, and then it must not
+    /// be guessed.
     pub(crate) sample_rate: Option<f64>,
     pub(crate) tracestate: Tracestate,
 }

@@ -11,7 +11,6 @@ mod tracestate;
 pub(crate) use self::{
     headers::{Incoming, extract, inject},
     sampling::is_sampled,
-    traceparent::{parse, traceparent},
     tracestate::Tracestate,
 };
 

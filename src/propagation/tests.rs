@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{tracestate::received, *};
+use super::{headers::inject, traceparent::parse, tracestate::received, *};
 use crate::record::{SpanId, TraceId};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

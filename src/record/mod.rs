@@ -22,7 +22,7 @@ pub(crate) use self::{
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
-    metric::{Breakdown, MetricsRecord, Sample},
+    metric::{MetricsRecord, Sample},
     random::random_u64,
     resource::Resource,
     span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},

@@ -49,17 +49,15 @@ impl<B> ResponseBody<B> {
         response.map(Self::untouched)
     }
 
-    pub(super) fn watched(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self
-    where
-        B: Body,
-    {
-        let exact = inner.size_hint().exact();
-        // a body of known size is usually there already: no need to carry the context along
-        let live = exact.is_none().then_some(Live { context, span });
-        if live.is_some() {
-            ending.body_follows();
-        }
-        Self { inner, watch: Some(Watch { ending, left: promised.or(exact), live }) }
+    /// A body of known size is usually there already: no need to carry the context along.
+    pub(super) fn known(inner: B, ending: Ending, size: u64) -> Self {
+        Self { inner, watch: Some(Watch { ending, left: Some(size), live: None }) }
+    }
+
+    /// A body that is made while it is sent.
+    pub(super) fn live(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self {
+        ending.body_follows();
+        Self { inner, watch: Some(Watch { ending, left: promised, live: Some(Live { context, span }) }) }
     }
 }
 

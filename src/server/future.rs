@@ -151,16 +151,19 @@ impl Owner {
         {
             response.headers_mut().insert(name.clone(), value);
         }
-        if outcome::ends_at_head(&self.method, status, response.headers()) {
-            self.ending.complete(outcome::has_no_body(&self.method, status));
-            return response.map(ResponseBody::untouched);
-        }
-        if response.body().is_end_stream() {
+        if response.body().is_end_stream() || outcome::has_no_body(&self.method, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
         }
+        if let Some(size) = response.body().size_hint().exact() {
+            return response.map(|body| ResponseBody::known(body, self.ending, size));
+        }
+        if outcome::is_event_stream(response.headers()) {
+            self.ending.complete(false);
+            return response.map(ResponseBody::untouched);
+        }
         let promised = outcome::promised(response.headers());
-        response.map(|body| ResponseBody::watched(body, self.ending, promised, self.context, self.span))
+        response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))
     }
 
     fn fail<E: fmt::Display + 'static>(self, error: &E) {

@@ -9,11 +9,6 @@ pub(super) fn of_status(status: u16) -> Outcome {
     if status >= 500 { Outcome::Failure } else { Outcome::Success }
 }
 
-/// True when nothing more comes that the transaction should wait for: there is no body, or it is one without an end.
-pub(super) fn ends_at_head(method: &Method, status: StatusCode, headers: &HeaderMap) -> bool {
-    has_no_body(method, status) || is_event_stream(headers)
-}
-
 /// These bodies are never polled (RFC 9110, 6.4.1).
 pub(super) fn has_no_body(method: &Method, status: StatusCode) -> bool {
     method == Method::HEAD
@@ -23,7 +18,8 @@ pub(super) fn has_no_body(method: &Method, status: StatusCode) -> bool {
         || (method == Method::CONNECT && status.is_success())
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+/// A body without an end, which would spoil the latency figures.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     let media_type = b"text/event-stream";
     headers
         .get(header::CONTENT_TYPE)
@@ -50,15 +46,37 @@ mod tests {
     }
 
     #[test]
-    fn some_answers_have_no_body_and_some_no_end() {
+    fn some_answers_have_no_body() {
+        for (method, status, none) in [
+            (Method::GET, StatusCode::OK, false),
+            (Method::HEAD, StatusCode::OK, true),
+            (Method::GET, StatusCode::NOT_MODIFIED, true),
+            (Method::GET, StatusCode::NO_CONTENT, true),
+            (Method::GET, StatusCode::SWITCHING_PROTOCOLS, true),
+            (Method::CONNECT, StatusCode::OK, true),
+            (Method::CONNECT, StatusCode::BAD_GATEWAY, false),
+        ] {
+            assert_eq!(has_no_body(&method, status), none, "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn some_bodies_have_no_end() {
         let mut headers = HeaderMap::new();
-        assert!(!ends_at_head(&Method::GET, StatusCode::OK, &headers));
-        assert!(ends_at_head(&Method::HEAD, StatusCode::OK, &headers));
-        assert!(ends_at_head(&Method::GET, StatusCode::NOT_MODIFIED, &headers));
-        assert!(ends_at_head(&Method::GET, StatusCode::SWITCHING_PROTOCOLS, &headers));
-        headers.insert("content-type", HeaderValue::from_static("Text/Event-Stream; charset=utf-8"));
-        assert!(ends_at_head(&Method::GET, StatusCode::OK, &headers));
-        headers.insert("content-type", HeaderValue::from_static("text/plain"));
-        assert!(!ends_at_head(&Method::GET, StatusCode::OK, &headers));
+        for (content_type, endless) in
+            [("Text/Event-Stream; charset=utf-8", true), ("text/event-stream", true), ("text/plain", false)]
+        {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            assert_eq!(is_event_stream(&headers), endless, "{content_type}");
+        }
+        assert!(!is_event_stream(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_head_may_promise_a_length() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(promised(&headers), None);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("12"));
+        assert_eq!(promised(&headers), Some(12));
     }
 }

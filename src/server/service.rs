@@ -23,8 +23,8 @@ use crate::{
     propagation,
     record::{Link, Name, SpanId},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, enter_own, handle_in, installed, link_to, new_record,
-        new_request_span, otel_context, root,
+        Ids, Recorder, Shared, Transaction, continued, handle_in, installed, link_to, new_record, new_request_span,
+        otel_context, root,
     },
 };
 
@@ -63,6 +63,7 @@ where
             if !transaction.is_active() {
                 return ResponseFuture::new(self.inner.call(request), Role::Off);
             }
+            add_route(&transaction, &request);
             request = enrich(&self.options, &transaction, request);
             let role = Role::Inner { transaction, options: self.options.clone() };
             return ResponseFuture::new(self.inner.call(request), role);
@@ -103,9 +104,8 @@ impl<S> ApmService<S> {
         let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
         let inner = &mut self.inner;
         let options = &*self.options;
-        let called = enter_own(&span, || {
-            catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))))
-        });
+        // the span is entered by the future: handlers run there, and entering it costs as much as making it
+        let called = catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))));
         drop(attached);
         match called {
             Ok(future) => {
@@ -125,20 +125,21 @@ impl<S> ApmService<S> {
     }
 }
 
-/// What a layer adds on the way in, whether the transaction is its own or not.
-fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) -> Request<B> {
-    let Some(shared) = transaction.shared() else { return request };
-    let route = request::route(request.extensions());
-    if options.module.is_some() || route.is_some() {
+/// A layer further in is the only one that knows the route under `nest_service`, and inside of an outer router.
+fn add_route<B>(transaction: &Transaction, request: &Request<B>) {
+    if let (Some(shared), Some(route)) = (transaction.shared(), request::route(request.extensions())) {
         shared.update(|record| {
-            if let Some(module) = &options.module {
-                record.context.set_label("module".into(), module.clone().into());
-            }
-            // a layer further in is the only one that knows the route under `nest_service`
-            if let (Some(route), Some(request)) = (route, &mut record.context.request) {
+            if let Some(request) = &mut record.context.request {
                 request.text.set_route(route);
             }
         });
+    }
+}
+
+/// What a layer adds on the way in, whether the transaction is its own or not.
+fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) -> Request<B> {
+    if let Some(module) = &options.module {
+        transaction.label("module", module.clone());
     }
     if options.on_request.is_empty() {
         return request;
@@ -155,10 +156,9 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Share
 
     let began = Instant::now();
     let incoming = propagation::extract(request.headers()).map(continued);
-    let current = opentelemetry::Context::current();
-    if current.has_active_span()
-        && let Some(outer) = handle_in(&current)
-    {
+    // nearly always there is none, and nothing to clone
+    let current = opentelemetry::Context::map_current(|current| current.has_active_span().then(|| current.clone()));
+    if let Some(outer) = current.as_ref().and_then(handle_in) {
         let sampled = incoming.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
         let adopted = outer.adopt(incoming.clone(), |record| {
             record.kind = "request".into();
@@ -170,9 +170,9 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Share
             return outer;
         }
     }
-    let ids = incoming.or_else(|| below(&current)).unwrap_or_else(|| root(&recorder));
-    let mut record = new_record(&ids, "request".into(), Name::Route, began);
-    record.context = request::context(request, &recorder.config, ids.sampled);
+    let ids = incoming.or_else(|| below(current.as_ref()?)).unwrap_or_else(|| root(&recorder));
+    let context = request::context(request, &recorder.config, ids.sampled);
+    let record = new_record(&ids, "request".into(), Name::Route, began, context);
     Arc::new(Shared::new(recorder, ids, began, record))
 }
 

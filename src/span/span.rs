@@ -9,11 +9,11 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    trace::{Span, SpanContext, SpanKind, Status},
+    trace::{Span, SpanContext, Status},
 };
 
 use crate::{
-    record::{Exception, Link, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, micros, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanRecord, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 
@@ -29,7 +29,7 @@ enum Role {
     Silent {
         dropped: bool,
     },
-    Child(Box<Child>),
+    Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
     Root {
         status: Status,
@@ -37,15 +37,10 @@ enum Role {
     },
 }
 
+/// A span that will be sent, already in the form in which it is.
 pub(crate) struct Child {
-    pub(super) id: SpanId,
-    pub(super) parent: SpanId,
     pub(super) start: SystemTime,
-    pub(super) name: Cow<'static, str>,
-    pub(super) kind: SpanKind,
-    pub(super) attributes: Vec<KeyValue>,
-    pub(super) links: Vec<Link>,
-    pub(super) status: Status,
+    pub(super) record: Box<SpanRecord>,
 }
 
 impl ApmSpan {
@@ -61,7 +56,7 @@ impl ApmSpan {
     }
 
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
-        Self { context, shared: Some(shared), role: Role::Child(Box::new(child)) }
+        Self { context, shared: Some(shared), role: Role::Child(child) }
     }
 
     pub(super) fn root(shared: Arc<Shared>, context: SpanContext) -> Self {
@@ -70,24 +65,14 @@ impl ApmSpan {
 }
 
 impl Child {
-    fn into_record(self, shared: &Shared, end: SystemTime) -> Box<SpanRecord> {
+    fn finish(mut self, shared: &Shared, end: SystemTime) -> Box<SpanRecord> {
+        // a layer may have taken the transaction over meanwhile, and moved it to the caller's trace
         let ids = shared.ids();
-        Box::new(SpanRecord {
-            trace_id: ids.trace_id,
-            id: self.id,
-            parent_id: self.parent,
-            transaction_id: Some(ids.id),
-            sample_rate: ids.sample_rate,
-            timestamp: micros(self.start),
-            // zero where the clock was set back meanwhile
-            duration: end.duration_since(self.start).unwrap_or(Duration::ZERO),
-            name: self.name,
-            kind: self.kind,
-            attributes: self.attributes,
-            status: self.status,
-            outcome: None,
-            links: self.links,
-        })
+        self.record.trace_id = ids.trace_id;
+        self.record.sample_rate = ids.sample_rate;
+        // zero where the clock was set back meanwhile
+        self.record.duration = end.duration_since(self.start).unwrap_or(Duration::ZERO);
+        self.record
     }
 }
 
@@ -109,7 +94,7 @@ impl Span for ApmSpan {
             && name.into() == "exception"
         {
             let parent = match &self.role {
-                Role::Child(child) => Some(child.id),
+                Role::Child(child) => Some(child.record.id),
                 _ => None,
             };
             shared.error(Exception::from_event(&attributes).into_record(timestamp), parent);
@@ -126,7 +111,7 @@ impl Span for ApmSpan {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) => set_attribute(&mut child.attributes, attribute),
+            (Role::Child(child), _) => set_attribute(&mut child.record.attributes, attribute),
             (Role::Root { .. }, Some(shared)) => shared.update(|record| {
                 if let Some(otel) = &mut record.otel {
                     set_attribute(&mut otel.attributes, attribute);
@@ -145,7 +130,7 @@ impl Span for ApmSpan {
         }
         match &mut self.role {
             // by OpenTelemetry's rule: Ok is final, Error beats Unset
-            Role::Child(child) if child.status < status => child.status = status,
+            Role::Child(child) if child.record.status < status => child.record.status = status,
             Role::Root { status: known, .. } if *known < status => *known = status,
             _ => {}
         }
@@ -156,7 +141,7 @@ impl Span for ApmSpan {
         T: Into<Cow<'static, str>>,
     {
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) => child.name = name.into(),
+            (Role::Child(child), _) => child.record.name = name.into(),
             (Role::Root { named, .. }, Some(shared)) => {
                 *named = true;
                 shared.propose_name(Name::Text(name.into()));
@@ -168,7 +153,7 @@ impl Span for ApmSpan {
     fn add_link(&mut self, context: SpanContext, _: Vec<KeyValue>) {
         let Some(link) = link_to(&context) else { return };
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) if child.links.len() < MAX_ATTRIBUTES => child.links.push(link),
+            (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
             (Role::Root { .. }, Some(shared)) => shared.update(|record| record.links.push(link)),
             _ => {}
         }
@@ -177,7 +162,7 @@ impl Span for ApmSpan {
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
         let Some(shared) = &self.shared else { return };
         match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
-            Role::Child(child) => shared.span(child.into_record(shared, timestamp)),
+            Role::Child(child) => shared.span(child.finish(shared, timestamp)),
             Role::Root { status, .. } if !shared.is_owned_by_layer() => shared.end(|_| outcome(&status)),
             Role::Silent { dropped: true } => shared.span_dropped(),
             Role::Root { .. } | Role::Silent { .. } => {}

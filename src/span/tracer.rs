@@ -3,18 +3,18 @@
 use std::{
     borrow::Cow,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use opentelemetry::{
     Context, InstrumentationScope,
-    trace::{SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer, TracerProvider},
+    trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 
 use super::span::{ApmSpan, Child};
 use crate::{
     propagation::Tracestate,
-    record::{Link, Name, OtelPart, SpanId, micros},
+    record::{Link, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{Ids, Recorder, Shared, handle_in, installed, link_to, new_record, root, span_context},
 };
 
@@ -46,7 +46,7 @@ impl ApmTracer {
         };
         let began = Instant::now();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began);
+        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began, Default::default());
         if let Some(start) = builder.start_time {
             record.timestamp = micros(start);
         }
@@ -63,17 +63,24 @@ impl ApmTracer {
         let id = SpanId::random();
         let context =
             SpanContext::new(parent.trace_id(), id.0.into(), parent.trace_flags(), false, parent.trace_state().clone());
-        let child = Child {
-            parent: SpanId(u64::from_be_bytes(parent.span_id().to_bytes())),
+        let start = builder.start_time.unwrap_or_else(SystemTime::now);
+        let ids = shared.ids();
+        let record = Box::new(SpanRecord {
+            trace_id: ids.trace_id,
             id,
-            start: builder.start_time.unwrap_or_else(SystemTime::now),
+            parent_id: SpanId(u64::from_be_bytes(parent.span_id().to_bytes())),
+            transaction_id: Some(ids.id),
+            sample_rate: ids.sample_rate,
+            timestamp: micros(start),
+            duration: Duration::ZERO,
             name: builder.name,
             kind: builder.span_kind.unwrap_or(SpanKind::Internal),
             attributes: builder.attributes.unwrap_or_default(),
+            status: Status::Unset,
+            outcome: None,
             links: links(builder.links),
-            status: opentelemetry::trace::Status::Unset,
-        };
-        ApmSpan::child(shared, context, child)
+        });
+        ApmSpan::child(shared, context, Child { start, record })
     }
 }
 

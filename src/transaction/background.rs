@@ -12,11 +12,10 @@ use std::{
     time::Instant,
 };
 
-use opentelemetry::Context;
 use tracing::Span;
 
 use super::{Recorder, Shared, Transaction, enter_own, installed, new_record, new_request_span, otel_context, root};
-use crate::record::{Name, Outcome};
+use crate::record::{Context, Name, Outcome};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -51,7 +50,7 @@ impl StartedTransaction {
     pub(crate) fn new(recorder: Option<Arc<Recorder>>, name: Cow<'static, str>, kind: Cow<'static, str>) -> Self {
         let start = |recorder: Arc<Recorder>| {
             let (ids, began) = (root(&recorder), Instant::now());
-            let record = new_record(&ids, kind, Name::Text(name), began);
+            let record = new_record(&ids, kind, Name::Text(name), began, Context::default());
             Transaction::from_shared(Arc::new(Shared::new(recorder, ids, began, record)))
         };
         let transaction = recorder.filter(|recorder| recorder.is_recording()).map(start).unwrap_or_default();
@@ -121,7 +120,7 @@ pin_project_lite::pin_project! {
     struct Running<F> {
         #[pin]
         work: F,
-        context: Option<Context>,
+        context: Option<opentelemetry::Context>,
         span: Span,
         started: Option<StartedTransaction>,
     }

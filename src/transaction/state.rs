@@ -15,8 +15,8 @@ use super::{captured_body::CapturedBody, recorder::Recorder};
 use crate::config::CaptureBody;
 use crate::propagation::Tracestate;
 use crate::record::{
-    ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId, TransactionRecord,
-    wall_micros,
+    Context, ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
+    TransactionRecord, wall_micros,
 };
 
 /// Documents for errors that one transaction gives; further ones are counted.
@@ -293,7 +293,13 @@ impl Fingerprint {
 }
 
 /// The start of every transaction's record.
-pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: Instant) -> Box<TransactionRecord> {
+pub(crate) fn new_record(
+    ids: &Ids,
+    kind: Cow<'static, str>,
+    name: Name,
+    began: Instant,
+    context: Context,
+) -> Box<TransactionRecord> {
     Box::new(TransactionRecord {
         trace_id: ids.trace_id,
         id: ids.id,
@@ -310,7 +316,7 @@ pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: 
         spans: SpanCount::default(),
         links: Vec::new(),
         otel: None,
-        context: crate::record::Context::default(),
+        context,
     })
 }
 

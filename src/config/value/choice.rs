@@ -70,18 +70,6 @@ choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
     CaptureBody::All => "all",
 );
 
-impl CaptureBody {
-    /// A transaction shows its body.
-    pub(crate) fn for_transactions(self) -> bool {
-        matches!(self, Self::Transactions | Self::All)
-    }
-
-    /// An error shows the body of its request.
-    pub(crate) fn for_errors(self) -> bool {
-        matches!(self, Self::Errors | Self::All)
-    }
-}
-
 /// How much the agent says about itself (`log_level`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

@@ -29,7 +29,7 @@ impl Kind for Labels {
 }
 
 /// The pairs of a mapping, in their order. A value may hold `=`. None if an item has no key or no `=`.
-pub(crate) fn mapping(text: &str) -> Option<Vec<(String, String)>> {
+pub(super) fn mapping(text: &str) -> Option<Vec<(String, String)>> {
     super::text::list(text)
         .map(|item| {
             let (key, value) = item.split_once('=')?;

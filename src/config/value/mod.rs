@@ -18,9 +18,9 @@ pub use self::choice::{CaptureBody, LogLevel};
 pub(crate) use self::{
     duration::NonZeroDuration,
     kind::{Kind, Reading},
-    labels::{Labels, mapping},
+    labels::Labels,
     number::{Bool, Count, Limit, SampleRate},
-    secret::{Credential, Secret},
+    secret::{Credential, HIDDEN, Secret},
     server_url::{ServerUrl, Url},
     size::{QueueBytes, RequestSize},
     text::{Path, ServiceName, Text},

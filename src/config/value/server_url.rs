@@ -13,19 +13,13 @@ pub(crate) struct ServerUrl {
     /// The same, fit for the eyes.
     shown: String,
     loopback: bool,
-    https: bool,
 }
 
 impl ServerUrl {
     /// None unless it is an absolute `http` or `https` URL without query and fragment.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut url = reqwest::Url::parse(text.trim()).ok()?;
-        let https = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return None,
-        };
-        if url.query().is_some() || url.fragment().is_some() {
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
             return None;
         }
         let host = url.host_str()?;
@@ -37,7 +31,7 @@ impl ServerUrl {
             url.set_username(HIDDEN).ok()?;
         }
         let shown = url.as_str().trim_end_matches('/').replace("%2A", "*");
-        Some(Self { base, shown, loopback, https })
+        Some(Self { base, shown, loopback })
     }
 
     /// The URL of a path of the server's API, which begins with a slash.
@@ -45,13 +39,14 @@ impl ServerUrl {
         format!("{}{path}", self.base)
     }
 
+    /// Certificates matter.
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
     /// This machine: no compression, no proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
-    }
-
-    pub(crate) fn is_https(&self) -> bool {
-        self.https
     }
 }
 
@@ -59,7 +54,7 @@ impl Default for ServerUrl {
     /// `http://127.0.0.1:8200`
     fn default() -> Self {
         let base = "http://127.0.0.1:8200".to_owned();
-        Self { shown: base.clone(), base, loopback: true, https: false }
+        Self { shown: base.clone(), base, loopback: true }
     }
 }
 

@@ -36,6 +36,11 @@ impl Wildcard {
         &self.source
     }
 
+    /// What must be in a text, in some case, for the pattern to match it.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| &**part)
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         if self.case_sensitive {
             self.matches_bytes(text.as_bytes(), |part, text| part == text)

@@ -1,0 +1,189 @@
+//! The server itself: a thread, a port, and the handle that ends both.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware,
+    response::Response,
+    routing::{any, get},
+};
+use http::StatusCode;
+use tokio::{net::TcpListener, runtime, sync::oneshot};
+
+use super::{
+    agent_config, api,
+    auth::Credentials,
+    builder::DevServerBuilder,
+    connection::{BoundedListener, Peer},
+    error::DevServerError,
+    intake, page, reply,
+    script::{Answer, Script},
+    server_info,
+    store::{Limits, Store},
+};
+
+/// A small APM Server in this process. It stops, and frees its port, when the handle is dropped.
+///
+/// ```
+/// use tower_apm::devserver::{DevServer, Query};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = DevServer::bind("127.0.0.1:0")?;
+/// println!("send to {0}, look at {0}/ui", server.url());
+/// assert_eq!(server.store().query(&Query::new()).total, 0);
+/// server.shutdown();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "the server stops when its handle is dropped"]
+pub struct DevServer {
+    addr: SocketAddr,
+    store: Store,
+    script: Arc<Script>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What every request of the server sees.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) script: Arc<Script>,
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+impl DevServer {
+    /// Listens on `HOST:PORT` with the default options, see [`DevServerBuilder::bind`].
+    ///
+    /// # Errors
+    /// As [`DevServerBuilder::bind`].
+    pub fn bind(address: impl AsRef<str>) -> Result<Self, DevServerError> {
+        Self::builder().bind(address)
+    }
+
+    /// Options first.
+    pub fn builder() -> DevServerBuilder {
+        DevServerBuilder::default()
+    }
+
+    pub(crate) fn start(
+        listener: std::net::TcpListener,
+        credentials: Credentials,
+        limits: Limits,
+        max_connections: usize,
+    ) -> Result<Self, DevServerError> {
+        let addr = listener.local_addr().map_err(DevServerError::Start)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DevServerError::Start)?;
+        let (store, script) = (Store::new(limits), Arc::<Script>::default());
+        let shared = Shared { store: store.clone(), script: script.clone(), credentials: Arc::new(credentials) };
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener).map_err(DevServerError::Start)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
+            runtime.block_on(async {
+                let listener = BoundedListener::new(listener, max_connections);
+                let app = router(shared).into_make_service_with_connect_info::<Peer>();
+                tokio::select! {
+                    _ = stopped => {}
+                    _ = axum::serve(listener, app) => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new()
+            .name("apm-devserver".to_owned())
+            // room for an exception with as many causes as the rules allow
+            .stack_size(8 * 1024 * 1024)
+            .spawn(serve)
+            .map_err(DevServerError::Start)?;
+        Ok(Self { addr, store, script, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://HOST:PORT`, for an agent's `server_url`. An address of all interfaces is told as loopback.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut addr = self.addr;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(if addr.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{addr}")
+    }
+
+    /// What it has received.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Lays down how the next intake requests are answered, one answer for each, after those that are laid down
+    /// already. Then all is normal again. Requests without valid credentials, with a wrong method or a wrong content
+    /// type take no answer.
+    pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.script.extend(answers);
+    }
+
+    /// How many of the laid down answers still wait for a request.
+    #[must_use]
+    pub fn scripted(&self) -> usize {
+        self.script.len()
+    }
+
+    /// Forgets the events and the answers that are laid down.
+    pub fn clear(&self) {
+        self.script.clear();
+        self.store.clear();
+    }
+
+    /// Stops at once: open requests are cut, the port is free when this returns. The same as dropping the handle.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for DevServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for DevServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevServer").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    let api = Router::new()
+        .route("/api/events", get(api::events).delete(api::clear))
+        .route("/api/stats", get(api::stats))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), api::guard));
+    Router::new()
+        .route("/intake/v2/events", any(intake::events))
+        .route("/config/v1/agents", any(agent_config::agents))
+        .route("/", get(server_info::root))
+        .route("/ui", get(page::show))
+        .merge(api)
+        .fallback(not_found)
+        .with_state(shared)
+}
+
+async fn not_found(request: Request) -> Response {
+    reply::error(request.headers(), StatusCode::NOT_FOUND, "404 page not found")
+}
