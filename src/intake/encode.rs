@@ -201,7 +201,7 @@ mod tests {
             let mut encoder = encoder(gzip);
             assert!(encoder.close().is_none(), "an empty batch is none");
             for round in 0..3 {
-                assert_eq!((encoder.size(), encoder.events()), (0, 0));
+                assert_eq!((encoder.size(), encoder.events), (0, 0));
                 (0..2000).for_each(|n| add(&mut encoder, &record(n, 0)).unwrap());
                 assert!(encoder.size() > 1000);
                 let batch = encoder.close().unwrap();
@@ -252,7 +252,7 @@ mod tests {
         let huge = TransactionRecord { links, ..record(2, 0) };
         let error = add(&mut encoder, &huge).unwrap_err();
         assert!(error.contains("over the server's limit of 307200"), "{error}");
-        assert_eq!(encoder.events(), 1);
+        assert_eq!(encoder.events, 1);
         assert_eq!(lines(&encoder.close().unwrap()).len(), 2);
     }
 }

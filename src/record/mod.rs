@@ -16,6 +16,8 @@ mod resource;
 mod span;
 mod transaction;
 
+#[cfg(test)]
+pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES},
