@@ -67,6 +67,11 @@ impl Encoder {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Bytes of the open batch as it would be sent, roughly.
     pub(super) fn size(&self) -> usize {
         match self.events {

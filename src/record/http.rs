@@ -66,7 +66,7 @@ impl RequestText {
     }
 
     fn part(&self, from: u32, to: u32) -> Cow<'_, str> {
-        super::headers::lossy(self.bytes.get(from as usize..to as usize).unwrap_or_default())
+        super::text(self.bytes.get(from as usize..to as usize).unwrap_or_default())
     }
 
     pub(crate) fn path(&self) -> Cow<'_, str> {

@@ -36,6 +36,11 @@ pub use self::{
     transaction::Outcome,
 };
 
+/// Bytes of a request as text; what is no UTF-8 is replaced. Nearly all is ASCII, for which this is the fast way.
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), std::borrow::Cow::Borrowed)
+}
+
 /// Anything that waits in the queue. Boxed, so that a place in the queue is two words.
 #[derive(Debug)]
 pub(crate) enum Event {
