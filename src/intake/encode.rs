@@ -68,10 +68,6 @@ impl Encoder {
     }
 
     #[cfg(test)]
-    pub(super) fn events(&self) -> u64 {
-        self.events
-    }
-
     /// Bytes of the open batch as it would be sent, roughly.
     pub(super) fn size(&self) -> usize {
         match self.events {
