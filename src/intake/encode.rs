@@ -67,7 +67,6 @@ impl Encoder {
         Ok(())
     }
 
-    #[cfg(test)]
     /// Bytes of the open batch as it would be sent, roughly.
     pub(super) fn size(&self) -> usize {
         match self.events {
