@@ -58,18 +58,8 @@ impl Writer<'_> {
         self.out.extend_from_slice(rest);
     }
 
-    fn unsigned(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut from = digits.len();
-        loop {
-            from -= 1;
-            digits[from] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.out.extend_from_slice(&digits[from..]);
+    fn integer(&mut self, number: impl itoa::Integer) {
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 
@@ -148,10 +138,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_i64(self, number: i64) -> Result<(), Error> {
-        if number < 0 {
-            self.out.push(b'-');
-        }
-        self.unsigned(number.unsigned_abs());
+        self.integer(number);
         Ok(())
     }
 
@@ -168,7 +155,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_u64(self, number: u64) -> Result<(), Error> {
-        self.unsigned(number);
+        self.integer(number);
         Ok(())
     }
 
