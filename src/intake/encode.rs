@@ -32,7 +32,7 @@ impl Encoder {
     }
 
     /// Adds one event; one that is too long loses what weighs most, step by step.
-    pub(super) fn add(&mut self, mut line: Line<'_>) -> Result<(), String> {
+    pub(super) fn add(&mut self, line: &mut Line<'_>) -> Result<(), String> {
         if self.events == 0 {
             self.plain.clear();
             self.plain.extend_from_slice(&self.metadata);
@@ -40,14 +40,14 @@ impl Encoder {
         let start = self.plain.len();
         let mut step = 0;
         loop {
-            let written = json::write(&mut self.plain, &line);
+            let written = json::write(&mut self.plain, &*line);
             let length = self.plain.len() - start;
             if written.is_ok() && length < MAX_LINE {
                 break;
             }
             self.plain.truncate(start);
             written.map_err(|error| format!("an event could not be written as JSON: {error}"))?;
-            if !shorten(&mut line, step) {
+            if !shorten(line, step) {
                 return Err(format!("an event of {length} bytes is over the server's limit of {MAX_LINE}"));
             }
             step += 1;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn add(encoder: &mut Encoder, record: &TransactionRecord) -> Result<(), String> {
-        encoder.add(Line::Transaction(map::transaction(record, &Sanitizer::default())))
+        encoder.add(&mut Line::Transaction(map::transaction(record, &Sanitizer::default())))
     }
 
     fn lines(batch: &IntakeBatch) -> Vec<serde_json::Value> {
