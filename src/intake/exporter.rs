@@ -62,7 +62,9 @@ impl Exporter for IntakeExporter {
     fn add(&mut self, event: Event) -> Result<(), String> {
         let sanitizer = &self.sanitizer;
         match event {
-            Event::Transaction(record) => self.encoder.add(&mut Line::Transaction(map::transaction(&record, sanitizer))),
+            Event::Transaction(record) => {
+                self.encoder.add(&mut Line::Transaction(map::transaction(&record, sanitizer)))
+            }
             Event::Span(record) => self.encoder.add(&mut Line::Span(map::span(&record, sanitizer))),
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));

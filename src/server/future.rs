@@ -23,6 +23,9 @@ use super::{
 };
 use crate::transaction::{Transaction, enter_own};
 
+/// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
+const IN_ONE_PIECE: u64 = 64 * 1024;
+
 pin_project_lite::pin_project! {
     /// The response to come, of [`ApmService`](super::ApmService).
     pub struct ResponseFuture<F> {
@@ -154,14 +157,16 @@ impl Owner {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
         }
-        if let Some(size) = response.body().size_hint().exact() {
+        if let Some(size) = response.body().size_hint().exact()
+            && size <= IN_ONE_PIECE
+        {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
             self.ending.complete(false);
             return response.map(ResponseBody::untouched);
         }
-        let promised = outcome::promised(response.headers());
+        let promised = response.body().size_hint().exact().or_else(|| outcome::promised(response.headers()));
         response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{Arc, Once},
     task::{Context, Poll},
     time::Instant,
 };
@@ -69,7 +69,8 @@ where
             let role = Role::Inner { transaction, options: self.options.clone() };
             return ResponseFuture::new(self.inner.call(request), role);
         }
-        let recorder = self.options.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
+        let recorder = self.options.recorder.clone().or_else(installed_or_warn);
+        let recorder = recorder.filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         };
@@ -81,6 +82,20 @@ where
         }
         self.own(recorder, request)
     }
+}
+
+fn installed_or_warn() -> Option<Arc<Recorder>> {
+    static WARN: Once = Once::new();
+    let recorder = installed();
+    if recorder.is_none() {
+        WARN.call_once(|| {
+            tracing::warn!(
+                target: "tower_apm",
+                "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded"
+            );
+        });
+    }
+    recorder
 }
 
 impl<S> ApmService<S> {
