@@ -39,7 +39,7 @@
 //! - [`ResponseExt`] and [`CapturedError`]: errors; [`panic_hook`].
 //! - [`trace_context`]: the trace goes on to the services that are called.
 //! - `devserver` and `testkit`: for laptops and for the CI of your own service.
-//! - [`docs`]: guides.
+//! - Guides: module [`docs`].
 //!
 //! ```text
 //! request ─▶ layer ─▶ transaction ──▶ record ─▶ queue ─▶ worker thread ─▶ intake v2 ─▶ APM Server
@@ -98,3 +98,8 @@ pub use crate::{
     server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
     transaction::{StartedTransaction, Transaction},
 };
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
