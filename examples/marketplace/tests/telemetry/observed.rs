@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_apm::{
     Agent, CaptureBody, Environment,
-    devserver::{DevServer, Kind, Query},
+    devserver::{DevServer, Kind, Query, Store},
 };
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -62,6 +62,7 @@ impl Observed {
             .service_name("marketplace")
             .server_url(server.url())
             .capture_body(CaptureBody::All)
+            .api_request_time(Duration::from_millis(20))
             .build()
             .expect("the agent starts");
         subscribe(&agent);
@@ -122,11 +123,21 @@ impl Observed {
         found.remove(0)
     }
 
-    /// The spans of a transaction, in the order in which they ended.
-    pub(crate) async fn spans_of(&self, transaction: &Event) -> Vec<Event> {
-        let mut spans = self.sent(Kind::Span).await;
-        spans.retain(|span| span["transaction_id"] == transaction["id"]);
-        spans
+    /// The spans of a transaction in the order in which they began, as soon as there are `count`.
+    ///
+    /// SQLite's driver works on a thread that lets a statement's span go a little after its answer: the last span of a
+    /// transaction may end, and be sent, after the transaction.
+    pub(crate) async fn spans_of(&self, transaction: &Event, count: usize) -> Vec<Event> {
+        let spans = |store: &Store| {
+            let page = store.query(&Query::new().kind(Kind::Span));
+            let mut spans: Vec<_> = page.events.iter().map(|event| Event::read(event)).collect();
+            spans.retain(|span| span["transaction_id"] == transaction["id"]);
+            spans.sort_by_key(|span| span["timestamp"].as_u64());
+            spans
+        };
+        let store = self.server.store();
+        let all = store.wait_for(PATIENCE, |store| Some(spans(store)).filter(|spans| spans.len() >= count)).await;
+        all.unwrap_or_else(|| panic!("fewer than {count} spans: {:#?}", spans(store)))
     }
 
     pub(crate) fn nothing_was_refused(&self) {

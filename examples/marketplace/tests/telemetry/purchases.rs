@@ -32,7 +32,7 @@ async fn a_purchase_tells_who_and_what() {
     assert_eq!(purchase.at("/context/request/body"), r#"{"buyer":"bob"}"#);
     assert_eq!(purchase.at("/context/request/url/full"), "http://shop.example/market/listings/1/purchase");
 
-    let spans = market.spans_of(&purchase).await;
+    let spans = market.spans_of(&purchase, 10).await;
     let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
     let (get, post) = (names[1], names[3]);
     assert!(get.starts_with("GET 127.0.0.1:") && post.starts_with("POST 127.0.0.1:"), "{names:?}");
@@ -49,7 +49,6 @@ async fn a_purchase_tells_who_and_what() {
         "INSERT INTO messages",
     ];
     assert_eq!(names, expected);
-    assert_eq!(purchase.at("/span_count/started"), expected.len());
     assert_eq!(spans[0].kind(), ["db", "sqlite", "query"]);
     assert_eq!(spans[3].kind(), ["external", "http", "POST"]);
     assert_eq!(spans[3].at("/context/service/target/type"), "http");
@@ -103,7 +102,7 @@ async fn a_reverted_purchase_tells_the_chain_s_own_words() {
     assert!(top["filename"].as_str().is_some_and(|file| file.ends_with("src/error.rs")), "{top}");
     assert_ne!(top["library_frame"], true);
 
-    let spans = market.spans_of(&purchase).await;
+    let spans = market.spans_of(&purchase, 5).await;
     let failed: Vec<_> = spans.iter().filter(|span| span["outcome"] == "failure").map(|span| span.kind()).collect();
     assert_eq!(failed, [["external", "http", "POST"]], "{spans:#?}");
     market.nothing_was_refused();
