@@ -10,7 +10,7 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Response};
 use opentelemetry::Context;
 use tracing::Span;
 
@@ -22,6 +22,9 @@ use super::{
     response_error::{Panicked, ResponseError, with_error_of},
 };
 use crate::transaction::{Transaction, enter_own};
+
+/// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
+const IN_ONE_PIECE: u64 = 64 * 1024;
 
 pin_project_lite::pin_project! {
     /// The response to come, of [`ApmService`](super::ApmService).
@@ -48,8 +51,7 @@ pub(super) struct Owner {
     pub(super) ending: Ending,
     pub(super) context: Context,
     pub(super) span: Span,
-    /// Of the request, as far as it matters for the response's body: HEAD, CONNECT or GET.
-    pub(super) method: Method,
+    pub(super) asked: outcome::Asked,
     pub(super) options: Arc<Options>,
 }
 
@@ -111,7 +113,11 @@ where
     E: fmt::Display + 'static,
 {
     match result {
-        Ok(response) => Ok(run_hooks(options, transaction, response).map(ResponseBody::untouched)),
+        Ok(response) => {
+            let mut response = run_hooks(options, transaction, response);
+            tell_trace_id(options, transaction, &mut response);
+            Ok(response.map(ResponseBody::untouched))
+        }
         Err(error) => {
             if !options.on_error.is_empty() {
                 with_error_of(&error, |error, _| options.run_on_error(transaction, error));
@@ -135,6 +141,14 @@ fn run_hooks<B>(options: &Options, transaction: &Transaction, response: Response
     Response::from_parts(parts, body)
 }
 
+fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut Response<B>) {
+    if let (Some(name), Some(id)) = (&options.trace_id_header, transaction.trace_id())
+        && let Ok(value) = HeaderValue::try_from(id.to_string())
+    {
+        response.headers_mut().insert(name.clone(), value);
+    }
+}
+
 impl Owner {
     /// The head is there: the body, if there is more of it to come, takes the ending along.
     fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
@@ -146,23 +160,21 @@ impl Owner {
         {
             self.ending.error(attached.exception());
         }
-        if let (Some(name), Some(id)) = (&self.options.trace_id_header, self.ending.transaction().trace_id())
-            && let Ok(value) = HeaderValue::try_from(id.to_string())
-        {
-            response.headers_mut().insert(name.clone(), value);
-        }
-        if response.body().is_end_stream() || outcome::has_no_body(&self.method, status) {
+        tell_trace_id(&self.options, self.ending.transaction(), &mut response);
+        if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
         }
-        if let Some(size) = response.body().size_hint().exact() {
+        if let Some(size) = response.body().size_hint().exact()
+            && size <= IN_ONE_PIECE
+        {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
             self.ending.complete(false);
             return response.map(ResponseBody::untouched);
         }
-        let promised = outcome::promised(response.headers());
+        let promised = response.body().size_hint().exact().or_else(|| outcome::promised(response.headers()));
         response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))
     }
 

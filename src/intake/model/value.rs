@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
+use arrayvec::ArrayString;
 use serde::{Serialize, Serializer};
+
+use crate::intake::json::RAW;
 
 /// Whether a field has nothing to say.
 pub(crate) trait Absent {
@@ -42,6 +45,9 @@ macro_rules! always_written {
 }
 always_written!(bool, i64, u64, u32, f64, &str, Cow<'_, str>, Text<'_>, crate::record::TraceId, crate::record::SpanId);
 
+/// Bytes of a text in pieces: a keyword's.
+const MAX_JOINED: usize = 1024;
+
 /// Text in one piece, or in pieces that only meet in the output.
 #[derive(Clone)]
 pub(crate) enum Text<'a> {
@@ -53,7 +59,14 @@ impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Text::One(text) => serializer.serialize_str(text),
-            Text::Joined(_) => serializer.collect_str(self),
+            Text::Joined(parts) => {
+                // they fit, or they would have been cut; a `Display` costs more than the copy
+                let mut text = ArrayString::<MAX_JOINED>::new();
+                match parts.iter().try_for_each(|part| text.try_push_str(part)) {
+                    Ok(()) => serializer.serialize_str(&text),
+                    Err(_) => serializer.collect_str(self),
+                }
+            }
         }
     }
 }
@@ -81,6 +94,15 @@ pub(crate) enum Scalar<'a> {
     Integer(i64),
     Float(f64),
     Bool(bool),
+}
+
+/// Text that is JSON, and is written as it is.
+pub(crate) struct Json(pub(crate) String);
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(RAW, self.0.as_str())
+    }
 }
 
 /// A header that came once, or several times.
