@@ -75,6 +75,9 @@ pub mod devserver;
 pub mod docs;
 mod error;
 mod intake;
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod internals;
 mod pipeline;
 mod propagation;
 mod record;
