@@ -1,4 +1,69 @@
-//! Elastic APM for axum and tower.
+//! Elastic APM for axum and tower: every request becomes a transaction on an APM Server, with user, labels, custom
+//! context, errors and spans.
+//!
+//! Months later somebody asks "what did this user do, and what went wrong?". With this crate in place, a search for the
+//! user's id in Kibana answers: every request, which route of which module it was, with which order and transaction
+//! hash, how long each database, Redis, Kafka and HTTP call under it took, and every error with its causes.
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tower_apm::{Agent, Transaction, User};
+//!
+//! async fn listing(tx: Transaction) -> &'static str {
+//!     tx.user(User::id("0xabc")).label("listing_id", "42").custom("filter", ["open", "mine"]);
+//!     "a picture of an ape"
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let agent = Agent::builder().service_name("marketplace").install()?;
+//!     let app = Router::new().route("/listings/{id}", get(listing)).layer(tower_apm::layer());
+//!     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
+//!     agent.shutdown(std::time::Duration::from_secs(5)).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Where the server is, and all else, is told by `ELASTIC_APM_*` variables or by the builder: [`AgentBuilder`] lists
+//! the options. Without an Elastic stack at hand, `cargo run --example devserver --features devserver` is a small APM
+//! server with a web page (module `devserver`).
+//!
+//! # Layout
+//!
+//! - [`Agent`] and its builder: set-up, `flush`, `shutdown`, `stats`.
+//! - [`layer()`] and [`ApmLayer`]: the tower layer, for the whole router and, with `module("market")` and hooks, for each
+//!   module's.
+//! - [`Transaction`]: the handle that handlers extract and any code below finds with [`Transaction::current`].
+//! - [`ResponseExt`] and [`CapturedError`]: errors; [`panic_hook`].
+//! - [`trace_context`]: the trace goes on to the services that are called.
+//! - `devserver` and `testkit`: for laptops and for the CI of your own service.
+//! - Guides: module [`docs`].
+//!
+//! ```text
+//! request ─▶ layer ─▶ transaction ──▶ record ─▶ queue ─▶ worker thread ─▶ intake v2 ─▶ APM Server
+//! tracing spans ─▶ OpenTelemetry ─▶ span ─▶ │
+//! capture_error, panics, ERROR events ────▶ ┘
+//! ```
+//!
+//! # What it never does
+//!
+//! Telemetry neither breaks nor slows its host: the request path offers a record to a bounded queue and does not wait;
+//! mapping, sanitising, compressing and sending happen on a thread of the agent's own. No panic of a hook or of a
+//! `Serialize` crosses into a request. Every event that is given up is counted, by reason, in [`Stats`]. Passwords,
+//! tokens, cookies and authorization headers are redacted before anything is encoded.
+//!
+//! # Features
+//!
+//! | feature | brings | default |
+//! |---|---|---|
+//! | `axum` | extractors, route names from `MatchedPath`, client addresses, request bodies | yes |
+//! | `devserver` | a small APM server to develop against | no |
+//! | `testkit` | `TestAgent`: tests of what your service sends | no |
+//! | `otlp` | reserved for the OTLP exporter; this version speaks Elastic's own protocol only | no |
+//!
+//! Without `axum` the layer wraps any `Service<http::Request<B>>`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
@@ -7,6 +72,7 @@ mod config;
 #[cfg(feature = "devserver")]
 #[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]
 pub mod devserver;
+pub mod docs;
 mod error;
 mod intake;
 mod pipeline;
@@ -35,3 +101,8 @@ pub use crate::{
     server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
     transaction::{StartedTransaction, Transaction},
 };
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -40,10 +40,7 @@ fn record(info: &PanicHookInfo<'_>) {
     let transaction = Transaction::current();
     let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
     let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
-    let mut exception = match info.payload_as_str() {
-        Some(message) => Exception::from_panic(&message.to_owned()),
-        None => Exception::from_panic(&()),
-    };
+    let mut exception = Exception::from_panic(info.payload());
     exception.stack = match (stack_here(&recorder), info.location()) {
         (Stack::None, Some(at)) => {
             Stack::Location { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use super::{model::Line, shorten::shorten};
+use super::{json, model::Line, shorten::shorten};
 use crate::pipeline::Batch;
 
 /// The server skips a longer line.
@@ -25,13 +25,14 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(metadata: &Line<'_>, gzip: bool) -> Result<Self, serde_json::Error> {
-        let mut line = serde_json::to_vec(metadata)?;
+        let mut line = Vec::new();
+        json::write(&mut line, metadata)?;
         line.push(b'\n');
         Ok(Self { metadata: line, gzip, plain: Vec::new(), compressed: None, events: 0 })
     }
 
     /// Adds one event; one that is too long loses what weighs most, step by step.
-    pub(super) fn add(&mut self, mut line: Line<'_>) -> Result<(), String> {
+    pub(super) fn add(&mut self, line: &mut Line<'_>) -> Result<(), String> {
         if self.events == 0 {
             self.plain.clear();
             self.plain.extend_from_slice(&self.metadata);
@@ -39,14 +40,14 @@ impl Encoder {
         let start = self.plain.len();
         let mut step = 0;
         loop {
-            let written = serde_json::to_writer(&mut self.plain, &line);
+            let written = json::write(&mut self.plain, &*line);
             let length = self.plain.len() - start;
             if written.is_ok() && length < MAX_LINE {
                 break;
             }
             self.plain.truncate(start);
             written.map_err(|error| format!("an event could not be written as JSON: {error}"))?;
-            if !shorten(&mut line, step) {
+            if !shorten(line, step) {
                 return Err(format!("an event of {length} bytes is over the server's limit of {MAX_LINE}"));
             }
             step += 1;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     fn add(encoder: &mut Encoder, record: &TransactionRecord) -> Result<(), String> {
-        encoder.add(Line::Transaction(map::transaction(record, &Sanitizer::default())))
+        encoder.add(&mut Line::Transaction(map::transaction(record, &Sanitizer::default())))
     }
 
     fn lines(batch: &IntakeBatch) -> Vec<serde_json::Value> {
@@ -200,7 +201,7 @@ mod tests {
             let mut encoder = encoder(gzip);
             assert!(encoder.close().is_none(), "an empty batch is none");
             for round in 0..3 {
-                assert_eq!((encoder.size(), encoder.events()), (0, 0));
+                assert_eq!((encoder.size(), encoder.events), (0, 0));
                 (0..2000).for_each(|n| add(&mut encoder, &record(n, 0)).unwrap());
                 assert!(encoder.size() > 1000);
                 let batch = encoder.close().unwrap();
@@ -251,7 +252,7 @@ mod tests {
         let huge = TransactionRecord { links, ..record(2, 0) };
         let error = add(&mut encoder, &huge).unwrap_err();
         assert!(error.contains("over the server's limit of 307200"), "{error}");
-        assert_eq!(encoder.events(), 1);
+        assert_eq!(encoder.events, 1);
         assert_eq!(lines(&encoder.close().unwrap()).len(), 2);
     }
 }

@@ -62,15 +62,17 @@ impl Exporter for IntakeExporter {
     fn add(&mut self, event: Event) -> Result<(), String> {
         let sanitizer = &self.sanitizer;
         match event {
-            Event::Transaction(record) => self.encoder.add(Line::Transaction(map::transaction(&record, sanitizer))),
-            Event::Span(record) => self.encoder.add(Line::Span(map::span(&record, sanitizer))),
+            Event::Transaction(record) => {
+                self.encoder.add(&mut Line::Transaction(map::transaction(&record, sanitizer)))
+            }
+            Event::Span(record) => self.encoder.add(&mut Line::Span(map::span(&record, sanitizer))),
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
                 let frames = stack::resolve(stack.unwrap_or_default(), self.stack_trace_limit);
-                self.encoder.add(Line::Error(map::error(&record, &frames, sanitizer)))
+                self.encoder.add(&mut Line::Error(map::error(&record, &frames, sanitizer)))
             }
             Event::Metrics(record) => match map::metricset(&record) {
-                Some(metricset) => self.encoder.add(Line::Metricset(metricset)),
+                Some(metricset) => self.encoder.add(&mut Line::Metricset(metricset)),
                 None => Err("a metricset holds no sample that the server takes".to_owned()),
             },
         }

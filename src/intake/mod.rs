@@ -8,6 +8,7 @@
 mod answer;
 mod encode;
 mod exporter;
+mod json;
 mod map;
 mod model;
 mod settings;

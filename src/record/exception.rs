@@ -49,7 +49,7 @@ impl Exception {
     }
 
     /// What a panic was raised with; unhandled.
-    pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn from_panic(payload: &(dyn Any + 'static)) -> Self {
         let text =
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         Self {

@@ -1,6 +1,6 @@
 //! The request and the response of an HTTP transaction.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::net::SocketAddr;
 
 use http::{Method, Version};
 
@@ -42,7 +42,7 @@ pub(crate) struct Body {
 /// Path, query, host and route in one buffer: one allocation, and nothing that pins the connection's.
 #[derive(Clone, Default)]
 pub(crate) struct RequestText {
-    bytes: Vec<u8>,
+    text: String,
     path: u32,
     query: Option<u32>,
     host: u32,
@@ -53,48 +53,48 @@ impl RequestText {
     /// `path` may be percent-encoded as it came; `query` is without its `?`.
     pub(crate) fn new(path: &str, query: Option<&str>, host: &[u8], route: Option<&str>) -> Self {
         let length = path.len() + query.map_or(0, str::len) + host.len() + route.map_or(0, str::len);
-        let mut bytes = Vec::with_capacity(length);
-        let mut push = |part: &[u8]| {
-            bytes.extend_from_slice(part);
-            bytes.len() as u32
+        let mut text = String::with_capacity(length);
+        let mut push = |part: &str| {
+            text.push_str(part);
+            text.len() as u32
         };
-        let path = push(path.as_bytes());
-        let query = query.map(|query| push(query.as_bytes()));
-        let host = push(host);
-        let route = route.map(|route| push(route.as_bytes()));
-        Self { bytes, path, query, host, route }
+        let path = push(path);
+        let query = query.map(&mut push);
+        let host = push(&super::text(host));
+        let route = route.map(push);
+        Self { text, path, query, host, route }
     }
 
-    fn part(&self, from: u32, to: u32) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.bytes.get(from as usize..to as usize).unwrap_or_default())
+    fn part(&self, from: u32, to: u32) -> &str {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
-    pub(crate) fn path(&self) -> Cow<'_, str> {
+    pub(crate) fn path(&self) -> &str {
         self.part(0, self.path)
     }
 
-    pub(crate) fn query(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn query(&self) -> Option<&str> {
         Some(self.part(self.path, self.query?))
     }
 
     /// The `Host` header or the authority of the request line; empty when there was neither.
-    pub(crate) fn host(&self) -> Cow<'_, str> {
+    pub(crate) fn host(&self) -> &str {
         self.part(self.query.unwrap_or(self.path), self.host)
     }
 
-    pub(crate) fn route(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn route(&self) -> Option<&str> {
         Some(self.part(self.host, self.route?))
     }
 
     /// A later layer knows the route, or a better one.
     pub(crate) fn set_route(&mut self, route: &str) {
-        self.bytes.truncate(self.host as usize);
-        self.bytes.extend_from_slice(route.as_bytes());
-        self.route = Some(self.bytes.len() as u32);
+        self.text.truncate(self.host as usize);
+        self.text.push_str(route);
+        self.route = Some(self.text.len() as u32);
     }
 
     fn heap_size(&self) -> usize {
-        self.bytes.capacity()
+        self.text.capacity()
     }
 }
 
@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn the_parts_come_back_as_they_went_in() {
         let text = RequestText::new("/a/1", Some("x=1"), b"host:1", Some("/a/{id}"));
-        assert_eq!((text.path(), text.host()), ("/a/1".into(), "host:1".into()));
-        assert_eq!((text.query(), text.route()), (Some("x=1".into()), Some("/a/{id}".into())));
+        assert_eq!((text.path(), text.host()), ("/a/1", "host:1"));
+        assert_eq!((text.query(), text.route()), (Some("x=1"), Some("/a/{id}")));
         let text = RequestText::new("/", None, b"", None);
-        assert_eq!((text.query(), text.route(), text.host()), (None, None, "".into()));
+        assert_eq!((text.query(), text.route(), text.host()), (None, None, ""));
         let text = RequestText::new("/", Some(""), b"\xff", None);
-        assert_eq!((text.query(), text.host()), (Some("".into()), "\u{fffd}".into()));
+        assert_eq!((text.query(), text.host()), (Some(""), "\u{fffd}"));
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let mut text = RequestText::new("/a/1", None, b"h", None);
         text.set_route("/a/{id}/longer");
         text.set_route("/a/{id}");
-        assert_eq!(text.route(), Some("/a/{id}".into()));
+        assert_eq!(text.route(), Some("/a/{id}"));
         assert_eq!(text.host(), "h");
     }
 

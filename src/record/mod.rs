@@ -16,6 +16,8 @@ mod resource;
 mod span;
 mod transaction;
 
+#[cfg(test)]
+pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES},
@@ -33,6 +35,11 @@ pub use self::{
     ids::{SpanId, TraceId},
     transaction::Outcome,
 };
+
+/// Bytes of a request as text; what is no UTF-8 is replaced. Nearly all is ASCII, for which this is the fast way.
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), std::borrow::Cow::Borrowed)
+}
 
 /// Anything that waits in the queue. Boxed, so that a place in the queue is two words.
 #[derive(Debug)]

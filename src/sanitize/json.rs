@@ -1,8 +1,6 @@
-//! JSON: as a value, and as text that stays as it was written.
+//! JSON as text, which stays as it was written but for what is secret.
 
 use std::borrow::Cow;
-
-use serde_json::Value;
 
 use super::{REDACTED, Sanitizer};
 
@@ -13,29 +11,6 @@ const MAX_DEPTH: usize = 32;
 const TOO_DEEP: &str = "…";
 
 impl Sanitizer {
-    /// Redacts the values of secret keys at any depth.
-    pub(crate) fn json(&self, value: &mut Value) {
-        self.json_at(value, 1);
-    }
-
-    fn json_at(&self, value: &mut Value, depth: usize) {
-        match value {
-            Value::Object(_) | Value::Array(_) if depth > MAX_DEPTH => *value = TOO_DEEP.into(),
-            Value::Object(entries) => {
-                for (key, value) in entries {
-                    if self.is_secret(key) { *value = REDACTED.into() } else { self.json_at(value, depth + 1) }
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json_at(item, depth + 1)),
-            Value::String(text) => {
-                if let Cow::Owned(clean) = self.urls_in(text) {
-                    *text = clean;
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Redacts JSON text. What is not secret stays as it was written: the order of keys, blanks, and numbers that no
     /// `f64` holds. None if it is not JSON; it may then hold anything, and must not be sent as it is.
     pub(crate) fn json_text(&self, text: &str) -> Option<String> {
@@ -198,7 +173,7 @@ impl<'a> Scanner<'a> {
             let text = unescaped(raw).ok_or(Stop::NotJson)?;
             if let Cow::Owned(clean) = self.sanitizer.urls_in(&text) {
                 self.clean.push_str(&self.text[self.copied..from]);
-                self.clean.push_str(&Value::String(clean).to_string());
+                self.clean.push_str(&serde_json::Value::String(clean).to_string());
                 self.copied = self.at;
             }
         }

@@ -107,16 +107,16 @@ fn cookies_are_parsed_and_redacted() {
 
 #[test]
 fn json_values() {
-    let mut value = json!({
+    let value = json!({
         "token_id": "42", "password": "x", "nested": [{"auth": {"a": 1}, "api_key": 1, "n": null}],
         "link": "https://u:p@h/?token=x", "price": 1.5,
     });
-    default().json(&mut value);
+    let clean: serde_json::Value = serde_json::from_str(&default().json_text(&value.to_string()).unwrap()).unwrap();
     let expected = json!({
         "token_id": "42", "password": REDACTED, "nested": [{"auth": REDACTED, "api_key": REDACTED, "n": null}],
         "link": "https://[REDACTED]@h/?token=[REDACTED]", "price": 1.5,
     });
-    assert_eq!(value, expected);
+    assert_eq!(clean, expected);
 }
 
 #[test]
@@ -198,22 +198,6 @@ fn depth_is_bounded() {
     let text = format!("{}\"password\"{}", "[".repeat(5000), "]".repeat(5000));
     let expected = format!("{}\"…\"{}", "[".repeat(32), "]".repeat(32));
     assert_eq!(default().json_text(&text).as_deref(), Some(&*expected));
-
-    let mut value = json!("leaf");
-    for _ in 0..40 {
-        value = json!([value]);
-    }
-    default().json(&mut value);
-    assert_eq!(value.to_string(), expected);
-}
-
-#[test]
-fn a_value_and_its_text_are_redacted_alike() {
-    let text = r#"{"a":[{"token":[1,2],"b":{"auth":{},"c":"x"}}],"card":1,"url":"redis://:pw@h"}"#;
-    let mut value = serde_json::from_str(text).unwrap();
-    default().json(&mut value);
-    let from_text: serde_json::Value = serde_json::from_str(&default().json_text(text).unwrap()).unwrap();
-    assert_eq!(from_text, value);
 }
 
 #[test]

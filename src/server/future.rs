@@ -10,7 +10,7 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Response};
 use opentelemetry::Context;
 use tracing::Span;
 
@@ -22,6 +22,9 @@ use super::{
     response_error::{Panicked, ResponseError, with_error_of},
 };
 use crate::transaction::{Transaction, enter_own};
+
+/// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
+const IN_ONE_PIECE: u64 = 64 * 1024;
 
 pin_project_lite::pin_project! {
     /// The response to come, of [`ApmService`](super::ApmService).
@@ -48,8 +51,7 @@ pub(super) struct Owner {
     pub(super) ending: Ending,
     pub(super) context: Context,
     pub(super) span: Span,
-    /// Of the request, as far as it matters for the response's body: HEAD, CONNECT or GET.
-    pub(super) method: Method,
+    pub(super) asked: outcome::Asked,
     pub(super) options: Arc<Options>,
 }
 
@@ -151,18 +153,20 @@ impl Owner {
         {
             response.headers_mut().insert(name.clone(), value);
         }
-        if response.body().is_end_stream() || outcome::has_no_body(&self.method, status) {
+        if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
         }
-        if let Some(size) = response.body().size_hint().exact() {
+        if let Some(size) = response.body().size_hint().exact()
+            && size <= IN_ONE_PIECE
+        {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
             self.ending.complete(false);
             return response.map(ResponseBody::untouched);
         }
-        let promised = outcome::promised(response.headers());
+        let promised = response.body().size_hint().exact().or_else(|| outcome::promised(response.headers()));
         response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))
     }
 

@@ -56,7 +56,7 @@ impl Ending {
     }
 
     /// All that was to come has come; `finished` where that is the end of the body.
-    pub(super) fn complete(self, finished: bool) {
+    pub(super) fn complete(mut self, finished: bool) {
         self.end(|record| {
             record.context.response.as_mut().map_or(Outcome::Unknown, |response| {
                 response.finished = finished;
@@ -66,7 +66,7 @@ impl Ending {
     }
 
     /// The service or the body failed.
-    pub(super) fn failed(self) {
+    pub(super) fn failed(mut self) {
         self.end(|_| Outcome::Failure);
     }
 
@@ -74,20 +74,23 @@ impl Ending {
     pub(super) fn panicked(self, panic: &(dyn Any + Send)) {
         if let Some(shared) = self.shared() {
             shared.panicked(panic);
-            shared.update(|record| drop(record.result.get_or_insert("panic".into())));
+            shared.update(|record| {
+                record.result.get_or_insert("panic".into());
+            });
         }
         self.failed();
     }
 
-    fn end(&self, outcome: impl FnOnce(&mut crate::record::TransactionRecord) -> Outcome) {
-        if let Some(shared) = self.shared() {
+    fn end(&mut self, outcome: impl FnOnce(&mut crate::record::TransactionRecord) -> Outcome) {
+        let transaction = std::mem::take(&mut self.transaction);
+        if let Some(shared) = transaction.shared() {
             shared.end(outcome);
         }
     }
 }
 
 impl Drop for Ending {
-    /// After any other end this finds the transaction over, and nothing happens.
+    /// After any other end there is no transaction any more, and nothing happens.
     fn drop(&mut self) {
         self.end(|record| {
             record.context.set_label("aborted".into(), LabelValue::Bool(true));

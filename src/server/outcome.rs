@@ -10,12 +10,30 @@ pub(super) fn of_status(status: u16) -> Outcome {
 }
 
 /// These bodies are never polled (RFC 9110, 6.4.1).
-pub(super) fn has_no_body(method: &Method, status: StatusCode) -> bool {
-    method == Method::HEAD
+pub(super) fn has_no_body(asked: Asked, status: StatusCode) -> bool {
+    asked == Asked::Head
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
-        || (method == Method::CONNECT && status.is_success())
+        || (asked == Asked::Connect && status.is_success())
+}
+
+/// As much of the method as matters for the response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Head,
+    Connect,
+    Other,
+}
+
+impl From<&Method> for Asked {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Asked::Head,
+            Method::CONNECT => Asked::Connect,
+            _ => Asked::Other,
+        }
+    }
 }
 
 /// A body without an end, which would spoil the latency figures.
@@ -56,7 +74,7 @@ mod tests {
             (Method::CONNECT, StatusCode::OK, true),
             (Method::CONNECT, StatusCode::BAD_GATEWAY, false),
         ] {
-            assert_eq!(has_no_body(&method, status), none, "{method} {status}");
+            assert_eq!(has_no_body(Asked::from(&method), status), none, "{method} {status}");
         }
     }
 

@@ -3,12 +3,12 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{Arc, Once},
     task::{Context, Poll},
     time::Instant,
 };
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 use tracing::Span;
 
@@ -17,6 +17,7 @@ use super::{
     future::{Owner, Role},
     guard::Ending,
     hooks::Options,
+    outcome::Asked,
     request,
 };
 use crate::{
@@ -68,7 +69,8 @@ where
             let role = Role::Inner { transaction, options: self.options.clone() };
             return ResponseFuture::new(self.inner.call(request), role);
         }
-        let recorder = self.options.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
+        let recorder = self.options.recorder.clone().or_else(installed_or_warn);
+        let recorder = recorder.filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         };
@@ -80,6 +82,20 @@ where
         }
         self.own(recorder, request)
     }
+}
+
+fn installed_or_warn() -> Option<Arc<Recorder>> {
+    static WARN: Once = Once::new();
+    let recorder = installed();
+    if recorder.is_none() {
+        WARN.call_once(|| {
+            tracing::warn!(
+                target: "tower_apm",
+                "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded"
+            );
+        });
+    }
+    recorder
 }
 
 impl<S> ApmService<S> {
@@ -96,8 +112,7 @@ impl<S> ApmService<S> {
         let transaction = Transaction::from_shared(shared);
         request.extensions_mut().insert(transaction.clone());
         let ending = Ending::new(transaction);
-        let is_head = request.method() == Method::HEAD;
-        let is_connect = request.method() == Method::CONNECT;
+        let asked = Asked::from(request.method());
 
         let context = ending.transaction().shared().map(otel_context).unwrap_or_default();
         let attached = context.clone().attach();
@@ -109,12 +124,7 @@ impl<S> ApmService<S> {
         drop(attached);
         match called {
             Ok(future) => {
-                let method = match (is_head, is_connect) {
-                    (true, _) => Method::HEAD,
-                    (_, true) => Method::CONNECT,
-                    _ => Method::GET,
-                };
-                let owner = Owner { ending, context, span, method, options: self.options.clone() };
+                let owner = Owner { ending, context, span, asked, options: self.options.clone() };
                 ResponseFuture::new(future, Role::Owner(owner))
             }
             Err(panic) => {

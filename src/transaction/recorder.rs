@@ -10,7 +10,6 @@ use crate::{
     config::Config,
     pipeline::Queue,
     record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
-    sanitize::Sanitizer,
 };
 
 /// Errors that one agent records in a second before it begins to count only.
@@ -22,7 +21,6 @@ const ERROR_BURST: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) config: Config,
-    pub(crate) sanitizer: Sanitizer,
     queue: Queue,
     recording: AtomicBool,
     errors: ErrorBudget,
@@ -31,7 +29,6 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new(config: Config, queue: Queue) -> Self {
         Self {
-            sanitizer: Sanitizer::new(&config.sanitize_field_names),
             recording: AtomicBool::new(config.enabled && config.recording),
             config,
             queue,

@@ -1,11 +1,14 @@
 //! The light `tracing` span that goes with a request: log lines have a span, and
 //! `tokio::spawn(work().in_current_span())` carries the transaction.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use opentelemetry::{Context, ContextGuard};
 use tracing::{
-    Span, Subscriber,
+    Dispatch, Span, Subscriber,
     level_filters::LevelFilter,
     span::{Attributes, Id},
 };
@@ -20,9 +23,20 @@ thread_local! {
     static ATTACHED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Our layer is part of some subscriber, so the span is expected to be seen.
+static EXPECTED: AtomicBool = AtomicBool::new(false);
+
 /// Made while the transaction's context is current; that is how the layer below gets it.
 pub(crate) fn new_request_span() -> Span {
-    tracing::info_span!(target: "tower_apm::request", "request")
+    let span = tracing::info_span!(target: "tower_apm::request", "request");
+    if span.is_disabled() && EXPECTED.swap(false, Relaxed) {
+        tracing::warn!(
+            target: "tower_apm",
+            "a filter of the subscriber turns off `{REQUEST_TARGET}`: `in_current_span()` carries no transaction; put \
+             filters on the layers that print"
+        );
+    }
+    span
 }
 
 /// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.
@@ -54,6 +68,10 @@ where
     /// is below INFO as cheap as it was.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(LevelFilter::INFO)
+    }
+
+    fn on_register_dispatch(&self, _: &Dispatch) {
+        EXPECTED.store(true, Relaxed);
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {

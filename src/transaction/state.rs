@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     ids: Ids,
     /// Set when a layer takes over a transaction that a span outside of it had begun, and the request says that it
     /// belongs to another trace.
-    adopted: OnceLock<Ids>,
+    adopted: OnceLock<Box<Ids>>,
     pub(crate) began: Instant,
     spans_started: AtomicU32,
     spans_dropped: AtomicU32,
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     pub(crate) fn ids(&self) -> &Ids {
-        self.adopted.get().unwrap_or(&self.ids)
+        self.adopted.get().map_or(&self.ids, |ids| ids)
     }
 
     /// A panic while the lock was held left no half-written record: every change is a single assignment or push.
@@ -136,9 +136,9 @@ impl Shared {
         let Some(record) = &mut state.record else { return false };
         if let Some(ids) = ids {
             // spans that begin meanwhile read either the old or the new ids; what is sent has the new ones
-            let _ = self.adopted.set(Ids { id: self.ids.id, ..ids });
+            let _ = self.adopted.set(Box::new(Ids { id: self.ids.id, ..ids }));
         }
-        let ids = self.adopted.get().unwrap_or(&self.ids);
+        let ids = self.ids();
         record.trace_id = ids.trace_id;
         record.parent_id = ids.parent_id;
         record.sampled = ids.sampled;

@@ -1,10 +1,10 @@
 //! Custom context: JSON that passes through as it was written, but for the secrets in it.
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde::de::IgnoredAny;
 
 use super::labels::index_key;
 use crate::{
-    intake::model,
+    intake::model::{self, Json},
     record::Custom,
     sanitize::{REDACTED, Sanitizer},
 };
@@ -14,24 +14,24 @@ pub(super) fn custom<'a>(values: &'a [Custom], sanitizer: &Sanitizer) -> model::
     for value in values {
         let Some(key) = index_key(&value.key) else { continue };
         let json = match sanitizer.is_secret(&value.key) {
-            true => to_raw_value(REDACTED).ok(),
-            false => clean(&value.json, sanitizer).or_else(|| to_raw_value("[left out: this is no JSON]").ok()),
+            true => format!("\"{REDACTED}\""),
+            false => clean(&value.json, sanitizer).unwrap_or_else(|| r#""[left out: this is no JSON]""#.to_owned()),
         };
-        if let Some(json) = json {
-            custom.set(key, json);
-        }
+        custom.set(key, Json(json));
     }
     custom
 }
 
 /// None where it is no JSON.
-fn clean(json: &str, sanitizer: &Sanitizer) -> Option<Box<RawValue>> {
-    let mut clean = sanitizer.json_text(json)?;
-    if clean.contains(['\n', '\r']) {
+fn clean(json: &str, sanitizer: &Sanitizer) -> Option<String> {
+    let clean = sanitizer.json_text(json)?;
+    // the whole line would be lost by one bracket too few
+    serde_json::from_str::<IgnoredAny>(&clean).ok()?;
+    match clean.contains(['\n', '\r']) {
         // a line feed would end the event's line; within JSON's strings there is none
-        clean = clean.replace(['\n', '\r'], " ");
+        true => Some(clean.replace(['\n', '\r'], " ")),
+        false => Some(clean),
     }
-    RawValue::from_string(clean).ok()
 }
 
 #[cfg(test)]
@@ -41,7 +41,9 @@ mod tests {
     fn json(values: &[(&'static str, &str)]) -> String {
         let values: Vec<_> =
             values.iter().map(|(key, json)| Custom { key: (*key).into(), json: (*json).into() }).collect();
-        serde_json::to_string(&custom(&values, &Sanitizer::default())).unwrap()
+        let mut written = Vec::new();
+        crate::intake::json::write(&mut written, &custom(&values, &Sanitizer::default())).unwrap();
+        String::from_utf8(written).unwrap()
     }
 
     #[test]

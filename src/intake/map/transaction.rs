@@ -76,7 +76,7 @@ pub(super) fn name<'a>(name: &'a Name, request: Option<&'a HttpRequest>) -> Text
     match (name, request) {
         (Name::Route, Some(request)) => {
             let method = record::known_method(&request.method).into();
-            let route = request.text.route().unwrap_or("unknown route".into());
+            let route = request.text.route().unwrap_or("unknown route").into();
             joined([method, " ".into(), route, none.clone(), none.clone(), none])
         }
         (Name::Text(text), _) if !text.is_empty() => Text::One(keyword(&**text)),

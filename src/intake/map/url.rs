@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::truncate::{joined, keyword, map_text};
+use super::truncate::{joined, keyword};
 use crate::{
     intake::model::{Text, Url},
     record::HttpRequest,
@@ -61,38 +61,36 @@ pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &San
     let protocol = origin.scheme.map_or(if request.https { "https" } else { "http" }, |(_, scheme)| scheme);
     let host = match &origin.host {
         Some((_, host)) => Cow::Owned(host.clone()),
-        None => request.text.host(),
+        None => Cow::Borrowed(request.text.host()),
     };
     let host = without_userinfo(host);
-    let path = request.text.path();
+    let path = Cow::Borrowed(request.text.path());
     let query = request.text.query().filter(|query| !query.is_empty());
-    let query = query.map(|query| map_text(query, |query| sanitizer.query(query)));
+    let query = query.map(|query| sanitizer.query(query));
     let (mark, query): (Cow<'_, str>, _) = match query {
         Some(query) => ("?".into(), query),
         None => ("".into(), "".into()),
     };
     let none = || Cow::Borrowed("");
-    let (hostname, port) = split_port(&host);
+    let (hostname, port) = match &host {
+        Cow::Borrowed(host) => {
+            let (hostname, port) = split_port(host);
+            (Cow::Borrowed(hostname), port)
+        }
+        Cow::Owned(host) => {
+            let (hostname, port) = split_port(host);
+            (Cow::Owned(hostname.to_owned()), port)
+        }
+    };
     Url {
         raw: Some(joined([path.clone(), mark.clone(), query.clone(), none(), none(), none()])),
         full: (!host.is_empty())
             .then(|| joined([protocol.into(), "://".into(), host.clone(), path.clone(), mark.clone(), query.clone()])),
         protocol: Some(protocol.into()),
-        hostname: (!hostname.is_empty()).then(|| keyword(part_of(&host, hostname))),
+        hostname: (!hostname.is_empty()).then(|| keyword(hostname)),
         port: port.map(u32::from),
         search: (!mark.is_empty()).then(|| joined([mark, query, none(), none(), none(), none()])),
         pathname: Some(Text::One(keyword(path))),
-    }
-}
-
-/// A part of `whole`, borrowed for as long as `whole` was.
-fn part_of<'a>(whole: &Cow<'a, str>, part: &str) -> Cow<'a, str> {
-    match whole {
-        Cow::Borrowed(text) => {
-            let from = text.find(part).unwrap_or_default();
-            Cow::Borrowed(text.get(from..from + part.len()).unwrap_or_default())
-        }
-        Cow::Owned(_) => Cow::Owned(part.to_owned()),
     }
 }
 

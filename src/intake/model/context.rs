@@ -2,17 +2,15 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use serde_json::value::RawValue;
-
 use super::{
     cloud::Cloud,
     metadata::{Agent, Framework, Language, Node, Runtime},
     model,
-    value::{Absent, Entries, HeaderValue, Scalar, Text},
+    value::{Absent, Entries, HeaderValue, Json, Scalar, Text},
 };
 
 pub(crate) type Tags<'a> = Entries<'a, Scalar<'a>>;
-pub(crate) type Custom<'a> = Entries<'a, Box<RawValue>>;
+pub(crate) type Custom<'a> = Entries<'a, Json>;
 pub(crate) type Headers<'a> = Entries<'a, HeaderValue<'a>>;
 
 model! {

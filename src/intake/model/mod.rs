@@ -24,7 +24,7 @@ pub(super) use self::{
     span::{Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
     stacktrace::Frame,
     transaction::{Link, Marks, Otel, SpanCount, Transaction},
-    value::{Entries, HeaderValue, Scalar, Text},
+    value::{Entries, HeaderValue, Json, Scalar, Text},
 };
 
 /// One line of a batch. The first key of a line names its type.

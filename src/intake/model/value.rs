@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 
+use crate::intake::json::RAW;
+
 /// Whether a field has nothing to say.
 pub(crate) trait Absent {
     fn is_absent(&self) -> bool {
@@ -81,6 +83,15 @@ pub(crate) enum Scalar<'a> {
     Integer(i64),
     Float(f64),
     Bool(bool),
+}
+
+/// Text that is JSON, and is written as it is.
+pub(crate) struct Json(pub(crate) String);
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(RAW, self.0.as_str())
+    }
 }
 
 /// A header that came once, or several times.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::records;
 use crate::{
-    intake::{map, model::Line},
+    intake::{json, map, model::Line},
     record::{Breakdown, ErrorRecord, MetricsRecord, Outcome, Sample, SpanRecord, Stack, TransactionRecord},
     sanitize::Sanitizer,
     stack,
@@ -16,7 +16,9 @@ use crate::{
 
 /// The event of a line, after it has been held against the schema of its type.
 pub(in crate::intake) fn valid(line: &Line<'_>) -> Value {
-    let written = serde_json::to_value(line).unwrap();
+    let mut written = Vec::new();
+    json::write(&mut written, line).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
     let (kind, event) = written.as_object().unwrap().iter().next().unwrap();
     if let Some(schema) = crate::spec_folder::json(&format!("intake-v2/{kind}.json")) {
         let validator = jsonschema::validator_for(&schema).unwrap();

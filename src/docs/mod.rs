@@ -1,0 +1,13 @@
+//! Guides.
+
+#[doc = include_str!("coming_from_nestjs.md")]
+pub mod coming_from_nestjs {}
+
+#[doc = include_str!("labels_or_custom.md")]
+pub mod labels_or_custom {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("delivery.md")]
+pub mod delivery {}
