@@ -51,6 +51,15 @@ where
     RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
 }
 
+/// The layer that belongs to no agent: each span finds its own through its transaction.
+#[cfg(feature = "testkit")]
+pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    tracing_layer(None)
+}
+
 /// Sets the global subscriber: our layers, and a printer behind a filter of its own.
 pub(super) fn set_global(
     recorder: Arc<Recorder>,
