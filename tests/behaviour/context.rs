@@ -22,7 +22,7 @@ async fn the_request_is_told_in_its_parts() {
         .await
         .field("/context/request/method", "GET")
         .field("/context/request/http_version", "1.1")
-        .field("/context/request/url/protocol", "http:")
+        .field("/context/request/url/protocol", "http")
         .field("/context/request/url/hostname", "shop.example")
         .field("/context/request/url/port", 3000)
         .field("/context/request/url/pathname", "/listings/7")

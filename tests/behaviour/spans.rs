@@ -2,7 +2,10 @@
 
 use axum::{Router, handler::Handler, routing::get};
 use opentelemetry::trace::TraceContextExt;
-use tower_apm::testkit::{Kind, TestAgent};
+use tower_apm::{
+    Transaction,
+    testkit::{Kind, TestAgent},
+};
 use tower_http::trace::TraceLayer;
 use tracing::{Instrument, info_span};
 
@@ -13,7 +16,7 @@ async fn run<T: 'static>(apm: &TestAgent, handler: impl Handler<T, ()>) {
 }
 
 #[tracing::instrument]
-async fn load(page: u32) {
+async fn load(page: i64) {
     tokio::task::yield_now().await;
     store().await;
 }
@@ -87,10 +90,15 @@ async fn an_explicit_parent_is_kept() {
 }
 
 #[tokio::test]
-async fn the_requests_own_span_may_be_given_as_the_parent() {
+async fn blocking_work_within_the_requests_own_span_is_seen() {
     let apm = TestAgent::start().await;
-    run(&apm, async || info_span!(parent: &tracing::Span::current(), "child").in_scope(|| ())).await;
-    apm.expect_transaction("GET /").await.span("child", |span| span.child_of("GET /"));
+    run(&apm, async || {
+        let request = tracing::Span::current();
+        let work = move || request.in_scope(|| info_span!("hash").in_scope(|| Transaction::current().is_active()));
+        assert!(tokio::task::spawn_blocking(work).await.unwrap());
+    })
+    .await;
+    apm.expect_transaction("GET /").await.span("hash", |span| span.child_of("GET /"));
 }
 
 #[tokio::test]
@@ -167,9 +175,9 @@ async fn an_http_call_is_a_dependency() {
             otel.kind = "client",
             http.request.method = "GET",
             url.full = "http://user:hunter2@chain.example:8545/rpc?token=hunter2",
-            http.response.status_code = 503,
+            http.response.status_code = 503_u16,
             server.address = "chain.example",
-            server.port = 8545
+            server.port = 8545_u16
         );
         span.in_scope(|| ());
     })
@@ -177,7 +185,7 @@ async fn an_http_call_is_a_dependency() {
     apm.expect_transaction("GET /").await.span("GET chain.example:8545", |span| {
         span.kind("external", "http")
             .outcome("failure")
-            .field("/context/http/status_code", 503)
+            .field("/context/http/response/status_code", 503)
             .field("/context/destination/service/resource", "chain.example:8545")
             .field("/context/service/target/name", "chain.example:8545")
     });
