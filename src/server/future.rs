@@ -113,7 +113,11 @@ where
     E: fmt::Display + 'static,
 {
     match result {
-        Ok(response) => Ok(run_hooks(options, transaction, response).map(ResponseBody::untouched)),
+        Ok(response) => {
+            let mut response = run_hooks(options, transaction, response);
+            tell_trace_id(options, transaction, &mut response);
+            Ok(response.map(ResponseBody::untouched))
+        }
         Err(error) => {
             if !options.on_error.is_empty() {
                 with_error_of(&error, |error, _| options.run_on_error(transaction, error));
@@ -137,6 +141,14 @@ fn run_hooks<B>(options: &Options, transaction: &Transaction, response: Response
     Response::from_parts(parts, body)
 }
 
+fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut Response<B>) {
+    if let (Some(name), Some(id)) = (&options.trace_id_header, transaction.trace_id())
+        && let Ok(value) = HeaderValue::try_from(id.to_string())
+    {
+        response.headers_mut().insert(name.clone(), value);
+    }
+}
+
 impl Owner {
     /// The head is there: the body, if there is more of it to come, takes the ending along.
     fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
@@ -148,11 +160,7 @@ impl Owner {
         {
             self.ending.error(attached.exception());
         }
-        if let (Some(name), Some(id)) = (&self.options.trace_id_header, self.ending.transaction().trace_id())
-            && let Ok(value) = HeaderValue::try_from(id.to_string())
-        {
-            response.headers_mut().insert(name.clone(), value);
-        }
+        tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);

@@ -28,7 +28,9 @@ impl Frame {
     }
 
     fn is_glue(&self) -> bool {
-        self.function.as_deref().is_some_and(|name| names::is_glue_crate(names::crate_of(name)))
+        self.function
+            .as_deref()
+            .is_some_and(|name| names::is_glue_crate(names::crate_of(name)) || names::is_own_trait(name))
     }
 }
 
@@ -95,6 +97,15 @@ mod tests {
     #[test]
     fn a_stack_of_glue_alone_is_kept() {
         assert_eq!(resolve(Stack::Text("   0: core::option::unwrap_failed\n".into()), 50).len(), 1);
+    }
+
+    #[test]
+    fn our_traits_on_types_of_others_are_cut_off_too() {
+        let text = "   0: <http::response::Response<B> as tower_apm::server::response_error::ResponseExt>::with_error\n   \
+                    1: <shop::AppError as axum_core::response::IntoResponse>::into_response\n";
+        let [first] = &resolve(Stack::Text(text.into()), 50)[..] else { panic!("not one frame") };
+        assert_eq!(first.module, None);
+        assert!(first.function.as_deref().is_some_and(|name| name.starts_with("<shop::AppError")), "{first:?}");
     }
 
     #[test]

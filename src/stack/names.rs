@@ -126,6 +126,11 @@ pub(super) fn is_glue_crate(name: &str) -> bool {
     GLUE.contains(&name) || is_runtime_symbol(name)
 }
 
+/// A method of a trait of this agent, on a type of whomever: `<http::Response<B> as tower_apm::ResponseExt>::with_error`.
+pub(super) fn is_own_trait(function: &str) -> bool {
+    function.split_once(" as ").is_some_and(|(_, of)| crate_of(of) == "tower_apm")
+}
+
 /// Symbols of the language's and the system's start-up and unwinding code, which belong to no crate.
 fn is_runtime_symbol(name: &str) -> bool {
     matches!(name, "" | "_" | "main" | "_start" | "start_thread" | "clone" | "clone3" | "rust_begin_unwind")

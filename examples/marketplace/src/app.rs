@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::{
     ServiceBuilderExt as _,
+    catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
     cors::{Any, CorsLayer},
     request_id::MakeRequestUuid,
@@ -21,7 +22,7 @@ use crate::{
     chat::{self, Chat, fanout::InProcessFanout},
     config::{Config, SecretUrl},
     data_source::{self, DataSourceError},
-    error::AppError,
+    error::{self, AppError},
     market::{self, Market, MarketError},
     wallet::{self, Wallet, WalletError, balances::InMemoryBalances},
 };
@@ -86,8 +87,28 @@ impl App {
     }
 }
 
+/// The header in which every answer carries its request's id.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header in which every answer carries the id of its trace.
+const TRACE_ID: &str = "x-trace-id";
+
 /// The marketplace's API.
 pub fn app(state: App) -> Router {
+    // Outermost, so that it sees what clients see: also a 408 of the timeout, or an answer to a preflight request.
+    let apm = tower_apm::layer()
+        .trace_id_header(TRACE_ID)
+        .on_response(|tx, parts| {
+            if let Some(id) = parts.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()) {
+                tx.label("request_id", id);
+            }
+        })
+        .on_error(|tx, error| {
+            if let Some(AppError::Invalid { field, .. } | AppError::Malformed { field: Some(field), .. }) =
+                error.downcast_ref()
+            {
+                tx.label("invalid_field", field);
+            }
+        });
     let around = ServiceBuilder::new()
         .set_x_request_id(MakeRequestUuid)
         .propagate_x_request_id()
@@ -96,10 +117,11 @@ pub fn app(state: App) -> Router {
                 .allow_origin(Any)
                 .allow_methods(Any)
                 .allow_headers(Any)
-                .expose_headers([HeaderName::from_static("x-request-id")]),
+                .expose_headers([X_REQUEST_ID, HeaderName::from_static(TRACE_ID)]),
         )
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, state.request_timeout))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(error::panicked));
     Router::new()
         .nest("/market", market::router())
         .nest("/wallet", wallet::router())
@@ -107,5 +129,6 @@ pub fn app(state: App) -> Router {
         .fallback(async || AppError::NoRoute)
         .method_not_allowed_fallback(async || AppError::MethodNotAllowed)
         .layer(around)
+        .layer(apm)
         .with_state(state)
 }

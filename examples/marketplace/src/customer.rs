@@ -5,6 +5,8 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 
+use tower_apm::{Transaction, User};
+
 use crate::error::AppError;
 
 /// The header that names the user.
@@ -16,7 +18,8 @@ pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 /// nothing else in it would change. For the same reason nobody compares the customer with the seller or buyer in a body.
 ///
 /// As `Customer` it is required (401 without it): to list, to buy, to debit, to speak. As `Option<Customer>`, for reads and
-/// credits, a request without the header is a visitor's.
+/// credits, a request without the header is a visitor's. Either way the request's transaction, and so every error under it,
+/// is found by the user from here on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
     /// The user's id, an account address for instance.
@@ -27,7 +30,11 @@ impl Customer {
     fn of(parts: &Parts) -> Result<Option<Self>, AppError> {
         let Some(value) = parts.headers.get(USER_ID) else { return Ok(None) };
         match value.to_str() {
-            Ok(id) if !id.trim().is_empty() && id.len() <= 128 => Ok(Some(Self { id: id.trim().to_owned() })),
+            Ok(id) if !id.trim().is_empty() && id.len() <= 128 => {
+                let id = id.trim().to_owned();
+                Transaction::current().user(User::id(&id));
+                Ok(Some(Self { id }))
+            }
             _ => Err(AppError::Unauthenticated("the header x-user-id must be 1 to 128 characters of ASCII")),
         }
     }

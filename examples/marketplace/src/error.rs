@@ -1,6 +1,6 @@
-//! What a client gets when something went wrong: one shape for all, `{"error": "…"}`.
+//! What a client gets when something went wrong: one shape for all, `{"error": "…", "trace_id": "…"}`.
 
-use std::error::Error;
+use std::{any::Any, error::Error};
 
 use axum::{
     Json,
@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tower_apm::{ResponseExt as _, Transaction};
 
 use crate::{
     chat::ChatError,
@@ -36,6 +37,9 @@ pub enum AppError {
     /// What the body extractor of axum says: 413, 415 and the like.
     #[error("{1}")]
     Body(StatusCode, String),
+    /// 500: a handler panicked. The panic itself is recorded where it happens.
+    #[error("the handler panicked")]
+    Panic,
     #[error(transparent)]
     Purchase(#[from] PurchaseError),
     #[error(transparent)]
@@ -56,6 +60,9 @@ struct Problem {
     /// What lies behind a 502, the nearest cause first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<String>,
+    /// What support will ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 impl AppError {
@@ -77,9 +84,10 @@ impl AppError {
                 PurchaseError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Self::Wallet(WalletError::Balance(error)) => balance_status(error),
-            Self::Market(MarketError::Database(_)) | Self::Wallet(WalletError::Ledger(_)) | Self::Chat(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Panic
+            | Self::Market(MarketError::Database(_))
+            | Self::Wallet(WalletError::Ledger(_))
+            | Self::Chat(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -94,16 +102,18 @@ impl AppError {
     }
 
     fn problem(&self) -> Problem {
+        let trace_id = Transaction::current().trace_id().map(|id| id.to_string());
+        let problem = Problem { error: self.to_string(), field: self.field(), causes: Vec::new(), trace_id };
         match self.status() {
-            // What is wrong inside is for the log, not for clients.
+            // What is wrong inside is for APM and the log, not for clients.
             StatusCode::INTERNAL_SERVER_ERROR => {
-                Problem { error: "something went wrong on our side".to_owned(), field: None, causes: Vec::new() }
+                Problem { error: "something went wrong on our side".to_owned(), field: None, ..problem }
             }
             StatusCode::BAD_GATEWAY => {
                 let causes = std::iter::successors(self.source(), |&error| error.source()).map(ToString::to_string);
-                Problem { error: self.to_string(), field: None, causes: causes.collect() }
+                Problem { causes: causes.collect(), ..problem }
             }
-            _ => Problem { error: self.to_string(), field: self.field(), causes: Vec::new() },
+            _ => problem,
         }
     }
 }
@@ -119,8 +129,23 @@ impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
-            tracing::error!(error = &self as &dyn Error, "request failed");
+            // At ERROR this event would be an error document too; the response carries the error already.
+            tracing::warn!(error = &self as &dyn Error, "request failed");
         }
-        (status, Json(self.problem())).into_response()
+        let response = (status, Json(self.problem())).into_response();
+        // Handed over as what they are, so that APM groups them by their own type and hooks can tell them apart.
+        match self {
+            Self::Panic => response,
+            Self::Purchase(error) => response.with_error(error),
+            Self::Market(error) => response.with_error(error),
+            Self::Wallet(error) => response.with_error(error),
+            Self::Chat(error) => response.with_error(error),
+            other => response.with_error(other),
+        }
     }
+}
+
+/// What the client of a handler that panicked gets.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    AppError::Panic.into_response()
 }

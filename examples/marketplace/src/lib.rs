@@ -3,7 +3,7 @@
 //! ```text
 //! src/main.rs        serves the API, or runs the demo
 //! src/app.rs         the whole application as one router, and what it starts with
-//! src/telemetry.rs   all that concerns APM's set-up
+//! src/telemetry.rs   all that concerns APM's set-up: the agent, and a development server to look at its events
 //! src/market/        listings and purchases
 //! src/wallet/        balances and the ledger
 //! src/chat/          rooms, and event streams of them
@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Each of `market`, `wallet` and `chat` holds `mod.rs` (its router), `routes.rs` (HTTP), `service.rs` (what it does, no HTTP)
-//! and `entity.rs` (its table).
+//! and `entity.rs` (its table). What APM is told stands where it is known: a module's name and hooks in its `mod.rs`, the user
+//! in `customer.rs`, ids and custom context in the handlers, the error behind an answer in `error.rs`.
 
 pub mod app;
 pub mod chain;

@@ -1,9 +1,15 @@
 //! `marketplace` serves the API; `marketplace demo` sends it traffic.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
-use marketplace::{App, app, config::Config, demo, telemetry};
+use marketplace::{
+    App,
+    app::{StartError, app},
+    config::Config,
+    demo, telemetry,
+};
 use tokio::{net::TcpListener, signal};
+use tower_apm::Transaction;
 
 /// How long connections may take to end once the service was asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,26 +47,33 @@ async fn main() -> ExitCode {
     }
 }
 
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn config() -> Result<Config, Box<dyn Error>> {
-    Ok(Config::from_variables(|name| std::env::var(name).ok())?)
+    Ok(Config::from_variables(variable)?)
 }
 
 async fn run_demo(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let settings =
         demo::Settings::from_arguments(arguments, config()?.addr).map_err(|error| format!("{error}\n\n{USAGE}"))?;
-    match demo::run(&settings).await?.surprises {
+    let report = demo::run(&settings).await?;
+    println!("\n{}", telemetry::where_to_look(variable));
+    match report.surprises {
         0 => Ok(()),
         surprises => Err(format!("{surprises} answers were not those that the demo expects").into()),
     }
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    telemetry::install();
     let config = config()?;
-    let state = App::start(&config).await?;
+    let telemetry = telemetry::install(variable)?;
+    let state = Transaction::start("open the marketplace", "startup").run(start(&config)).await?;
     let listener =
         TcpListener::bind(config.addr).await.map_err(|error| format!("{} is not free: {error}", config.addr))?;
     println!("marketplace: http://{}", listener.local_addr()?);
+    println!("{}", telemetry.where_to_look());
 
     let stop = {
         let state = state.clone();
@@ -71,12 +84,20 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         }
     };
     let stopping = state.stopped();
-    let server = axum::serve(listener, app(state)).with_graceful_shutdown(stop);
+    let app = app(state).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, app).with_graceful_shutdown(stop);
     tokio::select! {
         served = server => served?,
         () = async { stopping.await; tokio::time::sleep(GRACE).await } => tracing::warn!("connections were cut"),
     }
+    telemetry.shutdown().await;
     Ok(())
+}
+
+async fn start(config: &Config) -> Result<App, StartError> {
+    App::start(config).await.inspect_err(|error| {
+        Transaction::current().capture_error(error);
+    })
 }
 
 async fn asked_to_stop() {

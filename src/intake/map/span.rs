@@ -154,6 +154,7 @@ fn of_database<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, plain: S
             name if name.is_empty() => system.clone().map_or(plain.name, Text::One),
             name => Text::One(keyword(name.into_owned())),
         },
+        None if is_sql => transaction_control(&record.name).map_or(plain.name, |name| Text::One(name.into())),
         _ => plain.name,
     };
     let action = match language {
@@ -169,6 +170,12 @@ fn of_database<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, plain: S
         ..Db::default()
     };
     Shape { kind: "db", subtype: system, action: Some(action.into()), name, db: Some(db), ..plain }
+}
+
+/// The statement that `sea_orm.begin` and the like run, which instrumentations do not tell.
+fn transaction_control(name: &str) -> Option<&'static str> {
+    let word = name.rsplit(['.', ':']).next()?;
+    ["BEGIN", "COMMIT", "ROLLBACK"].into_iter().find(|statement| statement.eq_ignore_ascii_case(word))
 }
 
 /// One word, such as `sea_orm.query_one`, `db.execute` or `GET`, names the instrumentation and not the work.

@@ -33,7 +33,7 @@ model! {
         otel: Option<Otel<'a>>,
         faas: Option<Faas<'a>>,
         marks: Option<Marks>,
-        context: Option<Context<'a>>,
+        context: Option<Box<Context<'a>>>,
     }
 
     struct SpanCount {

@@ -41,6 +41,16 @@ fn a_statement_names_its_span() {
 }
 
 #[test]
+fn the_ends_of_a_database_transaction_are_named_as_statements() {
+    for (name, told) in [("sea_orm.begin", "BEGIN"), ("sea_orm.commit", "COMMIT"), ("db::rollback", "ROLLBACK")] {
+        assert_eq!(exit(name, &[("db.system", "sqlite"), ("db.operation", "EXECUTE")])["name"], told);
+    }
+    for (name, system) in [("sea_orm.execute", "sqlite"), ("begin sale", "sqlite"), ("db.begin", "mongodb")] {
+        assert_eq!(exit(name, &[("db.system", system)])["name"], name);
+    }
+}
+
+#[test]
 fn databases_in_old_words_and_new() {
     for (pairs, subtype, action, db_type, want) in [
         (&[("db.system", "postgresql"), ("db.name", "shop")][..], "postgresql", "query", "sql", "postgresql/shop"),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Response, Url, header::HeaderMap};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::rpc::{Call, Receipt, Reply, RpcError, TRANSFER, Transfer};
@@ -16,6 +16,8 @@ use crate::{config::SecretUrl, http_client, wallet::Payment};
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the chain may take to show that it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client of the chain's JSON-RPC endpoint.
 #[derive(Clone)]
@@ -62,6 +64,12 @@ impl ChainClient {
         Ok(Self { http, url, calls: Arc::default() })
     }
 
+    /// Whether the chain answers at all, whatever it says: asked before money is set aside for a sale.
+    pub(crate) async fn ping(&self) -> Result<(), ChainError> {
+        let request = self.http.get(self.url.clone()).timeout(PING_TIMEOUT);
+        self.observed(Method::GET, self.send(request)).await.map(|_| ())
+    }
+
     /// Hands the token over from the seller to the buyer.
     ///
     /// A transfer that was not answered counts as refused: whether it happened is then for the chain's explorer to tell.
@@ -74,38 +82,49 @@ impl ChainClient {
             price: payment.price.to_string(),
         };
         let call = Call { jsonrpc: "2.0".to_owned(), id, method: TRANSFER.to_owned(), params };
-        let span = self.span();
-        let settled = self.call(&call).instrument(span.clone()).await;
-        if let Err(error) = &settled {
-            span.record("otel.status_code", "ERROR").record("otel.status_description", tracing::field::display(error));
-        }
-        settled
+        self.observed(Method::POST, self.call(&call)).await
     }
 
-    /// An HTTP client span in OpenTelemetry's words.
-    fn span(&self) -> Span {
+    /// Runs a call in an HTTP client span of its own, in OpenTelemetry's words.
+    async fn observed<T>(
+        &self,
+        method: Method,
+        call: impl Future<Output = Result<T, ChainError>>,
+    ) -> Result<T, ChainError> {
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or_default();
-        tracing::info_span!(
+        let span = tracing::info_span!(
             "chain",
-            otel.name = format_args!("POST {host}:{port}"),
+            otel.name = format_args!("{method} {host}:{port}"),
             otel.kind = "client",
-            http.request.method = "POST",
+            http.request.method = method.as_str(),
+            http.response.status_code = Empty,
             server.address = host,
             server.port = i64::from(port),
-            url.full = self.url.origin().ascii_serialization(),
-            rpc.system = "jsonrpc",
-            rpc.method = TRANSFER,
-            http.response.status_code = Empty,
+            // Without the path, which may hold a key.
+            url.full = format_args!("{}/", self.url.origin().ascii_serialization()),
             otel.status_code = Empty,
             otel.status_description = Empty,
-        )
+        );
+        let done = call.instrument(span.clone()).await;
+        if let Err(error) = &done {
+            span.record("otel.status_code", "ERROR").record("otel.status_description", tracing::field::display(error));
+        }
+        done
+    }
+
+    /// Sends a request that carries the trace on.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ChainError> {
+        let mut headers = HeaderMap::new();
+        tower_apm::trace_context::inject(&mut headers);
+        let response = request.headers(headers).send().await;
+        let response = response.map_err(|error| ChainError::Unreachable(error.without_url()))?;
+        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
+        Ok(response)
     }
 
     async fn call(&self, call: &Call<Transfer>) -> Result<Settled, ChainError> {
-        let sent = self.http.post(self.url.clone()).json(call).send().await;
-        let response = sent.map_err(|error| ChainError::Unreachable(error.without_url()))?;
-        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
+        let response = self.send(self.http.post(self.url.clone()).json(call)).await?;
         if !response.status().is_success() {
             return Err(ChainError::Status(response.status().as_u16()));
         }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, body::Bytes, extract::State, routing::post};
+use axum::{Json, Router, body::Bytes, extract::State, http::StatusCode, routing::get};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::rpc::{Call, Receipt, Reply, RpcError, TRANSFER, Transfer};
@@ -46,7 +46,8 @@ impl EmbeddedChain {
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
-        let chain = Router::new().route("/", post(answer)).with_state(Arc::new(Ledger::default()));
+        let chain =
+            Router::new().route("/", get(StatusCode::NO_CONTENT).post(answer)).with_state(Arc::new(Ledger::default()));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, chain).await {
                 tracing::error!(%error, "the embedded chain stopped");

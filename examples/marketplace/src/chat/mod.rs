@@ -9,11 +9,24 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use tower_apm::ApmLayer;
 
 pub use self::service::{Chat, ChatError};
 use crate::app::App;
 
 /// The routes below `/chat`.
 pub fn router() -> Router<App> {
-    Router::new().route("/rooms/{room}/messages", post(routes::say)).route("/rooms/{room}/events", get(routes::events))
+    Router::new()
+        .route("/rooms/{room}/messages", post(routes::say))
+        .route("/rooms/{room}/events", get(routes::events))
+        .layer(apm())
+}
+
+/// What support wants to know of every request to the chat, whichever handler takes it.
+fn apm() -> ApmLayer {
+    tower_apm::layer().module("chat").on_request(|tx, parts| {
+        if parts.headers.contains_key("last-event-id") {
+            tx.label("reconnected", true); // a browser takes up an event stream that broke
+        }
+    })
 }

@@ -13,6 +13,7 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use serde::Deserialize;
+use tower_apm::Transaction;
 
 use super::entity::Model as Message;
 use crate::{
@@ -40,11 +41,14 @@ impl Validate for NewMessage {
 pub(super) async fn say(
     State(app): State<App>,
     _: Customer,
+    tx: Transaction,
     Params(room): Params<String>,
     Payload(message): Payload<NewMessage>,
 ) -> Result<(StatusCode, Json<Message>), AppError> {
     text("room", &room, 128)?;
+    tx.label("room", &room);
     let message = app.chat.say(room, message.from, message.text).await?;
+    tx.label("message_id", message.id.to_string());
     Ok((StatusCode::CREATED, Json(message)))
 }
 
@@ -52,8 +56,10 @@ pub(super) async fn say(
 pub(super) async fn events(
     State(app): State<App>,
     _: Option<Customer>,
+    tx: Transaction,
     Params(room): Params<String>,
 ) -> Result<impl IntoResponse, AppError> {
+    tx.label("room", &room);
     let messages = app.chat.listen(&room).await?;
     let events = messages.map(|message| {
         let event = Event::default().event("message").id(message.id.to_string());

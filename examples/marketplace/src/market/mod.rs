@@ -9,12 +9,13 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use tower_apm::ApmLayer;
 
 pub use self::{
     purchase::{PurchaseError, Receipt, SettlementError},
     service::{Market, MarketError, Sales},
 };
-use crate::app::App;
+use crate::{app::App, wallet::balances::BalanceError};
 
 /// The routes below `/market`.
 pub fn router() -> Router<App> {
@@ -23,4 +24,39 @@ pub fn router() -> Router<App> {
         .route("/listings/{id}", get(routes::show))
         .route("/listings/{id}/purchase", post(routes::purchase))
         .route("/reports/sales", get(routes::sales))
+        .layer(apm())
+}
+
+/// What support wants to know of every request to the market, whichever handler takes it.
+fn apm() -> ApmLayer {
+    tower_apm::layer()
+        .module("market")
+        .on_request(|tx, parts| {
+            if let Some(client) = parts.headers.get("x-client").and_then(|client| client.to_str().ok()) {
+                tx.label("client", client); // the app that sent it, by its own word
+            }
+        })
+        .on_response(|tx, parts| {
+            if let Some(page) = parts.extensions.get::<routes::Page>() {
+                tx.custom("page", page);
+            }
+        })
+        .on_error(|tx, error| {
+            if let Some(error) = error.downcast_ref::<PurchaseError>() {
+                tx.label("reason", reason(error));
+            }
+        })
+}
+
+/// Why a purchase failed, in a word to search and count by.
+fn reason(error: &PurchaseError) -> &'static str {
+    match error {
+        PurchaseError::NoListing(_) => "no listing",
+        PurchaseError::Taken(_) => "taken",
+        PurchaseError::OwnListing => "own listing",
+        PurchaseError::Balance(BalanceError::Insufficient { .. }) => "insufficient funds",
+        PurchaseError::Balance(BalanceError::Overflow) => "overflow",
+        PurchaseError::Settlement(_) => "not settled",
+        PurchaseError::Database(_) => "database",
+    }
 }

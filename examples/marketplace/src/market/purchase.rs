@@ -1,5 +1,7 @@
 //! One sale, step by step: whatever stops it, the listing is open again and no balance has changed.
 //!
+//! The chain is asked first whether it is there at all. Then:
+//!
 //! 1. The listing goes from open to settling, in one statement, so that of many buyers one gets on.
 //! 2. The price is set aside from the buyer's balance.
 //! 3. The chain hands the token over. From here on the sale stands.
@@ -10,6 +12,8 @@ use std::error::Error;
 
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, TransactionTrait, sea_query::Expr};
 use serde::Serialize;
+use serde_json::json;
+use tower_apm::Transaction;
 
 use super::{
     Market,
@@ -72,6 +76,8 @@ impl Market {
 
     async fn sell(&self, id: i64, buyer: &str) -> Result<Receipt, PurchaseError> {
         let listing = Entity::find_by_id(id).one(&self.db).await?.ok_or(PurchaseError::NoListing(id))?;
+        let tx = Transaction::current();
+        tx.label("token_id", &listing.token_id);
         if listing.status != Status::Open {
             return Err(PurchaseError::Taken(id));
         }
@@ -80,6 +86,12 @@ impl Market {
         }
         let payment = Payment { buyer, seller: &listing.seller, price: listing.price, token_id: &listing.token_id };
 
+        let unsettled = |source| {
+            tx.custom("settlement", json!({ "refused": ChainError::to_string(&source) }));
+            let (token_id, buyer) = (listing.token_id.clone(), buyer.to_owned());
+            SettlementError { listing_id: id, token_id, buyer, source }
+        };
+        self.chain.ping().await.map_err(unsettled)?;
         self.change_status(id, Status::Open, Status::Settling).await?;
         if let Err(error) = self.wallet.hold(buyer, listing.price).await {
             self.change_status(id, Status::Settling, Status::Open).await?;
@@ -90,17 +102,15 @@ impl Market {
             Err(source) => {
                 self.wallet.release(buyer, listing.price).await?;
                 self.change_status(id, Status::Settling, Status::Open).await?;
-                let (token_id, buyer) = (listing.token_id, buyer.to_owned());
-                return Err(SettlementError { listing_id: id, token_id, buyer, source }.into());
+                return Err(unsettled(source).into());
             }
         };
-        if let Err(error) = self.record_sale(id, payment, &settled).await {
-            let told = &error as &dyn Error;
-            tracing::error!(error = told, listing_id = id, tx_hash = settled.tx_hash, "a settled sale is not written");
-            return Err(error.into());
-        }
+        // From here on whatever fails is found by the chain's own id of the sale.
+        tx.label("tx_hash", &settled.tx_hash).custom("settlement", &settled);
+        self.record_sale(id, payment, &settled).await?;
         if let Err(error) = self.wallet.pay_out(payment).await {
-            tracing::error!(error = &error as &dyn Error, listing_id = id, "a seller is not paid");
+            // An ERROR event with an error in it is an error document; an id is text, in labels of every kind.
+            tracing::error!(error = &error as &dyn Error, listing_id = %id, "a seller is not paid");
         }
         self.announce(&listing, payment).await;
 
@@ -136,7 +146,8 @@ impl Market {
     async fn announce(&self, listing: &Listing, payment: Payment<'_>) {
         let text = format!("{} bought {} for {}", payment.buyer, payment.token_id, payment.price);
         if let Err(error) = self.chat.say(listing.seller.clone(), "market".to_owned(), text).await {
-            tracing::error!(error = &error as &dyn Error, listing_id = listing.id, "a sale is not announced");
+            tracing::warn!(error = &error as &dyn Error, listing_id = listing.id, "a sale is not announced");
+            Transaction::current().error(&error).handled(true).label("step", "announce").capture();
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode};
-use serde::Deserialize;
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use tower_apm::Transaction;
 
 use super::{
     Receipt, Sales,
@@ -39,7 +40,7 @@ impl Validate for NewListing {
 }
 
 /// The body of a purchase.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Order {
     buyer: String,
 }
@@ -59,6 +60,14 @@ pub(super) struct Filter {
     limit: Option<u32>,
 }
 
+/// The part of the listings that an answer holds, for the module's hook to tell.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Page {
+    offset: u32,
+    limit: u64,
+    found: usize,
+}
+
 /// How slow a report is to be.
 #[derive(Debug, Deserialize)]
 pub(super) struct Delay {
@@ -70,9 +79,12 @@ pub(super) struct Delay {
 pub(super) async fn create(
     State(app): State<App>,
     _: Customer,
+    tx: Transaction,
     Payload(new): Payload<NewListing>,
 ) -> Result<(StatusCode, Json<Listing>), AppError> {
+    tx.label("token_id", &new.token_id);
     let listing = app.market.list(new.token_id, new.seller, new.price).await?;
+    tx.label("listing_id", listing.id.to_string());
     Ok((StatusCode::CREATED, Json(listing)))
 }
 
@@ -81,27 +93,34 @@ pub(super) async fn list(
     State(app): State<App>,
     _: Option<Customer>,
     Search(filter): Search<Filter>,
-) -> Result<Json<Vec<Listing>>, AppError> {
+) -> Result<(Extension<Page>, Json<Vec<Listing>>), AppError> {
     let limit = filter.limit.map_or(PAGE, u64::from).min(PAGE);
-    Ok(Json(app.market.find(filter.status, filter.offset.into(), limit).await?))
+    let listings = app.market.find(filter.status, filter.offset.into(), limit).await?;
+    Ok((Extension(Page { offset: filter.offset, limit, found: listings.len() }), Json(listings)))
 }
 
 /// `GET /market/listings/{id}`
 pub(super) async fn show(
     State(app): State<App>,
     _: Option<Customer>,
+    tx: Transaction,
     Params(id): Params<i64>,
 ) -> Result<Json<Listing>, AppError> {
-    Ok(Json(app.market.get(id).await?))
+    tx.label("listing_id", id.to_string());
+    let listing = app.market.get(id).await?;
+    tx.label("token_id", &listing.token_id);
+    Ok(Json(listing))
 }
 
 /// `POST /market/listings/{id}/purchase`
 pub(super) async fn purchase(
     State(app): State<App>,
     _: Customer,
+    tx: Transaction,
     Params(id): Params<i64>,
     Payload(order): Payload<Order>,
 ) -> Result<Json<Receipt>, AppError> {
+    tx.label("listing_id", id.to_string()).custom("order", &order);
     Ok(Json(app.market.purchase(id, order.buyer).await?))
 }
 

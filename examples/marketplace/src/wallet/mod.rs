@@ -9,7 +9,10 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use serde_json::json;
+use tower_apm::ApmLayer;
 
+use self::balances::BalanceError;
 pub(crate) use self::service::Payment;
 pub use self::service::{Wallet, WalletError};
 use crate::app::App;
@@ -21,4 +24,22 @@ pub fn router() -> Router<App> {
         .route("/{user}/credits", post(routes::credit))
         .route("/{user}/debits", post(routes::debit))
         .route("/{user}/history", get(routes::history))
+        .layer(apm())
+}
+
+/// What support wants to know of every request to a wallet, whichever handler takes it.
+fn apm() -> ApmLayer {
+    tower_apm::layer()
+        .module("wallet")
+        .on_response(|tx, parts| {
+            if let Some(balance) = parts.extensions.get::<routes::Balance>() {
+                tx.custom("wallet", balance); // as it was after the request
+            }
+        })
+        .on_error(|tx, error| {
+            if let Some(WalletError::Balance(BalanceError::Insufficient { balance, needed })) = error.downcast_ref() {
+                tx.label("reason", "insufficient funds");
+                tx.custom("shortfall", json!({ "balance": balance, "needed": needed }));
+            }
+        })
 }

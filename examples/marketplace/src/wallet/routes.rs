@@ -1,8 +1,8 @@
 //! The wallet's endpoints.
 
-use axum::Json;
-use axum::extract::State;
+use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
+use tower_apm::Transaction;
 
 use super::entity::Model as Entry;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The body of a credit or a debit.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Movement {
     amount: Amount,
     reason: String,
@@ -28,50 +28,66 @@ impl Validate for Movement {
 }
 
 /// A user's balance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Balance {
     user: String,
     balance: Amount,
+}
+
+/// A balance, for the client and for the module's hook.
+type Answer = (Extension<Balance>, Json<Balance>);
+
+fn answer(user: String, balance: Amount) -> Answer {
+    let balance = Balance { user, balance };
+    (Extension(balance.clone()), Json(balance))
 }
 
 /// `GET /wallet/{user}/balance`
 pub(super) async fn balance(
     State(app): State<App>,
     _: Option<Customer>,
+    tx: Transaction,
     Params(user): Params<String>,
-) -> Result<Json<Balance>, AppError> {
+) -> Result<Answer, AppError> {
+    tx.label("account", &user);
     let balance = app.wallet.balance(&user).await?;
-    Ok(Json(Balance { user, balance }))
+    Ok(answer(user, balance))
 }
 
 /// `POST /wallet/{user}/credits`: anyone may pay in, also a payment provider that is no customer.
 pub(super) async fn credit(
     State(app): State<App>,
     _: Option<Customer>,
+    tx: Transaction,
     Params(user): Params<String>,
     Payload(movement): Payload<Movement>,
-) -> Result<Json<Balance>, AppError> {
+) -> Result<Answer, AppError> {
     text("user", &user, 128)?;
+    tx.label("account", &user).custom("movement", &movement);
     let balance = app.wallet.credit(user.clone(), movement.amount, movement.reason).await?;
-    Ok(Json(Balance { user, balance }))
+    Ok(answer(user, balance))
 }
 
 /// `POST /wallet/{user}/debits`
 pub(super) async fn debit(
     State(app): State<App>,
     _: Customer,
+    tx: Transaction,
     Params(user): Params<String>,
     Payload(movement): Payload<Movement>,
-) -> Result<Json<Balance>, AppError> {
+) -> Result<Answer, AppError> {
+    tx.label("account", &user).custom("movement", &movement);
     let balance = app.wallet.debit(user.clone(), movement.amount, movement.reason).await?;
-    Ok(Json(Balance { user, balance }))
+    Ok(answer(user, balance))
 }
 
 /// `GET /wallet/{user}/history`
 pub(super) async fn history(
     State(app): State<App>,
     _: Option<Customer>,
+    tx: Transaction,
     Params(user): Params<String>,
 ) -> Result<Json<Vec<Entry>>, AppError> {
+    tx.label("account", &user);
     Ok(Json(app.wallet.history(&user).await?))
 }

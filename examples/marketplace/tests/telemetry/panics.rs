@@ -1,0 +1,60 @@
+//! A panic is an error like any other: recorded once, answered, and nobody else is hurt.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use marketplace::{
+    config::Config,
+    data_source,
+    money::Amount,
+    wallet::{
+        Wallet,
+        balances::{BalanceError, Balances},
+    },
+};
+use serde_json::json;
+
+use crate::observed::Observed;
+
+struct Broken;
+
+#[async_trait]
+impl Balances for Broken {
+    async fn get(&self, _: &str) -> Result<Amount, BalanceError> {
+        Ok(Amount::ZERO)
+    }
+
+    async fn credit(&self, _: &str, _: Amount) -> Result<Amount, BalanceError> {
+        panic!("the balances are gone")
+    }
+
+    async fn debit(&self, _: &str, _: Amount) -> Result<Amount, BalanceError> {
+        Ok(Amount::ZERO)
+    }
+}
+
+/// A credit goes on in a task of its own: the panic happens there, and is the request's nevertheless.
+#[tokio::test]
+async fn a_panic_in_a_task_of_a_request_is_one_error_of_that_request() {
+    let market = Observed::with(async |mut state| {
+        let db = data_source::connect(&Config::default().database_url).await.unwrap();
+        state.wallet = Wallet::open(db, Arc::new(Broken)).await.unwrap();
+        state
+    })
+    .await;
+    let movement = json!({ "amount": "1", "reason": "card payment" });
+    let answer = market.post("bob", "/wallet/bob/credits", movement).await;
+    assert_eq!((answer.status, &answer.body["error"]), (500, &json!("something went wrong on our side")));
+
+    let (credit, error) = (market.transaction("POST /wallet/{user}/credits").await, market.error().await);
+    assert_eq!((&credit["result"], &credit["outcome"]), (&json!("HTTP 5xx"), &json!("failure")));
+    assert_eq!((&error["transaction_id"], &answer.body["trace_id"]), (&credit["id"], &error["trace_id"]));
+    assert_eq!(
+        (error.at("/exception/type"), error.at("/exception/message"), error.at("/exception/handled")),
+        (&json!("panic"), &json!("the balances are gone"), &json!(false))
+    );
+    assert_eq!((error.user(), error.label("account")), (&json!("bob"), &json!("bob")));
+    let culprit = error["culprit"].as_str().unwrap();
+    assert!(culprit.contains("Broken"), "{culprit}");
+    assert_eq!(market.get("bob", "/wallet/bob/balance").await.status, 200);
+}

@@ -1,0 +1,121 @@
+//! Purchases: who bought what, and why a sale did not happen.
+
+use serde_json::json;
+use tower_apm::devserver::Kind;
+
+use crate::observed::Observed;
+
+const PURCHASE: &str = "POST /market/listings/{id}/purchase";
+
+#[tokio::test]
+async fn a_purchase_tells_who_and_what() {
+    let market = Observed::open().await;
+    market.list("42").await;
+    let answer = market.post("bob", "/market/listings/1/purchase", json!({ "buyer": "bob" })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let purchase = market.transaction(PURCHASE).await;
+    assert_eq!(answer.headers["x-trace-id"], purchase["trace_id"].as_str().unwrap());
+    assert_eq!((&purchase["result"], &purchase["outcome"]), (&json!("HTTP 2xx"), &json!("success")));
+    assert_eq!(purchase.user(), "bob");
+    for (label, value) in [
+        ("module", &json!("market")),
+        ("listing_id", &json!("1")),
+        ("token_id", &json!("42")),
+        ("tx_hash", &answer.body["tx_hash"]),
+        ("request_id", &json!(answer.headers["x-request-id"].to_str().unwrap())),
+    ] {
+        assert_eq!(purchase.label(label), value, "{label}");
+    }
+    assert_eq!(purchase.custom("order"), &json!({ "buyer": "bob" }));
+    assert_eq!(purchase.custom("settlement"), &json!({ "tx_hash": answer.body["tx_hash"], "block": 1 }));
+    assert_eq!(purchase.at("/context/request/body"), r#"{"buyer":"bob"}"#);
+    assert_eq!(purchase.at("/context/request/url/full"), "http://shop.example/market/listings/1/purchase");
+
+    let spans = market.spans_of(&purchase, 10).await;
+    let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    let (get, post) = (names[1], names[3]);
+    assert!(get.starts_with("GET 127.0.0.1:") && post.starts_with("POST 127.0.0.1:"), "{names:?}");
+    let expected = [
+        "SELECT FROM listings",
+        get,
+        "UPDATE listings",
+        post,
+        "BEGIN",
+        "UPDATE listings",
+        "INSERT INTO ledger_entries",
+        "INSERT INTO ledger_entries",
+        "COMMIT",
+        "INSERT INTO messages",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(spans[0].kind(), ["db", "sqlite", "query"]);
+    assert_eq!(spans[3].kind(), ["external", "http", "POST"]);
+    assert_eq!(spans[3].at("/context/service/target/type"), "http");
+    for span in &spans {
+        assert_eq!((&span["parent_id"], &span["outcome"]), (&purchase["id"], &json!("success")), "{span:?}");
+    }
+    assert!(market.sent(Kind::Error).await.is_empty());
+    market.nothing_was_refused();
+}
+
+#[tokio::test]
+async fn a_reverted_purchase_tells_the_chain_s_own_words() {
+    let market = Observed::open().await;
+    market.list("revert-1").await;
+    let answer = market.post("bob", "/market/listings/1/purchase", json!({ "buyer": "bob" })).await;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(market.get("bob", "/market/listings/1").await.body["status"], "open");
+
+    let (purchase, error) = (market.transaction(PURCHASE).await, market.error().await);
+    assert_eq!((&purchase["result"], &purchase["outcome"]), (&json!("HTTP 5xx"), &json!("failure")));
+    assert_eq!(answer.body["trace_id"], error["trace_id"]);
+    assert_eq!(
+        (&error["transaction_id"], error.at("/transaction/name")),
+        (&purchase["id"], &json!(PURCHASE)),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.causes(),
+        [
+            "the purchase was not settled",
+            "token revert-1 of listing 1 was not transferred to bob",
+            "execution reverted: token revert-1 is frozen by its contract",
+        ]
+    );
+    assert_eq!(
+        (error.at("/exception/type"), error.at("/exception/module"), error.at("/exception/handled")),
+        (&json!("PurchaseError"), &json!("marketplace::market::purchase"), &json!(false))
+    );
+    for event in [&purchase, &error] {
+        assert_eq!(event.user(), "bob");
+        for (label, value) in
+            [("module", "market"), ("listing_id", "1"), ("token_id", "revert-1"), ("reason", "not settled")]
+        {
+            assert_eq!(event.label(label), value, "{label}");
+        }
+        assert_eq!(event.custom("order"), &json!({ "buyer": "bob" }));
+    }
+    let culprit = error["culprit"].as_str().unwrap();
+    assert!(culprit.contains("marketplace::error::AppError"), "{culprit}");
+    let top = error.at("/exception/stacktrace/0");
+    assert!(top["filename"].as_str().is_some_and(|file| file.ends_with("src/error.rs")), "{top}");
+    assert_ne!(top["library_frame"], true);
+
+    let spans = market.spans_of(&purchase, 5).await;
+    let failed: Vec<_> = spans.iter().filter(|span| span["outcome"] == "failure").map(|span| span.kind()).collect();
+    assert_eq!(failed, [["external", "http", "POST"]], "{spans:#?}");
+    market.nothing_was_refused();
+}
+
+#[tokio::test]
+async fn one_who_comes_too_late_or_is_too_poor_is_no_error_but_is_found() {
+    let market = Observed::open().await;
+    market.list("42").await;
+    let poor = market.post("carol", "/market/listings/1/purchase", json!({ "buyer": "carol" })).await;
+    assert_eq!(poor.status, 402);
+    let purchase = market.transaction(PURCHASE).await;
+    assert_eq!((&purchase["result"], &purchase["outcome"]), (&json!("HTTP 4xx"), &json!("success")));
+    assert_eq!((purchase.user(), purchase.label("reason")), (&json!("carol"), &json!("insufficient funds")));
+    assert!(market.sent(Kind::Error).await.is_empty());
+}
