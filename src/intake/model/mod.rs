@@ -31,7 +31,7 @@ pub(super) use self::{
 #[derive(serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line<'a> {
-    Metadata(Metadata<'a>),
+    Metadata(Box<Metadata<'a>>),
     Transaction(Transaction<'a>),
     Span(Span<'a>),
     Error(Error<'a>),
