@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -83,7 +83,7 @@ impl Scene {
 
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut flushed = pin!(self.flush(self.deadline));
-        while let Poll::Pending = flushed.as_mut().poll(&mut Context::from_waker(&waker)) {
+        while flushed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
             thread::park();
         }
     }
