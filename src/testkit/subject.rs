@@ -39,17 +39,13 @@ impl Subject {
         if self.failure.is_some() {
             return self;
         }
-        let mut misses = Vec::new();
-        let passes = |candidate: &Arc<Value>| test(candidate).map_err(|miss| misses.push(miss)).is_ok();
-        let kept: Vec<_> = self
-            .candidates
-            .iter()
-            .filter({
-                let mut passes = passes;
-                move |candidate| passes(candidate)
-            })
-            .cloned()
-            .collect();
+        let (mut kept, mut misses) = (Vec::new(), Vec::new());
+        for candidate in &self.candidates {
+            match test(candidate) {
+                Ok(()) => kept.push(candidate.clone()),
+                Err(miss) => misses.push(miss),
+            }
+        }
         if !kept.is_empty() {
             self.candidates = kept;
             self.wanted = format!("{}\n    {what}", self.wanted);

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use tower_apm::testkit::{Answer, TestAgent};
+use tower_apm::testkit::{Answer, ExpectedTransaction, TestAgent};
 
 use crate::app::{app, call};
+
+type Check = fn(ExpectedTransaction) -> ExpectedTransaction;
 
 async fn agent() -> TestAgent {
     TestAgent::builder().deadline(Duration::from_millis(300)).start().await
@@ -64,8 +66,7 @@ async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let found = apm.expect_transaction("GET /listings/{id}").await;
-    let checks: [(fn(tower_apm::testkit::ExpectedTransaction) -> tower_apm::testkit::ExpectedTransaction, &[&str]);
-        14] = [
+    let checks: [(Check, &[&str]); 14] = [
         (
             |tx| tx.status(200).outcome("failure"),
             &["with status 200\n    with outcome \"failure\"", "the outcome is \"success\""],
