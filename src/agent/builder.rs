@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use tracing_subscriber::EnvFilter;
+
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
     resource::{self, Host},
@@ -107,10 +109,15 @@ impl AgentBuilder {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
         }
-        let (format, filter) = (self.log_format, self.log_filter.clone());
+        let from_env = match &self.env {
+            Some(env) => env.get(EnvFilter::DEFAULT_ENV).map(str::to_owned),
+            None => std::env::var(EnvFilter::DEFAULT_ENV).ok(),
+        };
+        let filter = from_env.or_else(|| self.log_filter.clone()).unwrap_or_else(|| "info".to_owned());
+        let format = self.log_format;
         let agent = self.build()?;
         let recorder = agent.recorder().clone();
-        subscriber::set_global(recorder.clone(), format, filter.as_deref(), recorder.config.log_level)?;
+        subscriber::set_global(recorder.clone(), format, filter, recorder.config.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
         panic_hook();
         install(recorder.clone());

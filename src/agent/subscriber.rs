@@ -51,15 +51,22 @@ where
     RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
 }
 
-/// Sets the global subscriber: our layers, and a printer behind its own filter (`RUST_LOG`, else `filter`).
+/// The layer that belongs to no agent: each span finds its own through its transaction.
+#[cfg(feature = "testkit")]
+pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    tracing_layer(None)
+}
+
+/// Sets the global subscriber: our layers, and a printer behind a filter of its own.
 pub(super) fn set_global(
     recorder: Arc<Recorder>,
     format: LogFormat,
-    filter: Option<&str>,
+    filter: String,
     level: LogLevel,
 ) -> Result<(), BuildError> {
-    let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().or_else(|| filter.map(str::to_owned));
-    let filter = filter.unwrap_or_else(|| "info".to_owned());
     // the span that goes with each request says nothing that the line does not
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
     let filter = EnvFilter::try_new(format!("{own},{filter}"))

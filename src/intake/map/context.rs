@@ -12,8 +12,9 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> model::Context<'a> {
-    model::Context {
+pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> Box<model::Context<'a>> {
+    // boxed: the event around it is moved a few times
+    Box::new(model::Context {
         user: context.user.as_deref().map(user),
         tags: tags(&context.labels),
         custom: custom(&context.custom, sanitizer),
@@ -23,7 +24,7 @@ pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> model:
             .framework
             .map(|name| Service { framework: Some(Framework { name, version: None }), ..Service::default() }),
         ..model::Context::default()
-    }
+    })
 }
 
 fn user(user: &User) -> model::User<'_> {

@@ -23,7 +23,7 @@ model! {
         culprit: Option<Cow<'a, str>>,
         exception: Option<Exception<'a>>,
         log: Option<Log<'a>>,
-        context: Option<Context<'a>>,
+        context: Option<Box<Context<'a>>>,
     }
 
     struct ErrorTransaction<'a> {

@@ -24,7 +24,7 @@ model! {
         /// Milliseconds.
         duration: f64,
         /// Written only where it is false.
-        sampled: Option<bool>,
+        sampled: bool,
         sample_rate: Option<f64>,
         span_count: SpanCount,
         dropped_spans_stats: Vec<DroppedSpanStats<'a>>,
@@ -33,7 +33,7 @@ model! {
         otel: Option<Otel<'a>>,
         faas: Option<Faas<'a>>,
         marks: Option<Marks>,
-        context: Option<Context<'a>>,
+        context: Option<Box<Context<'a>>>,
     }
 
     struct SpanCount {

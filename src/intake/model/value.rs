@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use arrayvec::ArrayString;
 use serde::{Serialize, Serializer};
 
 use crate::intake::json::RAW;
@@ -44,6 +45,9 @@ macro_rules! always_written {
 }
 always_written!(bool, i64, u64, u32, f64, &str, Cow<'_, str>, Text<'_>, crate::record::TraceId, crate::record::SpanId);
 
+/// Bytes of a text in pieces: a keyword's.
+const MAX_JOINED: usize = 1024;
+
 /// Text in one piece, or in pieces that only meet in the output.
 #[derive(Clone)]
 pub(crate) enum Text<'a> {
@@ -55,7 +59,14 @@ impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Text::One(text) => serializer.serialize_str(text),
-            Text::Joined(_) => serializer.collect_str(self),
+            Text::Joined(parts) => {
+                // they fit, or they would have been cut; a `Display` costs more than the copy
+                let mut text = ArrayString::<MAX_JOINED>::new();
+                match parts.iter().try_for_each(|part| text.try_push_str(part)) {
+                    Ok(()) => serializer.serialize_str(&text),
+                    Err(_) => serializer.collect_str(self),
+                }
+            }
         }
     }
 }

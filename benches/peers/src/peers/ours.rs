@@ -23,7 +23,7 @@ fn builder(sink: &str) -> AgentBuilder {
 }
 
 /// As `install()` sets a process up: our layers, and a printer behind a filter of its own.
-struct Quiet;
+pub struct Quiet;
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Quiet {}
 
 fn rig(app: Router, agent: &Agent, layer: ApmLayer) -> Rig {
