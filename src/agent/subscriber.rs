@@ -1,6 +1,6 @@
 //! The `tracing` side: our layers, and the subscriber that `install()` sets.
 
-use std::sync::Arc;
+use std::{io::IsTerminal, sync::Arc};
 
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -71,7 +71,7 @@ pub(super) fn set_global(
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
     let filter = EnvFilter::try_new(format!("{own},{filter}"))
         .map_err(|error| BuildError::LogFilter { filter, reason: error.to_string() })?;
-    let printer = fmt::layer();
+    let printer = fmt::layer().with_ansi(std::io::stdout().is_terminal());
     let printer = match format {
         LogFormat::Full => Some(printer.boxed()),
         LogFormat::Compact => Some(printer.compact().boxed()),
