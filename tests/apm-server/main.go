@@ -4,7 +4,7 @@
 //	apm-server decode FILE...   captured intake bodies: documents to stdout, refused lines to stderr, exit 1 if any
 //	apm-server judge            one body a line on stdin, as a JSON string; one verdict a line on stdout
 //	apm-server serve [-addr A] [-grpc A] [-out FILE] [-token T]
-//	                            the intake API, OTLP over HTTP and gRPC, GET /, /config/v1/agents
+//	                            prints its URL; the intake API, OTLP over HTTP and gRPC, GET /, /config/v1/agents
 package main
 
 import (
@@ -12,8 +12,10 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -94,5 +96,10 @@ func serve(args []string) {
 	if *grpcAddr != "" {
 		go func() { log.Fatal(d.serveGRPC(*grpcAddr)) }()
 	}
-	log.Fatal(http.ListenAndServe(*addr, d.routes(*token)))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	log.Fatal(http.Serve(listener, d.routes(*token)))
 }

@@ -4,9 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
     io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -14,6 +12,7 @@ use serde_json::{Value, json};
 use tower_apm::devserver::DevServer;
 
 use crate::{
+    apm_server_process::{self, ApmServer},
     client::{Connection, lines},
     spec::{self, ERROR, FULL, LOG, METADATA, METRICSET, SPAN, TRANSACTION},
 };
@@ -238,11 +237,8 @@ fn at_mut<'a>(value: &'a mut Value, place: &[String]) -> &'a mut Value {
 
 /// Feeds each body to both and fails with all bodies on which they differ.
 fn compare(bodies: &[String]) {
-    let Some(decoder) = Decoder::start() else {
-        println!("APM_SERVER_DECODER is not set: the real server's decoder was not asked");
-        return;
-    };
-    let theirs = decoder.judge(bodies);
+    let Some(decoder) = apm_server_process::start(&["judge"]) else { return };
+    let theirs = judge(decoder, bodies);
     let server = DevServer::builder().max_events(100).bind("127.0.0.1:0").unwrap();
     let mut connection = Connection::open(server.addr());
     let mut differences = Vec::new();
@@ -275,34 +271,19 @@ fn brief(answer: &Value) -> String {
     format!("{} accepted, {} refused {}", answer["accepted"], messages.len(), messages.join(" | "))
 }
 
-/// The real decoder, as a child that is asked over its standard input.
-struct Decoder(Child);
-
-impl Decoder {
-    fn start() -> Option<Self> {
-        let program = env::var_os("APM_SERVER_DECODER")?;
-        let child = Command::new(&program)
-            .arg("judge")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("APM_SERVER_DECODER={}: {error}", program.display()));
-        Some(Self(child))
-    }
-
-    fn judge(mut self, bodies: &[String]) -> Vec<Value> {
-        let mut input = self.0.stdin.take().unwrap();
-        let output = BufReader::new(self.0.stdout.take().unwrap());
-        let answers = thread::scope(|scope| {
-            scope.spawn(move || {
-                for body in bodies {
-                    input.write_all(format!("{}\n", Value::from(body.as_str())).as_bytes()).unwrap();
-                }
-            });
-            output.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect::<Vec<_>>()
+/// The real decoder's verdict on each body, asked over its standard input.
+fn judge(mut decoder: ApmServer, bodies: &[String]) -> Vec<Value> {
+    let mut input = decoder.0.stdin.take().unwrap();
+    let output = BufReader::new(decoder.0.stdout.take().unwrap());
+    let answers = thread::scope(|scope| {
+        scope.spawn(move || {
+            for body in bodies {
+                input.write_all(format!("{}\n", Value::from(body.as_str())).as_bytes()).unwrap();
+            }
         });
-        assert!(self.0.wait().unwrap().success());
-        assert_eq!(answers.len(), bodies.len());
-        answers
-    }
+        output.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect::<Vec<_>>()
+    });
+    assert!(decoder.0.wait().unwrap().success());
+    assert_eq!(answers.len(), bodies.len());
+    answers
 }

@@ -1,5 +1,7 @@
 //! The development server, through real HTTP: one module per question.
 
+#[path = "../apm_server_process/mod.rs"]
+mod apm_server_process;
 mod client;
 mod spec;
 

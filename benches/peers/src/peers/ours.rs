@@ -6,11 +6,7 @@ use axum::Router;
 use tower_apm::{Agent, AgentBuilder, ApmLayer, Environment};
 use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{
-    Rig,
-    child::Child,
-    probe::Probed,
-};
+use super::{Rig, child::Child, probe::Probed};
 
 /// gzip forced on (the sink is local), so that the work is the floor's.
 fn builder(sink: &str) -> AgentBuilder {
@@ -27,16 +23,11 @@ pub struct Quiet;
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Quiet {}
 
 fn rig(app: Router, agent: &Agent, layer: ApmLayer) -> Rig {
-    tracing_subscriber::registry()
-        .with(agent.tracing_layer())
-        .with(Quiet.with_filter(LevelFilter::WARN))
-        .init();
+    tracing_subscriber::registry().with(agent.tracing_layer()).with(Quiet.with_filter(LevelFilter::WARN)).init();
     let agent = agent.clone();
     let runtime = tokio::runtime::Handle::current();
     Rig::new(app.layer(layer), move || {
-        runtime
-            .block_on(agent.flush(Duration::from_secs(30)))
-            .expect("the sink answers");
+        runtime.block_on(agent.flush(Duration::from_secs(30))).expect("the sink answers");
     })
 }
 
@@ -74,9 +65,5 @@ pub fn child(app: Router, sink: &str) -> Rig {
 /// [`child`] without the span, but with a layer in its place.
 pub fn no_child(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).build().unwrap();
-    rig(
-        app.layer(tower::layer::util::Identity::new()),
-        &agent,
-        agent.layer(),
-    )
+    rig(app.layer(tower::layer::util::Identity::new()), &agent, agent.layer())
 }

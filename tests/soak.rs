@@ -1,0 +1,214 @@
+//! 100 000 requests while the server is killed and started again: is every one of them accounted for, and found?
+//!
+//! A binary of its own, for it sets a global subscriber and keeps the machine busy:
+//! `cargo test --features devserver --test soak`.
+
+mod apm_server_process;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    sync::{
+        Arc, LazyLock, Once,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, extract, routing::get};
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+use tower_apm::{
+    Agent, Environment, Transaction,
+    devserver::{DevServer, Kind, Query, Store},
+};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{Layer, layer, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
+
+/// Requests wait while more events than these do: half of what the default queue holds.
+const MOST_WAITING: u64 = 8_192;
+/// Every so many requests have a child span.
+const SPAN_EVERY: u64 = 10;
+const TASKS: usize = 8;
+/// Nothing takes this long, on no machine.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_found_although_the_server_was_killed() {
+    const REQUESTS: u64 = 100_000;
+    let first = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind("127.0.0.1:0").unwrap();
+    let (address, store) = (first.addr().to_string(), first.store().clone());
+    let agent = agent(&first.url(), false);
+    let mut load = Load::start(&agent, REQUESTS);
+
+    until("half of the requests are made", || load.made() >= REQUESTS / 2).await;
+    let failures = FAILURES.load(Relaxed);
+    tokio::task::block_in_place(|| first.shutdown());
+    until("requests came and the agent failed to send", || {
+        agent.stats().waiting >= MOST_WAITING / 2 && FAILURES.load(Relaxed) > failures
+    })
+    .await;
+    assert!(load.made() < REQUESTS, "the outage was in the middle");
+    let second = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind(&address).unwrap();
+    load.join().await;
+
+    nothing_is_missing(&agent, REQUESTS).await;
+    assert!(store.stats().held > 0 && second.store().stats().held > 0);
+    let mut found = Found::default();
+    for store in [&store, second.store()] {
+        assert_eq!((store.stats().evicted, store.stats().last_rejection), (0, None));
+        found.look_into(store);
+    }
+    found.hold_all(REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_decoder_takes_every_request() {
+    const REQUESTS: u64 = 5_000;
+    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{}.ndjson", std::process::id()));
+    let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
+    let Some(mut server) = apm_server_process::start(&arguments) else { return };
+    let mut url = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let agent = agent(url.trim(), true);
+    Load::start(&agent, REQUESTS).join().await;
+
+    nothing_is_missing(&agent, REQUESTS).await;
+    let mut found = Found::default();
+    for line in fs::read_to_string(&documents).unwrap().lines() {
+        let document: Value = serde_json::from_str(line).unwrap();
+        if document["span"]["name"].is_null() {
+            found.add(&document["transaction"]["id"], &document["url"]["path"], &document["labels"]["order"]);
+        }
+    }
+    found.hold_all(REQUESTS);
+    fs::remove_file(&documents).unwrap();
+}
+
+fn agent(url: &str, gzip: bool) -> Agent {
+    let agent = Agent::builder().env(Environment::empty()).service_name("soak").server_url(url).gzip(gzip);
+    let agent = agent.build().unwrap();
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(agent.tracing_layer()).with(Failures).init());
+    agent
+}
+
+/// How often an agent of this process has said that it could not send.
+static FAILURES: AtomicUsize = AtomicUsize::new(0);
+
+struct Failures;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Failures {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        if event.metadata().target() == "tower_apm" && *event.metadata().level() == Level::WARN {
+            FAILURES.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Tasks that make requests, each request once.
+struct Load {
+    next: Arc<AtomicU64>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn start(agent: &Agent, requests: u64) -> Self {
+        let app = Router::new().route("/orders/{id}", get(order)).layer(agent.layer());
+        let next = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            let (app, agent, next) = (app.clone(), agent.clone(), next.clone());
+            tasks.spawn(async move {
+                loop {
+                    until("the server takes events", || agent.stats().waiting < MOST_WAITING).await;
+                    let id = next.fetch_add(1, Relaxed);
+                    if id >= requests {
+                        return;
+                    }
+                    let request = Request::get(format!("/orders/{id}")).body(Body::empty()).unwrap();
+                    let response = app.clone().oneshot(request).await.unwrap();
+                    let body = response.into_body().collect().await.unwrap().to_bytes();
+                    assert_eq!(body, id.to_string());
+                }
+            });
+        }
+        Self { next, tasks }
+    }
+
+    fn made(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    async fn join(&mut self) {
+        while let Some(task) = self.tasks.join_next().await {
+            task.unwrap();
+        }
+    }
+}
+
+async fn order(extract::Path(id): extract::Path<u64>, transaction: Transaction) -> String {
+    transaction.label("order", id.to_string());
+    if id.is_multiple_of(SPAN_EVERY) {
+        tracing::info_span!("SELECT orders", "db.system" = "sqlite").in_scope(|| ());
+    }
+    // so that requests overlap
+    tokio::task::yield_now().await;
+    id.to_string()
+}
+
+/// Polls: a fixed time would be too short on a slow machine.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    while !is_so() {
+        assert!(START.elapsed() < DEADLINE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Recorded is accepted, to the last event.
+async fn nothing_is_missing(agent: &Agent, requests: u64) {
+    agent.flush(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    println!("{stats}");
+    assert_eq!(stats.recorded, requests + requests / SPAN_EVERY);
+    assert_eq!(stats.recorded, stats.accepted + stats.rejected + stats.dropped.total() + stats.waiting);
+    assert_eq!((stats.rejected, stats.dropped.total(), stats.waiting), (0, 0, 0), "{stats}");
+}
+
+/// Transaction ids by path. What was sent again because an answer was cut off is there twice, with the same id.
+#[derive(Default)]
+struct Found(HashMap<String, String>);
+
+impl Found {
+    fn look_into(&mut self, store: &Store) {
+        for event in store.query(&Query::new().kind(Kind::Transaction)).events {
+            let (body, url) = (event.body(), "/context/request/url/pathname");
+            self.add(&body["id"], body.pointer(url).unwrap(), &body["context"]["tags"]["order"]);
+        }
+    }
+
+    fn add(&mut self, id: &Value, path: &Value, order: &Value) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        assert_eq!(text(path), format!("/orders/{}", text(order)), "the label of another request");
+        let known = self.0.entry(text(path)).or_insert_with(|| text(id));
+        assert_eq!(*known, text(id), "{path}: two transactions");
+    }
+
+    fn hold_all(&self, requests: u64) {
+        let missing: Vec<_> = (0..requests).filter(|id| !self.0.contains_key(&format!("/orders/{id}"))).collect();
+        assert!(
+            missing.is_empty(),
+            "{} are missing, among them {:?}",
+            missing.len(),
+            &missing[..missing.len().min(10)]
+        );
+        let ids: HashSet<_> = self.0.values().collect();
+        assert_eq!((self.0.len(), ids.len()), (requests as usize, requests as usize));
+    }
+}
