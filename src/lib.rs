@@ -88,6 +88,9 @@ mod span;
 mod spec_folder;
 mod sql;
 mod stack;
+#[cfg(feature = "testkit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testkit")))]
+pub mod testkit;
 pub mod trace_context;
 mod transaction;
 

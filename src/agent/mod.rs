@@ -10,6 +10,8 @@ use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+#[cfg(feature = "testkit")]
+pub(crate) use self::subscriber::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
 use crate::{
     config::Warning,

@@ -59,7 +59,7 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
         node_name: config.service_node_name.clone(),
         ephemeral_id,
         activation_method: Some(activation_method(environment)),
-        language_version: None,
+        language_version: option_env!("TOWER_APM_RUSTC_VERSION"),
         framework: cfg!(feature = "axum").then_some("axum"),
         pid: host.pid,
         parent_pid: host.parent_pid,

@@ -1,6 +1,6 @@
 //! The `tracing` side: our layers, and the subscriber that `install()` sets.
 
-use std::sync::Arc;
+use std::{io::IsTerminal, sync::Arc};
 
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -51,6 +51,15 @@ where
     RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
 }
 
+/// The layer that belongs to no agent: each span finds its own through its transaction.
+#[cfg(feature = "testkit")]
+pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    tracing_layer(None)
+}
+
 /// Sets the global subscriber: our layers, and a printer behind a filter of its own.
 pub(super) fn set_global(
     recorder: Arc<Recorder>,
@@ -62,7 +71,7 @@ pub(super) fn set_global(
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
     let filter = EnvFilter::try_new(format!("{own},{filter}"))
         .map_err(|error| BuildError::LogFilter { filter, reason: error.to_string() })?;
-    let printer = fmt::layer();
+    let printer = fmt::layer().with_ansi(std::io::stdout().is_terminal());
     let printer = match format {
         LogFormat::Full => Some(printer.boxed()),
         LogFormat::Compact => Some(printer.compact().boxed()),

@@ -182,7 +182,7 @@ mod tests {
 
     fn encoder(gzip: bool) -> Encoder {
         let resource = Resource { service_name: "shop".into(), ..Resource::default() };
-        Encoder::new(&Line::Metadata(map::metadata(&resource)), gzip).unwrap()
+        Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), gzip).unwrap()
     }
 
     fn add(encoder: &mut Encoder, record: &TransactionRecord) -> Result<(), String> {

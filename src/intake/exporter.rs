@@ -38,7 +38,7 @@ impl IntakeExporter {
         let user_agent = user_agent(&resource.service_name, resource.service_version.as_deref());
         let transport = Transport::new(&settings, user_agent)?;
         let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
-        let encoder = Encoder::new(&Line::Metadata(map::metadata(&resource)), gzip);
+        let encoder = Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), gzip);
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             server_url: settings.server_url,

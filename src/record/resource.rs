@@ -15,7 +15,7 @@ pub(crate) struct Resource {
     /// How the agent came into the service, for instance `layer`.
     pub(crate) activation_method: Option<&'static str>,
     /// The compiler's version, where it is known.
-    pub(crate) language_version: Option<String>,
+    pub(crate) language_version: Option<&'static str>,
     pub(crate) framework: Option<&'static str>,
     pub(crate) pid: u32,
     pub(crate) parent_pid: Option<u32>,

@@ -154,13 +154,13 @@ impl Owner {
     fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
         let mut response = run_hooks(&self.options, self.ending.transaction(), response);
         let status = response.status();
+        tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         self.ending.head(status, response.headers());
         if status.is_server_error()
             && let Some(attached) = response.extensions().get::<ResponseError>()
         {
             self.ending.error(attached.exception());
         }
-        tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);

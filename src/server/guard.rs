@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::outcome;
 use crate::{
-    record::{Exception, Headers, HttpResponse, LabelValue, Outcome},
+    record::{Exception, Headers, HttpResponse, LabelValue, Outcome, TransactionRecord},
     transaction::{Shared, Transaction},
 };
 
@@ -15,11 +15,17 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Ending {
     transaction: Transaction,
+    /// The whole response was handed out in one piece: whoever drops it unread has had his answer.
+    handed_out: bool,
 }
 
 impl Ending {
     pub(super) fn new(transaction: Transaction) -> Self {
-        Self { transaction }
+        Self { transaction, handed_out: false }
+    }
+
+    pub(super) fn set_handed_out(&mut self, handed_out: bool) {
+        self.handed_out = handed_out;
     }
 
     pub(super) fn transaction(&self) -> &Transaction {
@@ -57,12 +63,7 @@ impl Ending {
 
     /// All that was to come has come; `finished` where that is the end of the body.
     pub(super) fn complete(mut self, finished: bool) {
-        self.end(|record| {
-            record.context.response.as_mut().map_or(Outcome::Unknown, |response| {
-                response.finished = finished;
-                outcome::of_status(response.status)
-            })
-        });
+        self.end(|record| completed(record, finished));
     }
 
     /// The service or the body failed.
@@ -81,7 +82,7 @@ impl Ending {
         self.failed();
     }
 
-    fn end(&mut self, outcome: impl FnOnce(&mut crate::record::TransactionRecord) -> Outcome) {
+    fn end(&mut self, outcome: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let transaction = std::mem::take(&mut self.transaction);
         if let Some(shared) = transaction.shared() {
             shared.end(outcome);
@@ -89,9 +90,19 @@ impl Ending {
     }
 }
 
+fn completed(record: &mut TransactionRecord, finished: bool) -> Outcome {
+    record.context.response.as_mut().map_or(Outcome::Unknown, |response| {
+        response.finished = finished;
+        outcome::of_status(response.status)
+    })
+}
+
 impl Drop for Ending {
     /// After any other end there is no transaction any more, and nothing happens.
     fn drop(&mut self) {
+        if self.handed_out {
+            return self.end(|record| completed(record, true));
+        }
         self.end(|record| {
             record.context.set_label("aborted".into(), LabelValue::Bool(true));
             Outcome::Unknown

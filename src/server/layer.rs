@@ -116,14 +116,15 @@ impl ApmLayer {
         self.with(|options| options.on_error.push(Arc::new(hook)))
     }
 
-    /// Lets every response carry the trace id in this header, for a user to quote. Off by default.
-    ///
-    /// # Panics
-    ///
-    /// If the name is no valid header name in lower case, as [`HeaderName::from_static`].
+    /// Lets every response carry the trace id in this header, for a user to quote. Off by default; a name that no
+    /// header can have leaves it off, with a warning.
     #[must_use]
-    pub fn trace_id_header(self, name: &'static str) -> Self {
-        self.with(|options| options.trace_id_header = Some(HeaderName::from_static(name)))
+    pub fn trace_id_header(self, name: &str) -> Self {
+        let header = HeaderName::try_from(name);
+        if header.is_err() {
+            tracing::warn!(target: "tower_apm", name, "trace_id_header is off: it must be the name of a header");
+        }
+        self.with(|options| options.trace_id_header = header.ok())
     }
 
     /// The light `tracing` span that goes with each request. On by default; without it a request costs a third less,

@@ -163,7 +163,7 @@ impl Span for ApmSpan {
         let Some(shared) = &self.shared else { return };
         match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
             Role::Child(child) => shared.span(child.finish(shared, timestamp)),
-            Role::Root { status, .. } if !shared.is_owned_by_layer() => shared.end(|_| outcome(&status)),
+            Role::Root { status, .. } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
             Role::Silent { dropped: true } => shared.span_dropped(),
             Role::Root { .. } | Role::Silent { .. } => {}
         }

@@ -53,7 +53,7 @@ impl ApmTracer {
         record.links = links(builder.links);
         record.otel = Some(Box::new(OtelPart { kind, attributes: builder.attributes.unwrap_or_default() }));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
-        ApmSpan::root(Arc::new(Shared::new(recorder, ids, began, record)), context)
+        ApmSpan::root(Arc::new(Shared::new(recorder, ids, began, record).up_for_adoption()), context)
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, parent: &SpanContext) -> ApmSpan {

@@ -53,8 +53,8 @@ pub(crate) struct State {
     record: Option<Box<TransactionRecord>>,
     named_by_user: bool,
     outcome_by_user: bool,
-    /// An inner layer or a span outside ends this transaction no more.
-    owned_by_layer: bool,
+    /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
+    up_for_adoption: bool,
     errors: Vec<Fingerprint>,
     /// The request's body, where `capture_body` asks for it.
     body: Option<CapturedBody>,
@@ -71,6 +71,12 @@ impl Shared {
             spans_dropped: AtomicU32::new(0),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
+    }
+
+    /// A transaction that a layer may take over, unlike one of another request or of `Transaction::start`.
+    pub(crate) fn up_for_adoption(self) -> Self {
+        self.lock().up_for_adoption = true;
+        self
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
@@ -127,10 +133,10 @@ impl Shared {
         }
     }
 
-    /// Makes this transaction, begun by a span, the one of a request. False when a layer already has it, or it is over.
+    /// Makes this transaction, begun by a span, the one of a request. False when it is not to be had, or over.
     pub(crate) fn adopt(&self, ids: Option<Ids>, change: impl FnOnce(&mut TransactionRecord)) -> bool {
         let mut state = self.lock();
-        if state.owned_by_layer {
+        if !state.up_for_adoption {
             return false;
         }
         let Some(record) = &mut state.record else { return false };
@@ -144,7 +150,7 @@ impl Shared {
         record.sampled = ids.sampled;
         record.sample_rate = ids.sample_rate;
         change(record);
-        state.owned_by_layer = true;
+        state.up_for_adoption = false;
         true
     }
 
@@ -152,8 +158,8 @@ impl Shared {
         self.lock().body = Some(body);
     }
 
-    pub(crate) fn is_owned_by_layer(&self) -> bool {
-        self.lock().owned_by_layer
+    pub(crate) fn is_up_for_adoption(&self) -> bool {
+        self.lock().up_for_adoption
     }
 
     /// Ends the transaction, once: `finish` writes what only the end knows, then the record goes to the queue. The

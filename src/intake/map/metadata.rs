@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{labels::tags, truncate::keyword};
 use crate::{
-    intake::model::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, System},
+    intake::model::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, Runtime, System},
     record::Resource,
 };
 
@@ -24,8 +24,9 @@ pub(in crate::intake) fn metadata(resource: &Resource) -> Metadata<'_> {
                 ephemeral_id: Some(keyword(&*resource.ephemeral_id)).filter(|id| !id.is_empty()),
                 activation_method: resource.activation_method,
             },
-            language: Some(Language { name: "rust", version: resource.language_version.as_deref().map(keyword) }),
-            runtime: None,
+            language: Some(Language { name: "rust", version: resource.language_version.map(keyword) }),
+            // the server wants both or none
+            runtime: resource.language_version.map(|version| Runtime { name: "rust", version }),
             framework: resource.framework.map(|name| Framework { name, version: None }),
             node: resource.node_name.as_deref().map(|name| Node { configured_name: keyword(name) }),
             id: None,

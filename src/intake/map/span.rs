@@ -88,7 +88,7 @@ pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer)
         links: links(&record.links),
         otel: otel(&record.kind, outcome),
         stacktrace: Vec::new(),
-        context: Some(context),
+        context: Some(Box::new(context)),
     }
 }
 

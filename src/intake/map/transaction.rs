@@ -41,7 +41,7 @@ pub(in crate::intake) fn transaction<'a>(record: &'a TransactionRecord, sanitize
         outcome: record.outcome.as_str(),
         timestamp: record.timestamp,
         duration: milliseconds(record.duration),
-        sampled: (!record.sampled).then_some(false),
+        sampled: record.sampled,
         sample_rate: record.sample_rate,
         span_count: SpanCount {
             started: record.spans.started,

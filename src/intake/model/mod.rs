@@ -19,7 +19,7 @@ pub(super) use self::{
         Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
     },
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
-    metadata::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, System},
+    metadata::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, Runtime, System},
     metricset::{Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     span::{Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
     stacktrace::Frame,
@@ -31,7 +31,7 @@ pub(super) use self::{
 #[derive(serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line<'a> {
-    Metadata(Metadata<'a>),
+    Metadata(Box<Metadata<'a>>),
     Transaction(Transaction<'a>),
     Span(Span<'a>),
     Error(Error<'a>),

@@ -34,7 +34,7 @@ model! {
         links: Vec<Link>,
         otel: Option<Otel<'a>>,
         stacktrace: Vec<Frame<'a>>,
-        context: Option<SpanContext<'a>>,
+        context: Option<Box<SpanContext<'a>>>,
     }
 
     struct Composite {

@@ -57,7 +57,7 @@ fn metadata_of_a_pod_in_a_cloud() {
         node: Some(KubernetesNode { name: "n" }),
         pod: Some(Pod { name: Some("p"), uid: Some("u") }),
     });
-    let event = valid(&Line::Metadata(metadata));
+    let event = valid(&Line::Metadata(Box::new(metadata)));
     assert_eq!(event["system"]["kubernetes"]["pod"]["uid"], "u");
 }
 

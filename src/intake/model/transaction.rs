@@ -24,7 +24,7 @@ model! {
         /// Milliseconds.
         duration: f64,
         /// Written only where it is false.
-        sampled: Option<bool>,
+        sampled: bool,
         sample_rate: Option<f64>,
         span_count: SpanCount,
         dropped_spans_stats: Vec<DroppedSpanStats<'a>>,

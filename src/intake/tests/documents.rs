@@ -18,7 +18,7 @@ fn a_purchase_as_the_server_gets_it() {
     let want = json!({
         "id": "802c383f395c506d", "trace_id": "0af7651916cd43dd8448eb211c80319c", "parent_id": "b7ad6b7169203331",
         "name": "POST /market/listings/{id}/purchase", "type": "request", "result": "HTTP 2xx", "outcome": "success",
-        "timestamp": 1_795_376_332_088_009_u64, "duration": 31.958, "sample_rate": 0.5,
+        "timestamp": 1_795_376_332_088_009_u64, "duration": 31.958, "sampled": true, "sample_rate": 0.5,
         "span_count": { "started": 2, "dropped": 1 }, "marks": { "agent": { "timeToFirstByte": 20.5 } },
         "links": [{ "trace_id": "00000000000000000000000000000001", "span_id": "0000000000000002" }],
         "otel": { "span_kind": "SERVER" },
@@ -73,7 +73,7 @@ fn what_is_absent_is_not_written() {
     let mut event = transaction(&bare);
     event.as_object_mut().unwrap().retain(|key, _| !["id", "trace_id", "timestamp"].contains(&key.as_str()));
     let want = json!({
-        "name": "nightly settlement", "type": "scheduled", "outcome": "success", "duration": 2000.0,
+        "name": "nightly settlement", "type": "scheduled", "outcome": "success", "sampled": true, "duration": 2000.0,
         "span_count": { "started": 0 }, "context": {},
     });
     assert_eq!(event, want);

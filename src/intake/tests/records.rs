@@ -151,7 +151,7 @@ pub(in crate::intake) fn resource() -> Resource {
         node_name: Some("node-1".to_owned()),
         ephemeral_id: "c0ffee".to_owned(),
         activation_method: Some("layer"),
-        language_version: Some("1.90.0".to_owned()),
+        language_version: Some("1.90.0"),
         framework: Some("axum"),
         pid: 7,
         parent_pid: Some(1),

@@ -54,8 +54,8 @@ fn the_schemas_find_faults() {
 
 #[test]
 fn full_and_empty_events_are_valid() {
-    valid(&Line::Metadata(map::metadata(&records::resource())));
-    valid(&Line::Metadata(map::metadata(&crate::record::Resource::default())));
+    valid(&Line::Metadata(Box::new(map::metadata(&records::resource()))));
+    valid(&Line::Metadata(Box::new(map::metadata(&crate::record::Resource::default()))));
 
     let full = records::transaction();
     transaction(&full);

@@ -1,0 +1,92 @@
+//! How a test's agent and its server are set up.
+
+use std::{thread, time::Duration};
+
+use super::{TestAgent, process, scene::Scene};
+use crate::{Agent, AgentBuilder, Environment, devserver::DevServer};
+
+/// Options of a [`TestAgent`]; all have defaults. [`start`](Self::start) starts it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_apm::{CaptureBody, testkit::TestAgent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let apm = TestAgent::builder()
+///     .configure(|agent| agent.capture_body(CaptureBody::Errors).transaction_max_spans(10))
+///     .secret_token("hunter2")
+///     .deadline(Duration::from_secs(2))
+///     .start()
+///     .await;
+/// # let _ = apm;
+/// # }
+/// ```
+#[must_use = "nothing runs before `start()`"]
+pub struct TestAgentBuilder {
+    configure: Box<dyn FnOnce(AgentBuilder) -> AgentBuilder + Send>,
+    secret_token: Option<String>,
+    deadline: Duration,
+}
+
+impl Default for TestAgentBuilder {
+    fn default() -> Self {
+        Self { configure: Box::new(|agent| agent), secret_token: None, deadline: Duration::from_secs(5) }
+    }
+}
+
+impl TestAgentBuilder {
+    /// Sets options of the agent, after the test kit's own: an empty environment, the server's URL, a service name made
+    /// of the test's, and an `api_request_time` of 10 ms. Of several calls each adds to the one before.
+    pub fn configure(mut self, configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> Self {
+        let before = self.configure;
+        self.configure = Box::new(|agent| configure(before(agent)));
+        self
+    }
+
+    /// The agent sends this token, and the server asks for it. Default: none.
+    pub fn secret_token(mut self, token: impl Into<String>) -> Self {
+        self.secret_token = Some(token.into());
+        self
+    }
+
+    /// How long an expectation waits before it fails. Default: 5 s.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Starts the server on a free port of this machine, and the agent.
+    ///
+    /// # Panics
+    /// When there is no port or thread to be had, or a certificate of [`configure`](Self::configure) cannot be read.
+    pub async fn start(self) -> TestAgent {
+        let note = process::prepare();
+        let mut server = DevServer::builder();
+        let mut agent = Agent::builder()
+            .env(Environment::empty())
+            .service_name(service_name(thread::current().name()))
+            .api_request_time(Duration::from_millis(10));
+        if let Some(token) = self.secret_token {
+            server = server.secret_token(&token);
+            agent = agent.secret_token(token);
+        }
+        let server = server.bind("127.0.0.1:0").unwrap_or_else(|error| panic!("the test's APM server: {error}"));
+        let agent = (self.configure)(agent.server_url(server.url())).build();
+        let agent = agent.unwrap_or_else(|error| panic!("the test's agent: {error}"));
+        let scene = Scene { agent, store: server.store().clone(), deadline: self.deadline, note };
+        TestAgent::new(scene, server)
+    }
+}
+
+/// libtest names a test's thread after the test.
+fn service_name(thread: Option<&str>) -> String {
+    let allowed = |char: char| if char.is_ascii_alphanumeric() { char } else { '-' };
+    thread.map_or_else(|| "test".to_owned(), |name| name.replace("::", " ").chars().map(allowed).collect())
+}
+
+impl std::fmt::Debug for TestAgentBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestAgentBuilder").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

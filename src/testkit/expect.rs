@@ -1,0 +1,249 @@
+//! The sentences that a test begins with: what is to arrive, and what is not.
+
+use std::{future::Future, panic::Location, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    ExpectedError, ExpectedSpan, ExpectedTransaction, TestAgent,
+    nearest::nearest,
+    received::{Received, error_name, is_error_called, is_named, text},
+    report::report,
+    scene::Scene,
+    secret,
+    subject::Subject,
+};
+
+impl TestAgent {
+    /// A transaction of this name arrives.
+    ///
+    /// # Panics
+    /// The future does when none has come before the [deadline](super::TestAgentBuilder::deadline).
+    #[track_caller]
+    pub fn expect_transaction(&self, name: &str) -> impl Future<Output = ExpectedTransaction> + Send + use<> {
+        let found = expect(
+            self.scene.clone(),
+            ("a transaction", name.to_owned()),
+            |received| &received.transactions,
+            is_named,
+            |transaction| text(transaction, "/name"),
+            Location::caller(),
+        );
+        async move { ExpectedTransaction { subject: found.await } }
+    }
+
+    /// Exactly so many transactions of this name arrive; in the order in which they began.
+    ///
+    /// ```
+    /// use tower_apm::testkit::TestAgent;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let apm = TestAgent::start().await;
+    /// for round in 0..2 {
+    ///     let job = apm.agent().start_transaction("settle auctions", "scheduled");
+    ///     job.label("round", round);
+    /// }
+    /// for (round, job) in (0..).zip(apm.expect_transactions("settle auctions", 2).await) {
+    ///     job.label("round", round);
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// The future does when fewer have come before the deadline, or more.
+    #[track_caller]
+    pub fn expect_transactions(
+        &self,
+        name: &str,
+        count: usize,
+    ) -> impl Future<Output = Vec<ExpectedTransaction>> + Send + use<> {
+        let (scene, name, at) = (self.scene.clone(), name.to_owned(), Location::caller());
+        async move {
+            let named = |received: &Received| -> Vec<_> {
+                received.transactions.iter().filter(|event| is_named(event, &name)).cloned().collect()
+            };
+            let found = scene.wait_for(|received| Some(named(received)).filter(|found| found.len() >= count)).await;
+            let found = found.unwrap_or_else(|| named(&scene.received()));
+            if found.len() != count {
+                let wanted = format!("{count} transactions {name:?}");
+                panic!("{}", report(&scene, &wanted, &format!("{} have arrived", found.len()), Some(at)));
+            }
+            let single = |event| Subject::new(scene.clone(), format!("a transaction {name:?}"), vec![event]);
+            found.into_iter().map(|event| ExpectedTransaction { subject: single(event) }).collect()
+        }
+    }
+
+    /// A span of this name arrives, of whatever transaction.
+    ///
+    /// # Panics
+    /// The future does when none has come before the deadline.
+    #[track_caller]
+    pub fn expect_span(&self, name: &str) -> impl Future<Output = ExpectedSpan> + Send + use<> {
+        let found = expect(
+            self.scene.clone(),
+            ("a span", name.to_owned()),
+            |received| &received.spans,
+            is_named,
+            |span| text(span, "/name"),
+            Location::caller(),
+        );
+        async move { ExpectedSpan { subject: found.await } }
+    }
+
+    /// An error arrives whose exception has this type (without its module) or this message, or whose log line reads so.
+    ///
+    /// # Panics
+    /// The future does when none has come before the deadline.
+    #[track_caller]
+    pub fn expect_error(&self, type_or_message: &str) -> impl Future<Output = ExpectedError> + Send + use<> {
+        let found = expect(
+            self.scene.clone(),
+            ("an error", type_or_message.to_owned()),
+            |received| &received.errors,
+            is_error_called,
+            error_name,
+            Location::caller(),
+        );
+        async move { ExpectedError { subject: found.await } }
+    }
+
+    /// No error was recorded so far. It delivers what waits first, and waits for nothing else.
+    ///
+    /// # Panics
+    /// The future does when one has arrived.
+    #[track_caller]
+    pub fn expect_no_errors(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (scene, at) = (self.scene.clone(), Location::caller());
+        async move {
+            scene.flush(scene.deadline).await;
+            let errors = scene.received().errors;
+            if let Some(first) = errors.first() {
+                let but = format!("{} arrived, the first is {:?}", errors.len(), error_name(first));
+                panic!("{}", report(&scene, "no errors", &but, Some(at)));
+            }
+        }
+    }
+
+    /// No transaction of this name was recorded so far. It delivers what waits first, and waits for nothing else.
+    ///
+    /// # Panics
+    /// The future does when one has arrived.
+    #[track_caller]
+    pub fn expect_no_transaction(&self, name: &str) -> impl Future<Output = ()> + Send + use<> {
+        let (scene, name, at) = (self.scene.clone(), name.to_owned(), Location::caller());
+        async move {
+            scene.flush(scene.deadline).await;
+            if scene.received().transactions.iter().any(|transaction| is_named(transaction, &name)) {
+                panic!("{}", report(&scene, &format!("no transaction {name:?}"), "there is one", Some(at)));
+            }
+        }
+    }
+
+    /// Nothing at all was recorded so far: no transaction, no span, no error.
+    ///
+    /// # Panics
+    /// The future does when something has arrived.
+    #[track_caller]
+    pub fn expect_nothing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (scene, at) = (self.scene.clone(), Location::caller());
+        async move {
+            scene.flush(scene.deadline).await;
+            let Received { transactions, spans, errors } = scene.received();
+            let events = transactions.len() + spans.len() + errors.len();
+            if events > 0 {
+                panic!("{}", report(&scene, "nothing", &format!("{events} events arrived"), Some(at)));
+            }
+        }
+    }
+
+    /// Nothing that was sent so far holds this text: as it is, percent-encoded, in Base64, in hex or escaped, in a key
+    /// or a value, of an event or of its metadata.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use tower::ServiceExt;
+    /// use tower_apm::testkit::TestAgent;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let apm = TestAgent::start().await;
+    /// let app = Router::new().route("/login", get(async || ())).layer(apm.layer());
+    /// app.oneshot(Request::get("/login?password=hunter2").body(Body::empty()).unwrap()).await.unwrap();
+    ///
+    /// apm.assert_no_secret("hunter2");
+    /// # }
+    /// ```
+    ///
+    /// It delivers what waits first and blocks the thread for that time, which the agent and its server do not need.
+    ///
+    /// # Panics
+    /// Where it is found, with the places; when nothing has arrived in which it could be found; when it is empty.
+    #[track_caller]
+    pub fn assert_no_secret(&self, secret: &str) {
+        assert!(!secret.is_empty(), "an empty secret is everywhere");
+        self.scene.flush_blocking();
+        let (events, places) = secret::places(&self.scene.store, secret);
+        let wanted = format!("no {secret:?} in what was sent");
+        if events == 0 {
+            panic!("{}", report(&self.scene, &wanted, "nothing has arrived in which it could be", None));
+        }
+        if !places.is_empty() {
+            panic!("{}", report(&self.scene, &wanted, &format!("it is in {}", places.join(", ")), None));
+        }
+    }
+
+    /// The one transaction of this name with its spans and errors, without what differs from run to run: fit for a
+    /// snapshot test.
+    ///
+    /// Ids become `[transaction]`, `[span-1]`, `[error-1]`, the same id the same name everywhere, so that it stays
+    /// visible who is below whom; times, durations, stacks and ports become `[time]`, `[duration]`, `[frames]`, `[port]`.
+    ///
+    /// ```
+    /// use tower_apm::testkit::TestAgent;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let apm = TestAgent::start().await;
+    /// apm.agent().start_transaction("settle auctions", "scheduled").run(async {}).await;
+    ///
+    /// let snapshot = apm.snapshot("settle auctions").await; // insta::assert_json_snapshot!(snapshot)
+    /// assert_eq!(snapshot["transaction"]["duration"], "[duration]");
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// The future does when none has come before the deadline, or several have.
+    #[track_caller]
+    pub fn snapshot(&self, name: &str) -> impl Future<Output = Value> + Send + use<> {
+        let found = self.expect_transaction(name);
+        async move { found.await.redacted() }
+    }
+}
+
+/// Waits for events of a kind that are called so.
+async fn expect(
+    scene: Scene,
+    (what, name): (&'static str, String),
+    of_kind: fn(&Received) -> &Vec<Arc<Value>>,
+    is_called: fn(&Value, &str) -> bool,
+    name_of: fn(&Value) -> &str,
+    at: &'static Location<'static>,
+) -> Subject {
+    let named = |received: &Received| {
+        let found: Vec<_> = of_kind(received).iter().filter(|event| is_called(event, &name)).cloned().collect();
+        Some(found).filter(|found| !found.is_empty())
+    };
+    let wanted = format!("{what} {name:?}");
+    match scene.wait_for(named).await {
+        Some(found) => Subject::new(scene, wanted, found),
+        None => {
+            let received = scene.received();
+            let but = match nearest(&name, of_kind(&received).iter().map(|event| name_of(event))) {
+                Some(nearest) => format!("none came within {:?}; the nearest is {nearest:?}", scene.deadline),
+                None => format!("none came within {:?}", scene.deadline),
+            };
+            panic!("{}", report(&scene, &wanted, &but, Some(at)))
+        }
+    }
+}

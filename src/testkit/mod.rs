@@ -1,0 +1,84 @@
+//! Tests that read as sentences: an agent and a server of their own for each test, and expectations that wait.
+//!
+//! ```
+//! use axum::{Router, body::Body, http::Request, routing::post};
+//! use tower::ServiceExt;
+//! use tower_apm::{Transaction, User, testkit::TestAgent};
+//!
+//! // your service
+//! fn app() -> Router {
+//!     let purchase = async |tx: Transaction| {
+//!         tx.user(User::id("0xdef")).label("token_id", "42").custom("order", serde_json::json!({ "buyer": "0xdef" }));
+//!     };
+//!     Router::new().route("/market/listings/{id}/purchase", post(purchase)).layer(tower_apm::layer().module("market"))
+//! }
+//!
+//! // your test, with `#[tokio::test]`
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let apm = TestAgent::start().await;
+//! let app = app().layer(apm.layer());
+//! app.oneshot(Request::post("/market/listings/7/purchase").body(Body::empty()).unwrap()).await.unwrap();
+//!
+//! apm.expect_transaction("POST /market/listings/{id}/purchase")
+//!     .await
+//!     .outcome("success")
+//!     .label("module", "market")
+//!     .label("token_id", "42")
+//!     .user_id("0xdef")
+//!     .custom("/order/buyer", "0xdef");
+//! apm.expect_no_errors().await;
+//! apm.assert_no_secret("hunter2");
+//! # }
+//! ```
+//!
+//! In `Cargo.toml`: `[dev-dependencies] tower-apm = { version = "…", features = ["testkit"] }`. Nothing else is needed:
+//! no server, no port, no variable.
+//!
+//! # Layout
+//!
+//! - [`TestAgent`]: start it, give its [`layer`](TestAgent::layer) to the app, expect.
+//! - [`ExpectedTransaction`], [`ExpectedSpan`], [`ExpectedError`]: what an expectation found, to be checked further.
+//! - [`Answer`]: lets the server fail on purpose, see [`TestAgent::answer`].
+//!
+//! # How an expectation is met
+//!
+//! What arrives is looked up by name, never by its place. Each check narrows down those that are left, and fails when
+//! none is: two requests of one route are told apart by `.label("token_id", "42")`. `expect_…` waits until something of
+//! that name has arrived, by default for five seconds; the checks behind it do not wait. A failure prints what was
+//! wanted, what came nearest to it, and everything that arrived.
+//!
+//! # What is process-wide
+//!
+//! One `tracing` subscriber, set by the first [`TestAgent`]: it finds each span's agent through its transaction, so tests
+//! run in parallel and see only their own, tasks spawned with `.in_current_span()` or `.instrument(span)` included. It
+//! prints log lines where `RUST_LOG` is set. Where the process has a global subscriber of its own, that one needs
+//! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent; failures remind of it. And the panic hook of
+//! [`panic_hook`](crate::panic_hook()), which records into the transaction that panics and nowhere else. No variable of
+//! the environment is written or (but for `RUST_LOG`) read.
+//!
+//! A span without a transaction above it belongs to nobody here. Let background work start its transaction from the test's
+//! own agent: `apm.agent().start_transaction(..)`.
+
+mod agent;
+mod builder;
+mod checks;
+mod error;
+mod expect;
+mod nearest;
+mod process;
+mod received;
+mod report;
+mod scene;
+mod secret;
+mod snapshot;
+mod span;
+mod subject;
+mod transaction;
+mod waterfall;
+
+pub use self::{
+    agent::TestAgent, builder::TestAgentBuilder, error::ExpectedError, span::ExpectedSpan,
+    transaction::ExpectedTransaction,
+};
+pub use crate::devserver::{Answer, Kind};

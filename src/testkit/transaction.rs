@@ -1,0 +1,190 @@
+//! A transaction that was expected, and what else is to hold of it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    ExpectedError, ExpectedSpan,
+    checks::{context_checks, event_checks},
+    nearest::nearest,
+    received::{Received, error_name, is_error_called, is_named, text},
+    snapshot,
+    subject::{Subject, compare},
+};
+
+/// A transaction that has arrived. Each check narrows it down, or fails; see the [module](super).
+///
+/// ```
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use tower::ServiceExt;
+/// use tower_apm::{Transaction, testkit::TestAgent};
+///
+/// #[tracing::instrument]
+/// async fn load() {}
+///
+/// async fn listing(tx: Transaction) {
+///     tx.label("token_id", "42");
+///     load().await;
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let apm = TestAgent::start().await;
+/// let app = Router::new().route("/listings/{id}", get(listing)).layer(apm.layer());
+/// app.oneshot(Request::get("/listings/7").body(Body::empty()).unwrap()).await.unwrap();
+///
+/// let listing = apm
+///     .expect_transaction("GET /listings/{id}")
+///     .await
+///     .kind("request")
+///     .result("HTTP 2xx")
+///     .outcome("success")
+///     .status(200)
+///     .label("token_id", "42")
+///     .no_label("aborted")
+///     .span("load", |span| span.kind("app", "internal"))
+///     .span_count(1)
+///     .field("/context/request/url/pathname", "/listings/7");
+/// assert_eq!(listing.trace_id().len(), 32);
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExpectedTransaction {
+    pub(super) subject: Subject,
+}
+
+event_checks!(ExpectedTransaction);
+context_checks!(ExpectedTransaction);
+
+impl ExpectedTransaction {
+    #[track_caller]
+    fn value(self, what: &str, pointer: &str, value: impl Into<Value>) -> Self {
+        let value = value.into();
+        let subject = self.subject.check(&format!("with {what} {value}"), |transaction| {
+            compare(transaction, pointer, &format!("the {what}"), &value)
+        });
+        Self { subject }
+    }
+
+    /// `success`, `failure` or `unknown`.
+    #[track_caller]
+    pub fn outcome(self, outcome: &str) -> Self {
+        self.value("outcome", "/outcome", outcome)
+    }
+
+    /// `HTTP 2xx` and the like, or what the code has set.
+    #[track_caller]
+    pub fn result(self, result: &str) -> Self {
+        self.value("result", "/result", result)
+    }
+
+    /// Its type: `request`, `scheduled`, `messaging`.
+    #[track_caller]
+    pub fn kind(self, kind: &str) -> Self {
+        self.value("type", "/type", kind)
+    }
+
+    /// The status of the response.
+    #[track_caller]
+    pub fn status(self, status: u16) -> Self {
+        self.value("status", "/context/response/status_code", status)
+    }
+
+    /// A header of the response; its name in lower case.
+    #[track_caller]
+    pub fn response_header(self, name: &str, value: &str) -> Self {
+        self.value(&format!("response header {name}"), &format!("/context/response/headers/{name}"), value)
+    }
+
+    /// It was cut off before its end: the label `aborted`, and an unknown outcome.
+    #[track_caller]
+    pub fn aborted(self) -> Self {
+        self.label("aborted", true).outcome("unknown")
+    }
+
+    /// It has a span of this name, on whatever level, for which the checks hold.
+    ///
+    /// Spans that end after their transaction, in tasks that go on, may not have arrived: wait for them first, with
+    /// [`expect_span`](super::TestAgent::expect_span).
+    #[track_caller]
+    pub fn span(self, name: &str, checks: impl Fn(ExpectedSpan) -> ExpectedSpan) -> Self {
+        let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
+        let subject = self.subject.check(&format!("with a span {name:?} as described"), |transaction| {
+            let all: Vec<_> = Received::within(&received.spans, transaction).collect();
+            let named: Vec<_> = all.iter().filter(|span| is_named(span, name)).map(|span| Arc::clone(span)).collect();
+            if named.is_empty() {
+                return Err(none_such("span", nearest(name, all.iter().map(|span| text(span, "/name")))));
+            }
+            let checked = checks(ExpectedSpan { subject: Subject::inner(scene.clone(), named) });
+            checked.subject.result().map_err(|miss| format!("its span {name:?} is {miss}"))
+        });
+        Self { subject }
+    }
+
+    /// It has no span of this name, so far.
+    #[track_caller]
+    pub fn no_span(self, name: &str) -> Self {
+        let received = self.subject.scene.received();
+        let subject = self.subject.check(&format!("without a span {name:?}"), |transaction| {
+            let found = Received::within(&received.spans, transaction).any(|span| is_named(span, name));
+            if found { Err("there is one".to_owned()) } else { Ok(()) }
+        });
+        Self { subject }
+    }
+
+    /// It has had so many spans when it ended; those dropped by `transaction_max_spans` do not count.
+    #[track_caller]
+    pub fn span_count(self, spans: u64) -> Self {
+        self.value("span count", "/span_count/started", spans)
+    }
+
+    /// It has an error of this type or message, on whatever level, for which the checks hold.
+    #[track_caller]
+    pub fn error(self, type_or_message: &str, checks: impl Fn(ExpectedError) -> ExpectedError) -> Self {
+        let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
+        let subject = self.subject.check(&format!("with an error {type_or_message:?} as described"), |transaction| {
+            let all: Vec<_> = Received::within(&received.errors, transaction).collect();
+            let named = all.iter().filter(|error| is_error_called(error, type_or_message));
+            let named: Vec<_> = named.map(|error| Arc::clone(error)).collect();
+            if named.is_empty() {
+                let names = all.iter().map(|error| error_name(error));
+                return Err(none_such("error", nearest(type_or_message, names)));
+            }
+            let checked = checks(ExpectedError { subject: Subject::inner(scene.clone(), named) });
+            checked.subject.result().map_err(|miss| format!("its error {type_or_message:?} is {miss}"))
+        });
+        Self { subject }
+    }
+
+    /// No error was met in it, so far.
+    #[track_caller]
+    pub fn no_error(self) -> Self {
+        let received = self.subject.scene.received();
+        let subject = self.subject.check("without an error", |transaction| {
+            match Received::within(&received.errors, transaction).next() {
+                Some(error) => Err(format!("there is {:?}", error_name(error))),
+                None => Ok(()),
+            }
+        });
+        Self { subject }
+    }
+
+    /// It, its spans and its errors, without what differs from run to run; see
+    /// [`TestAgent::snapshot`](super::TestAgent::snapshot).
+    ///
+    /// # Panics
+    /// When several fit the checks so far.
+    #[track_caller]
+    #[must_use]
+    pub fn redacted(&self) -> Value {
+        snapshot::of_transaction(self.subject.only(), &self.subject.scene.received())
+    }
+}
+
+fn none_such(what: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("it has no such {what}; the nearest is {nearest:?}"),
+        None => format!("it has no {what} at all"),
+    }
+}

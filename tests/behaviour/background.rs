@@ -1,0 +1,68 @@
+//! Is work outside of a request a transaction too?
+
+use tower_apm::{Outcome, Transaction, User, testkit::TestAgent};
+use tracing::{Instrument, info_span};
+
+#[tokio::test]
+async fn a_job_is_a_transaction_of_its_own_type() {
+    let apm = TestAgent::start().await;
+    let job = apm.agent().start_transaction("settle auctions", "scheduled");
+    let settled = job
+        .run(async {
+            Transaction::current().label("auctions", 3).user(User::id("system"));
+            async {}.instrument(info_span!("load")).await;
+            42
+        })
+        .await;
+    assert_eq!(settled, 42);
+    apm.expect_transaction("settle auctions")
+        .await
+        .kind("scheduled")
+        .outcome("success")
+        .label("auctions", 3)
+        .user_id("system")
+        .no_field("/result")
+        .no_field("/context/request")
+        .span("load", |span| span.child_of("settle auctions"));
+}
+
+#[tokio::test]
+async fn a_job_with_an_error_is_a_failure_unless_it_says_otherwise() {
+    let apm = TestAgent::start().await;
+    let error = std::io::Error::other("no such room");
+    apm.agent()
+        .start_transaction("fails", "scheduled")
+        .in_scope(|| Transaction::current().capture_error(&error).is_active());
+    let job = apm.agent().start_transaction("goes on", "scheduled");
+    job.capture_error(&error).outcome(Outcome::Success);
+    drop(job);
+    apm.expect_transaction("fails").await.outcome("failure").error("no such room", |error| error.handled(true));
+    apm.expect_transaction("goes on").await.outcome("success");
+}
+
+#[tokio::test]
+async fn a_job_that_is_dropped_has_no_outcome() {
+    let apm = TestAgent::start().await;
+    let job = apm.agent().start_transaction("cut off", "scheduled");
+    let task = tokio::spawn(job.run(std::future::pending::<()>()));
+    tokio::task::yield_now().await;
+    task.abort();
+    task.await.unwrap_err();
+    apm.expect_transaction("cut off").await.outcome("unknown");
+}
+
+#[tokio::test]
+async fn a_panic_in_blocking_work_is_recorded() {
+    let apm = TestAgent::start().await;
+    let job = apm.agent().start_transaction("explode", "scheduled");
+    let task = tokio::task::spawn_blocking(move || job.in_scope(|| panic!("boom")));
+    task.await.unwrap_err();
+    apm.expect_transaction("explode").await.outcome("failure").error("boom", |error| error.handled(false));
+}
+
+#[tokio::test]
+async fn without_an_agent_nothing_happens() {
+    let job = Transaction::start("nobody sees it", "scheduled");
+    assert!(!job.is_active());
+    assert_eq!(job.run(async { 42 }).await, 42);
+}

@@ -1,0 +1,225 @@
+//! Which errors are documents, and what do they tell?
+
+use std::{backtrace::Backtrace, io};
+
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use opentelemetry::{KeyValue, trace::TraceContextExt};
+use tower_apm::{
+    ResponseExt, TraceId, Transaction, User,
+    testkit::{Kind, TestAgent},
+};
+
+use crate::http::{call, empty, get as request, send};
+
+#[derive(Debug, thiserror::Error)]
+#[error("settlement of {0} failed")]
+struct SettlementError(&'static str, #[source] ChainError);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the chain refused")]
+struct ChainError(#[source] io::Error);
+
+fn settlement_error() -> SettlementError {
+    SettlementError("42", ChainError(io::Error::other("execution reverted")))
+}
+
+async fn settle() -> Response {
+    StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
+}
+
+#[tokio::test]
+async fn a_500_shows_the_error_behind_it_with_all_causes() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.user(User::id("0xdef")).label("token_id", "42").custom("order", serde_json::json!({ "buyer": "0xdef" }));
+        StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
+    };
+    send(Router::new().route("/settle/{id}", get(handler)).layer(apm.layer()), empty(request("/settle/7"))).await;
+    apm.expect_transaction("GET /settle/{id}").await.outcome("failure");
+    apm.expect_error("SettlementError")
+        .await
+        .message("settlement of 42 failed")
+        .caused_by("ChainError")
+        .caused_by("the chain refused")
+        .caused_by("execution reverted")
+        .handled(false)
+        .culprit_contains("errors")
+        .frame_contains("errors.rs")
+        .child_of("GET /settle/{id}")
+        .field_contains("/exception/module", "errors")
+        .field("/transaction/name", "GET /settle/{id}")
+        .field("/transaction/sampled", true)
+        .user_id("0xdef")
+        .label("token_id", "42")
+        .custom("/order/buyer", "0xdef")
+        .request_header("host", "shop.example:3000")
+        .field("/context/request/url/pathname", "/settle/7");
+}
+
+#[tokio::test]
+async fn a_4xx_is_no_error_unless_the_code_captures_one() {
+    let apm = TestAgent::start().await;
+    let quiet = async || StatusCode::CONFLICT.into_response().with_error(settlement_error());
+    let loud = async |tx: Transaction| {
+        tx.capture_error(&settlement_error());
+        StatusCode::CONFLICT
+    };
+    let app = Router::new().route("/quiet", get(quiet)).route("/loud", get(loud)).layer(apm.layer());
+    call(app.clone(), "/quiet").await;
+    apm.expect_transaction("GET /quiet").await.status(409);
+    apm.expect_no_errors().await;
+    call(app, "/loud").await;
+    apm.expect_transaction("GET /loud").await.outcome("success").error("SettlementError", |error| error.handled(true));
+}
+
+#[tokio::test]
+async fn an_error_can_be_told_with_more() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.label("step", "buy").label("token_id", "42");
+        tx.error(&settlement_error())
+            .handled(false)
+            .label("step", "announce")
+            .custom("attempt", 3)
+            .message_template("settlement of {} failed")
+            .capture();
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error("SettlementError")
+        .await
+        .handled(false)
+        .label("step", "announce")
+        .label("token_id", "42")
+        .custom("/attempt", 3)
+        .field("/log/param_message", "settlement of {} failed");
+    apm.expect_transaction("GET /").await.label("step", "buy").outcome("success").no_field("/context/custom");
+}
+
+#[tokio::test]
+async fn the_same_error_twice_is_one_document() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.capture_error(&settlement_error());
+        tx.capture_error(&settlement_error());
+        tx.capture_error(&io::Error::other("another"));
+        StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /").await.error("SettlementError", |error| error).error("another", |error| error);
+    assert_eq!(apm.events(Kind::Error).len(), 2);
+    assert_eq!(apm.agent().stats().suppressed_errors, 2);
+}
+
+#[tokio::test]
+async fn a_storm_of_errors_is_limited_and_counted() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        for number in 0..200 {
+            tx.capture_error(&io::Error::other(format!("number {number}")));
+        }
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /").await;
+    let (sent, stats) = (apm.events(Kind::Error).len() as u64, apm.agent().stats());
+    assert!(sent < 200, "{sent}");
+    assert_eq!(sent + stats.suppressed_errors, 200);
+}
+
+#[tokio::test]
+async fn an_error_event_of_tracing_is_a_document() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        let error = settlement_error();
+        let _span = tracing::info_span!("settle").entered();
+        tracing::error!(error = &error as &dyn std::error::Error, token_id = "42", attempt = 3, "cannot settle");
+        tracing::error!("without an error");
+        tracing::warn!(error = &error as &dyn std::error::Error, "only a warning");
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error("cannot settle")
+        .await
+        .message("settlement of 42 failed")
+        .caused_by("execution reverted")
+        .label("token_id", "42")
+        .label("attempt", 3)
+        .child_of("settle")
+        .field("/log/level", "error");
+    apm.expect_transaction("GET /").await.outcome("success").span("settle", |span| span.outcome("failure"));
+    assert_eq!(apm.events(Kind::Error).len(), 1);
+}
+
+#[tokio::test]
+async fn opentelemetrys_current_span_is_the_transaction() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        let context = opentelemetry::Context::current();
+        context.span().set_attribute(KeyValue::new("cart.size", 3));
+        context.span().record_error(&settlement_error());
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /").await.label("cart.size", 3).error("settlement of 42 failed", |error| error);
+}
+
+#[tokio::test]
+async fn errors_of_requests_that_are_not_sampled_are_sent() {
+    let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
+    let handler = async |tx: Transaction| {
+        tx.user(User::id("0xdef")).label("token_id", "42");
+        tracing::info_span!("silent").in_scope(|| ());
+        StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error("SettlementError")
+        .await
+        .field("/transaction/sampled", false)
+        .user_id("0xdef")
+        .label("token_id", "42")
+        .field("/context/request/url/pathname", "/");
+    assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_stack_can_be_handed_over() {
+    #[inline(never)]
+    fn deep_in_the_code() -> Backtrace {
+        Backtrace::force_capture()
+    }
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        let backtrace = deep_in_the_code();
+        tx.error(&settlement_error()).backtrace(&backtrace).capture();
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error("SettlementError").await.frame_contains("deep_in_the_code").culprit_contains("deep_in_the_code");
+}
+
+#[tokio::test]
+async fn stacks_can_be_left_out() {
+    let apm = TestAgent::builder().configure(|agent| agent.stack_trace_limit(0)).start().await;
+    call(Router::new().route("/", get(settle)).layer(apm.layer()), "/").await;
+    apm.expect_error("SettlementError").await.no_field("/exception/stacktrace");
+}
+
+#[tokio::test]
+async fn boxed_errors_keep_their_text_and_causes() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        let boxed: Box<dyn std::error::Error + Send + Sync> = settlement_error().into();
+        StatusCode::BAD_GATEWAY.into_response().with_error(boxed)
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error("settlement of 42 failed").await.kind("SettlementError").caused_by("execution reverted");
+}
+
+#[tokio::test]
+async fn the_id_for_support_is_the_traces() {
+    let apm = TestAgent::start().await;
+    let handler = async |id: TraceId| id.to_string();
+    let body = call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await.into_body();
+    assert_eq!(body, apm.expect_transaction("GET /").await.trace_id());
+}

@@ -1,0 +1,131 @@
+//! How do layers share a request, and what do their hooks add?
+
+use axum::{
+    Extension, Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower_apm::{ResponseExt, Transaction, testkit::TestAgent};
+
+use crate::http::{call, empty, get as request, send};
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("out of stock")]
+struct OutOfStock;
+
+#[derive(Clone, serde::Serialize)]
+struct Page {
+    size: u8,
+}
+
+async fn list() -> (Extension<Page>, &'static str) {
+    (Extension(Page { size: 20 }), "[]")
+}
+
+async fn sold_out() -> Response {
+    StatusCode::CONFLICT.into_response().with_error(OutOfStock)
+}
+
+fn market() -> Router {
+    Router::new().route("/listings", get(list)).route("/sold-out", get(sold_out)).layer(
+        tower_apm::layer()
+            .module("market")
+            .on_request(|tx, parts| {
+                if let Some(chain) = parts.headers.get("x-chain").and_then(|value| value.to_str().ok()) {
+                    tx.label("chain", chain);
+                }
+            })
+            .on_response(|tx, parts| {
+                if let Some(page) = parts.extensions.get::<Page>() {
+                    tx.custom("page", page);
+                }
+            })
+            .on_error(|tx, error| {
+                if error.is::<OutOfStock>() {
+                    tx.label("reason", "out of stock");
+                }
+            }),
+    )
+}
+
+#[tokio::test]
+async fn the_outermost_layer_owns_and_the_inner_ones_enrich() {
+    let apm = TestAgent::start().await;
+    let app = Router::new().nest("/market", market()).layer(apm.layer().module("shop"));
+    send(app, empty(request("/market/listings").header("x-chain", "mainnet"))).await;
+    let mut all = apm.expect_transactions("GET /market/listings", 1).await;
+    all.remove(0)
+        .label("module", "market")
+        .label("chain", "mainnet")
+        .custom("/page/size", 20)
+        .field("/context/service/framework/name", "axum");
+}
+
+#[tokio::test]
+async fn each_module_has_its_own() {
+    let apm = TestAgent::start().await;
+    let wallet = Router::new().route("/balance", get(async || "0")).layer(tower_apm::layer().module("wallet"));
+    let health = Router::new().route("/health", get(async || "ok"));
+    let app = Router::new().nest("/market", market()).nest("/wallet", wallet).merge(health).layer(apm.layer());
+    for path in ["/market/listings", "/wallet/balance", "/health"] {
+        call(app.clone(), path).await;
+    }
+    apm.expect_transaction("GET /market/listings").await.label("module", "market");
+    apm.expect_transaction("GET /wallet/balance").await.label("module", "wallet").no_label("reason");
+    apm.expect_transaction("GET /health").await.no_label("module");
+}
+
+#[tokio::test]
+async fn an_error_below_500_reaches_the_hooks_and_is_no_document() {
+    let apm = TestAgent::start().await;
+    call(Router::new().nest("/market", market()).layer(apm.layer()), "/market/sold-out").await;
+    apm.expect_transaction("GET /market/sold-out").await.status(409).label("reason", "out of stock").outcome("success");
+    apm.expect_no_errors().await;
+}
+
+#[tokio::test]
+async fn the_hooks_of_every_layer_run_the_outer_ones_first_on_the_way_in() {
+    let apm = TestAgent::start().await;
+    let hook = |name: &'static str| {
+        move |tx: &Transaction, _: &http::request::Parts| {
+            tx.label("last", name).label(name, true);
+        }
+    };
+    let inner = Router::new().route("/", get(async || "ok")).layer(tower_apm::layer().on_request(hook("inner")));
+    call(inner.layer(apm.layer().on_request(hook("outer"))), "/").await;
+    apm.expect_transaction("GET /").await.label("outer", true).label("inner", true).label("last", "inner");
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_harms_nobody() {
+    let apm = TestAgent::start().await;
+    let layer = apm
+        .layer()
+        .on_request(|_, _| panic!("in on_request"))
+        .on_response(|_, _| panic!("in on_response"))
+        .on_response(|tx, _| {
+            tx.label("after", true);
+        });
+    let response = call(Router::new().route("/", get(async || "ok")).layer(layer), "/").await;
+    assert_eq!(response.body(), "ok");
+    apm.expect_transaction("GET /").await.outcome("success").label("after", true);
+    apm.expect_no_errors().await;
+    assert_eq!(apm.agent().stats().contained_panics, 2);
+}
+
+#[tokio::test]
+async fn the_response_can_carry_the_trace_id() {
+    let apm = TestAgent::start().await;
+    let app = Router::new().route("/", get(async || "ok")).layer(apm.layer().trace_id_header("x-trace-id"));
+    let response = call(app, "/").await;
+    let transaction = apm.expect_transaction("GET /").await;
+    assert_eq!(response.headers()["x-trace-id"], transaction.trace_id());
+}
+
+#[tokio::test]
+async fn a_layer_without_an_agent_lets_all_through() {
+    let app =
+        Router::new().route("/", get(async |tx: Transaction| tx.is_active().to_string())).layer(tower_apm::layer());
+    assert_eq!(call(app, "/").await.body(), "false");
+}

@@ -1,0 +1,209 @@
+//! What becomes of events when the server has a bad day, and when the agent is told to be quiet?
+
+use std::time::{Duration, Instant};
+
+use axum::{Router, routing::get};
+use tower_apm::{
+    Agent, Environment, Stats,
+    devserver::{DevServer, Kind as ServerKind, Query},
+    testkit::{Answer, Kind, TestAgent},
+};
+
+use crate::http::{call, empty, get as request, send};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn app(apm: &TestAgent) -> Router {
+    Router::new().route("/listings/{id}", get(async || "ok")).layer(apm.layer())
+}
+
+#[track_caller]
+fn adds_up(stats: Stats) {
+    let Stats { recorded, accepted, rejected, dropped, waiting, .. } = stats;
+    assert_eq!(recorded, accepted + rejected + dropped.total() + waiting, "{stats}");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_by_a_server_that_comes_back() {
+    for answer in [
+        Answer::unavailable(),
+        Answer::too_many(),
+        Answer::unauthorized(),
+        Answer::forbidden(),
+        Answer::cut(),
+        Answer::slow(Duration::from_millis(100)),
+    ] {
+        let apm = TestAgent::start().await;
+        let told = format!("{answer:?}");
+        apm.answer([answer.clone(), answer]);
+        for _ in 0..20 {
+            call(app(&apm), "/listings/7").await;
+        }
+        apm.expect_transactions("GET /listings/{id}", 20).await;
+        let stats = apm.agent().stats();
+        adds_up(stats);
+        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (20, 20, 0), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_counted_and_not_sent_again() {
+    let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
+    apm.answer([Answer::rejected(["bad luck", "worse luck"])]);
+    for _ in 0..10 {
+        call(app(&apm), "/listings/7").await;
+    }
+    apm.expect_transactions("GET /listings/{id}", 8).await;
+    let stats = apm.agent().stats();
+    adds_up(stats);
+    assert_eq!((stats.recorded, stats.accepted, stats.rejected), (10, 8, 2));
+}
+
+#[tokio::test]
+async fn a_failure_half_way_goes_on_after_what_was_taken() {
+    let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
+    apm.answer([Answer::failed_after(3)]);
+    for _ in 0..10 {
+        call(app(&apm), "/listings/7").await;
+    }
+    apm.expect_transactions("GET /listings/{id}", 10).await;
+    adds_up(apm.agent().stats());
+    assert_eq!(apm.agent().stats().accepted, 10);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_means_twice_and_not_never() {
+    let apm = TestAgent::start().await;
+    apm.answer([Answer::cut_after_storing()]);
+    apm.agent().start_transaction("once", "scheduled").run(async {}).await;
+    apm.flush().await;
+    apm.expect_transactions("once", 2).await;
+    assert_eq!(apm.agent().stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts() {
+    let apm = TestAgent::builder().configure(|agent| agent.max_queue_size(10)).start().await;
+    apm.answer([Answer::slow(Duration::from_millis(300))]);
+    let job = apm.agent().start_transaction("loop", "scheduled");
+    job.in_scope(|| (0..400).for_each(|_| tracing::info_span!("step").in_scope(|| ())));
+    apm.flush().await;
+    let stats = apm.agent().stats();
+    adds_up(stats);
+    assert_eq!((stats.recorded, stats.waiting), (401, 0));
+    assert!(stats.dropped.queue_full > 0 && stats.accepted >= 10, "{stats}");
+}
+
+#[tokio::test]
+async fn events_wait_for_a_server_that_is_not_there_yet() {
+    // a port that is free, for the server that comes late
+    let gone = DevServer::bind("127.0.0.1:0").unwrap();
+    let (url, addr) = (gone.url(), gone.addr());
+    gone.shutdown();
+    let agent = Agent::builder().env(Environment::empty()).service_name("shop").server_url(url).build().unwrap();
+    agent.start_transaction("early", "scheduled").run(async {}).await;
+    let unsent = agent.flush(Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!(unsent.waiting, 1);
+    adds_up(agent.stats());
+    let server = DevServer::bind(addr.to_string()).unwrap();
+    agent.flush(LONG).await.unwrap();
+    assert_eq!(server.store().query(&Query::new().kind(ServerKind::Transaction).name("early")).total, 1);
+    assert_eq!((agent.stats().accepted, agent.stats().waiting), (1, 0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_flush_keeps_its_deadline_on_one_thread() {
+    let apm = TestAgent::start().await;
+    apm.answer([Answer::slow(Duration::from_secs(5))]);
+    apm.agent().start_transaction("slow", "scheduled").run(async {}).await;
+    let start = Instant::now();
+    apm.agent().flush(Duration::from_millis(100)).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_shutdown_delivers_and_then_records_no_more() {
+    let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
+    apm.agent().start_transaction("before", "scheduled").run(async {}).await;
+    apm.agent().shutdown(LONG).await.unwrap();
+    assert_eq!(apm.events(Kind::Transaction).len(), 1);
+    apm.agent().start_transaction("after", "scheduled").run(async {}).await;
+    apm.agent().shutdown(LONG).await.unwrap();
+    let stats = apm.agent().stats();
+    adds_up(stats);
+    assert_eq!((apm.events(Kind::Transaction).len(), stats.accepted, stats.waiting), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_disabled_agent_is_not_there() {
+    let apm = TestAgent::builder().configure(|agent| agent.enabled(false)).start().await;
+    let handler = async |tx: tower_apm::Transaction| tx.is_active().to_string();
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    assert_eq!(call(app, "/").await.body(), "false");
+    apm.expect_nothing().await;
+    assert_eq!(apm.agent().stats(), Stats::default());
+}
+
+#[tokio::test]
+async fn recording_can_be_off_while_the_trace_goes_on() {
+    let apm = TestAgent::builder().configure(|agent| agent.recording(false)).start().await;
+    call(app(&apm), "/listings/7").await;
+    apm.agent().start_transaction("job", "scheduled").run(async {}).await;
+    apm.expect_nothing().await;
+    assert_eq!(apm.agent().stats().recorded, 0);
+}
+
+#[tokio::test]
+async fn ignored_paths_make_no_transaction_at_any_layer() {
+    let apm =
+        TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/health*", "*/ping"])).start().await;
+    let inner = Router::new().route("/ping", get(async || "pong")).layer(apm.layer().module("inner"));
+    let app =
+        Router::new().route("/healthz", get(async || "ok")).nest("/inner", inner).merge(app(&apm)).layer(apm.layer());
+    for path in ["/healthz", "/inner/ping", "/listings/7"] {
+        assert_eq!(call(app.clone(), path).await.status(), 200);
+    }
+    apm.expect_transaction("GET /listings/{id}").await;
+    assert_eq!(apm.events(Kind::Transaction).len(), 1);
+}
+
+#[tokio::test]
+async fn a_sample_rate_of_zero_sends_nothing_and_passes_the_decision_on() {
+    let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
+    let handler = async || {
+        let mut headers = http::HeaderMap::new();
+        tower_apm::trace_context::inject(&mut headers);
+        headers["traceparent"].to_str().unwrap().to_owned()
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    let passed = call(app.clone(), "/").await.into_body();
+    assert!(passed.ends_with(b"-00"), "{passed:?}");
+    apm.expect_nothing().await;
+    // the caller's decision stands
+    let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    send(app, empty(request("/").header("traceparent", sampled))).await;
+    apm.expect_transaction("GET /").await.field("/trace_id", "0af7651916cd43dd8448eb211c80319c");
+}
+
+#[tokio::test]
+async fn metadata_tells_who_sends() {
+    let apm = TestAgent::builder()
+        .configure(|agent| {
+            agent.service_name("shop").service_version("1.2.3").environment("ci").global_labels([("region", "mars")])
+        })
+        .start()
+        .await;
+    call(app(&apm), "/listings/7").await;
+    apm.expect_transaction("GET /listings/{id}").await;
+    let metadata = &apm.events(Kind::Metadata)[0];
+    for (pointer, value) in [
+        ("/service/name", "shop"),
+        ("/service/version", "1.2.3"),
+        ("/service/environment", "ci"),
+        ("/service/language/name", "rust"),
+        ("/labels/region", "mars"),
+    ] {
+        assert_eq!(metadata.pointer(pointer).and_then(|found| found.as_str()), Some(value), "{pointer}");
+    }
+    assert_eq!(metadata["process"]["pid"], std::process::id());
+}

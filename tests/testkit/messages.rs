@@ -1,0 +1,136 @@
+//! What does a failure tell?
+
+use std::time::Duration;
+
+use tower_apm::testkit::{Answer, ExpectedTransaction, TestAgent};
+
+use crate::app::{app, call};
+
+type Check = fn(ExpectedTransaction) -> ExpectedTransaction;
+
+async fn agent() -> TestAgent {
+    TestAgent::builder().deadline(Duration::from_millis(300)).start().await
+}
+
+/// The message of the panic that ends this test of a test.
+async fn failure<T: Send + 'static>(expectation: impl Future<Output = T> + Send + 'static) -> String {
+    match tokio::spawn(expectation).await {
+        Ok(_) => panic!("the expectation was met"),
+        Err(failed) => *failed.into_panic().downcast::<String>().unwrap(),
+    }
+}
+
+fn assert_tells(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is missing in:\n{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
+    let apm = agent().await;
+    call(app(&apm), "/listings/7").await;
+    let message = failure(apm.expect_transaction("GET /listing/{id}")).await;
+    assert_tells(
+        &message,
+        &[
+            "expected a transaction \"GET /listing/{id}\"",
+            "the nearest is \"GET /listings/{id}\"",
+            "tests/testkit/messages.rs:",
+            "GET /listings/{id} · request · success · HTTP 2xx",
+            "labels ",
+            "token_id=\"7\"",
+            "user ",
+            "ms  load · app/internal",
+            "ms  store · db/sqlite",
+            "agent: recorded 3, accepted 3",
+            "none refused",
+        ],
+    );
+    let indent = |name: &str| {
+        let line = message.lines().find(|line| line.contains(name)).unwrap();
+        line.len() - line.trim_start().len()
+    };
+    assert!(indent("GET /listings/{id} ·") < indent("ms  load") && indent("ms  load") < indent("ms  store"));
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_told_too() {
+    let apm = agent().await;
+    let message = failure(apm.expect_span("load")).await;
+    assert_tells(&message, &["expected a span \"load\"", "none came within 300ms", "what arrived:\n    nothing"]);
+}
+
+#[tokio::test]
+async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
+    let apm = agent().await;
+    call(app(&apm), "/listings/7").await;
+    let found = apm.expect_transaction("GET /listings/{id}").await;
+    let checks: [(Check, &[&str]); 14] = [
+        (
+            |tx| tx.status(200).outcome("failure"),
+            &["with status 200\n    with outcome \"failure\"", "the outcome is \"success\""],
+        ),
+        (|tx| tx.label("token_id", "42"), &["label token_id is \"7\""]),
+        (|tx| tx.label("token", "42"), &["label token is not there"]),
+        (|tx| tx.no_label("sold"), &["label sold is false"]),
+        (|tx| tx.user_id("0xabc"), &["user id is \"0xdef\""]),
+        (|tx| tx.custom("/order/items/1", 3), &["custom /order/items/1 is 2"]),
+        (|tx| tx.status(201), &["the status is 200"]),
+        (|tx| tx.span("lode", |span| span), &["it has no such span; the nearest is \"load\""]),
+        (
+            |tx| tx.span("load", |span| span.label("page", 2).kind("db", "sqlite")),
+            &["its span \"load\" is not of type db/sqlite: its type is app/internal"],
+        ),
+        (|tx| tx.span("load", |span| span.child_of("store")), &["its parent is \"GET /listings/{id}\""]),
+        (|tx| tx.no_span("load"), &["there is one"]),
+        (|tx| tx.error("SettlementError", |error| error), &["it has no error at all"]),
+        (|tx| tx.field("/context/response/finished", false), &["/context/response/finished is true"]),
+        (|tx| tx.span_count(3), &["the span count is 2"]),
+    ];
+    for (check, parts) in checks {
+        let found = found.clone();
+        let message = failure(async move { check(found) }).await;
+        assert_tells(&message, parts);
+        assert_tells(&message, &["expected a transaction \"GET /listings/{id}\"", "what arrived:"]);
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_shown_with_its_causes() {
+    let apm = agent().await;
+    call(app(&apm), "/settle").await;
+    let message = failure(apm.expect_no_errors()).await;
+    assert_tells(
+        &message,
+        &[
+            "expected no errors\nbut 1 arrived, the first is \"SettlementError\"",
+            "! SettlementError: settlement failed · unhandled",
+            "caused by ChainError: execution reverted",
+        ],
+    );
+    let error = apm.expect_error("SettlementError").await;
+    let message = failure(async move { error.caused_by("IoError") }).await;
+    assert_tells(&message, &["its causes are [\"ChainError: execution reverted\"]"]);
+}
+
+#[tokio::test]
+async fn what_should_not_be_there_is_named() {
+    let apm = agent().await;
+    call(app(&apm), "/listings/7").await;
+    let message = failure(apm.expect_no_transaction("GET /listings/{id}")).await;
+    assert_tells(&message, &["expected no transaction \"GET /listings/{id}\"\nbut there is one"]);
+    let message = failure(apm.expect_nothing()).await;
+    assert_tells(&message, &["expected nothing\nbut 3 events arrived"]);
+    let message = failure(apm.expect_transactions("GET /listings/{id}", 2)).await;
+    assert_tells(&message, &["expected 2 transactions", "but 1 have arrived"]);
+}
+
+#[tokio::test]
+async fn refusals_of_the_server_are_told() {
+    let apm = agent().await;
+    apm.answer([Answer::rejected(["bad luck"])]);
+    apm.agent().start_transaction("nightly", "scheduled").run(async {}).await;
+    let message = failure(apm.expect_transaction("nightly")).await;
+    assert_tells(&message, &["rejected 1", "1 lines refused, the last because: bad luck"]);
+}
