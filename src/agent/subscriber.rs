@@ -39,6 +39,7 @@ pub(super) fn tracing_layer<S>(recorder: Option<Arc<Recorder>>) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
+    let for_errors = recorder.clone();
     let spans = filter_fn(is_recorded_span).with_max_level_hint(LevelFilter::INFO);
     // what tracing-opentelemetry adds of its own costs more than the span and tells less
     let bridge = tracing_opentelemetry::layer()
@@ -48,7 +49,9 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
+    // the bridge comes first: it attaches what the request's span layer looks at. The last one's level hint is taken for
+    // all three.
+    bridge.with_filter(spans).and_then(ErrorEventsLayer::new(for_errors)).and_then(RequestSpanLayer)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.

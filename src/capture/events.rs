@@ -1,6 +1,6 @@
 //! `tracing::error!` with an error in it becomes an error document.
 
-use std::{borrow::Cow, error::Error, fmt, time::SystemTime};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context,
@@ -16,14 +16,29 @@ use tracing_subscriber::{Layer, layer};
 use super::{active_span, stack_here};
 use crate::{
     record::{Exception, LabelValue, LogMessage},
-    transaction::{Transaction, contain, installed},
+    transaction::{Recorder, Transaction, contain, installed},
 };
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
 ///
 /// Further fields become labels of the error. The agent's own events are left out.
 #[derive(Debug)]
-pub(crate) struct ErrorEventsLayer;
+pub(crate) struct ErrorEventsLayer {
+    /// For events outside of any transaction.
+    recorder: Option<Arc<Recorder>>,
+}
+
+impl ErrorEventsLayer {
+    /// For an agent, or (without one) for whichever is installed.
+    pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
+        Self { recorder }
+    }
+
+    fn recorder(&self, transaction: &Transaction) -> Option<Arc<Recorder>> {
+        let recorder = transaction.shared().map(|shared| shared.recorder().clone());
+        recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
+    }
+}
 
 impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -36,8 +51,7 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
             return;
         }
         let transaction = Transaction::current();
-        let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
-        let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+        let Some(recorder) = self.recorder(&transaction) else { return };
         let mut fields = Fields::default();
         if contain(&recorder, || event.record(&mut fields)).is_none() {
             return;

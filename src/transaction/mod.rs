@@ -6,6 +6,7 @@
 mod background;
 mod captured_body;
 mod context;
+mod current;
 mod custom;
 #[cfg(feature = "axum")]
 mod extract;
@@ -22,6 +23,7 @@ pub use self::background::StartedTransaction;
 pub(crate) use self::{
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
+    current::{enter, running},
     custom::{contain, is_contained, to_json},
     ids::{continued, root},
     recorder::{Recorder, install, installed, uninstall},
