@@ -15,7 +15,8 @@ use tracing_subscriber::{Layer, layer};
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, LabelValue, LogMessage},
+    record::{Exception, LabelValue, LogMessage, bounded},
+    sanitize::REDACTED,
     transaction::{Recorder, Transaction, contain, installed},
 };
 
@@ -64,6 +65,12 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
                 Some(LogMessage { message, level: "error", logger: Cow::Borrowed(metadata.target()), template: None });
         }
         for (key, value) in fields.labels {
+            // unlike a label that a developer sets, a field was not chosen to be found
+            let value = match value {
+                _ if recorder.sanitizer.is_secret(key) => LabelValue::Text(REDACTED.into()),
+                LabelValue::Text(text) => LabelValue::Text(recorder.sanitizer.urls_in(&text).into_owned().into()),
+                other => other,
+            };
             record.context.set_label(Cow::Borrowed(key), value);
         }
         let Some(shared) = transaction.shared() else { return recorder.error(record) };
@@ -104,11 +111,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format!("{value:?}"));
+        self.text(field, bounded(&format_args!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value.to_owned());
+        self.text(field, bounded(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::events::ErrorEventsLayer;
 pub use self::panic::panic_hook;
 use crate::{
-    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack},
+    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
     transaction::{Recorder, Shared, Transaction, contain, link_to},
 };
 
@@ -53,9 +53,10 @@ impl Transaction {
     /// ```
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
         let shared = self.shared().filter(|shared| shared.recorder().is_recording());
-        let parts = shared.and_then(|shared| {
-            let exception = exception_of(shared.recorder(), || Exception::from_error(error));
-            Some(Parts { exception, context: Context::default(), template: None })
+        let parts = shared.map(|shared| Parts {
+            exception: exception_of(shared.recorder(), || Exception::from_error(error)),
+            context: Context::default(),
+            template: None,
         });
         CapturedError { transaction: self.clone(), parts }
     }
@@ -90,7 +91,9 @@ impl CapturedError {
 
     /// A label of the error alone, beside the transaction's.
     pub fn label(self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> Self {
-        self.change(|parts| parts.context.set_label(key.into(), value.into()))
+        self.change(|parts| {
+            parts.context.set_label(key.into(), value.into());
+        })
     }
 
     /// Custom context of the error alone, beside the transaction's.
@@ -106,7 +109,7 @@ impl CapturedError {
 
     /// The message without its variable parts. Errors of one type and template are one group in Kibana.
     pub fn message_template(self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.change(|parts| parts.template = Some(template.into()))
+        self.change(|parts| parts.template = Some(cut(template.into())))
     }
 
     /// A stack captured where the error arose, for instance `anyhow::Error::backtrace()`, in place of this call's.

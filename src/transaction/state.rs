@@ -259,7 +259,9 @@ impl Shared {
                     {
                         request.body = body.get();
                     }
-                    own.labels.into_iter().for_each(|label| error.context.set_label(label.key, label.value));
+                    own.labels.into_iter().for_each(|label| {
+                        error.context.set_label(label.key, label.value);
+                    });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
                 None => {
