@@ -27,6 +27,8 @@ struct Shared {
     bytes: AtomicUsize,
     max_bytes: usize,
     closed: AtomicBool,
+    /// A wake-up is on its way: one is enough for all that are pushed meanwhile.
+    woken: AtomicBool,
     wake: Notify,
     counters: Counters,
 }
@@ -40,6 +42,7 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             max_bytes,
             closed: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
             wake: Notify::new(),
             counters: Counters::default(),
         };
@@ -62,7 +65,8 @@ impl Queue {
             shared.bytes.fetch_sub(size, Relaxed);
             return self.dropped(DropReason::QueueFull);
         }
-        if shared.events.len() == shared.wake_at {
+        // parallel pushes can step over any one length; the load spares a busy queue the write
+        if shared.events.len() >= shared.wake_at && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
             shared.wake.notify_one();
         }
     }
@@ -88,6 +92,7 @@ impl Queue {
     /// Returns when enough events wait to be worth a look.
     pub(crate) async fn filled(&self) {
         self.shared.wake.notified().await;
+        self.shared.woken.store(false, Relaxed);
     }
 
     /// From now on every event is dropped and counted.
@@ -106,8 +111,14 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::record::MetricsRecord;
+
+    const ROUNDS: usize = 20_000;
 
     fn event() -> Event {
         Event::Metrics(Box::new(MetricsRecord {
@@ -134,5 +145,48 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    /// Whether the worker would be woken now.
+    fn wakes(queue: &Queue) -> bool {
+        queue.filled().now_or_never().is_some()
+    }
+
+    #[test]
+    fn the_worker_is_woken_once_for_each_look() {
+        let queue = Queue::new(8, usize::MAX);
+        (0..3).for_each(|_| queue.push(event()));
+        assert!(!wakes(&queue));
+        (0..3).for_each(|_| queue.push(event()));
+        assert!(wakes(&queue));
+        assert!(!wakes(&queue), "one wake-up for all that were pushed before it");
+        queue.push(event());
+        assert!(wakes(&queue), "still too many, and there are more of them");
+    }
+
+    /// The length that each of them sees may hold what the others have pushed.
+    #[test]
+    fn parallel_pushes_step_over_no_wake_up() {
+        let queue = Queue::new(4, usize::MAX);
+        let round = Barrier::new(3);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        round.wait();
+                        (0..2).for_each(|_| queue.push(event()));
+                        round.wait();
+                    }
+                });
+            }
+            let lost = (0..ROUNDS).filter(|_| {
+                round.wait();
+                round.wait();
+                let lost = !wakes(&queue);
+                while queue.pop().is_some() {}
+                lost
+            });
+            assert_eq!(lost.count(), 0);
+        });
     }
 }
