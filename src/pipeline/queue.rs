@@ -1,8 +1,11 @@
 //! The bounded queue between the request path and the worker.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use crossbeam_queue::ArrayQueue;
@@ -13,6 +16,16 @@ use crate::record::Event;
 
 /// The worker is woken when this many events wait; fewer wait for its next look.
 const WAKE: usize = 512;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the calling thread one whose events no queue takes: a panic of the worker that were reported would have to be
+/// mapped by the worker, might panic again, and so on without an end.
+pub(super) fn this_thread_is_the_worker() {
+    IS_WORKER.set(true);
+}
 
 /// Cheap to clone; every clone is the same queue.
 #[derive(Debug, Clone)]
@@ -51,6 +64,9 @@ impl Queue {
 
     /// Offers an event. Never blocks; an event that finds no place is dropped and counted.
     pub(crate) fn push(&self, event: Event) {
+        if IS_WORKER.get() {
+            return;
+        }
         let shared = &*self.shared;
         shared.counters.recorded();
         if shared.closed.load(Relaxed) {
@@ -145,6 +161,19 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    #[test]
+    fn the_worker_tells_nothing_of_itself() {
+        let queue = Queue::new(8, usize::MAX);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                this_thread_is_the_worker();
+                queue.push(event());
+            });
+        });
+        queue.push(event());
+        assert_eq!(queue.stats().recorded, 1);
     }
 
     /// Whether the worker would be woken now.

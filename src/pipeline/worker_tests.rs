@@ -37,10 +37,11 @@ impl Exporter for Fake {
     type Batch = FakeBatch;
 
     fn add(&mut self, event: Event) -> Result<(), String> {
-        if let Event::Metrics(record) = &event
-            && record.timestamp == 666
-        {
-            return Err("the devil is in it".into());
+        let Event::Metrics(record) = &event else { unreachable!("{event:?}") };
+        match record.timestamp {
+            666 => return Err("the devil is in it".into()),
+            667 => panic!("his neighbour is in it"),
+            _ => {}
         }
         self.open += 1;
         Ok(())
@@ -174,6 +175,20 @@ fn rejected_and_unencodable_events_are_counted() {
     block_on(rig.worker.flush(SOON)).unwrap();
     let stats = rig.queue.stats();
     assert_eq!((stats.accepted, stats.rejected, stats.dropped.unencodable, stats.waiting), (3, 2, 1, 0));
+}
+
+#[test]
+fn a_panic_costs_the_event_and_not_the_worker() {
+    let rig = Rig::new(100, []);
+    for round in 1..=2 {
+        rig.record(1);
+        rig.queue.push(event(667));
+        rig.record(1);
+        block_on(rig.worker.flush(SOON)).unwrap();
+        let stats = rig.queue.stats();
+        assert_eq!((stats.accepted, stats.dropped.unencodable, stats.waiting), (2 * round, round, 0));
+    }
+    assert_eq!(rig.sent(), [2, 2]);
 }
 
 #[test]
