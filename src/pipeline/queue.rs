@@ -4,7 +4,10 @@ use std::{
     cell::Cell,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -40,6 +43,8 @@ struct Shared {
     bytes: AtomicUsize,
     max_bytes: usize,
     closed: AtomicBool,
+    /// Nobody takes events out any more.
+    abandoned: AtomicBool,
     /// A wake-up is on its way: one is enough for all that are pushed meanwhile.
     woken: AtomicBool,
     wake: Notify,
@@ -55,6 +60,7 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             max_bytes,
             closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             wake: Notify::new(),
             counters: Counters::default(),
@@ -80,6 +86,10 @@ impl Queue {
         if shared.events.push(event).is_err() {
             shared.bytes.fetch_sub(size, Relaxed);
             return self.dropped(DropReason::QueueFull);
+        }
+        // it was open a moment ago; either this sees that the worker is gone, or the worker's last look sees the event
+        if shared.abandoned.load(SeqCst) {
+            return self.drop_all();
         }
         // parallel pushes can step over any one length; the load spares a busy queue the write
         if shared.events.len() >= shared.wake_at && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
@@ -114,6 +124,19 @@ impl Queue {
     /// From now on every event is dropped and counted.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Relaxed);
+    }
+
+    /// For the worker's end: what waits, and what is on its way in, is dropped and counted.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        self.shared.abandoned.store(true, SeqCst);
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
+        while self.pop().is_some() {
+            self.shared.counters.dropped(DropReason::Shutdown, 1);
+        }
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -174,6 +197,18 @@ mod tests {
         });
         queue.push(event());
         assert_eq!(queue.stats().recorded, 1);
+    }
+
+    #[test]
+    fn what_comes_in_behind_the_last_look_is_counted() {
+        let queue = Queue::new(8, usize::MAX);
+        queue.push(event());
+        queue.abandon();
+        // as if it had been open when the push began
+        queue.shared.closed.store(false, Relaxed);
+        queue.push(event());
+        let stats = queue.stats();
+        assert_eq!((stats.recorded, stats.dropped.shutdown, stats.waiting), (2, 2, 0));
     }
 
     /// Whether the worker would be woken now.

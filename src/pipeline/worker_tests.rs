@@ -226,6 +226,28 @@ fn a_shutdown_counts_what_it_leaves_behind() {
 }
 
 #[test]
+fn the_account_is_closed_before_anybody_hears_of_the_shutdown() {
+    let rig = Rig::new(100, (0..100).map(|_| failed(false)));
+    rig.record(2);
+    let (sender, heard) = sync_channel(2);
+    let done = || -> Done {
+        let (queue, sender) = (rig.queue.clone(), sender.clone());
+        Box::new(move |result| sender.send((result, queue.stats())).unwrap())
+    };
+    // an older flush with more patience does not outlive the shutdown
+    let commands = [
+        Command::Flush { deadline: deadline(FOREVER), done: done() },
+        Command::Shutdown { deadline: deadline(Duration::from_millis(50)), done: done() },
+    ];
+    commands.into_iter().for_each(|command| assert!(rig.worker.commands.send(command).is_ok()));
+    for _ in 0..2 {
+        let (result, stats) = heard.recv_timeout(SOON).unwrap();
+        assert_eq!(result, Err(Unsent { waiting: 2 }));
+        assert_eq!((stats.dropped.shutdown, stats.waiting), (2, 0));
+    }
+}
+
+#[test]
 fn a_batch_that_kills_the_server_does_not_block_the_others() {
     let attempts = 2 * MAX_POISONOUS_ATTEMPTS as usize;
     let rig = Rig::new(100, (0..attempts).map(|_| failed(true)));
