@@ -19,6 +19,8 @@ pub(super) struct Encoder {
     metadata: Vec<u8>,
     gzip: bool,
     plain: Vec<u8>,
+    /// The end of the last whole line in `plain`; a panic while a line is written leaves a part of it behind.
+    whole: usize,
     compressed: Option<GzEncoder<Vec<u8>>>,
     events: u64,
 }
@@ -28,7 +30,7 @@ impl Encoder {
         let mut line = Vec::new();
         json::write(&mut line, metadata)?;
         line.push(b'\n');
-        Ok(Self { metadata: line, gzip, plain: Vec::new(), compressed: None, events: 0 })
+        Ok(Self { metadata: line, gzip, plain: Vec::new(), whole: 0, compressed: None, events: 0 })
     }
 
     /// Adds one event; one that is too long loses what weighs most, step by step.
@@ -36,8 +38,10 @@ impl Encoder {
         if self.events == 0 {
             self.plain.clear();
             self.plain.extend_from_slice(&self.metadata);
+            self.whole = self.plain.len();
         }
-        let start = self.plain.len();
+        let start = self.whole;
+        self.plain.truncate(start);
         let mut step = 0;
         loop {
             let written = json::write(&mut self.plain, &*line);
@@ -53,6 +57,7 @@ impl Encoder {
             step += 1;
         }
         self.plain.push(b'\n');
+        self.whole = self.plain.len();
         self.events += 1;
         if self.gzip && self.plain.len() >= CHUNK {
             self.compress().map_err(|error| error.to_string())?;
@@ -64,6 +69,7 @@ impl Encoder {
         let encoder = self.compressed.get_or_insert_with(gzip);
         encoder.write_all(&self.plain)?;
         self.plain.clear();
+        self.whole = 0;
         Ok(())
     }
 
@@ -80,6 +86,7 @@ impl Encoder {
         if events == 0 {
             return None;
         }
+        self.plain.truncate(self.whole);
         let body = if self.gzip {
             let done = self.compress().and_then(|()| self.compressed.take().map(GzEncoder::finish).transpose());
             done.ok().flatten().unwrap_or_default()
@@ -254,5 +261,20 @@ mod tests {
         assert!(error.contains("over the server's limit of 307200"), "{error}");
         assert_eq!(encoder.events, 1);
         assert_eq!(lines(&encoder.close().unwrap()).len(), 2);
+    }
+
+    /// As a panic in the middle of a line would leave it.
+    #[test]
+    fn half_a_line_is_cut_off() {
+        for gzip in [false, true] {
+            let mut encoder = encoder(gzip);
+            for n in 0..3 {
+                encoder.plain.extend_from_slice(br#"{"transaction":{"id":"#);
+                add(&mut encoder, &record(n, 0)).unwrap();
+            }
+            encoder.plain.extend_from_slice(b"{");
+            let batch = encoder.close().unwrap();
+            assert_eq!((batch.events(), lines(&batch).len()), (3, 4));
+        }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) trait Exporter: Send + 'static {
     type Batch: Batch;
 
     /// Adds an event to the open batch, opening one if there is none. An event that cannot be encoded is returned as
-    /// an error that says why; it is then not in the batch.
+    /// an error that says why; it is then not in the batch. After a panic the open batch is as it was before.
     fn add(&mut self, event: Event) -> Result<(), String>;
 
     /// The open batch has reached the size at which it should go.

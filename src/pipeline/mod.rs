@@ -9,6 +9,7 @@
 
 mod backoff;
 mod exporter;
+mod flush;
 mod log_limit;
 mod queue;
 mod stats;
@@ -20,6 +21,6 @@ pub(crate) use self::{
     worker::{Worker, WorkerSettings},
 };
 pub use self::{
+    flush::Unsent,
     stats::{DropReason, Dropped, Stats},
-    worker::Unsent,
 };

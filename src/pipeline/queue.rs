@@ -1,8 +1,14 @@
 //! The bounded queue between the request path and the worker.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
 };
 
 use crossbeam_queue::ArrayQueue;
@@ -13,6 +19,16 @@ use crate::record::Event;
 
 /// The worker is woken when this many events wait; fewer wait for its next look.
 const WAKE: usize = 512;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the calling thread one whose events no queue takes: a panic of the worker that were reported would have to be
+/// mapped by the worker, might panic again, and so on without an end.
+pub(super) fn this_thread_is_the_worker() {
+    IS_WORKER.set(true);
+}
 
 /// Cheap to clone; every clone is the same queue.
 #[derive(Debug, Clone)]
@@ -27,6 +43,10 @@ struct Shared {
     bytes: AtomicUsize,
     max_bytes: usize,
     closed: AtomicBool,
+    /// Nobody takes events out any more.
+    abandoned: AtomicBool,
+    /// A wake-up is on its way: one is enough for all that are pushed meanwhile.
+    woken: AtomicBool,
     wake: Notify,
     counters: Counters,
 }
@@ -40,6 +60,8 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             max_bytes,
             closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
             wake: Notify::new(),
             counters: Counters::default(),
         };
@@ -48,6 +70,9 @@ impl Queue {
 
     /// Offers an event. Never blocks; an event that finds no place is dropped and counted.
     pub(crate) fn push(&self, event: Event) {
+        if IS_WORKER.get() {
+            return;
+        }
         let shared = &*self.shared;
         shared.counters.recorded();
         if shared.closed.load(Relaxed) {
@@ -62,7 +87,12 @@ impl Queue {
             shared.bytes.fetch_sub(size, Relaxed);
             return self.dropped(DropReason::QueueFull);
         }
-        if shared.events.len() == shared.wake_at {
+        // it was open a moment ago; either this sees that the worker is gone, or the worker's last look sees the event
+        if shared.abandoned.load(SeqCst) {
+            return self.drop_all();
+        }
+        // parallel pushes can step over any one length; the load spares a busy queue the write
+        if shared.events.len() >= shared.wake_at && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
             shared.wake.notify_one();
         }
     }
@@ -88,11 +118,25 @@ impl Queue {
     /// Returns when enough events wait to be worth a look.
     pub(crate) async fn filled(&self) {
         self.shared.wake.notified().await;
+        self.shared.woken.store(false, Relaxed);
     }
 
     /// From now on every event is dropped and counted.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Relaxed);
+    }
+
+    /// For the worker's end: what waits, and what is on its way in, is dropped and counted.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        self.shared.abandoned.store(true, SeqCst);
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
+        while self.pop().is_some() {
+            self.shared.counters.dropped(DropReason::Shutdown, 1);
+        }
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -106,8 +150,14 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::record::MetricsRecord;
+
+    const ROUNDS: usize = 20_000;
 
     fn event() -> Event {
         Event::Metrics(Box::new(MetricsRecord {
@@ -134,5 +184,73 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    #[test]
+    fn the_worker_tells_nothing_of_itself() {
+        let queue = Queue::new(8, usize::MAX);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                this_thread_is_the_worker();
+                queue.push(event());
+            });
+        });
+        queue.push(event());
+        assert_eq!(queue.stats().recorded, 1);
+    }
+
+    #[test]
+    fn what_comes_in_behind_the_last_look_is_counted() {
+        let queue = Queue::new(8, usize::MAX);
+        queue.push(event());
+        queue.abandon();
+        // as if it had been open when the push began
+        queue.shared.closed.store(false, Relaxed);
+        queue.push(event());
+        let stats = queue.stats();
+        assert_eq!((stats.recorded, stats.dropped.shutdown, stats.waiting), (2, 2, 0));
+    }
+
+    /// Whether the worker would be woken now.
+    fn wakes(queue: &Queue) -> bool {
+        queue.filled().now_or_never().is_some()
+    }
+
+    #[test]
+    fn the_worker_is_woken_once_for_each_look() {
+        let queue = Queue::new(8, usize::MAX);
+        (0..3).for_each(|_| queue.push(event()));
+        assert!(!wakes(&queue));
+        (0..3).for_each(|_| queue.push(event()));
+        assert!(wakes(&queue));
+        assert!(!wakes(&queue), "one wake-up for all that were pushed before it");
+        queue.push(event());
+        assert!(wakes(&queue), "still too many, and there are more of them");
+    }
+
+    /// The length that each of them sees may hold what the others have pushed.
+    #[test]
+    fn parallel_pushes_step_over_no_wake_up() {
+        let queue = Queue::new(4, usize::MAX);
+        let round = Barrier::new(3);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        round.wait();
+                        (0..2).for_each(|_| queue.push(event()));
+                        round.wait();
+                    }
+                });
+            }
+            let lost = (0..ROUNDS).filter(|_| {
+                round.wait();
+                round.wait();
+                let lost = !wakes(&queue);
+                while queue.pop().is_some() {}
+                lost
+            });
+            assert_eq!(lost.count(), 0);
+        });
     }
 }

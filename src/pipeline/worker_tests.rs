@@ -37,10 +37,11 @@ impl Exporter for Fake {
     type Batch = FakeBatch;
 
     fn add(&mut self, event: Event) -> Result<(), String> {
-        if let Event::Metrics(record) = &event
-            && record.timestamp == 666
-        {
-            return Err("the devil is in it".into());
+        let Event::Metrics(record) = &event else { unreachable!("{event:?}") };
+        match record.timestamp {
+            666 => return Err("the devil is in it".into()),
+            667 => panic!("his neighbour is in it"),
+            _ => {}
         }
         self.open += 1;
         Ok(())
@@ -177,6 +178,20 @@ fn rejected_and_unencodable_events_are_counted() {
 }
 
 #[test]
+fn a_panic_costs_the_event_and_not_the_worker() {
+    let rig = Rig::new(100, []);
+    for round in 1..=2 {
+        rig.record(1);
+        rig.queue.push(event(667));
+        rig.record(1);
+        block_on(rig.worker.flush(SOON)).unwrap();
+        let stats = rig.queue.stats();
+        assert_eq!((stats.accepted, stats.dropped.unencodable, stats.waiting), (2 * round, round, 0));
+    }
+    assert_eq!(rig.sent(), [2, 2]);
+}
+
+#[test]
 fn an_answer_that_claims_too_much_breaks_no_account() {
     let partly = Delivery::Partly { accepted: 1000, rejected: 7, reasons: Vec::new() };
     let rig = Rig::new(100, [rejected(1000), partly]);
@@ -208,6 +223,28 @@ fn a_shutdown_counts_what_it_leaves_behind() {
     assert_eq!((stats.recorded, stats.dropped.shutdown, stats.waiting), (3, 3, 0));
     assert!(rig.worker.shutdown_blocking(SOON).is_ok(), "a second shutdown has nothing to do");
     assert!(block_on(rig.worker.flush(SOON)).is_ok());
+}
+
+#[test]
+fn the_account_is_closed_before_anybody_hears_of_the_shutdown() {
+    let rig = Rig::new(100, (0..100).map(|_| failed(false)));
+    rig.record(2);
+    let (sender, heard) = sync_channel(2);
+    let done = || -> Done {
+        let (queue, sender) = (rig.queue.clone(), sender.clone());
+        Box::new(move |result| sender.send((result, queue.stats())).unwrap())
+    };
+    // an older flush with more patience does not outlive the shutdown
+    let commands = [
+        Command::Flush { deadline: deadline(FOREVER), done: done() },
+        Command::Shutdown { deadline: deadline(Duration::from_millis(50)), done: done() },
+    ];
+    commands.into_iter().for_each(|command| assert!(rig.worker.commands.send(command).is_ok()));
+    for _ in 0..2 {
+        let (result, stats) = heard.recv_timeout(SOON).unwrap();
+        assert_eq!(result, Err(Unsent { waiting: 2 }));
+        assert_eq!((stats.dropped.shutdown, stats.waiting), (2, 0));
+    }
 }
 
 #[test]

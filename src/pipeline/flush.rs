@@ -1,0 +1,32 @@
+//! Somebody waits for what was recorded so far.
+
+use std::time::Instant;
+
+/// Not everything was delivered within the time given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{waiting} events were not delivered in time")]
+pub struct Unsent {
+    /// Events that were still waiting.
+    pub waiting: u64,
+}
+
+pub(super) type Done = Box<dyn FnOnce(Result<(), Unsent>) + Send>;
+
+pub(super) struct Flush {
+    /// Done when this many of the events taken from the queue have met their fate.
+    pub(super) target: u64,
+    pub(super) deadline: Instant,
+    pub(super) done: Done,
+    /// The last one: with its fate the worker ends.
+    pub(super) is_shutdown: bool,
+}
+
+impl Flush {
+    pub(super) fn is_over(&self, concluded: u64, now: Instant) -> bool {
+        self.target <= concluded || self.deadline <= now
+    }
+
+    pub(super) fn answer(self, concluded: u64, waiting: u64) {
+        (self.done)(if self.target <= concluded { Ok(()) } else { Err(Unsent { waiting }) });
+    }
+}
