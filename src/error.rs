@@ -52,7 +52,7 @@ pub enum BuildError {
     #[error("an agent is already installed in this process; shut it down first, or use `build()` for a second one")]
     AlreadyInstalled,
 
-    /// The filter for log lines is not one. (`install()` takes it from `RUST_LOG` or from code.)
+    /// The filter for log lines that code gave to `install()` is not one.
     #[error("the log filter {filter:?} is not valid: {reason}; it must be a list such as `info,my_crate=debug`")]
     LogFilter {
         /// As it was given.

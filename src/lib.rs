@@ -20,8 +20,10 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let agent = Agent::builder().service_name("marketplace").install()?;
 //!     let app = Router::new().route("/listings/{id}", get(listing)).layer(tower_apm::layer());
-//!     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
-//!     agent.shutdown(std::time::Duration::from_secs(5)).await?;
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+//!     axum::serve(listener, app).with_graceful_shutdown(ctrl_c).await?;
+//!     let _ = agent.shutdown(std::time::Duration::from_secs(5)).await; // delivers what waits
 //!     Ok(())
 //! }
 //! ```
@@ -75,6 +77,9 @@ pub mod devserver;
 pub mod docs;
 mod error;
 mod intake;
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod internals;
 mod pipeline;
 mod propagation;
 mod record;

@@ -15,7 +15,7 @@ const LEVELS: &[&[&str]] = &[
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
     &["intake", "otlp"],
-    &["agent"],
+    &["agent", "internals"],
     &["devserver", "testkit"],
 ];
 

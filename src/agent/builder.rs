@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
     resource::{self, Host},
-    subscriber,
+    subscriber::{self, LogFilters},
 };
 use crate::{
     capture::panic_hook,
@@ -103,8 +103,9 @@ impl AgentBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and when a global subscriber is set already: compose your own with
-    /// [`Agent::tracing_layer`] then.
+    /// As [`build`](Self::build), when a [`log_filter`](Self::log_filter) from code is none, and when an agent is
+    /// installed or a global subscriber is set already: compose your own with [`Agent::tracing_layer`] then. A `RUST_LOG`
+    /// that is no filter is named in a warning.
     pub fn install(self) -> Result<AgentGuard, BuildError> {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
@@ -113,11 +114,11 @@ impl AgentBuilder {
             Some(env) => env.get(EnvFilter::DEFAULT_ENV).map(str::to_owned),
             None => std::env::var(EnvFilter::DEFAULT_ENV).ok(),
         };
-        let filter = from_env.or_else(|| self.log_filter.clone()).unwrap_or_else(|| "info".to_owned());
+        let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;
         let agent = self.build()?;
         let recorder = agent.recorder().clone();
-        subscriber::set_global(recorder.clone(), format, filter, recorder.config.log_level)?;
+        subscriber::set_global(recorder.clone(), format, filters, recorder.config.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
         panic_hook();
         install(recorder.clone());

@@ -30,6 +30,12 @@ pub enum LogFormat {
     Off,
 }
 
+/// Where the filter of log lines may come from; the environment is asked first.
+pub(super) struct LogFilters {
+    pub(super) from_env: Option<String>,
+    pub(super) from_code: Option<String>,
+}
+
 /// Spans up to INFO become Elastic's: below that crates describe their inner workings.
 fn is_recorded_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
@@ -39,6 +45,7 @@ pub(super) fn tracing_layer<S>(recorder: Option<Arc<Recorder>>) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
+    let for_errors = recorder.clone();
     let spans = filter_fn(is_recorded_span).with_max_level_hint(LevelFilter::INFO);
     // what tracing-opentelemetry adds of its own costs more than the span and tells less
     let bridge = tracing_opentelemetry::layer()
@@ -48,7 +55,9 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    RequestSpanLayer.and_then(ErrorEventsLayer).and_then(bridge.with_filter(spans))
+    // the bridge comes first: it attaches what the request's span layer looks at. The last one's level hint is taken for
+    // all three.
+    bridge.with_filter(spans).and_then(ErrorEventsLayer::new(for_errors)).and_then(RequestSpanLayer)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -64,13 +73,22 @@ where
 pub(super) fn set_global(
     recorder: Arc<Recorder>,
     format: LogFormat,
-    filter: String,
+    filters: LogFilters,
     level: LogLevel,
 ) -> Result<(), BuildError> {
     // the span that goes with each request says nothing that the line does not
     let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
-    let filter = EnvFilter::try_new(format!("{own},{filter}"))
-        .map_err(|error| BuildError::LogFilter { filter, reason: error.to_string() })?;
+    let parse = |filter: &str| EnvFilter::try_new(format!("{own},{filter}"));
+    let LogFilters { from_env, from_code } = filters;
+    let from_code = from_code.unwrap_or_else(|| "info".to_owned());
+    let mut fault = None;
+    let filter = match from_env.as_deref().map(parse) {
+        Some(Ok(filter)) => filter,
+        wrong_or_none => {
+            fault = wrong_or_none.and_then(Result::err).map(|error| error.to_string());
+            parse(&from_code).map_err(|error| BuildError::LogFilter { filter: from_code, reason: error.to_string() })?
+        }
+    };
     let printer = fmt::layer().with_ansi(std::io::stdout().is_terminal());
     let printer = match format {
         LogFormat::Full => Some(printer.boxed()),
@@ -82,5 +100,13 @@ pub(super) fn set_global(
         .with(tracing_layer(Some(recorder)))
         .with(printer.map(|printer| printer.with_filter(filter)))
         .try_init()
-        .map_err(|_| BuildError::SubscriberAlreadySet)
+        .map_err(|_| BuildError::SubscriberAlreadySet)?;
+    if let Some(reason) = fault {
+        tracing::warn!(
+            target: "tower_apm",
+            value = from_env, reason,
+            "RUST_LOG is not valid, it must be a list such as `info,my_crate=debug`; the filter from code is used"
+        );
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `tracing::error!` with an error in it becomes an error document.
 
-use std::{borrow::Cow, error::Error, fmt, time::SystemTime};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context,
@@ -15,15 +15,31 @@ use tracing_subscriber::{Layer, layer};
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, LabelValue, LogMessage},
-    transaction::{Transaction, contain, installed},
+    record::{Exception, LabelValue, LogMessage, bounded},
+    sanitize::REDACTED,
+    transaction::{Recorder, Transaction, contain, installed},
 };
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
 ///
 /// Further fields become labels of the error. The agent's own events are left out.
 #[derive(Debug)]
-pub(crate) struct ErrorEventsLayer;
+pub(crate) struct ErrorEventsLayer {
+    /// For events outside of any transaction.
+    recorder: Option<Arc<Recorder>>,
+}
+
+impl ErrorEventsLayer {
+    /// For an agent, or (without one) for whichever is installed.
+    pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
+        Self { recorder }
+    }
+
+    fn recorder(&self, transaction: &Transaction) -> Option<Arc<Recorder>> {
+        let recorder = transaction.shared().map(|shared| shared.recorder().clone());
+        recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
+    }
+}
 
 impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -36,8 +52,7 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
             return;
         }
         let transaction = Transaction::current();
-        let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
-        let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+        let Some(recorder) = self.recorder(&transaction) else { return };
         let mut fields = Fields::default();
         if contain(&recorder, || event.record(&mut fields)).is_none() {
             return;
@@ -50,6 +65,12 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
                 Some(LogMessage { message, level: "error", logger: Cow::Borrowed(metadata.target()), template: None });
         }
         for (key, value) in fields.labels {
+            // unlike a label that a developer sets, a field was not chosen to be found
+            let value = match value {
+                _ if recorder.sanitizer.is_secret(key) => LabelValue::Text(REDACTED.into()),
+                LabelValue::Text(text) => LabelValue::Text(recorder.sanitizer.urls_in(&text).into_owned().into()),
+                other => other,
+            };
             record.context.set_label(Cow::Borrowed(key), value);
         }
         let Some(shared) = transaction.shared() else { return recorder.error(record) };
@@ -90,11 +111,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format!("{value:?}"));
+        self.text(field, bounded(&format_args!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value.to_owned());
+        self.text(field, bounded(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

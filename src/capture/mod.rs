@@ -19,8 +19,8 @@ use serde::Serialize;
 pub(crate) use self::events::ErrorEventsLayer;
 pub use self::panic::panic_hook;
 use crate::{
-    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack},
-    transaction::{Recorder, Shared, Transaction, contain},
+    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
+    transaction::{Recorder, Shared, Transaction, contain, link_to},
 };
 
 impl Transaction {
@@ -53,9 +53,10 @@ impl Transaction {
     /// ```
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
         let shared = self.shared().filter(|shared| shared.recorder().is_recording());
-        let parts = shared.and_then(|shared| {
-            let exception = contain(shared.recorder(), || Exception::from_error(error))?;
-            Some(Parts { exception, context: Context::default(), template: None })
+        let parts = shared.map(|shared| Parts {
+            exception: exception_of(shared.recorder(), || Exception::from_error(error)),
+            context: Context::default(),
+            template: None,
         });
         CapturedError { transaction: self.clone(), parts }
     }
@@ -90,7 +91,9 @@ impl CapturedError {
 
     /// A label of the error alone, beside the transaction's.
     pub fn label(self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> Self {
-        self.change(|parts| parts.context.set_label(key.into(), value.into()))
+        self.change(|parts| {
+            parts.context.set_label(key.into(), value.into());
+        })
     }
 
     /// Custom context of the error alone, beside the transaction's.
@@ -106,7 +109,7 @@ impl CapturedError {
 
     /// The message without its variable parts. Errors of one type and template are one group in Kibana.
     pub fn message_template(self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.change(|parts| parts.template = Some(template.into()))
+        self.change(|parts| parts.template = Some(cut(template.into())))
     }
 
     /// A stack captured where the error arose, for instance `anyhow::Error::backtrace()`, in place of this call's.
@@ -140,14 +143,20 @@ impl CapturedError {
     }
 }
 
-/// The span that is active, when it is one of this transaction.
+/// An error as its own code tells it; where that panics, there is still an error to tell of.
+pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception) -> Exception {
+    let silent = || Exception { message: "an error whose Display or Debug panicked".into(), ..Exception::default() };
+    contain(recorder, tell).unwrap_or_else(silent)
+}
+
+/// The span that is active, when it is one of this transaction's trace. Asks no span: its lock may be held.
 fn active_span(shared: &Shared) -> Option<SpanId> {
     use opentelemetry::trace::TraceContextExt;
 
     let context = opentelemetry::Context::current();
-    let current = crate::transaction::handle_in(&context)?;
-    let active = context.span().span_context().span_id();
-    (current.ids().id == shared.ids().id).then(|| SpanId(u64::from_be_bytes(active.to_bytes())))
+    let span = context.span();
+    let active = link_to(span.span_context())?;
+    shared.is_in_trace(active.trace_id).then_some(active.span_id)
 }
 
 /// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0.

@@ -10,7 +10,7 @@ use std::{
 use super::{active_span, stack_here};
 use crate::{
     record::{Exception, Stack},
-    transaction::{Transaction, installed, is_contained},
+    transaction::{installed, is_contained, running},
 };
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.
@@ -32,13 +32,13 @@ pub fn panic_hook() {
     });
 }
 
-/// A panic in here would abort the process: nothing of the user's runs, and no lock is taken that user code could hold.
+/// A panic in here would abort the process: nothing of the user's runs, and no lock is taken under which user code runs.
 fn record(info: &PanicHookInfo<'_>) {
     if is_contained() {
         return;
     }
-    let transaction = Transaction::current();
-    let recorder = transaction.shared().map(|shared| shared.recorder().clone()).or_else(installed);
+    let shared = running();
+    let recorder = shared.as_ref().map(|shared| shared.recorder().clone()).or_else(installed);
     let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
     let mut exception = Exception::from_panic(info.payload());
     exception.stack = match (stack_here(&recorder), info.location()) {
@@ -48,8 +48,8 @@ fn record(info: &PanicHookInfo<'_>) {
         (stack, _) => stack,
     };
     let record = exception.into_record(SystemTime::now());
-    match transaction.shared() {
-        Some(shared) => shared.error(record, active_span(shared)),
+    match shared {
+        Some(shared) => shared.error(record, active_span(&shared)),
         None => recorder.error(record),
     }
 }

@@ -12,7 +12,8 @@ macro_rules! for_each_option {
         /// through untouched.
         enabled: Bool, "ELASTIC_APM_ENABLED" | "ELASTIC_APM_ACTIVE", default "true", set(on: bool) = on;
 
-        /// Whether transactions, spans and errors are recorded. When it is off, trace headers are still passed on.
+        /// Whether transactions, spans and errors are recorded. When it is off, the layer lets
+        /// every request through untouched.
         recording: Bool, "ELASTIC_APM_RECORDING", default "true", set(on: bool) = on;
 
         /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix.
@@ -62,7 +63,8 @@ macro_rules! for_each_option {
         /// Whether the headers of requests and responses are captured.
         capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
 
-        /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised.
+        /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised. As far as
+        /// the handler reads it, and of axum's body type only.
         capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
 
         /// The names whose values are replaced by `[REDACTED]`: of headers, cookies, query parameters, form fields and

@@ -30,6 +30,8 @@ pub struct Stats {
     pub waiting: u64,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
     pub late_writes: u64,
+    /// Labels beyond the 128 that one transaction keeps.
+    pub excess_labels: u64,
     /// Panics in hooks and `Serialize` implementations that the agent contained.
     pub contained_panics: u64,
     /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
@@ -116,6 +118,7 @@ pub(crate) struct Counters {
     rejected: AtomicU64,
     dropped: DropCounters,
     late_writes: AtomicU64,
+    excess_labels: AtomicU64,
     contained_panics: AtomicU64,
     suppressed_errors: AtomicU64,
 }
@@ -142,6 +145,10 @@ impl Counters {
         self.late_writes.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn excess_label(&self) {
+        self.excess_labels.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn contained_panic(&self) {
         self.contained_panics.fetch_add(1, Relaxed);
     }
@@ -162,6 +169,7 @@ impl Counters {
             dropped,
             waiting: recorded.saturating_sub(accepted + rejected + dropped.total()),
             late_writes: self.late_writes.load(Relaxed),
+            excess_labels: self.excess_labels.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
         }

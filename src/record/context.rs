@@ -7,6 +7,23 @@ use super::{HttpRequest, HttpResponse};
 /// The bytes of custom context, as JSON, that one transaction or error keeps. An event line may have 300 KiB.
 pub(crate) const MAX_CUSTOM_BYTES: usize = 64 * 1024;
 
+/// Labels of one transaction or error. Each is a field of the index, which has about a thousand.
+pub(crate) const MAX_LABELS: usize = 128;
+/// Bytes of 1024 characters of any kind.
+const MAX_KEYWORD_BYTES: usize = 4 * 1024;
+
+/// The beginning of a text that is sent as a keyword. The worker counts characters; this keeps memory in bounds.
+pub(crate) fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
+    if text.len() <= MAX_KEYWORD_BYTES {
+        return text;
+    }
+    let mut end = MAX_KEYWORD_BYTES;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(text[..end].to_owned())
+}
+
 /// Shared shape of a transaction's and an error's context.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
@@ -126,8 +143,8 @@ impl User {
         for (known, new) in
             [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)]
         {
-            if new.is_some() {
-                *known = new;
+            if let Some(new) = new {
+                *known = Some(cut(new.into()).into_owned());
             }
         }
     }
@@ -145,12 +162,20 @@ impl Context {
         user + labels + custom + request + self.response.as_ref().map_or(0, HttpResponse::heap_size)
     }
 
-    /// Sets or replaces a label.
-    pub(crate) fn set_label(&mut self, key: Cow<'static, str>, value: LabelValue) {
-        match self.labels.iter_mut().find(|label| label.key == key) {
-            Some(label) => label.value = value,
-            None => self.labels.push(Label { key, value }),
+    /// Sets or replaces a label, cut to what can be sent. False where there are too many.
+    pub(crate) fn set_label(&mut self, key: Cow<'static, str>, value: LabelValue) -> bool {
+        let value = match value {
+            LabelValue::Text(text) => LabelValue::Text(cut(text)),
+            other => other,
+        };
+        if let Some(label) = self.labels.iter_mut().find(|label| label.key == key) {
+            label.value = value;
+        } else if self.labels.len() < MAX_LABELS {
+            self.labels.push(Label { key: cut(key), value });
+        } else {
+            return false;
         }
+        true
     }
 
     /// Sets or replaces (shallow, as in elastic-apm-node) a value of custom context.
@@ -218,6 +243,16 @@ mod tests {
         assert_eq!(context.custom.len(), 1);
         assert_eq!(context.custom_bytes_without("x"), 3);
         assert_eq!(context.custom_bytes_without("c"), 0);
+    }
+
+    #[test]
+    fn what_nobody_could_send_is_not_kept() {
+        let mut context = Context::default();
+        context.set_label("big".into(), "ä".repeat(1_000_000).into());
+        assert!(context.heap_size() < 10_000);
+        let set = (0..1000).filter(|i| context.set_label(format!("k{i}").into(), 1.into())).count();
+        assert_eq!(set, MAX_LABELS - 1);
+        assert!(context.set_label("k1".into(), 2.into()), "one that is there can be replaced");
     }
 
     #[test]

@@ -134,7 +134,8 @@ impl<F: Fn(&str, char) -> bool> Write for Limited<F> {
     }
 }
 
-fn bounded(message: &(impl fmt::Display + ?Sized)) -> String {
+/// The beginning of a text, as much as is ever sent of a message.
+pub(crate) fn bounded(message: &(impl fmt::Display + ?Sized)) -> String {
     let mut limited = Limited { text: String::new(), fits: |text: &str, _| text.len() < MAX_MESSAGE };
     // an error here is the limit, or a `Display` that gave up: what there is, is kept
     let _ = write!(limited, "{message}");

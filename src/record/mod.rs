@@ -20,8 +20,9 @@ mod transaction;
 pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
-    context::{Context, Custom, Label, MAX_CUSTOM_BYTES},
+    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
+    exception::bounded,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
     metric::{MetricsRecord, Sample},

@@ -15,7 +15,7 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{guard::Ending, response_error::with_error_of};
-use crate::transaction::enter_own;
+use crate::transaction::{enter, enter_own};
 
 pin_project_lite::pin_project! {
     /// The body of a response that passed [`ApmService`](super::ApmService). Frames, trailers, size hint and end of
@@ -65,10 +65,10 @@ impl<B> ResponseBody<B> {
 }
 
 impl Watch {
-    fn within<T>(live: Option<&Live>, poll: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
-        match live {
-            Some(Live { context, span }) => {
-                let _attached = context.clone().attach();
+    fn within<T>(&self, poll: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+        match self.ending.transaction().shared().zip(self.live.as_ref()) {
+            Some((shared, Live { context, span })) => {
+                let _entered = enter(shared, context);
                 enter_own(span, || catch_unwind(AssertUnwindSafe(poll)))
             }
             None => catch_unwind(AssertUnwindSafe(poll)),
@@ -99,7 +99,7 @@ where
         let mut this = self.project();
         let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
         watch.ending.set_handed_out(false);
-        let polled = Watch::within(watch.live.as_ref(), || this.inner.as_mut().poll_frame(cx));
+        let polled = watch.within(|| this.inner.as_mut().poll_frame(cx));
         let frame = match polled {
             Ok(poll) => ready!(poll),
             Err(panic) => {
@@ -113,10 +113,12 @@ where
             None => true,
             Some(Err(error)) => {
                 if let Some(watch) = this.watch.take() {
-                    with_error_of(error, |_, mut exception| {
-                        exception.handled = false;
-                        watch.ending.error(exception);
-                    });
+                    if let Some(shared) = watch.ending.transaction().shared() {
+                        with_error_of(error, shared.recorder(), |_, mut exception| {
+                            exception.handled = false;
+                            watch.ending.error(exception);
+                        });
+                    }
                     watch.ending.failed();
                 }
                 false

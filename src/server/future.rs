@@ -1,13 +1,12 @@
 //! The future: the transaction's context is current whenever it polls, and its result tells how the request went.
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
-    task::{self, Poll, ready},
+    task::{self, Poll},
 };
 
 use http::{HeaderValue, Response};
@@ -19,9 +18,9 @@ use super::{
     guard::Ending,
     hooks::Options,
     outcome,
-    response_error::{Panicked, ResponseError, with_error_of},
+    response_error::{ResponseError, with_error_of},
 };
-use crate::transaction::{Transaction, enter_own};
+use crate::transaction::{Transaction, enter, enter_own};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
 const IN_ONE_PIECE: u64 = 64 * 1024;
@@ -72,13 +71,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Role::Owner(owner) = this.role else {
-            let result = ready!(this.inner.poll(cx));
-            if let Role::Inner { transaction, options } = std::mem::replace(this.role, Role::Off) {
-                return Poll::Ready(inner_result(&options, &transaction, result));
-            }
-            return Poll::Ready(result.map(ResponseBody::wrap_untouched));
+            let Role::Inner { transaction, options } = this.role else {
+                return this.inner.poll(cx).map_ok(ResponseBody::wrap_untouched);
+            };
+            return match catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))) {
+                Ok(polled) => polled.map(|result| inner_result(options, transaction, result)),
+                Err(panic) => {
+                    options.run_on_panic(transaction, &*panic);
+                    resume_unwind(panic)
+                }
+            };
         };
-        let attached = owner.context.clone().attach();
+        let entered = owner.ending.transaction().shared().map(|shared| enter(shared, &owner.context));
         let polled = enter_own(&owner.span, || catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))));
         let result = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -93,12 +97,13 @@ where
                 Err(error)
             }
             Err(panic) => {
-                owner.panicked(&*panic);
-                drop(attached);
+                owner.options.run_on_panic(owner.ending.transaction(), &*panic);
+                owner.ending.panicked(&*panic);
+                drop(entered);
                 resume_unwind(panic)
             }
         };
-        drop(attached);
+        drop(entered);
         Poll::Ready(result)
     }
 }
@@ -119,8 +124,8 @@ where
             Ok(response.map(ResponseBody::untouched))
         }
         Err(error) => {
-            if !options.on_error.is_empty() {
-                with_error_of(&error, |error, _| options.run_on_error(transaction, error));
+            if let Some(shared) = transaction.shared().filter(|_| !options.on_error.is_empty()) {
+                with_error_of(&error, shared.recorder(), |error, _| options.run_on_error(transaction, error));
             }
             Err(error)
         }
@@ -157,9 +162,10 @@ impl Owner {
         tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         self.ending.head(status, response.headers());
         if status.is_server_error()
-            && let Some(attached) = response.extensions().get::<ResponseError>()
+            && let (Some(attached), Some(shared)) =
+                (response.extensions().get::<ResponseError>(), self.ending.transaction().shared())
         {
-            self.ending.error(attached.exception());
+            self.ending.error(attached.exception(shared.recorder()));
         }
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
@@ -179,20 +185,14 @@ impl Owner {
     }
 
     fn fail<E: fmt::Display + 'static>(self, error: &E) {
-        with_error_of(error, |error, mut exception| {
-            self.options.run_on_error(self.ending.transaction(), error);
-            exception.handled = false;
-            self.ending.error(exception);
-        });
-        self.ending.failed();
-    }
-
-    fn panicked(self, panic: &(dyn Any + Send)) {
-        if !self.options.on_error.is_empty() {
-            let message = crate::record::Exception::from_panic(panic).message;
-            self.options.run_on_error(self.ending.transaction(), &Panicked { message });
+        if let Some(shared) = self.ending.transaction().shared() {
+            with_error_of(error, shared.recorder(), |error, mut exception| {
+                self.options.run_on_error(self.ending.transaction(), error);
+                exception.handled = false;
+                self.ending.error(exception);
+            });
         }
-        self.ending.panicked(panic);
+        self.ending.failed();
     }
 }
 

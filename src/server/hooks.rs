@@ -1,10 +1,14 @@
 //! Closures that a module's layer runs, and the settings beside them.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+use std::{any::Any, borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::{HeaderName, request, response};
 
-use crate::transaction::{Recorder, Transaction, contain};
+use super::Panicked;
+use crate::{
+    record::Exception,
+    transaction::{Recorder, Transaction, contain},
+};
 
 type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
 type OnResponse = Arc<dyn Fn(&Transaction, &response::Parts) + Send + Sync>;
@@ -34,6 +38,13 @@ impl Options {
 
     pub(super) fn run_on_error(&self, transaction: &Transaction, error: &(dyn Error + 'static)) {
         self.on_error.iter().for_each(|hook| run(transaction, || hook(transaction, error)));
+    }
+
+    pub(super) fn run_on_panic(&self, transaction: &Transaction, panic: &(dyn Any + Send)) {
+        if !self.on_error.is_empty() {
+            let message = Exception::from_panic(panic).message;
+            self.run_on_error(transaction, &Panicked { message });
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 use http::Response;
 
 use crate::{
-    capture::stack_here,
+    capture::{exception_of, stack_here},
     record::{Exception, Stack},
-    transaction::Transaction,
+    transaction::{Recorder, Transaction, contain},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -71,8 +71,8 @@ impl ResponseError {
         &*self.0.error
     }
 
-    pub(super) fn exception(&self) -> Exception {
-        let mut exception = Exception::from_error(self.error());
+    pub(super) fn exception(&self, recorder: &Recorder) -> Exception {
+        let mut exception = exception_of(recorder, || Exception::from_error(self.error()));
         if !is_erased(self.0.path) {
             exception.set_path(self.0.path);
             exception.erased = false;
@@ -105,7 +105,11 @@ pub struct ServiceError {
 }
 
 /// Looks at an error of unknown kind: boxed errors and the field's usual ones with their causes, others as text.
-pub(super) fn with_error_of<E, T>(error: &E, then: impl FnOnce(&(dyn Error + 'static), Exception) -> T) -> T
+pub(super) fn with_error_of<E, T>(
+    error: &E,
+    recorder: &Recorder,
+    then: impl FnOnce(&(dyn Error + 'static), Exception) -> T,
+) -> T
 where
     E: fmt::Display + 'static,
 {
@@ -117,9 +121,10 @@ where
         .or_else(|| any.downcast_ref::<Box<dyn Error>>().map(|error| &**error))
         .or_else(|| any.downcast_ref::<std::io::Error>().map(|error| error as _));
     match known {
-        Some(error) => then(error, Exception::from_error(error)),
+        Some(error) => then(error, exception_of(recorder, || Exception::from_error(error))),
         None => {
-            let error = ServiceError { message: error.to_string() };
+            let message = contain(recorder, || error.to_string()).unwrap_or_default();
+            let error = ServiceError { message };
             let mut exception = Exception::from_error(&error);
             exception.set_path(type_name::<E>());
             then(&error, exception)
@@ -135,20 +140,27 @@ mod tests {
     #[error("no funds")]
     struct NoFunds;
 
+    fn recorder() -> Recorder {
+        Recorder::new(crate::config::Config::default(), crate::pipeline::Queue::new(1, 1024))
+    }
+
     #[test]
     fn an_attached_error_keeps_its_type() {
         let response = Response::new(()).with_error(NoFunds);
         let attached = response.extensions().get::<ResponseError>().unwrap();
         assert!(attached.error().is::<NoFunds>());
-        assert_eq!(attached.exception().kind.as_deref(), Some("NoFunds"));
+        assert_eq!(attached.exception(&recorder()).kind.as_deref(), Some("NoFunds"));
         let response = Response::new(()).with_error(BoxError::from(NoFunds));
-        assert_eq!(response.extensions().get::<ResponseError>().unwrap().exception().kind.as_deref(), Some("NoFunds"));
+        assert_eq!(
+            response.extensions().get::<ResponseError>().unwrap().exception(&recorder()).kind.as_deref(),
+            Some("NoFunds")
+        );
     }
 
     #[test]
     fn errors_of_any_kind_are_told() {
-        with_error_of(&BoxError::from(NoFunds), |error, _| assert!(error.is::<NoFunds>()));
-        with_error_of(&"plain text", |error, exception| {
+        with_error_of(&BoxError::from(NoFunds), &recorder(), |error, _| assert!(error.is::<NoFunds>()));
+        with_error_of(&"plain text", &recorder(), |error, exception| {
             assert!(error.is::<ServiceError>());
             assert_eq!(exception.message, "plain text");
         });

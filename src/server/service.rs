@@ -24,8 +24,8 @@ use crate::{
     propagation,
     record::{Link, Name, SpanId},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, handle_in, installed, link_to, new_record, new_request_span,
-        otel_context, root,
+        Ids, Recorder, Shared, Transaction, continued, enter, handle_in, installed, link_to, new_record,
+        new_request_span, otel_context, root,
     },
 };
 
@@ -66,8 +66,12 @@ where
             }
             add_route(&transaction, &request);
             request = enrich(&self.options, &transaction, request);
-            let role = Role::Inner { transaction, options: self.options.clone() };
-            return ResponseFuture::new(self.inner.call(request), role);
+            let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
+            let future = called.unwrap_or_else(|panic| {
+                self.options.run_on_panic(&transaction, &*panic);
+                resume_unwind(panic)
+            });
+            return ResponseFuture::new(future, Role::Inner { transaction, options: self.options.clone() });
         }
         let recorder = self.options.recorder.clone().or_else(installed_or_warn);
         let recorder = recorder.filter(|recorder| recorder.is_recording());
@@ -109,25 +113,26 @@ impl<S> ApmService<S> {
         if let Some(captured) = body_capture::capture(&mut request, &shared.recorder().config) {
             shared.capture_body(captured);
         }
-        let transaction = Transaction::from_shared(shared);
+        let transaction = Transaction::from_shared(shared.clone());
         request.extensions_mut().insert(transaction.clone());
         let ending = Ending::new(transaction);
         let asked = Asked::from(request.method());
 
-        let context = ending.transaction().shared().map(otel_context).unwrap_or_default();
-        let attached = context.clone().attach();
+        let context = otel_context(&shared);
+        let entered = enter(&shared, &context);
         let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
         let inner = &mut self.inner;
         let options = &*self.options;
         // the span is entered by the future: handlers run there, and entering it costs as much as making it
         let called = catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))));
-        drop(attached);
+        drop(entered);
         match called {
             Ok(future) => {
                 let owner = Owner { ending, context, span, asked, options: self.options.clone() };
                 ResponseFuture::new(future, Role::Owner(owner))
             }
             Err(panic) => {
+                options.run_on_panic(ending.transaction(), &*panic);
                 ending.panicked(&*panic);
                 resume_unwind(panic)
             }

@@ -33,7 +33,6 @@ enum Role {
     /// A transaction that no layer has begun; one may still take it over.
     Root {
         status: Status,
-        named: bool,
     },
 }
 
@@ -60,7 +59,7 @@ impl ApmSpan {
     }
 
     pub(super) fn root(shared: Arc<Shared>, context: SpanContext) -> Self {
-        Self { context, shared: Some(shared), role: Role::Root { status: Status::Unset, named: false } }
+        Self { context, shared: Some(shared), role: Role::Root { status: Status::Unset } }
     }
 }
 
@@ -131,7 +130,7 @@ impl Span for ApmSpan {
         match &mut self.role {
             // by OpenTelemetry's rule: Ok is final, Error beats Unset
             Role::Child(child) if child.record.status < status => child.record.status = status,
-            Role::Root { status: known, .. } if *known < status => *known = status,
+            Role::Root { status: known } if *known < status => *known = status,
             _ => {}
         }
     }
@@ -142,10 +141,7 @@ impl Span for ApmSpan {
     {
         match (&mut self.role, &self.shared) {
             (Role::Child(child), _) => child.record.name = name.into(),
-            (Role::Root { named, .. }, Some(shared)) => {
-                *named = true;
-                shared.propose_name(Name::Text(name.into()));
-            }
+            (Role::Root { .. }, Some(shared)) => shared.propose_name(Name::Text(name.into())),
             _ => {}
         }
     }
@@ -154,7 +150,11 @@ impl Span for ApmSpan {
         let Some(link) = link_to(&context) else { return };
         match (&mut self.role, &self.shared) {
             (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
-            (Role::Root { .. }, Some(shared)) => shared.update(|record| record.links.push(link)),
+            (Role::Root { .. }, Some(shared)) => shared.update(|record| {
+                if record.links.len() < MAX_ATTRIBUTES {
+                    record.links.push(link);
+                }
+            }),
             _ => {}
         }
     }
@@ -163,7 +163,7 @@ impl Span for ApmSpan {
         let Some(shared) = &self.shared else { return };
         match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
             Role::Child(child) => shared.span(child.finish(shared, timestamp)),
-            Role::Root { status, .. } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
+            Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
             Role::Silent { dropped: true } => shared.span_dropped(),
             Role::Root { .. } | Role::Silent { .. } => {}
         }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope,
+    Context, InstrumentationScope, KeyValue,
     trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 
 use super::span::{ApmSpan, Child};
 use crate::{
     propagation::Tracestate,
-    record::{Link, Name, OtelPart, SpanId, SpanRecord, micros},
+    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{Ids, Recorder, Shared, handle_in, installed, link_to, new_record, root, span_context},
 };
 
@@ -51,7 +51,7 @@ impl ApmTracer {
             record.timestamp = micros(start);
         }
         record.links = links(builder.links);
-        record.otel = Some(Box::new(OtelPart { kind, attributes: builder.attributes.unwrap_or_default() }));
+        record.otel = Some(Box::new(OtelPart { kind, attributes: bounded(builder.attributes) }));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         ApmSpan::root(Arc::new(Shared::new(recorder, ids, began, record).up_for_adoption()), context)
     }
@@ -75,7 +75,7 @@ impl ApmTracer {
             duration: Duration::ZERO,
             name: builder.name,
             kind: builder.span_kind.unwrap_or(SpanKind::Internal),
-            attributes: builder.attributes.unwrap_or_default(),
+            attributes: bounded(builder.attributes),
             status: Status::Unset,
             outcome: None,
             links: links(builder.links),
@@ -84,8 +84,14 @@ impl ApmTracer {
     }
 }
 
+fn bounded(attributes: Option<Vec<KeyValue>>) -> Vec<KeyValue> {
+    let mut attributes = attributes.unwrap_or_default();
+    attributes.truncate(MAX_ATTRIBUTES);
+    attributes
+}
+
 fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> Vec<Link> {
-    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context)).collect()
+    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect()
 }
 
 impl Tracer for ApmTracer {

@@ -14,7 +14,9 @@ use std::{
 
 use tracing::Span;
 
-use super::{Recorder, Shared, Transaction, enter_own, installed, new_record, new_request_span, otel_context, root};
+use super::{
+    Recorder, Shared, Transaction, enter, enter_own, installed, new_record, new_request_span, otel_context, root,
+};
 use crate::record::{Context, Name, Outcome};
 
 impl Transaction {
@@ -63,8 +65,8 @@ impl StartedTransaction {
     /// outcome unknown.
     pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
         let context = self.transaction.shared().map(otel_context);
-        let span = context.as_ref().map_or_else(Span::none, |context| {
-            let _attached = context.clone().attach();
+        let span = self.transaction.shared().zip(context.as_ref()).map_or_else(Span::none, |(shared, context)| {
+            let _entered = enter(shared, context);
             new_request_span()
         });
         Running { work, context, span, started: Some(self) }
@@ -72,10 +74,10 @@ impl StartedTransaction {
 
     /// Runs blocking code as this transaction.
     pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
-        let attached = self.transaction.shared().map(|shared| otel_context(shared).attach());
-        let span = if attached.is_some() { new_request_span() } else { Span::none() };
+        let entered = self.transaction.shared().map(|shared| enter(shared, &otel_context(shared)));
+        let span = if entered.is_some() { new_request_span() } else { Span::none() };
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
-        drop(attached);
+        drop(entered);
         self.settle(result)
     }
 
@@ -139,10 +141,11 @@ impl<F: Future> Future for Running<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let attached = this.context.as_ref().map(|context| context.clone().attach());
+        let shared = this.started.as_ref().and_then(|started| started.shared());
+        let entered = shared.zip(this.context.as_ref()).map(|(shared, context)| enter(shared, context));
         let work = this.work.as_mut();
         let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| work.poll(cx))));
-        drop(attached);
+        drop(entered);
         let result = match polled {
             Ok(poll) => Ok(ready!(poll)),
             Err(panic) => Err(panic),

@@ -17,7 +17,7 @@ use opentelemetry::{
     trace::{Span, SpanContext, SpanKind, Status, TraceContextExt, TraceState},
 };
 
-use super::{Shared, Transaction};
+use super::{Shared, Transaction, current::running_if};
 use crate::record::{Exception, Link, MAX_ATTRIBUTES, OtelPart, Outcome, SpanId, TraceId, set_attribute};
 
 thread_local! {
@@ -30,8 +30,14 @@ pub(crate) fn handle_in(context: &Context) -> Option<Arc<Shared>> {
     if !context.has_active_span() {
         return None;
     }
+    let span = context.span();
+    let trace_id = TraceId(u128::from_be_bytes(span.span_context().trace_id().to_bytes()));
+    let running = running_if(|shared| shared.is_in_trace(trace_id));
+    if running.is_some() {
+        return running;
+    }
     ASKED.set(true);
-    context.span().set_status(Status::Unset);
+    span.set_status(Status::Unset);
     ASKED.set(false);
     ANSWER.try_with(RefCell::take).ok().flatten()
 }

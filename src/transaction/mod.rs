@@ -6,6 +6,7 @@
 mod background;
 mod captured_body;
 mod context;
+mod current;
 mod custom;
 #[cfg(feature = "axum")]
 mod extract;
@@ -22,13 +23,14 @@ pub use self::background::StartedTransaction;
 pub(crate) use self::{
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
+    current::{enter, running},
     custom::{contain, is_contained, to_json},
     ids::{continued, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
     state::{Ids, Shared, new_record},
 };
-use crate::record::{LabelValue, Outcome, SpanId, TraceId, User};
+use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};
 
 /// The transaction that the code runs in: what a request, a message or a background job is on the APM server.
 ///
@@ -95,14 +97,14 @@ impl Transaction {
     /// Cut to 1024 characters.
     pub fn name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
         if let Some(shared) = &self.shared {
-            shared.set_name(name.into());
+            shared.set_name(cut(name.into()));
         }
         self
     }
 
     /// Replaces the result, by default `HTTP 2xx` and the like. Cut to 1024 characters.
     pub fn result(&self, result: impl Into<Cow<'static, str>>) -> &Self {
-        let result = result.into();
+        let result = cut(result.into());
         self.update(|record| record.result = Some(result))
     }
 
@@ -117,16 +119,23 @@ impl Transaction {
     /// Sets a label: indexed, for finding. Text of at most 1024 characters, numbers or booleans; ids are best text.
     ///
     /// `.`, `*` and `"` in a key become `_`. Use few keys and not user-made ones: each is a field of the index.
+    /// A transaction keeps 128 of them; further ones are counted in [`Stats::excess_labels`](crate::Stats).
     pub fn label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
         let (key, value) = (key.into(), value.into());
-        self.update(|record| record.context.set_label(key, value))
+        let Some(shared) = &self.shared else { return self };
+        let mut room = true;
+        shared.update(|record| room = record.context.set_label(key, value));
+        if !room {
+            shared.recorder().excess_label();
+        }
+        self
     }
 
     /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
     pub fn user(&self, user: User) -> &Self {
         self.update(|record| match &mut record.context.user {
             Some(known) => known.merge(user),
-            none => *none = Some(Box::new(user)),
+            none => none.get_or_insert_default().merge(user),
         })
     }
 

@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     pipeline::Queue,
     record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
+    sanitize::Sanitizer,
 };
 
 /// Errors that one agent records in a second before it begins to count only.
@@ -21,6 +22,7 @@ const ERROR_BURST: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) config: Config,
+    pub(crate) sanitizer: Sanitizer,
     queue: Queue,
     recording: AtomicBool,
     errors: ErrorBudget,
@@ -29,6 +31,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new(config: Config, queue: Queue) -> Self {
         Self {
+            sanitizer: Sanitizer::new(&config.sanitize_field_names),
             recording: AtomicBool::new(config.enabled && config.recording),
             config,
             queue,
@@ -55,6 +58,10 @@ impl Recorder {
 
     pub(crate) fn suppressed_error(&self) {
         self.queue.counters().suppressed_error();
+    }
+
+    pub(crate) fn excess_label(&self) {
+        self.queue.counters().excess_label();
     }
 
     pub(crate) fn late_write(&self) {

@@ -3,10 +3,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
-use opentelemetry::{Context, ContextGuard};
+use opentelemetry::Context;
 use tracing::{
     Dispatch, Span, Subscriber,
     level_filters::LevelFilter,
@@ -14,13 +17,19 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
 
+use super::{
+    Shared,
+    current::{Entered, enter, enter_attached, is_any_running},
+    handle_in,
+};
+
 /// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
 pub(crate) const REQUEST_TARGET: &str = "tower_apm::request";
 
 thread_local! {
     /// Set while our own future enters and exits its span: it attaches the context itself, for less.
     static OWN: Cell<bool> = const { Cell::new(false) };
-    static ATTACHED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<(Id, Entered)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Our layer is part of some subscriber, so the span is expected to be seen.
@@ -58,7 +67,10 @@ pub(crate) fn enter_own<T>(span: &Span, work: impl FnOnce() -> T) -> T {
 #[derive(Debug)]
 pub(crate) struct RequestSpanLayer;
 
-struct MadeIn(Context);
+struct MadeIn {
+    context: Context,
+    shared: Arc<Shared>,
+}
 
 impl<S> Layer<S> for RequestSpanLayer
 where
@@ -78,7 +90,10 @@ where
         if attributes.metadata().target() == REQUEST_TARGET
             && let Some(span) = context.span(id)
         {
-            span.extensions_mut().insert(MadeIn(Context::current()));
+            let context = Context::current();
+            if let Some(shared) = handle_in(&context) {
+                span.extensions_mut().insert(MadeIn { context, shared });
+            }
         }
     }
 
@@ -86,11 +101,17 @@ where
         if OWN.get() {
             return;
         }
-        let Some(span) = context.span(id).filter(|span| span.metadata().target() == REQUEST_TARGET) else { return };
-        let made_in = span.extensions().get::<MadeIn>().map(|made_in| made_in.0.clone());
-        if let Some(made_in) = made_in {
-            let guard = made_in.attach();
-            let _ = ATTACHED.try_with(|attached| attached.borrow_mut().push((id.clone(), guard)));
+        let Some(span) = context.span(id) else { return };
+        let entered = if span.metadata().target() == REQUEST_TARGET {
+            span.extensions().get::<MadeIn>().map(|made_in| enter(&made_in.shared, &made_in.context))
+        } else if !is_any_running() {
+            // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
+            handle_in(&Context::current()).map(enter_attached)
+        } else {
+            None
+        };
+        if let Some(entered) = entered {
+            let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));
         }
     }
 
@@ -99,11 +120,11 @@ where
             return;
         }
         // taken out first: dropping the guard may run code that comes by here again
-        let guard = ATTACHED.try_with(|attached| {
-            let mut attached = attached.borrow_mut();
-            let at = attached.iter().rposition(|(entered, _)| entered == id)?;
-            Some(attached.remove(at))
+        let entered = ENTERED.try_with(|all| {
+            let mut all = all.borrow_mut();
+            let at = all.iter().rposition(|(entered, _)| entered == id)?;
+            Some(all.remove(at))
         });
-        drop(guard);
+        drop(entered);
     }
 }

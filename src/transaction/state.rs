@@ -87,6 +87,11 @@ impl Shared {
         self.adopted.get().map_or(&self.ids, |ids| ids)
     }
 
+    /// By its own ids or those that it was adopted with.
+    pub(crate) fn is_in_trace(&self, trace_id: TraceId) -> bool {
+        self.ids.trace_id == trace_id || self.ids().trace_id == trace_id
+    }
+
     /// A panic while the lock was held left no half-written record: every change is a single assignment or push.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -254,7 +259,9 @@ impl Shared {
                     {
                         request.body = body.get();
                     }
-                    own.labels.into_iter().for_each(|label| error.context.set_label(label.key, label.value));
+                    own.labels.into_iter().for_each(|label| {
+                        error.context.set_label(label.key, label.value);
+                    });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
                 None => {

@@ -9,6 +9,7 @@ use axum::{
     routing::get,
 };
 use opentelemetry::{KeyValue, trace::TraceContextExt};
+use tower::ServiceExt;
 use tower_apm::{
     ResponseExt, TraceId, Transaction, User,
     testkit::{Kind, TestAgent},
@@ -222,4 +223,84 @@ async fn the_id_for_support_is_the_traces() {
     let handler = async |id: TraceId| id.to_string();
     let body = call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await.into_body();
     assert_eq!(body, apm.expect_transaction("GET /").await.trace_id());
+}
+
+/// An error whose text does more than it should.
+#[derive(Debug)]
+struct Wild(fn());
+
+impl std::fmt::Display for Wild {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0();
+        f.write_str("wild")
+    }
+}
+
+impl std::error::Error for Wild {}
+
+/// OpenTelemetry holds the span's lock while it asks the error for its text: nobody may ask the span meanwhile.
+#[tokio::test]
+async fn an_error_that_asks_for_the_transaction_blocks_nothing() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        let asks = || {
+            Transaction::current().label("asked", true);
+        };
+        opentelemetry::Context::current().span().record_error(&Wild(asks));
+    };
+    send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
+    apm.expect_transaction("GET /").await.label("asked", true);
+    apm.expect_error("wild").await;
+}
+
+#[tokio::test]
+async fn a_panic_within_an_error_s_text_blocks_nothing() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        opentelemetry::Context::current().span().record_error(&Wild(|| panic!("no words")));
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    tokio::spawn(app.oneshot(empty(request("/")))).await.unwrap_err();
+    apm.expect_transaction("GET /").await.outcome("failure").result("panic");
+    apm.expect_error("panic").await.message("no words").handled(false);
+}
+
+#[tokio::test]
+async fn an_error_that_cannot_be_told_does_not_break_the_response() {
+    let apm = TestAgent::start().await;
+    let handler = async || StatusCode::BAD_GATEWAY.into_response().with_error(Wild(|| panic!("no words")));
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    let response = app.oneshot(empty(request("/"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    apm.expect_transaction("GET /").await.status(502).outcome("failure");
+    apm.expect_error("Wild").await;
+    assert!(apm.agent().stats().contained_panics > 0);
+}
+
+#[tokio::test]
+async fn arguments_that_are_secrets_reach_nobody() {
+    #[tracing::instrument]
+    async fn login(user: &str, password: &str) {
+        tracing::error!(error = "refused", password = "hunter3", url = "https://u:hunter4@h/", "login failed");
+    }
+    let apm = TestAgent::start().await;
+    let handler = async || login("ada", "hunter2").await;
+    send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
+    apm.expect_span("login").await.label("user", "ada").label("password", "[REDACTED]");
+    apm.expect_error("refused").await.label("password", "[REDACTED]");
+    ["hunter2", "hunter3", "hunter4"].into_iter().for_each(|secret| apm.assert_no_secret(secret));
+}
+
+#[tokio::test]
+async fn a_huge_label_costs_no_transaction() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.label("big", "x".repeat(20_000_000));
+        for i in 0..200 {
+            tx.label(format!("k{i}"), i);
+        }
+    };
+    send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
+    apm.expect_transaction("GET /").await.label("k0", 0);
+    assert_eq!(apm.agent().stats().excess_labels, 200 - 127);
 }

@@ -129,3 +129,19 @@ async fn a_layer_without_an_agent_lets_all_through() {
         Router::new().route("/", get(async |tx: Transaction| tx.is_active().to_string())).layer(tower_apm::layer());
     assert_eq!(call(app, "/").await.body(), "false");
 }
+
+#[tokio::test]
+async fn a_module_s_hook_sees_a_panic() {
+    let apm = TestAgent::start().await;
+    let hook = |tx: &Transaction, error: &(dyn std::error::Error + 'static)| {
+        if let Some(panic) = error.downcast_ref::<tower_apm::Panicked>() {
+            tx.label("panicked", panic.message.clone());
+        }
+    };
+    let handler = async || -> StatusCode { panic!("out of apes") };
+    let module = Router::new().route("/buy", get(handler)).layer(tower_apm::layer().module("market").on_error(hook));
+    let app = Router::new().nest("/market", module).layer(apm.layer());
+    let request = http::Request::get("/market/buy").body(axum::body::Body::empty()).unwrap();
+    tokio::spawn(tower::ServiceExt::oneshot(app, request)).await.unwrap_err();
+    apm.expect_transaction("GET /market/buy").await.label("panicked", "out of apes").label("module", "market");
+}

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value};
 
-use super::truncate::keyword;
+use super::truncate::{keyword, map_text};
 use crate::{
     intake::model::{Scalar, Tags},
     record::{Label, LabelValue},
+    sanitize::{REDACTED, Sanitizer},
 };
 
 /// `numeric_labels` keep six decimals in 64 bits: beyond this all numbers are one.
@@ -21,8 +22,16 @@ pub(super) fn tags(labels: &[Label]) -> Tags<'_> {
     tags
 }
 
-pub(super) fn set_attribute<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue) {
-    set(tags, attribute.key.as_str(), attribute_scalar(&attribute.value));
+/// An attribute as a label. Unlike a label that a developer sets, it may be the argument of an instrumented function:
+/// secrets are redacted by name.
+pub(super) fn set_attribute<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, sanitizer: &Sanitizer) {
+    let key = attribute.key.as_str();
+    let value = match attribute_scalar(&attribute.value) {
+        _ if sanitizer.is_secret(key) => Scalar::Text(REDACTED.into()),
+        Scalar::Text(text) => Scalar::Text(map_text(text, |text| sanitizer.urls_in(text))),
+        other => other,
+    };
+    set(tags, key, value);
 }
 
 /// A key without a character would make the index refuse the document.
@@ -110,10 +119,26 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_that_is_a_secret_is_none_for_the_wire() {
+        let attributes = [
+            KeyValue::new("password", "hunter2"),
+            KeyValue::new("callback", "https://u:hunter2@h/?token=hunter2"),
+            KeyValue::new("card_number", 4111),
+        ];
+        let mut tags = Tags::default();
+        let sanitizer = Sanitizer::default();
+        attributes.iter().for_each(|attribute| set_attribute(&mut tags, attribute, &sanitizer));
+        let json = serde_json::to_string(&tags).unwrap();
+        assert!(!json.contains("hunter2") && !json.contains("4111"), "{json}");
+        assert!(json.contains(r#""password":"[REDACTED]""#), "{json}");
+    }
+
+    #[test]
     fn attributes_of_any_kind_become_labels() {
         let attributes = [KeyValue::new("cart.size", 3), KeyValue::new("tags", Value::Array(vec![1, 2].into()))];
         let mut tags = Tags::default();
-        attributes.iter().for_each(|attribute| set_attribute(&mut tags, attribute));
+        let sanitizer = Sanitizer::default();
+        attributes.iter().for_each(|attribute| set_attribute(&mut tags, attribute, &sanitizer));
         assert_eq!(serde_json::to_string(&tags).unwrap(), r#"{"cart_size":3,"tags":"[1,2]"}"#);
     }
 }

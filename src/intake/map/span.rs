@@ -67,7 +67,7 @@ pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer)
         let target = ServiceTarget { r#type: Some(target.kind), name: target.name };
         context.service = Some(Service { target: Some(target), ..Service::default() });
     }
-    attributes.unmapped().for_each(|attribute| labels::set_attribute(&mut context.tags, attribute));
+    attributes.unmapped().for_each(|attribute| labels::set_attribute(&mut context.tags, attribute, sanitizer));
 
     Span {
         id: record.id,

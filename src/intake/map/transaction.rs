@@ -27,7 +27,7 @@ pub(in crate::intake) fn transaction<'a>(record: &'a TransactionRecord, sanitize
         // what the developer set through our own handle stands
         for attribute in attributes.unmapped().filter(|attribute| !is_user(attribute.key.as_str())) {
             if labels::index_key(attribute.key.as_str()).is_some_and(|key| context.tags.get(&key).is_none()) {
-                labels::set_attribute(&mut context.tags, attribute);
+                labels::set_attribute(&mut context.tags, attribute, sanitizer);
             }
         }
     }
