@@ -8,18 +8,24 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{connection::Peer, event::Kind, query::Query, reply, server::Shared, store::Page};
+use super::{connection::Peer, event::Kind, host, query::Query, reply, server::Shared, store::Page};
 
 /// How many events are listed where nobody says how many.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Whoever reads from another machine needs the credentials that an agent needs; on this machine nobody does.
+/// Whoever reads from another machine needs the credentials that an agent needs; on this machine nobody does, but pages
+/// of elsewhere stay outside.
 pub(crate) async fn guard(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
+    if shared.on_loopback
+        && let Err(message) = host::check(request.method(), request.headers())
+    {
+        return reply::json(StatusCode::FORBIDDEN, &json!({ "error": message }));
+    }
     if !peer.addr.ip().to_canonical().is_loopback()
         && let Err(message) = shared.credentials.check(request.headers())
     {

@@ -70,7 +70,8 @@ impl DevServerBuilder {
     /// Allows addresses that other machines can reach. Default: false, only loopback is bound.
     ///
     /// What is recorded holds names, addresses and whatever else your requests hold. Where credentials are set, other
-    /// machines need them for the JSON interface too.
+    /// machines need them for the JSON interface too. On loopback that interface refuses a request whose `Host` is
+    /// neither `localhost` nor a loopback address, so that no web page reads it by a name of its own.
     pub fn allow_remote(mut self, allow: bool) -> Self {
         self.allow_remote = allow;
         self

@@ -44,6 +44,7 @@ mod builder;
 mod connection;
 mod error;
 mod event;
+mod host;
 mod inflate;
 mod intake;
 mod json;

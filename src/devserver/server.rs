@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) script: Arc<Script>,
     pub(crate) credentials: Arc<Credentials>,
+    /// Only this machine reaches it.
+    pub(crate) on_loopback: bool,
 }
 
 impl DevServer {
@@ -82,7 +84,12 @@ impl DevServer {
         let addr = listener.local_addr().map_err(DevServerError::Start)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DevServerError::Start)?;
         let (store, script) = (Store::new(limits), Arc::<Script>::default());
-        let shared = Shared { store: store.clone(), script: script.clone(), credentials: Arc::new(credentials) };
+        let shared = Shared {
+            store: store.clone(),
+            script: script.clone(),
+            credentials: Arc::new(credentials),
+            on_loopback: addr.ip().to_canonical().is_loopback(),
+        };
         let listener = {
             let _entered = runtime.enter();
             TcpListener::from_std(listener).map_err(DevServerError::Start)?

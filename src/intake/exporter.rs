@@ -7,14 +7,15 @@ use super::{
     answer::delivery,
     encode::{Encoder, IntakeBatch},
     map,
-    model::Line,
+    model::{self, Line},
     transport::{Transport, user_agent},
+    traps::Traps,
 };
 use crate::{
     config::ServerUrl,
     error::BuildError,
     pipeline::{Batch, Delivery, Exporter},
-    record::{Event, Resource},
+    record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
 };
@@ -27,6 +28,7 @@ pub(crate) struct IntakeExporter {
     sanitizer: Sanitizer,
     request_size: usize,
     stack_trace_limit: usize,
+    traps: Traps,
 }
 
 impl IntakeExporter {
@@ -46,6 +48,7 @@ impl IntakeExporter {
             sanitizer: settings.sanitizer,
             request_size: settings.api_request_size,
             stack_trace_limit: settings.stack_trace_limit,
+            traps: Traps::default(),
         })
     }
 }
@@ -60,19 +63,31 @@ impl Exporter for IntakeExporter {
     type Batch = IntakeBatch;
 
     fn add(&mut self, event: Event) -> Result<(), String> {
-        let sanitizer = &self.sanitizer;
+        let Self { encoder, sanitizer, traps, .. } = self;
         match event {
             Event::Transaction(record) => {
-                self.encoder.add(&mut Line::Transaction(map::transaction(&record, sanitizer)))
+                let transaction = map::transaction(&record, sanitizer);
+                watch(traps, &record.context, transaction.context.as_deref());
+                encoder.add(&mut Line::Transaction(transaction))
             }
-            Event::Span(record) => self.encoder.add(&mut Line::Span(map::span(&record, sanitizer))),
+            Event::Span(record) => {
+                let span = map::span(&record, sanitizer);
+                span.context.iter().for_each(|context| traps.tags(&context.tags));
+                encoder.add(&mut Line::Span(span))
+            }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
                 let frames = stack::resolve(stack.unwrap_or_default(), self.stack_trace_limit);
-                self.encoder.add(&mut Line::Error(map::error(&record, &frames, sanitizer)))
+                let error = map::error(&record, &frames, sanitizer);
+                watch(traps, &record.context, error.context.as_deref());
+                encoder.add(&mut Line::Error(error))
             }
             Event::Metrics(record) => match map::metricset(&record) {
-                Some(metricset) => self.encoder.add(&mut Line::Metricset(metricset)),
+                Some(metricset) => {
+                    traps.labels(&record.labels);
+                    traps.tags(&metricset.tags);
+                    encoder.add(&mut Line::Metricset(metricset))
+                }
                 None => Err("a metricset holds no sample that the server takes".to_owned()),
             },
         }
@@ -96,6 +111,12 @@ impl Exporter for IntakeExporter {
             }
         }
     }
+}
+
+fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
+    traps.labels(&record.labels);
+    traps.custom(&record.custom);
+    mapped.into_iter().for_each(|context| traps.tags(&context.tags));
 }
 
 fn without_secrets(mut delivery: Delivery, transport: &Transport) -> Delivery {

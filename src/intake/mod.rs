@@ -16,6 +16,7 @@ mod shorten;
 mod tls;
 mod told;
 mod transport;
+mod traps;
 
 pub(crate) use self::{exporter::IntakeExporter, settings::IntakeSettings};
 

@@ -20,6 +20,7 @@ impl CapturedBody {
         Self(Arc::new(Mutex::new(Body { bytes: Vec::new(), content_type, truncated: false })))
     }
 
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "bodies are captured for axum"))]
     pub(crate) fn push(&self, data: &[u8]) {
         let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_BYTES.saturating_sub(body.bytes.len());

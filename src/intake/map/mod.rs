@@ -15,4 +15,11 @@ mod transaction;
 mod truncate;
 mod url;
 
-pub(super) use self::{error::error, metadata::metadata, metricset::metricset, span::span, transaction::transaction};
+pub(super) use self::{
+    error::error,
+    labels::{index_key, is_exact},
+    metadata::metadata,
+    metricset::metricset,
+    span::span,
+    transaction::transaction,
+};

@@ -15,6 +15,8 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
+/// The scheme and host that the client used come out of the captured `Forwarded` and `X-Forwarded-*` headers. With
+/// `capture_headers=false` there are none, and the URL is the one that the proxy in front asked for.
 pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Request<'a> {
     let mut origin = Origin::default();
     let mut cookies = Entries::default();

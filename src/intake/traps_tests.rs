@@ -1,0 +1,127 @@
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use opentelemetry::{KeyValue, trace::SpanKind};
+
+use super::*;
+use crate::{
+    config::Config,
+    intake::{IntakeExporter, IntakeSettings, tests::records},
+    pipeline::Exporter,
+    record::{Context, Event, LabelValue},
+};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged while `events` go through an exporter.
+fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let settings = IntakeSettings::from_config(&Config::default(), None);
+    let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        events.into_iter().for_each(|event| exporter.add(event).unwrap());
+    });
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn transaction(labels: Vec<Label>, custom: &[&'static str]) -> Event {
+    let custom = custom.iter().map(|key| Custom { key: (*key).into(), json: "1".into() }).collect();
+    let context = Context { labels, custom, ..Context::default() };
+    Event::Transaction(Box::new(crate::record::TransactionRecord { otel: None, context, ..records::transaction() }))
+}
+
+fn labelled(key: &'static str, value: impl Into<LabelValue>) -> Event {
+    transaction(vec![records::label(key, value)], &[])
+}
+
+#[test]
+fn what_is_sound_is_no_reason_to_speak() {
+    let events = [
+        transaction(Vec::new(), &[]),
+        transaction(records::context().labels, &["order", "order.id"]),
+        Event::Error(Box::new(records::error())),
+        labelled("client_ip", "::1"),
+        labelled("created", "2026-01-31T10:00:00Z"),
+        labelled("paid_timestamp", "1769853600000"),
+        labelled("location", "52.5, 13.4"),
+        labelled("risk_score", "0.5"),
+        labelled("risk_score_text", "high"),
+        labelled("amount", 9_200_000_000_000_i64),
+        labelled("restart", "now"),
+    ];
+    assert_eq!(logged(events), Vec::<String>::new());
+}
+
+#[test]
+fn every_trap_is_told_once_for_each_key() {
+    let twice = |event: fn() -> Event| [event(), event()];
+    for (events, key, words) in [
+        (twice(|| labelled("", 1)), "", "label with a blank key"),
+        (twice(|| labelled(" ", "x")), "", "label with a blank key"),
+        (twice(|| transaction(Vec::new(), &[""])), "", "custom context with a blank key"),
+        (twice(|| transaction(Vec::new(), &["order.id", "order_id"])), "order_id", "the last one is kept"),
+        (twice(|| labelled("wei", -9_200_000_000_001_i64)), "wei", "beyond ±9.2e12"),
+        (twice(|| labelled("start", "soon")), "start", "cannot be found"),
+        (twice(|| labelled("created", true)), "created", "cannot be found"),
+        (twice(|| labelled("end", "2026 or so")), "end", "cannot be found"),
+        (twice(|| labelled("location", "Berlin")), "location", "cannot be found"),
+        (twice(|| labelled("sold.timestamp", "1 o'clock")), "sold_timestamp", "cannot be found"),
+        (twice(|| labelled("client.ip", "unknown")), "client_ip", "cannot be found"),
+        (twice(|| labelled("risk_score", "high")), "risk_score", "cannot be found"),
+        (twice(|| labelled("imports", "a,b")), "imports", "cannot be found"),
+        (twice(|| labelled("reexports", "a,b")), "reexports", "cannot be found"),
+    ] {
+        let lines = logged(events);
+        assert!(
+            lines.len() == 1 && lines[0].contains(words) && lines[0].contains(&format!("key={key:?}")),
+            "{key} {words}: {lines:?}"
+        );
+        assert!(lines[0].contains("WARN tower_apm:"), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_label_that_changes_its_kind_is_told_once_wherever_it_is_set() {
+    let span = |value: i64| {
+        Event::Span(Box::new(records::span("s", SpanKind::Internal, vec![KeyValue::new("listing.id", value)])))
+    };
+    let lines = logged([labelled("listing_id", "7"), labelled("vip", true), labelled("vip", "no"), span(7), span(8)]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(r#"key="listing_id""#) && lines[0].contains("once a number and once text"), "{lines:?}");
+}
+
+#[test]
+fn too_many_keys_are_told_once_and_are_not_all_remembered() {
+    let keys = |range: std::ops::Range<usize>| {
+        range.map(|n| transaction(vec![Label { key: format!("order_{n}").into(), value: 1.into() }], &[]))
+    };
+    assert_eq!(logged(keys(0..MANY_LABELS)), Vec::<String>::new());
+    let lines = logged(keys(0..2 * MAX_KEYS));
+    assert!(lines.len() == 1 && lines[0].contains("more than 100 keys"), "{lines:?}");
+
+    let mut traps = Traps::default();
+    for n in 0..2 * MAX_KEYS {
+        let key = format!("key_{n}_ip");
+        traps.labels(&[Label { key: key.clone().into(), value: i64::MAX.into() }]);
+        traps.tags(&Tags { 0: vec![(key.into(), Scalar::Text("x".into()))] });
+    }
+    assert_eq!(traps.kinds.len(), MAX_KEYS);
+    assert!(traps.told.values().all(|told| told.len() == MAX_KEYS));
+}
