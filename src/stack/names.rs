@@ -229,13 +229,13 @@ mod tests {
             ("/home/ada/build.rs", "build.rs", false),
             (r"C:\Users\ada\shop\src\main.rs", "shop/src/main.rs", false),
             ("/rustc/17067e9ac6d/library/core/src/panicking.rs", "library/core/src/panicking.rs", true),
-            ("/root/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/rt.rs", "library/std/src/rt.rs", true),
+            ("/home/ada/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/rt.rs", "library/std/src/rt.rs", true),
             (
-                "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/axum-0.8.9/src/lib.rs",
+                "/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/axum-0.8.9/src/lib.rs",
                 "axum-0.8.9/src/lib.rs",
                 true,
             ),
-            ("/root/.cargo/git/checkouts/lib-0123/4567abc/src/lib.rs", "lib/src/lib.rs", true),
+            ("/home/ada/.cargo/git/checkouts/lib-0123/4567abc/src/lib.rs", "lib/src/lib.rs", true),
         ] {
             assert_eq!(file(path), relative);
             assert_eq!(is_library_file(path), library, "{path}");
