@@ -55,7 +55,7 @@ mod tests {
    0: std::backtrace_rs::backtrace::libunwind::trace
              at /rustc/17067e9ac6d7e2f1a6cd27bbc9fd5a6f4a1b5b1b/library/std/src/../../backtrace/src/backtrace/libunwind.rs:117:9
    1: anyhow::error::<impl anyhow::Error>::msg
-             at /home/ada/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/anyhow-1.0.100/src/error.rs:100:36
+             at /home/ada/.cargo/registry/src/registry.example-0123456789abcdef/anyhow-1.0.100/src/error.rs:100:36
    2: marketplace::market::service::purchase::{{closure}}::h0123456789abcdef
              at ./src/market/service.rs:42:13
    3: <unknown>
