@@ -13,7 +13,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .or_else(|| env::var("APM_DEVSERVER_ADDR").ok())
         .unwrap_or_else(|| "127.0.0.1:8200".to_owned());
-    let server = DevServer::bind(address)?;
+    let server = match DevServer::bind(&address) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("{error}\ngive another HOST:PORT as the argument or in APM_DEVSERVER_ADDR");
+            std::process::exit(1);
+        }
+    };
     println!("agents send to {0}\nlook at {0}/ui\nctrl-c stops", server.url());
     tokio::signal::ctrl_c().await?;
     Ok(())

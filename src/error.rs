@@ -1,12 +1,12 @@
 //! What can fail while an agent is set up. Nothing fails afterwards: telemetry never breaks its host.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, fmt, io, path::PathBuf};
 
 /// Why an agent could not be built or installed.
 ///
 /// An option with a value that is not allowed is no such reason: it is named in a warning, and the next source or the
 /// default is used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The file of `server_ca_cert_file` could not be read.
@@ -62,6 +62,19 @@ pub enum BuildError {
     },
 }
 
+/// The sentence and its causes: it is what a `main` that returns the error shows.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +88,7 @@ mod tests {
             r#"server_ca_cert_file="/ca.pem" cannot be read; it must name a PEM file with certificates"#
         );
         assert!(error.source().is_some());
+        assert_eq!(format!("{error:?}"), format!("{error}: entity not found"));
     }
 
     #[test]

@@ -28,6 +28,10 @@
 //! }
 //! ```
 //!
+//! `install()` sets the process up: the global `tracing` subscriber, OpenTelemetry's tracer provider and the panic hook.
+//! Where you have a subscriber of your own, [`Agent::tracing_layer`] goes into it. A transaction ends with its response's
+//! body.
+//!
 //! Where the server is, and all else, is told by `ELASTIC_APM_*` variables or by the builder: [`AgentBuilder`] lists
 //! the options. Without an Elastic stack at hand, `cargo run --example devserver --features devserver` is a small APM
 //! server with a web page (module `devserver`).

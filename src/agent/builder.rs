@@ -136,3 +136,16 @@ fn start_worker(config: &Config, env: &Environment, queue: &Queue, gzip: Option<
     let settings = WorkerSettings { max_age: config.api_request_time };
     Worker::start(queue.clone(), exporter, settings).map_err(|source| BuildError::Thread { source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_with_tls_needs_no_further_option() {
+        let builder = AgentBuilder::default().env(Environment::empty());
+        let agent = builder.server_url("https://apm.example.com:8200").build().unwrap();
+        assert_eq!(agent.recorder().config.server_ca_cert_file, None);
+        assert_eq!(agent.warnings().count(), 0);
+    }
+}

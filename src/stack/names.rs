@@ -229,7 +229,11 @@ mod tests {
             ("/home/ada/build.rs", "build.rs", false),
             (r"C:\Users\ada\shop\src\main.rs", "shop/src/main.rs", false),
             ("/rustc/17067e9ac6d/library/core/src/panicking.rs", "library/core/src/panicking.rs", true),
-            ("/home/ada/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/rt.rs", "library/std/src/rt.rs", true),
+            (
+                "/home/ada/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/rt.rs",
+                "library/std/src/rt.rs",
+                true,
+            ),
             (
                 "/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/axum-0.8.9/src/lib.rs",
                 "axum-0.8.9/src/lib.rs",

@@ -70,8 +70,9 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let config = config()?;
     let telemetry = telemetry::install(variable)?;
     let state = Transaction::start("open the marketplace", "startup").run(start(&config)).await?;
-    let listener =
-        TcpListener::bind(config.addr).await.map_err(|error| format!("{} is not free: {error}", config.addr))?;
+    let listener = TcpListener::bind(config.addr)
+        .await
+        .map_err(|error| format!("{} is not free ({error}); set MARKETPLACE_ADDR to another address", config.addr))?;
     println!("marketplace: http://{}", listener.local_addr()?);
     println!("{}", telemetry.where_to_look());
 

@@ -48,7 +48,7 @@ impl Kind for Path {
     const ALLOWED: &'static str = "the path of a file";
 
     fn read(text: &str) -> Reading<Self::Value> {
-        Reading::Valid(Some(text.into()))
+        if text.is_empty() { Reading::Unset } else { Reading::Valid(Some(text.into())) }
     }
 
     fn check(code: &PathBuf) -> Reading<Self::Value> {
