@@ -12,7 +12,9 @@ const MAX_DEPTH: usize = 32;
 pub(super) fn waterfall(received: &Received) -> String {
     let Received { transactions, spans, errors } = received;
     if transactions.is_empty() && spans.is_empty() && errors.is_empty() {
-        return "    nothing\n".to_owned();
+        let hint =
+            "a transaction ends when its response's body is read or dropped; the router needs `.layer(apm.layer())`";
+        return format!("    nothing ({hint})\n");
     }
     let mut out = String::new();
     for transaction in transactions {
