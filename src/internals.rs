@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 
 use crate::{
-    config::{CodeOptions, Environment, resolve},
+    config::LiveConfig,
     error::BuildError,
     intake::{IntakeExporter, IntakeSettings},
     pipeline::Exporter,
@@ -27,9 +27,8 @@ impl Encoder {
     /// # Errors
     /// No HTTP client can be had.
     pub fn new(gzip: bool) -> Result<Self, BuildError> {
-        let (config, _) = resolve(&CodeOptions::default(), &Environment::empty());
         let resource = Resource { service_name: "marketplace".to_owned(), ..Resource::default() };
-        IntakeExporter::new(IntakeSettings::from_config(&config, Some(gzip)), resource).map(Self)
+        IntakeExporter::new(IntakeSettings::from_config(&LiveConfig::default(), Some(gzip)), resource).map(Self)
     }
 
     /// What the worker does with each event, its share of closing a batch included. False when it was not taken.

@@ -103,7 +103,7 @@ mod transaction;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
-    config::{CaptureBody, Environment, LogLevel},
+    config::{CaptureBody, CloudProvider, Environment, LogLevel, TraceContinuationStrategy},
     error::BuildError,
     pipeline::{DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},

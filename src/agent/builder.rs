@@ -12,7 +12,8 @@ use super::{
 use crate::{
     capture::panic_hook,
     config::{
-        CaptureBody, CodeOptions, Config, Environment, LogLevel, Secret, define_setters, option_setters, resolve,
+        CaptureBody, CloudProvider, CodeOptions, Environment, LiveConfig, LogLevel, Secret, TraceContinuationStrategy,
+        define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
     intake::{IntakeExporter, IntakeSettings},
@@ -86,13 +87,16 @@ impl AgentBuilder {
     /// [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
         let env = self.env.unwrap_or_else(Environment::process);
-        let (config, warnings) = resolve(&self.options, &env);
+        let unknown = unknown_variables(&env);
+        let (live, warnings) = LiveConfig::new(self.options, env);
+        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(unknown).collect();
+        let config = live.snapshot();
         for warning in &warnings {
             tracing::warn!(target: "tower_apm", "{warning}");
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
-        let worker = config.enabled.then(|| start_worker(&config, &env, &queue, self.gzip)).transpose()?;
-        let recorder = Arc::new(Recorder::new(config, queue.clone()));
+        let worker = config.enabled.then(|| start_worker(&live, &queue, self.gzip)).transpose()?;
+        let recorder = Arc::new(Recorder::new(live, queue.clone()));
         Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings }) })
     }
 
@@ -118,20 +122,21 @@ impl AgentBuilder {
         let format = self.log_format;
         let agent = self.build()?;
         let recorder = agent.recorder().clone();
-        subscriber::set_global(recorder.clone(), format, filters, recorder.config.log_level)?;
+        subscriber::set_global(recorder.clone(), format, filters, recorder.config().log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
         panic_hook();
         install(recorder.clone());
         // there was nobody to print them before
         agent.warnings().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
-        tracing::info!(target: "tower_apm", version = env!("CARGO_PKG_VERSION"), "{}", recorder.config.describe());
+        tracing::info!(target: "tower_apm", version = env!("CARGO_PKG_VERSION"), "{}", recorder.config().describe());
         Ok(AgentGuard::new(agent))
     }
 }
 
-fn start_worker(config: &Config, env: &Environment, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
-    let settings = IntakeSettings::from_config(config, gzip);
-    let resource = resource::gather(config, env, Host::read(), TraceId::random().to_string());
+fn start_worker(live: &LiveConfig, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
+    let config = &*live.snapshot();
+    let settings = IntakeSettings::from_config(live, gzip);
+    let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let exporter = IntakeExporter::new(settings, resource)?;
     let settings = WorkerSettings { max_age: config.api_request_time };
     Worker::start(queue.clone(), exporter, settings).map_err(|source| BuildError::Thread { source })
@@ -145,7 +150,7 @@ mod tests {
     fn a_server_with_tls_needs_no_further_option() {
         let builder = AgentBuilder::default().env(Environment::empty());
         let agent = builder.server_url("https://apm.example.com:8200").build().unwrap();
-        assert_eq!(agent.recorder().config.server_ca_cert_file, None);
+        assert_eq!(agent.recorder().config().server_ca_cert_file, None);
         assert_eq!(agent.warnings().count(), 0);
     }
 }

@@ -14,7 +14,6 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 pub(crate) use self::subscriber::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
 use crate::{
-    config::Warning,
     pipeline::{Queue, Stats, Unsent, Worker},
     server::ApmLayer,
     transaction::{Recorder, StartedTransaction, uninstall},
@@ -38,7 +37,7 @@ struct Inner {
     queue: Queue,
     /// None when the agent is disabled: no thread, no network.
     worker: Option<Worker>,
-    warnings: Vec<Warning>,
+    warnings: Vec<String>,
 }
 
 impl Agent {
@@ -158,7 +157,7 @@ impl Agent {
 
     /// What was not as it should be in the options, a sentence for each: also logged once at the start.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.inner.warnings.iter().map(ToString::to_string)
+        self.inner.warnings.iter().cloned()
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
@@ -169,7 +168,7 @@ impl Agent {
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agent")
-            .field("service_name", &self.inner.recorder.config.service_name)
+            .field("service_name", &self.inner.recorder.config().service_name)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

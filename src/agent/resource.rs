@@ -116,13 +116,13 @@ fn platform(rust: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CodeOptions, resolve};
+    use crate::config::{CodeOptions, LiveConfig};
 
     fn gathered(variables: &[(&'static str, &'static str)], host: Host) -> Resource {
         let environment: Environment = variables.iter().copied().collect();
-        let (config, warnings) = resolve(&CodeOptions::default(), &environment);
+        let (live, warnings) = LiveConfig::new(CodeOptions::default(), environment);
         assert_eq!(warnings, []);
-        gather(&config, &environment, host, "id".to_owned())
+        gather(&live.load(), live.environment(), host, "id".to_owned())
     }
 
     #[test]

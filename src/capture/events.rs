@@ -67,8 +67,8 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
         for (key, value) in fields.labels {
             // unlike a label that a developer sets, a field was not chosen to be found
             let value = match value {
-                _ if recorder.sanitizer.is_secret(key) => LabelValue::Text(REDACTED.into()),
-                LabelValue::Text(text) => LabelValue::Text(recorder.sanitizer.urls_in(&text).into_owned().into()),
+                _ if recorder.sanitizer().is_secret(key) => LabelValue::Text(REDACTED.into()),
+                LabelValue::Text(text) => LabelValue::Text(recorder.sanitizer().urls_in(&text).into_owned().into()),
                 other => other,
             };
             record.context.set_label(Cow::Borrowed(key), value);

@@ -161,7 +161,7 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
 
 /// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0.
 pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
-    match recorder.config.stack_trace_limit {
+    match recorder.config().stack_trace_limit {
         0 => Stack::None,
         _ => Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved())),
     }

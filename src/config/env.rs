@@ -39,6 +39,11 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
+    /// The variables that are set.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
+    }
+
     /// An attribute of OpenTelemetry's resource, and the variable that it came from: `OTEL_RESOURCE_ATTRIBUTES`, for
     /// `service.name` first `OTEL_SERVICE_NAME`. Values in a list are percent-encoded.
     pub(crate) fn otel_attribute(&self, attribute: &str) -> Option<(&'static str, String)> {

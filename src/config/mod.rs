@@ -1,20 +1,23 @@
-//! The agent's options: from the environment, else from code, else their defaults, and never a reason not to start.
+//! The agent's options: from central configuration, else the environment, else code, else their defaults, and never a
+//! reason not to start.
 //!
-//! [`options`] is the table; [`Config`] is what holds after [`resolve`]. A value that is not allowed is named in one
+//! [`options`] is the table; [`Config`] is what holds after [`resolve`]; [`LiveConfig`] is the one that holds now. A value that is not allowed is named in one
 //! [`Warning`], and the next source is used.
 
 mod env;
+mod live;
 mod options;
 mod resolve;
 mod value;
 
 pub use self::{
     env::Environment,
-    value::{CaptureBody, LogLevel},
+    value::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy},
 };
 pub(crate) use self::{
-    options::{define_setters, for_each_option, option_setters},
-    resolve::{CodeOptions, Config, Warning, resolve},
+    live::{Applied, Central, LiveConfig},
+    options::{define_setters, for_each_option, live_note, option_setters},
+    resolve::{CodeOptions, Config, unknown_variables},
     value::{Secret, ServerUrl, Wildcard},
 };
 

@@ -3,7 +3,8 @@
 //! A row has the option's documentation, name and kind, the variables that set it (the first is its own, the others
 //! are older or other names for it), what it is by default, the OpenTelemetry resource attribute that stands in for
 //! it, and the argument of its setter. [`Config`](super::Config), [`CodeOptions`](super::CodeOptions), the reading of
-//! the environment, the start-up line and the builder's setters are all made from these rows.
+//! the environment, the start-up line and the builder's setters are all made from these rows. `@live` marks the options that
+//! central configuration may change while the service runs.
 
 /// Calls the macro `$then` with every row, after the tokens that are to come first.
 macro_rules! for_each_option {
@@ -14,7 +15,19 @@ macro_rules! for_each_option {
 
         /// Whether transactions, spans and errors are recorded. When it is off, the layer lets
         /// every request through untouched.
-        recording: Bool, "ELASTIC_APM_RECORDING", default "true", set(on: bool) = on;
+        @live recording: Bool, "ELASTIC_APM_RECORDING", default "true", set(on: bool) = on;
+
+        /// Whether options are also read from the APM Server (Kibana's *Agent configuration*), in the background. What
+        /// is set there wins over the environment, and takes effect without a restart.
+        central_config: Bool, "ELASTIC_APM_CENTRAL_CONFIG", default "true", set(on: bool) = on;
+
+        /// Records everything and sends nothing: there is no connection to the server at all. For tests of a service
+        /// where there is none.
+        disable_send: Bool, "ELASTIC_APM_DISABLE_SEND", default "false", set(disable: bool) = disable;
+
+        /// Passes the trace on to the services that are called, and records nothing itself.
+        @live context_propagation_only: Bool, "ELASTIC_APM_CONTEXT_PROPAGATION_ONLY", default "false",
+            set(only: bool) = only;
 
         /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix.
         server_url: Url, "ELASTIC_APM_SERVER_URL", default "http://127.0.0.1:8200",
@@ -55,38 +68,120 @@ macro_rules! for_each_option {
         /// A name for the host, shown in place of the one that is detected.
         hostname: Text, "ELASTIC_APM_HOSTNAME", set(name: impl Into<String>) = name.into();
 
+        /// Which cloud is asked for the place that the service runs in: region, instance, machine type and the like.
+        /// It is asked in the background, for three seconds at most.
+        cloud_provider: CloudProvider, "ELASTIC_APM_CLOUD_PROVIDER", default "auto",
+            set(provider: CloudProvider) = provider;
+
         /// Labels of every event of this service; in the environment `key=value` pairs between commas.
         global_labels: Labels, "ELASTIC_APM_GLOBAL_LABELS",
             set(labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) =
                 labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
 
         /// Whether the headers of requests and responses are captured.
-        capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
+        @live capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
 
         /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised. As far as
         /// the handler reads it, and of axum's body type only.
-        capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
+        @live capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
 
         /// The names whose values are replaced by `[REDACTED]`: of headers, cookies, query parameters, form fields and
         /// JSON keys in bodies and custom context, but never of labels. A list of patterns: `*` stands for any
         /// characters, case does not matter, and a pattern after a `!` names what stays visible although another
         /// pattern matches (`token_id` is the id of a token, not a token). **Replaces** the default list.
-        sanitize_field_names: Patterns, "ELASTIC_APM_SANITIZE_FIELD_NAMES", default "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*, pw, pass, *password*, *passwd*, *passphrase*, *secret*, *mnemonic*, cookie, connect.sid, *sessid*, !token_id, !token_ids, !tokenId, !tokenIds",
+        @live sanitize_field_names: Patterns, "ELASTIC_APM_SANITIZE_FIELD_NAMES", default "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*, pw, pass, *password*, *passwd*, *passphrase*, *secret*, *mnemonic*, cookie, connect.sid, *sessid*, !token_id, !token_ids, !tokenId, !tokenIds",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
         /// The share of traces that are sampled where this service is their root, from 0 to 1, rounded to four
         /// decimals. Errors are sent in any case.
-        transaction_sample_rate: SampleRate, "ELASTIC_APM_TRANSACTION_SAMPLE_RATE", default "1", set(rate: f64) = rate;
+        @live transaction_sample_rate: SampleRate, "ELASTIC_APM_TRANSACTION_SAMPLE_RATE", default "1", set(rate: f64) = rate;
+
+        /// What becomes of the trace that a caller's `traceparent` names.
+        @live trace_continuation_strategy: TraceContinuationStrategy, "ELASTIC_APM_TRACE_CONTINUATION_STRATEGY",
+            default "continue", set(strategy: TraceContinuationStrategy) = strategy;
+
+        /// Whether the header `elastic-apm-traceparent` goes out beside `traceparent`, for agents from before 2020.
+        use_elastic_traceparent_header: Bool, "ELASTIC_APM_USE_ELASTIC_TRACEPARENT_HEADER", default "false",
+            set(send: bool) = send;
+
+        /// Patterns of the keys of W3C baggage that transactions and spans keep as the attribute `baggage.<key>`, and
+        /// errors as a label of that name.
+        @live baggage_to_attach: Patterns, "ELASTIC_APM_BAGGAGE_TO_ATTACH", default "*",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
         /// Patterns of URL paths (without the query) whose requests make no transaction, such as `/health*`.
-        transaction_ignore_urls: Patterns, "ELASTIC_APM_TRANSACTION_IGNORE_URLS" | "ELASTIC_APM_IGNORE_URLS",
+        @live transaction_ignore_urls: Patterns, "ELASTIC_APM_TRANSACTION_IGNORE_URLS" | "ELASTIC_APM_IGNORE_URLS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Patterns of the whole `User-Agent` whose requests make no transaction, such as `kube-probe/*`.
+        @live transaction_ignore_user_agents: Patterns, "ELASTIC_APM_TRANSACTION_IGNORE_USER_AGENTS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Patterns of transaction names, such as `GET /item/*`: a name that one matches is replaced by the pattern
+        /// itself, the first that matches counts. For names that hold ids, which Kibana cannot group.
+        @live transaction_name_groups: Patterns, "ELASTIC_APM_TRANSACTION_NAME_GROUPS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Whether a request that no route matched is named by its path (`GET /some/path`). Paths that clients invent
+        /// make many names: add `transaction_name_groups`.
+        use_path_as_transaction_name: Bool, "ELASTIC_APM_USE_PATH_AS_TRANSACTION_NAME", default "false",
+            set(path: bool) = path;
+
+        /// Patterns of the names of queues and topics: messages of those make neither transactions nor spans.
+        @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
         /// The most spans that one transaction sends; further ones are counted. 0: none, below 0: no limit.
-        transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
+        @live transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
+
+        /// Calls to databases and other services that succeeded within less than this are not sent but counted, unless
+        /// the trace went on over there. 0: all are sent. Takes microseconds too (`500us`).
+        @live exit_span_min_duration: GranularDuration, "ELASTIC_APM_EXIT_SPAN_MIN_DURATION", default "0ms",
+            set(least: Duration) = least;
+
+        /// Whether calls of one kind that follow each other closely become one span with a count.
+        @live span_compression_enabled: Bool, "ELASTIC_APM_SPAN_COMPRESSION_ENABLED", default "true",
+            set(compress: bool) = compress;
+
+        /// The longest call that is compressed with others of the same name.
+        @live span_compression_exact_match_max_duration: NonNegativeDuration,
+            "ELASTIC_APM_SPAN_COMPRESSION_EXACT_MATCH_MAX_DURATION", default "50ms", set(longest: Duration) = longest;
+
+        /// The longest call that is compressed with others of the same kind and target, whatever their names. 0: none.
+        @live span_compression_same_kind_max_duration: NonNegativeDuration,
+            "ELASTIC_APM_SPAN_COMPRESSION_SAME_KIND_MAX_DURATION", default "0ms", set(longest: Duration) = longest;
+
+        /// Spans that took at least this long get the stack of the place where they ended. In the environment `0ms`
+        /// means every span and `-1ms` none; in code `None` means none. The older
+        /// `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
+        @live span_stack_trace_min_duration: StackTraceMinDuration, "ELASTIC_APM_SPAN_STACK_TRACE_MIN_DURATION"
+            | "ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", default "5ms",
+            set(least: impl Into<Option<Duration>>) = least.into();
 
         /// The most frames of a stack that are sent. 0: none, below 0: all.
-        stack_trace_limit: Limit, "ELASTIC_APM_STACK_TRACE_LIMIT", default "50", set(frames: i64) = frames;
+        @live stack_trace_limit: Limit, "ELASTIC_APM_STACK_TRACE_LIMIT", default "50", set(frames: i64) = frames;
+
+        /// Patterns of error types (such as `sqlx::Error` or `*::Timeout*`): errors of those are not recorded. The
+        /// outcome of the transaction stays what it is.
+        @live ignore_exceptions: Patterns, "ELASTIC_APM_IGNORE_EXCEPTIONS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// The most characters of long texts: bodies, SQL statements, messages of errors. From 1 to 1 048 576; the
+        /// server takes no event of more than 300 KiB.
+        long_field_max_length: Count, "ELASTIC_APM_LONG_FIELD_MAX_LENGTH", default "10000",
+            set(characters: usize) = characters;
+
+        /// How often metrics are sent. 0: none are, the breakdown of transactions included.
+        metrics_interval: NonNegativeDuration, "ELASTIC_APM_METRICS_INTERVAL", default "30s",
+            set(interval: Duration) = interval;
+
+        /// Patterns of the names of metrics that are not sent.
+        disable_metrics: Patterns, "ELASTIC_APM_DISABLE_METRICS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Whether it is counted where the time of transactions goes, by kind of span: Kibana's *Time spent by span
+        /// type*.
+        breakdown_metrics: Bool, "ELASTIC_APM_BREAKDOWN_METRICS", default "true", set(on: bool) = on;
 
         /// The compressed size, in bytes, at which a request to the server is closed and sent, from 1 KiB to 5 MiB.
         api_request_size: RequestSize, "ELASTIC_APM_API_REQUEST_SIZE", default "768kb", set(bytes: usize) = bytes;
@@ -103,7 +198,7 @@ macro_rules! for_each_option {
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
 
         /// How much the agent says about itself, through `tracing`.
-        log_level: LogLevel, "ELASTIC_APM_LOG_LEVEL", default "info", set(level: LogLevel) = level;
+        @live log_level: LogLevel, "ELASTIC_APM_LOG_LEVEL", default "info", set(level: LogLevel) = level;
     }};
 }
 pub(crate) use for_each_option;
@@ -119,7 +214,7 @@ macro_rules! option_setters {
 macro_rules! define_setters {
     ([$builder:ident] $(
         $(#[doc = $doc:literal])+
-        $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;
@@ -129,6 +224,7 @@ macro_rules! define_setters {
                 $(#[doc = $doc])+
                 #[doc = ""]
                 #[doc = concat!("Environment: `", $env, "`, which wins over this setter." $(, " Default: `", $default, "`.")?)]
+                $(#[doc = $crate::config::live_note!($live)])?
                 pub fn $name(mut self, $argument: $type) -> Self {
                     self.options.$name = Some($code);
                     self
@@ -137,4 +233,9 @@ macro_rules! define_setters {
         }
     };
 }
-pub(crate) use {define_setters, option_setters};
+macro_rules! live_note {
+    (live) => {
+        "Central configuration wins over both, and can change it while the service runs."
+    };
+}
+pub(crate) use {define_setters, live_note, option_setters};

@@ -4,10 +4,12 @@ use std::fmt;
 
 use super::{
     env::Environment,
+    live::Central,
     options::for_each_option,
     value::{
-        Bool, CaptureBody, Count, Credential, HIDDEN, Kind, Labels, Limit, LogLevel, NonZeroDuration, Path, Patterns,
-        QueueBytes, Reading, RequestSize, SampleRate, ServiceName, Text, Url,
+        Bool, CaptureBody, CloudProvider, Count, Credential, GranularDuration, HIDDEN, Kind, Labels, Limit, LogLevel,
+        NonNegativeDuration, NonZeroDuration, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate,
+        ServiceName, StackTraceMinDuration, Text, TraceContinuationStrategy, Url,
     },
 };
 
@@ -22,12 +24,35 @@ pub(crate) struct OptionRow {
     /// As it would be written in the environment; empty for an option that is not set by default.
     pub(crate) default: &'static str,
     pub(crate) secret: bool,
+    /// Central configuration may change it.
+    pub(crate) live: bool,
+}
+
+impl OptionRow {
+    /// The names by which central configuration knows it.
+    pub(super) fn central_names(&self) -> impl Iterator<Item = String> {
+        let names = self.live.then_some(self.variables).unwrap_or_default();
+        names.iter().filter_map(|variable| variable.strip_prefix(PREFIX)).map(str::to_lowercase)
+    }
+}
+
+const PREFIX: &str = "ELASTIC_APM_";
+
+/// Variables that are no options, and have a reader of their own.
+const OTHER_VARIABLES: [&str; 1] = ["ELASTIC_APM_ACTIVATION_METHOD"];
+
+/// A sentence on the variables that look like options and are none: most likely misspelt, or another agent's.
+pub(crate) fn unknown_variables(environment: &Environment) -> Option<String> {
+    let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
+    let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
+    unknown.sort_unstable();
+    (!unknown.is_empty()).then(|| format!("this agent has no such option: {}", unknown.join(", ")))
 }
 
 macro_rules! define_config {
     ([] $(
         $(#[doc = $doc:literal])+
-        $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;
@@ -52,12 +77,23 @@ macro_rules! define_config {
             attributes: &[$($($attribute),+)?],
             default: concat!($($default)?),
             secret: <$kind as Kind>::SECRET,
+            live: !concat!($(stringify!($live))?).is_empty(),
         },)+];
 
         /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
         /// default. What is not allowed is passed over with one warning.
         pub(crate) fn resolve(code: &CodeOptions, environment: &Environment) -> (Config, Vec<Warning>) {
-            let mut reader = Reader { environment, rows: OPTIONS.iter(), origins: Vec::new(), warnings: Vec::new() };
+            resolve_with(&Central::new(), code, environment)
+        }
+
+        /// As [`resolve`], with what is set centrally above all. Takes only what [`OptionRow::central_names`] has.
+        pub(super) fn resolve_with(
+            central: &Central,
+            code: &CodeOptions,
+            environment: &Environment,
+        ) -> (Config, Vec<Warning>) {
+            let (origins, warnings) = (Vec::new(), Vec::new());
+            let mut reader = Reader { central, environment, rows: OPTIONS.iter(), origins, warnings };
             let config = Config {
                 $($name: reader.option::<$kind>(code.$name.as_ref()),)+
                 origins: reader.origins,
@@ -96,6 +132,13 @@ impl Config {
         text.collect::<Vec<_>>().join(", ")
     }
 
+    /// What holds for one option and where it came from, for a warning.
+    pub(super) fn used(&self, option: &str) -> String {
+        let shown = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
+        let found = shown.into_iter().find(|((row, _), _)| row.name == option);
+        found.map_or_else(String::new, |((_, value), origin)| used(&value, *origin))
+    }
+
     #[cfg(test)]
     pub(crate) fn origin(&self, option: &str) -> Option<Origin> {
         OPTIONS.iter().zip(&self.origins).find(|(row, _)| row.name == option).map(|(_, origin)| *origin)
@@ -107,6 +150,8 @@ impl Config {
 pub(crate) enum Origin {
     Default,
     Code,
+    /// Central configuration.
+    Central,
     /// The variable, or the attribute within `OTEL_RESOURCE_ATTRIBUTES`.
     Environment(&'static str),
 }
@@ -116,6 +161,7 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Origin::Default => "default",
             Origin::Code => "code",
+            Origin::Central => "central configuration",
             Origin::Environment(name) => name,
         })
     }
@@ -138,16 +184,27 @@ impl fmt::Display for Warning {
         let Self { option, origin, value, allowed, used } = self;
         match origin {
             Origin::Environment(name) => write!(f, "{name}={value:?}")?,
+            Origin::Central => write!(f, "{option}={value:?} of the central configuration")?,
             Origin::Code | Origin::Default => write!(f, "{option}({value:?})")?,
         }
         write!(f, " is not allowed: {option} is {allowed}; using {used}")
     }
 }
 
+fn used(shown: &str, origin: Origin) -> String {
+    if shown.is_empty() { format!("none ({origin})") } else { format!("{shown:?} ({origin})") }
+}
+
 /// The longest part of a refused value that a warning shows, in characters.
 const MAX_SHOWN: usize = 200;
 
+/// Reads the text of an option's own variable (the first) or of an older one.
+fn read<K: Kind>(index: usize, text: &str) -> Reading<K::Value> {
+    if index == 0 { K::read(text) } else { K::read_alias(text) }
+}
+
 struct Reader<'a> {
+    central: &'a Central,
     environment: &'a Environment,
     rows: std::slice::Iter<'static, OptionRow>,
     origins: Vec<Origin>,
@@ -161,10 +218,7 @@ impl Reader<'_> {
         let warned_before = self.warnings.len();
         let found = self.find::<K>(row, code);
         let (value, origin) = found.unwrap_or_else(|| (K::default_value(row.default), Origin::Default));
-        let used = match K::show(&value) {
-            shown if shown.is_empty() => format!("none ({origin})"),
-            shown => format!("{shown:?} ({origin})"),
-        };
+        let used = used(&K::show(&value), origin);
         for warning in &mut self.warnings[warned_before..] {
             warning.used.clone_from(&used);
         }
@@ -173,9 +227,19 @@ impl Reader<'_> {
     }
 
     fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
-        for name in row.variables {
+        for (index, name) in row.central_names().enumerate() {
+            if let Some(text) = self.central.get(&name).filter(|text| !text.trim().is_empty()) {
+                let reading = read::<K>(index, text);
+                let found = self.accept::<K>(row, Origin::Central, reading, || K::show_text(text));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        for (index, name) in row.variables.iter().enumerate() {
             if let Some(text) = self.environment.get(name) {
-                let found = self.accept::<K>(row, Origin::Environment(name), K::read(text), || K::show_text(text));
+                let reading = read::<K>(index, text);
+                let found = self.accept::<K>(row, Origin::Environment(name), reading, || K::show_text(text));
                 if found.is_some() {
                     return found;
                 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{
-    resolve::{OPTIONS, Origin},
+    resolve::{OPTIONS, Origin, Warning, resolve},
     *,
 };
 

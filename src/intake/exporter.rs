@@ -1,6 +1,6 @@
 //! The exporter itself: maps, encodes and sends.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use super::{
     IntakeSettings,
@@ -12,7 +12,7 @@ use super::{
     traps::Traps,
 };
 use crate::{
-    config::ServerUrl,
+    config::{Config, LiveConfig, ServerUrl},
     error::BuildError,
     pipeline::{Batch, Delivery, Exporter},
     record::{Context, Event, Resource},
@@ -25,9 +25,11 @@ pub(crate) struct IntakeExporter {
     encoder: Encoder,
     server_url: ServerUrl,
     transport: Transport,
+    live: LiveConfig,
+    /// The options that `sanitizer` was made from.
+    config: Arc<Config>,
     sanitizer: Sanitizer,
     request_size: usize,
-    stack_trace_limit: usize,
     traps: Traps,
 }
 
@@ -41,15 +43,26 @@ impl IntakeExporter {
         let transport = Transport::new(&settings, user_agent)?;
         let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
         let encoder = Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), gzip);
+        let config = settings.live.snapshot();
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             server_url: settings.server_url,
             transport,
-            sanitizer: settings.sanitizer,
+            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            live: settings.live,
+            config,
             request_size: settings.api_request_size,
-            stack_trace_limit: settings.stack_trace_limit,
             traps: Traps::default(),
         })
+    }
+
+    /// Follows a change of the options.
+    fn refresh(&mut self) {
+        let now = self.live.load();
+        if !Arc::ptr_eq(&now, &self.config) {
+            self.sanitizer = Sanitizer::new(&now.sanitize_field_names);
+            self.config = now.clone();
+        }
     }
 }
 
@@ -63,6 +76,7 @@ impl Exporter for IntakeExporter {
     type Batch = IntakeBatch;
 
     fn add(&mut self, event: Event) -> Result<(), String> {
+        self.refresh();
         let Self { encoder, sanitizer, traps, .. } = self;
         match event {
             Event::Transaction(record) => {
@@ -77,7 +91,9 @@ impl Exporter for IntakeExporter {
             }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
-                let frames = stack::resolve(stack.unwrap_or_default(), self.stack_trace_limit);
+                // negative: all
+                let limit = usize::try_from(self.config.stack_trace_limit).unwrap_or(usize::MAX);
+                let frames = stack::resolve(stack.unwrap_or_default(), limit);
                 let error = map::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, error.context.as_deref());
                 encoder.add(&mut Line::Error(error))

@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{
-    config::{Config, Secret, ServerUrl},
-    sanitize::Sanitizer,
-};
+use crate::config::{LiveConfig, Secret, ServerUrl};
 
 /// Plain data: the part of the options that concerns the exporter.
 #[derive(Debug, Clone)]
@@ -24,13 +21,13 @@ pub(crate) struct IntakeSettings {
     pub(crate) api_request_size: usize,
     /// None: compressed unless the server is on this machine.
     pub(crate) gzip: Option<bool>,
-    pub(crate) sanitizer: Sanitizer,
-    /// Frames of an error.
-    pub(crate) stack_trace_limit: usize,
+    /// For what can change meanwhile.
+    pub(crate) live: LiveConfig,
 }
 
 impl IntakeSettings {
-    pub(crate) fn from_config(config: &Config, gzip: Option<bool>) -> Self {
+    pub(crate) fn from_config(live: &LiveConfig, gzip: Option<bool>) -> Self {
+        let config = live.load();
         Self {
             server_url: config.server_url.clone(),
             api_key: config.api_key.clone(),
@@ -40,9 +37,7 @@ impl IntakeSettings {
             server_timeout: config.server_timeout,
             api_request_size: config.api_request_size,
             gzip,
-            sanitizer: Sanitizer::new(&config.sanitize_field_names),
-            // negative: all
-            stack_trace_limit: usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX),
+            live: live.clone(),
         }
     }
 }

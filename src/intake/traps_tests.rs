@@ -7,7 +7,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::*;
 use crate::{
-    config::Config,
+    config::LiveConfig,
     intake::{IntakeExporter, IntakeSettings, tests::records},
     pipeline::Exporter,
     record::{Context, Event, LabelValue},
@@ -32,7 +32,7 @@ fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let settings = IntakeSettings::from_config(&Config::default(), None);
+    let settings = IntakeSettings::from_config(&LiveConfig::default(), None);
     let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         events.into_iter().for_each(|event| exporter.add(event).unwrap());

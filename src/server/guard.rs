@@ -39,7 +39,7 @@ impl Ending {
     /// The head is there.
     pub(super) fn head(&self, status: StatusCode, headers: &HeaderMap) {
         let Some(shared) = self.shared() else { return };
-        let keep = shared.recorder().config.capture_headers && shared.ids().sampled;
+        let keep = shared.config().capture_headers && shared.ids().sampled;
         let headers = keep.then(|| Headers::copy(headers));
         shared.update(|record| {
             record.context.response = Some(HttpResponse { status: status.as_u16(), headers, finished: false });

@@ -141,7 +141,7 @@ mod tests {
     struct NoFunds;
 
     fn recorder() -> Recorder {
-        Recorder::new(crate::config::Config::default(), crate::pipeline::Queue::new(1, 1024))
+        Recorder::new(crate::config::LiveConfig::default(), crate::pipeline::Queue::new(1, 1024))
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
     request,
 };
 use crate::{
+    config::Config,
     propagation,
     record::{Link, Name, SpanId},
     transaction::{
@@ -78,13 +79,14 @@ where
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         };
-        let ignored = &recorder.config.transaction_ignore_urls;
+        let config = recorder.snapshot();
+        let ignored = &config.transaction_ignore_urls;
         if !ignored.is_empty() && ignored.iter().any(|pattern| pattern.matches(request::path(&request))) {
             // the layers further in shall see that it was decided
             request.extensions_mut().insert(Transaction::default());
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         }
-        self.own(recorder, request)
+        self.own(recorder, config, request)
     }
 }
 
@@ -104,13 +106,18 @@ fn installed_or_warn() -> Option<Arc<Recorder>> {
 
 impl<S> ApmService<S> {
     /// This layer is the outermost: the transaction is its.
-    fn own<B, R>(&mut self, recorder: Arc<Recorder>, mut request: Request<B>) -> ResponseFuture<S::Future>
+    fn own<B, R>(
+        &mut self,
+        recorder: Arc<Recorder>,
+        config: Arc<Config>,
+        mut request: Request<B>,
+    ) -> ResponseFuture<S::Future>
     where
         S: Service<Request<B>, Response = Response<R>>,
         B: 'static,
     {
-        let shared = begin(recorder, &request);
-        if let Some(captured) = body_capture::capture(&mut request, &shared.recorder().config) {
+        let shared = begin(recorder, config, &request);
+        if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
             shared.capture_body(captured);
         }
         let transaction = Transaction::from_shared(shared.clone());
@@ -166,7 +173,7 @@ fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) 
 
 /// Starts the transaction: continued from the caller's headers, taken over from a root span that somebody outside has
 /// opened through our tracer, a child of a foreign span that is current, or the first of a trace.
-fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Shared> {
+fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Request<B>) -> Arc<Shared> {
     use opentelemetry::trace::TraceContextExt;
 
     let began = Instant::now();
@@ -179,16 +186,16 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, request: &Request<B>) -> Arc<Share
             record.kind = "request".into();
             record.name = Name::Route;
             record.otel = None;
-            record.context = request::context(request, &outer.recorder().config, sampled);
+            record.context = request::context(request, outer.config(), sampled);
         });
         if adopted {
             return outer;
         }
     }
-    let ids = incoming.or_else(|| below(current.as_ref()?)).unwrap_or_else(|| root(&recorder));
-    let context = request::context(request, &recorder.config, ids.sampled);
+    let ids = incoming.or_else(|| below(current.as_ref()?)).unwrap_or_else(|| root(&config));
+    let context = request::context(request, &config, ids.sampled);
     let record = new_record(&ids, "request".into(), Name::Route, began, context);
-    Arc::new(Shared::new(recorder, ids, began, record))
+    Arc::new(Shared::new(recorder, config, ids, began, record))
 }
 
 /// The place below the current span: of another tracer, or of the transaction that calls this service in process.

@@ -33,6 +33,7 @@ impl ApmTracer {
     fn root(&self, builder: SpanBuilder, parent: &SpanContext) -> ApmSpan {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
+        let config = recorder.snapshot();
         let ids = match link_to(parent) {
             Some(Link { trace_id, span_id }) => Ids {
                 trace_id,
@@ -42,7 +43,7 @@ impl ApmTracer {
                 sample_rate: None,
                 tracestate: Tracestate::None,
             },
-            None => root(&recorder),
+            None => root(&config),
         };
         let began = Instant::now();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
@@ -53,7 +54,7 @@ impl ApmTracer {
         record.links = links(builder.links);
         record.otel = Some(Box::new(OtelPart { kind, attributes: bounded(builder.attributes) }));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
-        ApmSpan::root(Arc::new(Shared::new(recorder, ids, began, record).up_for_adoption()), context)
+        ApmSpan::root(Arc::new(Shared::new(recorder, config, ids, began, record).up_for_adoption()), context)
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, parent: &SpanContext) -> ApmSpan {

@@ -51,9 +51,10 @@ pub struct StartedTransaction {
 impl StartedTransaction {
     pub(crate) fn new(recorder: Option<Arc<Recorder>>, name: Cow<'static, str>, kind: Cow<'static, str>) -> Self {
         let start = |recorder: Arc<Recorder>| {
-            let (ids, began) = (root(&recorder), Instant::now());
+            let config = recorder.snapshot();
+            let (ids, began) = (root(&config), Instant::now());
             let record = new_record(&ids, kind, Name::Text(name), began, Context::default());
-            Transaction::from_shared(Arc::new(Shared::new(recorder, ids, began, record)))
+            Transaction::from_shared(Arc::new(Shared::new(recorder, config, ids, began, record)))
         };
         let transaction = recorder.filter(|recorder| recorder.is_recording()).map(start).unwrap_or_default();
         Self { transaction }

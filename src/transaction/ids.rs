@@ -1,14 +1,15 @@
 //! Who a new transaction is: drawn, or continued from what the caller sent.
 
-use super::{Ids, Recorder};
+use super::Ids;
 use crate::{
+    config::Config,
     propagation::{self, Incoming, Tracestate},
     record::{SpanId, TraceId, random_u64},
 };
 
 /// The first of a trace: decides about sampling.
-pub(crate) fn root(recorder: &Recorder) -> Ids {
-    let rate = recorder.config.transaction_sample_rate;
+pub(crate) fn root(config: &Config) -> Ids {
+    let rate = config.transaction_sample_rate;
     let sampled = propagation::is_sampled(rate, random_u64());
     let sample_rate = if sampled { rate } else { 0.0 };
     Ids {

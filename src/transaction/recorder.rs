@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
-    config::Config,
+    config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
     sanitize::Sanitizer,
@@ -21,22 +21,46 @@ const ERROR_BURST: u64 = 1000;
 /// Shared by the layers, the tracer and every transaction of an agent.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    pub(crate) config: Config,
-    pub(crate) sanitizer: Sanitizer,
+    config: LiveConfig,
+    sanitizer: ArcSwap<Sanitizer>,
     queue: Queue,
     recording: AtomicBool,
     errors: ErrorBudget,
 }
 
 impl Recorder {
-    pub(crate) fn new(config: Config, queue: Queue) -> Self {
+    pub(crate) fn new(config: LiveConfig, queue: Queue) -> Self {
+        let now = config.snapshot();
         Self {
-            sanitizer: Sanitizer::new(&config.sanitize_field_names),
-            recording: AtomicBool::new(config.enabled && config.recording),
+            sanitizer: ArcSwap::from_pointee(Sanitizer::new(&now.sanitize_field_names)),
+            recording: AtomicBool::new(is_recording(&now)),
             config,
             queue,
             errors: ErrorBudget::new(),
         }
+    }
+
+    /// The options that hold now, for one look.
+    pub(crate) fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The options that hold now, for a transaction to keep to its end.
+    pub(crate) fn snapshot(&self) -> Arc<Config> {
+        self.config.snapshot()
+    }
+
+    pub(crate) fn sanitizer(&self) -> Guard<Arc<Sanitizer>> {
+        self.sanitizer.load()
+    }
+
+    /// Takes over what is set centrally, the whole of it.
+    pub(crate) fn apply(&self, central: Central) -> Applied {
+        let applied = self.config.apply(central);
+        let now = self.config.snapshot();
+        self.sanitizer.store(Arc::new(Sanitizer::new(&now.sanitize_field_names)));
+        self.recording.store(is_recording(&now), Relaxed);
+        applied
     }
 
     /// False: no transactions, spans or errors are made (`enabled`, `recording`).
@@ -71,6 +95,10 @@ impl Recorder {
     pub(crate) fn contained_panic(&self) {
         self.queue.counters().contained_panic();
     }
+}
+
+fn is_recording(config: &Config) -> bool {
+    config.enabled && config.recording
 }
 
 /// A bucket of tokens that fills with time; a storm of errors empties it.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{captured_body::CapturedBody, recorder::Recorder};
-use crate::config::CaptureBody;
+use crate::config::{CaptureBody, Config};
 use crate::propagation::Tracestate;
 use crate::record::{
     Context, ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
@@ -37,6 +37,8 @@ pub(crate) struct Ids {
 /// One transaction, from its start until the last handle is gone.
 pub(crate) struct Shared {
     recorder: Arc<Recorder>,
+    /// The options that held when it began.
+    config: Arc<Config>,
     ids: Ids,
     /// Set when a layer takes over a transaction that a span outside of it had begun, and the request says that it
     /// belongs to another trace.
@@ -61,9 +63,16 @@ pub(crate) struct State {
 }
 
 impl Shared {
-    pub(crate) fn new(recorder: Arc<Recorder>, ids: Ids, began: Instant, record: Box<TransactionRecord>) -> Self {
+    pub(crate) fn new(
+        recorder: Arc<Recorder>,
+        config: Arc<Config>,
+        ids: Ids,
+        began: Instant,
+        record: Box<TransactionRecord>,
+    ) -> Self {
         Self {
             recorder,
+            config,
             ids,
             adopted: OnceLock::new(),
             began,
@@ -81,6 +90,10 @@ impl Shared {
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
         &self.recorder
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) fn ids(&self) -> &Ids {
@@ -177,7 +190,7 @@ impl Shared {
             (record, state.outcome_by_user, state.body.take())
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
-            (body, self.recorder.config.capture_body, &mut record.context.request)
+            (body, self.config.capture_body, &mut record.context.request)
         {
             request.body = body.get();
         }
@@ -206,13 +219,13 @@ impl Shared {
 
     /// A place for one more span, by `transaction_max_spans`.
     pub(crate) fn has_room_for_span(&self) -> bool {
-        let max = self.recorder.config.transaction_max_spans;
+        let max = self.config.transaction_max_spans;
         max < 0 || i64::from(self.spans_started.load(Relaxed)) < max
     }
 
     /// Sends a finished span, unless the transaction has had its `transaction_max_spans`.
     pub(crate) fn span(&self, record: Box<SpanRecord>) {
-        let max = self.recorder.config.transaction_max_spans;
+        let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         match self.spans_started.fetch_update(Relaxed, Relaxed, ticket) {
             Ok(_) => self.recorder.span(record),
@@ -255,7 +268,7 @@ impl Shared {
                     error.parent = Some(self.error_parent(parent, record));
                     let own = std::mem::replace(&mut error.context, record.context.clone());
                     if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&state.body, self.recorder.config.capture_body, &mut error.context.request)
+                        (&state.body, self.config.capture_body, &mut error.context.request)
                     {
                         request.body = body.get();
                     }

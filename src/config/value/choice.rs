@@ -100,6 +100,48 @@ choice!(LogLevel, "`trace`, `debug`, `info`, `warning`, `error`, `critical` or `
     LogLevel::Off => "off",
 );
 
+/// Which cloud is asked for its metadata (`cloud_provider`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CloudProvider {
+    /// All of them; the one that answers is it.
+    #[default]
+    Auto,
+    /// Amazon Web Services.
+    Aws,
+    /// Google Cloud Platform.
+    Gcp,
+    /// Microsoft Azure.
+    Azure,
+    /// None.
+    None,
+}
+choice!(CloudProvider, "`auto`, `aws`, `gcp`, `azure` or `none`",
+    CloudProvider::Auto => "auto",
+    CloudProvider::Aws => "aws",
+    CloudProvider::Gcp => "gcp",
+    CloudProvider::Azure => "azure",
+    CloudProvider::None => "none",
+);
+
+/// What becomes of a trace that the caller has begun (`trace_continuation_strategy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TraceContinuationStrategy {
+    /// It goes on here.
+    #[default]
+    Continue,
+    /// A new one begins, with a link to the caller's.
+    Restart,
+    /// It goes on where an Elastic agent sent it, and begins anew where anyone else did.
+    RestartExternal,
+}
+choice!(TraceContinuationStrategy, "`continue`, `restart` or `restart_external`",
+    TraceContinuationStrategy::Continue => "continue",
+    TraceContinuationStrategy::Restart => "restart",
+    TraceContinuationStrategy::RestartExternal => "restart_external",
+);
+
 impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {

@@ -1,4 +1,4 @@
-//! Durations: whole numbers with one of the units `ms`, `s` and `m`.
+//! Durations: whole numbers with one of the units `ms`, `s` and `m`, some also with `us`.
 
 use std::time::Duration;
 
@@ -14,10 +14,7 @@ impl Kind for NonZeroDuration {
     const ALLOWED: &'static str = "a duration of at least 1ms, a whole number with its unit, such as 500ms, 30s or 1m";
 
     fn read(text: &str) -> Reading<Duration> {
-        match parse(text) {
-            Some((Sign::Plus, duration)) => Self::check(&duration),
-            _ => Reading::Invalid,
-        }
+        plus(text, MILLIS).map_or(Reading::Invalid, |duration| Self::check(&duration))
     }
 
     fn check(code: &Duration) -> Reading<Duration> {
@@ -25,10 +22,7 @@ impl Kind for NonZeroDuration {
     }
 
     fn show(value: &Duration) -> String {
-        match value.as_millis() {
-            millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
-            millis => format!("{millis}ms"),
-        }
+        show(*value)
     }
 
     fn show_code(code: &Duration) -> String {
@@ -36,27 +30,137 @@ impl Kind for NonZeroDuration {
     }
 }
 
-/// Some options of Elastic's agents give a meaning to durations below zero.
+/// A duration, which may be zero.
+#[derive(Debug)]
+pub(crate) struct NonNegativeDuration;
+
+impl Kind for NonNegativeDuration {
+    type Value = Duration;
+    type Code = Duration;
+    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 50ms or 30s";
+
+    fn read(text: &str) -> Reading<Duration> {
+        Reading::from_option(plus(text, MILLIS))
+    }
+
+    fn check(code: &Duration) -> Reading<Duration> {
+        Reading::Valid(*code)
+    }
+
+    fn show(value: &Duration) -> String {
+        show(*value)
+    }
+
+    fn show_code(code: &Duration) -> String {
+        format!("{code:?}")
+    }
+}
+
+/// A duration for which a millisecond is long.
+#[derive(Debug)]
+pub(crate) struct GranularDuration;
+
+impl Kind for GranularDuration {
+    type Value = Duration;
+    type Code = Duration;
+    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 500us or 10ms";
+
+    fn read(text: &str) -> Reading<Duration> {
+        Reading::from_option(plus(text, MICROS))
+    }
+
+    fn check(code: &Duration) -> Reading<Duration> {
+        Reading::Valid(*code)
+    }
+
+    fn show(value: &Duration) -> String {
+        show(*value)
+    }
+
+    fn show_code(code: &Duration) -> String {
+        format!("{code:?}")
+    }
+}
+
+/// From which duration on a span has a stack trace: None for never.
+///
+/// The newer option says `-1ms` for never and `0ms` for always, its predecessor the reverse.
+#[derive(Debug)]
+pub(crate) struct StackTraceMinDuration;
+
+impl Kind for StackTraceMinDuration {
+    type Value = Option<Duration>;
+    type Code = Option<Duration>;
+    const ALLOWED: &'static str =
+        "a duration, a whole number with its unit, such as 5ms; 0ms for every span, -1ms for none";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        match parse(text, MILLIS) {
+            Some((Sign::Plus, least)) => Reading::Valid(Some(least)),
+            Some((Sign::Minus, _)) => Reading::Valid(None),
+            None => Reading::Invalid,
+        }
+    }
+
+    fn read_alias(text: &str) -> Reading<Self::Value> {
+        match parse(text, MILLIS) {
+            Some((Sign::Plus, Duration::ZERO)) => Reading::Valid(None),
+            Some((Sign::Plus, least)) => Reading::Valid(Some(least)),
+            Some((Sign::Minus, _)) => Reading::Valid(Some(Duration::ZERO)),
+            None => Reading::Invalid,
+        }
+    }
+
+    fn check(code: &Self::Code) -> Reading<Self::Value> {
+        Reading::Valid(*code)
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.map_or_else(|| "-1ms".to_owned(), show)
+    }
+
+    fn show_code(code: &Self::Code) -> String {
+        format!("{code:?}")
+    }
+}
+
+/// In the largest unit that divides it.
+fn show(value: Duration) -> String {
+    match value.as_micros() {
+        0 => "0ms".to_owned(),
+        micros if micros % 1_000_000 == 0 => format!("{}s", micros / 1_000_000),
+        micros if micros % 1000 == 0 => format!("{}ms", micros / 1000),
+        micros => format!("{micros}us"),
+    }
+}
+
+/// A unit and its microseconds.
+type Unit = (&'static str, u64);
+
+const MILLIS: &[Unit] = &[("ms", 1000), ("s", 1_000_000), ("m", 60_000_000)];
+const MICROS: &[Unit] = &[("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000)];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sign {
+enum Sign {
     Plus,
     Minus,
 }
 
-/// `^(-)?(\d+)(ms|s|m)$`, case sensitive: no blanks, no fractions, and never a number without its unit.
-pub(super) fn parse(text: &str) -> Option<(Sign, Duration)> {
+fn plus(text: &str, units: &[Unit]) -> Option<Duration> {
+    match parse(text, units)? {
+        (Sign::Plus, duration) => Some(duration),
+        (Sign::Minus, _) => None,
+    }
+}
+
+/// `^(-)?(\d+)(us|ms|s|m)$`, case sensitive: no blanks, no fractions, and never a number without its unit.
+fn parse(text: &str, units: &[Unit]) -> Option<(Sign, Duration)> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => (Sign::Minus, rest),
         None => (Sign::Plus, text),
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        _ => None,
-    }?;
-    Some((sign, Duration::from_millis(millis)))
+    let (_, micros) = units.iter().find(|(name, _)| *name == unit)?;
+    Some((sign, Duration::from_micros(number.parse::<u64>().ok()?.checked_mul(*micros)?)))
 }

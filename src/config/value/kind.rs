@@ -17,6 +17,11 @@ pub(crate) trait Kind {
     /// Reads text, never empty.
     fn read(text: &str) -> Reading<Self::Value>;
 
+    /// Reads the text of one of the option's older variables, where those have another grammar.
+    fn read_alias(text: &str) -> Reading<Self::Value> {
+        Self::read(text)
+    }
+
     /// Checks a value that came from code.
     fn check(code: &Self::Code) -> Reading<Self::Value>;
 

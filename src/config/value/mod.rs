@@ -14,9 +14,9 @@ mod size;
 mod text;
 mod wildcard;
 
-pub use self::choice::{CaptureBody, LogLevel};
+pub use self::choice::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy};
 pub(crate) use self::{
-    duration::NonZeroDuration,
+    duration::{GranularDuration, NonNegativeDuration, NonZeroDuration, StackTraceMinDuration},
     kind::{Kind, Reading},
     labels::Labels,
     number::{Bool, Count, Limit, SampleRate},

@@ -54,7 +54,7 @@ impl Kind for Limit {
     }
 }
 
-/// How many events may wait. Memory for that many places is set aside, hence an upper end.
+/// How many of something there may be, at least one. For events that wait memory is set aside, hence an upper end.
 #[derive(Debug)]
 pub(crate) struct Count;
 

@@ -1,16 +1,15 @@
 use std::time::Duration;
 
-use super::{duration::Sign, labels::mapping, *};
+use super::{labels::mapping, *};
 
 #[test]
 fn durations_are_whole_numbers_with_a_unit() {
-    let millis = Duration::from_millis;
     let cases = [
-        ("500ms", Some((Sign::Plus, millis(500)))),
-        ("30s", Some((Sign::Plus, millis(30_000)))),
-        ("2m", Some((Sign::Plus, millis(120_000)))),
-        ("-1ms", Some((Sign::Minus, millis(1)))),
-        ("0s", Some((Sign::Plus, millis(0)))),
+        ("500ms", Some(500)),
+        ("30s", Some(30_000)),
+        ("2m", Some(120_000)),
+        ("0s", Some(0)),
+        ("-1ms", None),
         ("30", None),
         ("30S", None),
         ("1h", None),
@@ -24,11 +23,31 @@ fn durations_are_whole_numbers_with_a_unit() {
         ("99999999999999999999s", None),
         ("18446744073709551615m", None),
     ];
-    for (text, expected) in cases {
-        assert_eq!(duration::parse(text), expected, "{text}");
+    for (text, millis) in cases {
+        assert_eq!(NonNegativeDuration::read(text).valid(), millis.map(Duration::from_millis), "{text}");
     }
     assert_eq!(NonZeroDuration::read("-5s"), Reading::Invalid);
     assert_eq!(NonZeroDuration::read("0ms"), Reading::Invalid);
+    assert_eq!(GranularDuration::read("250us"), Reading::Valid(Duration::from_micros(250)));
+    assert_eq!(GranularDuration::read("250US"), Reading::Invalid);
+}
+
+#[test]
+fn durations_are_shown_as_they_would_be_written() {
+    for text in ["0ms", "250us", "1500ms", "90s"] {
+        assert_eq!(GranularDuration::show(&GranularDuration::read(text).valid().unwrap()), text);
+    }
+}
+
+#[test]
+fn the_older_name_for_stack_traces_has_zero_and_below_swapped() {
+    let (own, older) = (StackTraceMinDuration::read, StackTraceMinDuration::read_alias);
+    let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
+    assert_eq!((own("0ms"), own("-1ms")), (always, never));
+    let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
+    assert_eq!((older("0ms"), older("-1ms")), (never, always));
+    assert_eq!(older("5ms"), own("5ms"));
+    assert_eq!((own("5"), older("5")), (Reading::Invalid, Reading::Invalid));
 }
 
 #[test]

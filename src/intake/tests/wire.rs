@@ -10,7 +10,7 @@ use super::{
     server::{Request, Server, answer},
 };
 use crate::{
-    config::{CodeOptions, Environment, Secret, ServerUrl, resolve},
+    config::{LiveConfig, Secret, ServerUrl},
     error::BuildError,
     intake::{IntakeExporter, IntakeSettings},
     pipeline::{Delivery, Exporter},
@@ -18,9 +18,9 @@ use crate::{
 };
 
 fn settings(url: String) -> IntakeSettings {
-    let (config, _) = resolve(&CodeOptions::default(), &Environment::empty());
+    let live = LiveConfig::default();
     let server_url = ServerUrl::parse(&url).unwrap();
-    IntakeSettings { server_url, server_timeout: Duration::from_secs(10), ..IntakeSettings::from_config(&config, None) }
+    IntakeSettings { server_url, server_timeout: Duration::from_secs(10), ..IntakeSettings::from_config(&live, None) }
 }
 
 async fn send(settings: IntakeSettings) -> Delivery {

@@ -1,0 +1,169 @@
+//! The options that hold now: local ones, with what the APM Server says above them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{
+    env::Environment,
+    resolve::{CodeOptions, Config, OPTIONS, Origin, Warning, resolve, resolve_with},
+};
+
+/// What is set centrally, by the options' names, as text.
+pub(crate) type Central = BTreeMap<String, String>;
+
+/// One agent's options. Cheap to clone; every clone is the same.
+///
+/// Each change swaps the whole [`Config`], so that whoever holds one sees nothing half changed: a transaction keeps the
+/// one that it began with.
+#[derive(Debug, Clone)]
+pub(crate) struct LiveConfig {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    current: ArcSwap<Config>,
+    code: CodeOptions,
+    environment: Environment,
+    /// What central configuration set last and was allowed.
+    accepted: Mutex<Central>,
+}
+
+impl Default for LiveConfig {
+    /// Every option at its default.
+    fn default() -> Self {
+        Self::new(CodeOptions::default(), Environment::empty()).0
+    }
+}
+
+/// What came of new central configuration.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Applied {
+    /// Values that are not allowed: the former ones still hold.
+    pub(crate) warnings: Vec<Warning>,
+    /// Names of what is no option of this agent, or none that can change while it runs.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl LiveConfig {
+    pub(crate) fn new(code: CodeOptions, environment: Environment) -> (Self, Vec<Warning>) {
+        let (config, warnings) = resolve(&code, &environment);
+        let current = ArcSwap::from_pointee(config);
+        let inner = Inner { current, code, environment, accepted: Mutex::default() };
+        (Self { inner: Arc::new(inner) }, warnings)
+    }
+
+    /// The options, for one look.
+    pub(crate) fn load(&self) -> Guard<Arc<Config>> {
+        self.inner.current.load()
+    }
+
+    /// The options, to keep.
+    pub(crate) fn snapshot(&self) -> Arc<Config> {
+        self.inner.current.load_full()
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
+    /// Takes over central configuration, the whole of it: what was set before and is missing now goes back to its local
+    /// value, and what is not allowed leaves the value that holds.
+    pub(crate) fn apply(&self, central: Central) -> Applied {
+        let Inner { current, code, environment, accepted } = &*self.inner;
+        let mut accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<String> = OPTIONS.iter().flat_map(|row| row.central_names()).collect();
+        let (mut central, unknown): (Central, Central) =
+            central.into_iter().partition(|(name, _)| known.contains(name));
+        let (_, mut warnings) = resolve_with(&central, code, environment);
+        warnings.retain(|warning| warning.origin == Origin::Central);
+        for warning in &warnings {
+            let refused = OPTIONS.iter().filter(|row| row.name == warning.option).flat_map(|row| row.central_names());
+            for name in refused {
+                match accepted.get(&name) {
+                    Some(former) => central.insert(name, former.clone()),
+                    None => central.remove(&name),
+                };
+            }
+        }
+        let (config, _) = resolve_with(&central, code, environment);
+        for warning in &mut warnings {
+            warning.used = config.used(warning.option);
+        }
+        current.store(Arc::new(config));
+        *accepted = central;
+        Applied { warnings, unknown: unknown.into_keys().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn live(variables: &[(&'static str, &'static str)]) -> LiveConfig {
+        LiveConfig::new(CodeOptions::default(), variables.iter().copied().collect()).0
+    }
+
+    fn central(values: &[(&str, &str)]) -> Central {
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_set_centrally_wins_and_what_vanishes_goes_back() {
+        let live = live(&[("ELASTIC_APM_TRANSACTION_SAMPLE_RATE", "0.5")]);
+        let begun_before = live.snapshot();
+        assert_eq!(live.apply(central(&[("transaction_sample_rate", "0.2")])), Applied::default());
+        assert_eq!(live.load().transaction_sample_rate, 0.2);
+        assert_eq!(live.load().origin("transaction_sample_rate"), Some(Origin::Central));
+        assert_eq!(begun_before.transaction_sample_rate, 0.5);
+        live.apply(Central::new());
+        assert_eq!(live.load().transaction_sample_rate, 0.5);
+    }
+
+    #[test]
+    fn a_value_that_is_not_allowed_leaves_the_one_that_holds_and_its_neighbours_are_taken() {
+        let live = live(&[]);
+        live.apply(central(&[("transaction_max_spans", "7"), ("capture_body", "all")]));
+        let applied = live.apply(central(&[("transaction_max_spans", "many"), ("capture_body", "errors")]));
+        assert_eq!(live.load().transaction_max_spans, 7);
+        assert_eq!(live.load().capture_body, crate::config::CaptureBody::Errors);
+        let [warning] = &applied.warnings[..] else { panic!("{applied:?}") };
+        assert_eq!(
+            warning.to_string(),
+            "transaction_max_spans=\"many\" of the central configuration is not allowed: transaction_max_spans is a \
+             whole number: 0 for none, -1 for no limit; using \"7\" (central configuration)"
+        );
+    }
+
+    #[test]
+    fn a_first_value_that_is_not_allowed_leaves_the_local_one() {
+        let live = live(&[("ELASTIC_APM_CAPTURE_BODY", "all"), ("ELASTIC_APM_SERVER_TIMEOUT", "soon")]);
+        let applied = live.apply(central(&[("capture_body", "some")]));
+        assert_eq!(live.load().capture_body, crate::config::CaptureBody::All);
+        assert_eq!(applied.warnings.len(), 1, "the local mistake was told before: {applied:?}");
+        assert!(applied.warnings[0].used.contains("ELASTIC_APM_CAPTURE_BODY"), "{applied:?}");
+    }
+
+    #[test]
+    fn what_cannot_change_while_the_service_runs_is_named() {
+        let live = live(&[]);
+        let applied = live.apply(central(&[("server_url", "http://elsewhere"), ("recording", "false"), ("x", "1")]));
+        assert_eq!(applied.unknown, ["server_url", "x"]);
+        assert!(!live.load().recording);
+    }
+
+    #[test]
+    fn the_older_name_has_its_own_grammar() {
+        let live = live(&[]);
+        live.apply(central(&[("span_frames_min_duration", "-1ms")]));
+        assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::ZERO));
+        live.apply(central(&[("span_frames_min_duration", "-1ms"), ("span_stack_trace_min_duration", "-1ms")]));
+        assert_eq!(live.load().span_stack_trace_min_duration, None);
+    }
+}
