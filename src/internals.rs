@@ -9,9 +9,10 @@ use opentelemetry::{
 };
 
 use crate::{
+    apm_server::{ServerClient, ServerSettings},
     config::LiveConfig,
     error::BuildError,
-    intake::{IntakeExporter, IntakeSettings},
+    intake::IntakeExporter,
     pipeline::Exporter,
     record::{
         Context, Custom, Event, Exception, Headers, HttpRequest, HttpResponse, Label, Name, Outcome, RequestText,
@@ -28,7 +29,9 @@ impl Encoder {
     /// No HTTP client can be had.
     pub fn new(gzip: bool) -> Result<Self, BuildError> {
         let resource = Resource { service_name: "marketplace".to_owned(), ..Resource::default() };
-        IntakeExporter::new(IntakeSettings::from_config(&LiveConfig::default(), Some(gzip)), resource).map(Self)
+        let live = LiveConfig::default();
+        let client = ServerClient::new(&ServerSettings::from_config(&live.load(), Some(gzip)))?;
+        IntakeExporter::new(client, live, resource).map(Self)
     }
 
     /// What the worker does with each event, its share of closing a batch included. False when it was not taken.

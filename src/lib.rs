@@ -73,6 +73,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
+mod apm_server;
 mod capture;
 mod config;
 #[cfg(feature = "devserver")]

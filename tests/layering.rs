@@ -10,7 +10,7 @@ use std::{
 const LEVELS: &[&[&str]] = &[
     &["error", "record"],
     &["config", "sanitize", "sql", "stack"],
-    &["propagation", "pipeline"],
+    &["propagation", "pipeline", "apm_server"],
     &["transaction"],
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
@@ -25,7 +25,7 @@ const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("testkit", "devserv
 /// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
 const BACK_HALF: &[&str] = &["intake", "otlp"];
 const BACK_HALF_MAY_USE: &[&str] =
-    &["error", "record", "config", "sanitize", "sql", "stack", "propagation", "pipeline"];
+    &["error", "record", "config", "sanitize", "sql", "stack", "propagation", "pipeline", "apm_server"];
 
 fn level(module: &str) -> Option<usize> {
     LEVELS.iter().position(|level| level.contains(&module))

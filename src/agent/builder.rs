@@ -1,23 +1,24 @@
 //! Setting up an agent, with four endings.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::ready, path::PathBuf, sync::Arc, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
     resource::{self, Host},
-    subscriber::{self, LogFilters},
+    subscriber::{self, LogFilters, LogLevelSwitch},
 };
 use crate::{
+    apm_server::{ServerClient, ServerSettings, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, CloudProvider, CodeOptions, Environment, LiveConfig, LogLevel, Secret, TraceContinuationStrategy,
-        define_setters, option_setters, unknown_variables,
+        CaptureBody, Central, CloudProvider, CodeOptions, Environment, LiveConfig, LogLevel, Secret,
+        TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
-    intake::{IntakeExporter, IntakeSettings},
-    pipeline::{Queue, Worker, WorkerSettings},
+    intake::IntakeExporter,
+    pipeline::{Discard, Queue, Worker, WorkerSettings},
     record::TraceId,
     span::ApmTracer,
     transaction::{Recorder, install, installed},
@@ -95,9 +96,11 @@ impl AgentBuilder {
             tracing::warn!(target: "tower_apm", "{warning}");
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
-        let worker = config.enabled.then(|| start_worker(&live, &queue, self.gzip)).transpose()?;
-        let recorder = Arc::new(Recorder::new(live, queue.clone()));
-        Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings }) })
+        let recorder = Arc::new(Recorder::new(live.clone(), queue.clone()));
+        let log_level = LogLevelSwitch::default();
+        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
+        let worker = config.enabled.then(start).transpose()?;
+        Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level }) })
     }
 
     /// Starts the agent and sets up the process for it: a global `tracing` subscriber with a filter and a log format,
@@ -122,7 +125,7 @@ impl AgentBuilder {
         let format = self.log_format;
         let agent = self.build()?;
         let recorder = agent.recorder().clone();
-        subscriber::set_global(recorder.clone(), format, filters, recorder.config().log_level)?;
+        subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
         panic_hook();
         install(recorder.clone());
@@ -133,13 +136,54 @@ impl AgentBuilder {
     }
 }
 
-fn start_worker(live: &LiveConfig, queue: &Queue, gzip: Option<bool>) -> Result<Worker, BuildError> {
+fn start_worker(
+    recorder: &Arc<Recorder>,
+    live: &LiveConfig,
+    queue: &Queue,
+    gzip: Option<bool>,
+    log_level: LogLevelSwitch,
+) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
-    let settings = IntakeSettings::from_config(live, gzip);
-    let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
-    let exporter = IntakeExporter::new(settings, resource)?;
+    let thread = |source| BuildError::Thread { source };
     let settings = WorkerSettings { max_age: config.api_request_time };
-    Worker::start(queue.clone(), exporter, settings).map_err(|source| BuildError::Thread { source })
+    if config.disable_send {
+        return Worker::start(queue.clone(), Discard::default(), settings, ready(())).map_err(thread);
+    }
+    let client = ServerClient::new(&ServerSettings::from_config(config, gzip))?;
+    let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
+    let exporter = IntakeExporter::new(client.clone(), live.clone(), resource)?;
+    let beside = beside(client, recorder.clone(), log_level);
+    Worker::start(queue.clone(), exporter, settings, beside).map_err(thread)
+}
+
+/// What the agent asks the server for while it runs.
+async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
+    let version = look_up(client.clone(), recorder.server().clone());
+    let config = recorder.snapshot();
+    if !config.central_config || config.context_propagation_only {
+        return version.await;
+    }
+    let (service_name, environment) = (config.service_name.clone(), config.environment.clone());
+    let follow = follow(client, service_name, environment, |central| {
+        apply(&recorder, central);
+        log_level.set(recorder.config().log_level);
+    });
+    tokio::join!(version, follow);
+}
+
+fn apply(recorder: &Recorder, central: Central) {
+    let applied = recorder.apply(central);
+    tracing::info!(target: "tower_apm", "central configuration is in force: {}", recorder.config().describe());
+    for warning in applied.warnings {
+        tracing::warn!(target: "tower_apm", "{warning}");
+    }
+    if !applied.unknown.is_empty() {
+        tracing::warn!(
+            target: "tower_apm",
+            "central configuration sets what this agent has no option for, or none that can change while it runs: {}",
+            applied.unknown.join(", ")
+        );
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use self::subscriber::LogLevelSwitch;
 #[cfg(feature = "testkit")]
 pub(crate) use self::subscriber::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
@@ -38,6 +39,7 @@ struct Inner {
     /// None when the agent is disabled: no thread, no network.
     worker: Option<Worker>,
     warnings: Vec<String>,
+    log_level: LogLevelSwitch,
 }
 
 impl Agent {

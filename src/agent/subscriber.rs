@@ -1,10 +1,14 @@
 //! The `tracing` side: our layers, and the subscriber that `install()` sets.
 
-use std::{io::IsTerminal, sync::Arc};
+use std::{
+    io::IsTerminal,
+    sync::{Arc, OnceLock},
+};
 
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry::LookupSpan, reload,
+    util::SubscriberInitExt,
 };
 
 use crate::{
@@ -34,6 +38,20 @@ pub enum LogFormat {
 pub(super) struct LogFilters {
     pub(super) from_env: Option<String>,
     pub(super) from_code: Option<String>,
+}
+
+/// Changes `log_level` while the service runs, once [`set_global`] has set up what prints.
+#[derive(Clone, Default)]
+pub(super) struct LogLevelSwitch {
+    set: Arc<OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>>>,
+}
+
+impl LogLevelSwitch {
+    pub(super) fn set(&self, level: LogLevel) {
+        if let Some(set) = self.set.get() {
+            set(level);
+        }
+    }
 }
 
 /// Spans up to INFO become Elastic's: below that crates describe their inner workings.
@@ -74,21 +92,36 @@ pub(super) fn set_global(
     recorder: Arc<Recorder>,
     format: LogFormat,
     filters: LogFilters,
-    level: LogLevel,
+    switch: &LogLevelSwitch,
 ) -> Result<(), BuildError> {
     // the span that goes with each request says nothing that the line does not
-    let own = format!("{REQUEST_TARGET}=off,tower_apm={}", level.as_str());
-    let parse = |filter: &str| EnvFilter::try_new(format!("{own},{filter}"));
+    let own = |level: LogLevel| format!("{REQUEST_TARGET}=off,tower_apm={}", LevelFilter::from(level));
+    let began_with = recorder.config().log_level;
+    let parse = |filter: &str| EnvFilter::try_new(format!("{},{filter}", own(began_with)));
     let LogFilters { from_env, from_code } = filters;
     let from_code = from_code.unwrap_or_else(|| "info".to_owned());
     let mut fault = None;
-    let filter = match from_env.as_deref().map(parse) {
-        Some(Ok(filter)) => filter,
+    let (text, filter) = match from_env.as_deref().map(parse) {
+        Some(Ok(filter)) => (from_env.clone().unwrap_or_default(), filter),
         wrong_or_none => {
             fault = wrong_or_none.and_then(Result::err).map(|error| error.to_string());
-            parse(&from_code).map_err(|error| BuildError::LogFilter { filter: from_code, reason: error.to_string() })?
+            match parse(&from_code) {
+                Ok(filter) => (from_code, filter),
+                Err(error) => return Err(BuildError::LogFilter { filter: from_code, reason: error.to_string() }),
+            }
         }
     };
+    let (filter, handle) = reload::Layer::new(filter);
+    let level = std::sync::Mutex::new(began_with);
+    let set = move |now: LogLevel| {
+        let before = level.lock().map_or(now, |mut level| std::mem::replace(&mut *level, now));
+        if let (true, Ok(filter)) = (before != now, EnvFilter::try_new(format!("{},{text}", own(now)))) {
+            // fails only when the subscriber is gone
+            let _ = handle.reload(filter);
+        }
+    };
+    // an agent is installed once
+    let _ = switch.set.set(Box::new(set));
     let printer = fmt::layer().with_ansi(std::io::stdout().is_terminal());
     let printer = match format {
         LogFormat::Full => Some(printer.boxed()),

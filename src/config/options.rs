@@ -11,7 +11,7 @@ macro_rules! for_each_option {
     ($then:ident $($first:tt)*) => { $then! { [$($first)*]
         /// The master switch. When it is off there is no thread, no connection, and the layer lets every request
         /// through untouched.
-        enabled: Bool, "ELASTIC_APM_ENABLED" | "ELASTIC_APM_ACTIVE", default "true", set(on: bool) = on;
+        @live enabled: Bool, "ELASTIC_APM_ENABLED" | "ELASTIC_APM_ACTIVE", default "true", set(on: bool) = on;
 
         /// Whether transactions, spans and errors are recorded. When it is off, the layer lets
         /// every request through untouched.

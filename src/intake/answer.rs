@@ -1,17 +1,13 @@
 //! What an answer of the server means for the events that were sent: pure, so that every case can be read in one table.
 
 use super::told::Told;
-use crate::pipeline::{Delivery, Rejection};
+use crate::{
+    apm_server::Answer,
+    pipeline::{Delivery, Rejection},
+};
 
 /// The server names no more errors of events than this.
 const MAX_NAMED: u64 = 5;
-
-/// What came back.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    /// Possibly cut off.
-    pub(super) body: Vec<u8>,
-}
 
 /// Decides by status and body what became of `events` events.
 pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
@@ -183,7 +179,7 @@ mod tests {
             ),
         ];
         for (status, body, want) in cases {
-            let answer = Answer { status, body: body.clone().into_bytes() };
+            let answer = Answer { status, headers: Default::default(), body: body.clone().into_bytes() };
             assert_eq!(delivery(&answer, 10), want, "{status} {body}");
         }
     }

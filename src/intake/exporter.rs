@@ -3,16 +3,15 @@
 use std::{future::Future, sync::Arc};
 
 use super::{
-    IntakeSettings,
     answer::delivery,
     encode::{Encoder, IntakeBatch},
     map,
     model::{self, Line},
-    transport::{Transport, user_agent},
     traps::Traps,
 };
 use crate::{
-    config::{Config, LiveConfig, ServerUrl},
+    apm_server::ServerClient,
+    config::{Config, LiveConfig},
     error::BuildError,
     pipeline::{Batch, Delivery, Exporter},
     record::{Context, Event, Resource},
@@ -23,8 +22,7 @@ use crate::{
 /// Tells events to an APM Server.
 pub(crate) struct IntakeExporter {
     encoder: Encoder,
-    server_url: ServerUrl,
-    transport: Transport,
+    client: ServerClient,
     live: LiveConfig,
     /// The options that `sanitizer` was made from.
     config: Arc<Config>,
@@ -38,20 +36,16 @@ impl IntakeExporter {
     ///
     /// # Errors
     /// Names the option that cannot be used. That the server cannot be reached is none.
-    pub(crate) fn new(settings: IntakeSettings, resource: Resource) -> Result<Self, BuildError> {
-        let user_agent = user_agent(&resource.service_name, resource.service_version.as_deref());
-        let transport = Transport::new(&settings, user_agent)?;
-        let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
-        let encoder = Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), gzip);
-        let config = settings.live.snapshot();
+    pub(crate) fn new(client: ServerClient, live: LiveConfig, resource: Resource) -> Result<Self, BuildError> {
+        let encoder = Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), client.gzip());
+        let config = live.snapshot();
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
-            server_url: settings.server_url,
-            transport,
+            client,
             sanitizer: Sanitizer::new(&config.sanitize_field_names),
-            live: settings.live,
+            live,
+            request_size: config.api_request_size,
             config,
-            request_size: settings.api_request_size,
             traps: Traps::default(),
         })
     }
@@ -68,7 +62,7 @@ impl IntakeExporter {
 
 impl std::fmt::Debug for IntakeExporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IntakeExporter").field("server_url", &self.server_url).finish_non_exhaustive()
+        f.debug_struct("IntakeExporter").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
@@ -118,11 +112,11 @@ impl Exporter for IntakeExporter {
     }
 
     fn send(&self, batch: &IntakeBatch) -> impl Future<Output = Delivery> + Send + 'static {
-        let transport = self.transport.clone();
+        let client = self.client.clone();
         let (body, gzip, events) = (batch.body.clone(), batch.gzip, batch.events());
         async move {
-            match transport.clone().send(body, gzip).await {
-                Ok(answer) => without_secrets(delivery(&answer, events), &transport),
+            match client.post("/intake/v2/events", "application/x-ndjson", body, gzip).await {
+                Ok(answer) => without_secrets(delivery(&answer, events), &client),
                 Err(reason) => Delivery::Failed { reason, poisonous: false },
             }
         }
@@ -135,12 +129,13 @@ fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>
     mapped.into_iter().for_each(|context| traps.tags(&context.tags));
 }
 
-fn without_secrets(mut delivery: Delivery, transport: &Transport) -> Delivery {
+fn without_secrets(mut delivery: Delivery, client: &ServerClient) -> Delivery {
     match &mut delivery {
         Delivery::Decided { reasons, .. } | Delivery::Partly { reasons, .. } | Delivery::Unclear { reasons, .. } => {
-            reasons.iter_mut().for_each(|reason| reason.message = transport.hide_in(&reason.message));
+            reasons.iter_mut().for_each(|reason| reason.message = client.hide_in(&reason.message));
         }
-        Delivery::Failed { reason, .. } => *reason = transport.hide_in(reason),
+        Delivery::Disabled => {}
+        Delivery::Failed { reason, .. } => *reason = client.hide_in(reason),
     }
     delivery
 }

@@ -1,8 +1,8 @@
 //! The exporter for Elastic's intake v2: `POST /intake/v2/events`, one JSON line per event.
 //!
 //! ```text
-//! record ─▶ map ─▶ model ─▶ encode ─▶ batch ─▶ transport ─▶ server
-//!                                                  └─▶ answer: what became of the events
+//! record ─▶ map ─▶ model ─▶ encode ─▶ batch ─▶ server
+//!                                     └─▶ answer: what became of the events
 //! ```
 
 mod answer;
@@ -11,14 +11,11 @@ mod exporter;
 mod json;
 mod map;
 mod model;
-mod settings;
 mod shorten;
-mod tls;
 mod told;
-mod transport;
 mod traps;
 
-pub(crate) use self::{exporter::IntakeExporter, settings::IntakeSettings};
+pub(crate) use self::exporter::IntakeExporter;
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::*;
 use crate::{
+    apm_server::{ServerClient, ServerSettings},
     config::LiveConfig,
-    intake::{IntakeExporter, IntakeSettings, tests::records},
+    intake::{IntakeExporter, tests::records},
     pipeline::Exporter,
     record::{Context, Event, LabelValue},
 };
@@ -32,8 +33,9 @@ fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let settings = IntakeSettings::from_config(&LiveConfig::default(), None);
-    let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
+    let live = LiveConfig::default();
+    let client = ServerClient::new(&ServerSettings::from_config(&live.load(), None)).unwrap();
+    let mut exporter = IntakeExporter::new(client, live, records::resource()).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         events.into_iter().for_each(|event| exporter.add(event).unwrap());
     });

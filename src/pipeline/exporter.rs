@@ -45,6 +45,8 @@ pub(crate) enum Delivery {
     /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
     /// sent again.
     Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// Nothing is sent at all, by the user's wish.
+    Disabled,
     /// Nothing was taken, or nobody knows: send all of it again.
     Failed {
         /// For the log; holds no secret.

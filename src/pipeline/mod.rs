@@ -8,6 +8,7 @@
 //! The worker is a named thread with a runtime of its own, so it survives the host's and never blocks it.
 
 mod backoff;
+mod discard;
 mod exporter;
 mod flush;
 mod log_limit;
@@ -16,6 +17,7 @@ mod stats;
 mod worker;
 
 pub(crate) use self::{
+    discard::Discard,
     exporter::{Batch, Delivery, Exporter, Rejection},
     queue::Queue,
     worker::{Worker, WorkerSettings},

@@ -94,6 +94,8 @@ drop_reasons! {
     unencodable = Unencodable,
     /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
     unclear = Unclear,
+    /// `disable_send`
+    send_disabled = SendDisabled,
     /// Recorded after, or not delivered before, the shutdown's deadline.
     shutdown = Shutdown,
 }

@@ -86,7 +86,8 @@ impl Rig {
             sent: sent.clone(),
             delivered: Arc::default(),
         };
-        let worker = Worker::start(queue.clone(), fake, WorkerSettings { max_age: FOREVER }).unwrap();
+        let settings = WorkerSettings { max_age: FOREVER };
+        let worker = Worker::start(queue.clone(), fake, settings, std::future::ready(())).unwrap();
         Self { queue, worker, sent }
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
+    apm_server::ServerVersion,
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
@@ -22,6 +23,7 @@ const ERROR_BURST: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     config: LiveConfig,
+    server: ServerVersion,
     sanitizer: ArcSwap<Sanitizer>,
     queue: Queue,
     recording: AtomicBool,
@@ -35,6 +37,7 @@ impl Recorder {
             sanitizer: ArcSwap::from_pointee(Sanitizer::new(&now.sanitize_field_names)),
             recording: AtomicBool::new(is_recording(&now)),
             config,
+            server: ServerVersion::default(),
             queue,
             errors: ErrorBudget::new(),
         }
@@ -52,6 +55,11 @@ impl Recorder {
 
     pub(crate) fn sanitizer(&self) -> Guard<Arc<Sanitizer>> {
         self.sanitizer.load()
+    }
+
+    /// The server that the events go to, as far as it is known.
+    pub(crate) fn server(&self) -> &ServerVersion {
+        &self.server
     }
 
     /// Takes over what is set centrally, the whole of it.

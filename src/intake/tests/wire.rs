@@ -10,28 +10,34 @@ use super::{
     server::{Request, Server, answer},
 };
 use crate::{
-    config::{LiveConfig, Secret, ServerUrl},
+    apm_server::{ServerClient, ServerSettings},
+    config::{CodeOptions, LiveConfig, Secret, ServerUrl},
     error::BuildError,
-    intake::{IntakeExporter, IntakeSettings},
+    intake::IntakeExporter,
     pipeline::{Delivery, Exporter},
-    record::{Event, Resource},
+    record::Event,
 };
 
-fn settings(url: String) -> IntakeSettings {
-    let live = LiveConfig::default();
+fn settings(url: String) -> ServerSettings {
+    let variables = [("ELASTIC_APM_SERVICE_NAME", "marketplace"), ("ELASTIC_APM_SERVICE_VERSION", "1.0.0")];
+    let config = LiveConfig::new(CodeOptions::default(), variables.into_iter().collect()).0.snapshot();
     let server_url = ServerUrl::parse(&url).unwrap();
-    IntakeSettings { server_url, server_timeout: Duration::from_secs(10), ..IntakeSettings::from_config(&live, None) }
+    ServerSettings { server_url, server_timeout: Duration::from_secs(10), ..ServerSettings::from_config(&config, None) }
 }
 
-async fn send(settings: IntakeSettings) -> Delivery {
-    let mut exporter = IntakeExporter::new(settings, records::resource()).unwrap();
+fn exporter(settings: &ServerSettings) -> Result<IntakeExporter, BuildError> {
+    Ok(IntakeExporter::new(ServerClient::new(settings)?, LiveConfig::default(), records::resource())?)
+}
+
+async fn send(settings: ServerSettings) -> Delivery {
+    let mut exporter = exporter(&settings).unwrap();
     exporter.add(Event::Transaction(Box::new(records::transaction()))).unwrap();
     exporter.add(Event::Error(Box::new(records::error()))).unwrap();
     let batch = exporter.close().unwrap();
     exporter.send(&batch).await
 }
 
-async fn sent(change: impl FnOnce(&mut IntakeSettings)) -> (Request, Delivery) {
+async fn sent(change: impl FnOnce(&mut ServerSettings)) -> (Request, Delivery) {
     let server = Server::answering(answer("202 Accepted", "")).await;
     let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
     change(&mut settings);
@@ -72,7 +78,7 @@ async fn gzip_where_it_is_asked_for() {
 
 #[tokio::test]
 async fn a_path_in_the_url_is_a_prefix() {
-    let prefixed = |settings: &mut IntakeSettings| {
+    let prefixed = |settings: &mut ServerSettings| {
         settings.server_url = ServerUrl::parse(&settings.server_url.join("/apm/")).unwrap();
     };
     let (request, _) = sent(prefixed).await;
@@ -83,7 +89,7 @@ async fn a_path_in_the_url_is_a_prefix() {
 async fn credentials_go_to_the_server_and_nowhere_else() {
     let secret = |text: &str| Some(Secret::new(text.to_owned()));
     for (api_key, header) in [(None, "Bearer hunter2"), (secret("hunter3=="), "ApiKey hunter3==")] {
-        let with = |settings: &mut IntakeSettings| {
+        let with = |settings: &mut ServerSettings| {
             settings.api_key = api_key.clone();
             settings.secret_token = secret("hunter2");
             settings.server_url =
@@ -93,14 +99,14 @@ async fn credentials_go_to_the_server_and_nowhere_else() {
         assert_eq!(request.header("authorization"), Some(header));
         let mut settings = settings("http://127.0.0.1:1".to_owned());
         with(&mut settings);
-        let shown = format!("{settings:?} {:?}", IntakeExporter::new(settings.clone(), records::resource()).unwrap());
+        let shown = format!("{settings:?} {:?}", exporter(&settings).unwrap());
         assert!(shown.contains("***") && !shown.contains("hunter"), "{shown}");
     }
 }
 
 #[tokio::test]
 async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
-    let with = |settings: &mut IntakeSettings| {
+    let with = |settings: &mut ServerSettings| {
         settings.server_url = ServerUrl::parse(&settings.server_url.join("").replace("//", "//ada:pw@")).unwrap();
     };
     let (request, _) = sent(with).await;
@@ -111,7 +117,7 @@ async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
 async fn a_server_that_quotes_the_token_does_not_get_it_into_the_log() {
     let server = Server::answering(answer("401 Unauthorized", r#"{"error":"bad token hunter2"}"#)).await;
     let secret_token = Some(Secret::new("hunter2".to_owned()));
-    let delivery = send(IntakeSettings { secret_token, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
+    let delivery = send(ServerSettings { secret_token, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
     assert_eq!(reason(delivery), "the server answered 401: bad token ***");
 }
 
@@ -183,7 +189,7 @@ async fn whom_to_trust_is_the_user_s_choice() {
     let (other, _) = self_signed();
     let server = Server::start(answer("202 Accepted", ""), Some(acceptor)).await;
     let (ours, others) = (File::with(&pem), File::with(&other));
-    let trusting = |verify_server_cert, file: Option<&File>| IntakeSettings {
+    let trusting = |verify_server_cert, file: Option<&File>| ServerSettings {
         verify_server_cert,
         server_ca_cert_file: file.map(|file| file.0.clone()),
         ..settings(format!("https://127.0.0.1:{}", server.port))
@@ -200,8 +206,8 @@ async fn whom_to_trust_is_the_user_s_choice() {
 fn what_cannot_work_is_named_at_once() {
     let new = |path: std::path::PathBuf| {
         let server_ca_cert_file = Some(path);
-        let settings = IntakeSettings { server_ca_cert_file, ..settings("https://h".to_owned()) };
-        IntakeExporter::new(settings, Resource::default()).map(|_| ()).unwrap_err()
+        let settings = ServerSettings { server_ca_cert_file, ..settings("https://h".to_owned()) };
+        exporter(&settings).map(|_| ()).unwrap_err()
     };
     assert!(matches!(new("/no/such/file.pem".into()), BuildError::CaCertUnreadable { .. }));
     for pem in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
@@ -227,13 +233,4 @@ impl Drop for File {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-#[test]
-fn the_user_agent_holds_nothing_illegal() {
-    let of = |name, version| super::super::transport::user_agent(name, version);
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(of("shop", None), format!("apm-agent-rust/{version} (shop)"));
-    assert_eq!(of("shop", Some("123(:\\;)456")), format!("apm-agent-rust/{version} (shop 123_:_;_456)"));
-    assert_eq!(of("a\nb", Some("")), format!("apm-agent-rust/{version} (a_b)"));
 }

@@ -1,21 +1,23 @@
-//! Bytes to the server and bytes back. Knows HTTP, and nothing of events.
+//! Bytes to the server and bytes back.
 
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use opentelemetry::context::FutureExt;
 use reqwest::{
-    Client, Response, Url,
+    Client, Method, RequestBuilder, Response, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect,
 };
 
 use super::{
-    IntakeSettings,
-    answer::Answer,
+    ServerSettings,
     tls::{Trust, client_config},
 };
-use crate::{config::Secret, error::BuildError};
+use crate::{
+    config::{Secret, ServerUrl},
+    error::BuildError,
+};
 
 /// An error document may quote five events of 300 KiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -23,19 +25,32 @@ const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(40);
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Transport {
-    client: Client,
-    /// May hold a user and password.
-    url: Url,
-    secret: Option<Secret>,
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Possibly cut off.
+    pub(crate) body: Vec<u8>,
 }
 
-impl Transport {
-    pub(super) fn new(settings: &IntakeSettings, user_agent: HeaderValue) -> Result<Self, BuildError> {
+/// Calls the server with our credentials. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ServerClient {
+    client: Client,
+    /// May hold a user and password.
+    url: ServerUrl,
+    secret: Option<Secret>,
+    gzip: bool,
+}
+
+impl ServerClient {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    /// Names the option that cannot be used. That the server cannot be reached is none.
+    pub(crate) fn new(settings: &ServerSettings) -> Result<Self, BuildError> {
         let server = &settings.server_url;
-        let mut url = Url::parse(&server.join("/intake/v2/events")).map_err(client_error)?;
         let trust = match (&settings.server_ca_cert_file, server.is_https()) {
             (_, false) => Trust::Nobody,
             _ if !settings.verify_server_cert => Trust::Everybody,
@@ -43,7 +58,6 @@ impl Transport {
             (None, true) => Trust::System,
         };
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let secret = match (&settings.api_key, &settings.secret_token) {
             (Some(key), _) => Some(("ApiKey", key)),
@@ -54,13 +68,11 @@ impl Transport {
             let mut value = value.map_err(client_error)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
-            // or those of the URL would take the header's place
-            let _ = url.set_username("").and_then(|()| url.set_password(None));
         }
         let mut builder = Client::builder()
             .tls_backend_preconfigured(client_config(trust)?)
             .default_headers(headers)
-            .user_agent(user_agent)
+            .user_agent(settings.user_agent.clone())
             .redirect(redirect::Policy::none())
             .timeout(settings.server_timeout)
             .connect_timeout(settings.server_timeout.min(CONNECT))
@@ -71,32 +83,56 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(client_error)?;
-        Ok(Self { client, url, secret: secret.map(|(_, secret)| secret.clone()) })
+        let gzip = settings.gzip.unwrap_or(!server.is_loopback());
+        Ok(Self { client, url: server.clone(), secret: secret.map(|(_, secret)| secret.clone()), gzip })
     }
 
-    /// One attempt. An error says, for the log, why nothing came back.
-    pub(super) async fn send(self, body: Bytes, gzip: bool) -> Result<Answer, String> {
+    /// Whether bodies are compressed.
+    pub(crate) fn gzip(&self) -> bool {
+        self.gzip
+    }
+
+    /// Sends a body, as it is; one attempt. An error says, for the log, why nothing came back.
+    pub(crate) async fn post(&self, path: &str, kind: &'static str, body: Bytes, gzip: bool) -> Result<Answer, String> {
+        let mut request = self.request(Method::POST, path)?.header(CONTENT_TYPE, kind).body(body);
+        if gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        self.send(request).await
+    }
+
+    /// Begins a request for a path of the server's API, which begins with a slash.
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
+        let mut url = Url::parse(&self.url.join(path)).map_err(|error| error.to_string())?;
+        if self.secret.is_some() {
+            // or those of the URL would take the header's place
+            let _ = url.set_username("").and_then(|()| url.set_password(None));
+        }
+        Ok(self.client.request(method, url))
+    }
+
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, String> {
         let suppressed = opentelemetry::Context::current().with_telemetry_suppressed();
-        let sent = self.attempt(body, gzip).with_context(suppressed).await;
-        sent.map_err(|error| self.hide_in(&reason(error)))
+        let sent = async {
+            let response = request.send().await?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Ok(Answer { status, headers, body: read(response).await })
+        };
+        sent.with_context(suppressed).await.map_err(|error| self.hide_in(&reason(error)))
     }
 
     /// What came from outside, without our credentials.
-    pub(super) fn hide_in(&self, text: &str) -> String {
+    pub(crate) fn hide_in(&self, text: &str) -> String {
         match &self.secret {
             Some(secret) if !secret.reveal().is_empty() => text.replace(secret.reveal(), &secret.to_string()),
             _ => text.to_owned(),
         }
     }
+}
 
-    async fn attempt(&self, body: Bytes, gzip: bool) -> Result<Answer, reqwest::Error> {
-        let mut request = self.client.post(self.url.clone()).body(body);
-        if gzip {
-            request = request.header(CONTENT_ENCODING, "gzip");
-        }
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        Ok(Answer { status, body: read(response).await })
+impl std::fmt::Debug for ServerClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerClient").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -137,18 +173,4 @@ fn reason(error: reqwest::Error) -> String {
         (last, cause) = (text, error.source());
     }
     reason
-}
-
-/// `apm-agent-rust/1.2.3 (service 1.0)`; what a comment of a header may not hold becomes `_`.
-pub(super) fn user_agent(service_name: &str, service_version: Option<&str>) -> HeaderValue {
-    let mut text = format!("apm-agent-rust/{} (", env!("CARGO_PKG_VERSION")).into_bytes();
-    let legal = |byte: u8| matches!(byte, b'\t' | b' ' | 0x21..=0x27 | 0x2A..=0x5B | 0x5D..=0x7E | 0x80..=0xFF);
-    let mut push = |part: &str| text.extend(part.bytes().map(|byte| if legal(byte) { byte } else { b'_' }));
-    push(service_name);
-    if let Some(version) = service_version.filter(|version| !version.is_empty()) {
-        push(" ");
-        push(version);
-    }
-    text.push(b')');
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("apm-agent-rust"))
 }

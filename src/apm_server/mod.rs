@@ -1,0 +1,16 @@
+//! The server that events go to: how it is reached, what it is, and what it tells the agent to do.
+//!
+//! Knows HTTP and options, and nothing of events.
+
+mod central_config;
+mod client;
+mod settings;
+mod tls;
+mod version;
+
+pub(crate) use self::{
+    central_config::follow,
+    client::{Answer, ServerClient},
+    settings::ServerSettings,
+    version::{ServerVersion, look_up},
+};

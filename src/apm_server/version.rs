@@ -1,0 +1,123 @@
+//! Which server it is: a few things depend on it (agent-spec, server version).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::ServerClient;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The server's version, once it is known. Cheap to clone; every clone is the same.
+///
+/// It may stay unknown: a serverless project does not tell it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerVersion {
+    /// 0: not known.
+    packed: Arc<AtomicU32>,
+}
+
+impl ServerVersion {
+    pub(crate) fn set(&self, major: u8, minor: u8, patch: u8) {
+        self.packed.store(pack(major, minor, patch), Relaxed);
+    }
+
+    /// From 8.0 on the server throws unsampled transactions away.
+    pub(crate) fn takes_unsampled(&self) -> bool {
+        // what is not known is 0
+        self.packed.load(Relaxed) < pack(8, 0, 0)
+    }
+
+    /// 8.7.0 stumbles over `service.agent.activation_method`.
+    pub(crate) fn takes_activation_method(&self) -> bool {
+        self.packed.load(Relaxed) != pack(8, 7, 0)
+    }
+}
+
+fn pack(major: u8, minor: u8, patch: u8) -> u32 {
+    u32::from_be_bytes([1, major, minor, patch])
+}
+
+/// Asks the server until it answers.
+pub(crate) async fn look_up(client: ServerClient, version: ServerVersion) {
+    let mut pause = FIRST_PAUSE;
+    while !attempt(&client, &version).await {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// False: worth another.
+async fn attempt(client: &ServerClient, version: &ServerVersion) -> bool {
+    let sent = match client.request(Method::GET, "/") {
+        Ok(request) => client.send(request).await,
+        Err(_) => return true,
+    };
+    let Ok(answer) = sent else { return false };
+    if answer.status != 200 {
+        return false;
+    }
+    match parse(&answer.body) {
+        Some([major, minor, patch]) => version.set(major, minor, patch),
+        None => tracing::debug!(target: "tower_apm", "the APM Server does not tell its version"),
+    }
+    true
+}
+
+#[derive(Deserialize)]
+struct Root {
+    version: Option<String>,
+    /// Before 7.0.
+    ok: Option<Old>,
+}
+
+#[derive(Deserialize)]
+struct Old {
+    version: Option<String>,
+}
+
+fn parse(body: &[u8]) -> Option<[u8; 3]> {
+    let root: Root = serde_json::from_slice(body).ok()?;
+    let version = root.version.or_else(|| root.ok?.version)?;
+    // `8.15.0-SNAPSHOT`
+    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_in_every_form_that_servers_had() {
+        let of = |body: &str| parse(body.as_bytes());
+        assert_eq!(of(r#"{"version":"8.15.1","build_sha":"x"}"#), Some([8, 15, 1]));
+        assert_eq!(of(r#"{"version":"9.0.0-SNAPSHOT"}"#), Some([9, 0, 0]));
+        assert_eq!(of(r#"{"ok":{"version":"6.8.2"}}"#), Some([6, 8, 2]));
+        for other in ["", "{}", r#"{"version":"new"}"#, r#"{"version":8}"#, r#"{"ok":{}}"#] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_server_is_taken_for_an_old_one_and_8_7_0_for_itself() {
+        let version = ServerVersion::default();
+        assert!(version.takes_unsampled() && version.takes_activation_method());
+        version.set(7, 17, 9);
+        assert!(version.takes_unsampled());
+        version.set(8, 0, 0);
+        assert!(!version.takes_unsampled());
+        version.set(8, 7, 0);
+        assert!(!version.takes_activation_method());
+        version.set(8, 7, 1);
+        assert!(version.takes_activation_method());
+    }
+}
