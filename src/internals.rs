@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 
 use crate::{
-    apm_server::{ServerClient, ServerSettings},
+    apm_server::{ServerClient, ServerSettings, ServerVersion},
     config::LiveConfig,
     error::BuildError,
     intake::IntakeExporter,
@@ -31,7 +31,7 @@ impl Encoder {
         let resource = Resource { service_name: "marketplace".to_owned(), ..Resource::default() };
         let live = LiveConfig::default();
         let client = ServerClient::new(&ServerSettings::from_config(&live.load(), Some(gzip)))?;
-        IntakeExporter::new(client, live, resource).map(Self)
+        IntakeExporter::new(client, ServerVersion::default(), live, &resource).map(Self)
     }
 
     /// What the worker does with each event, its share of closing a batch included. False when it was not taken.

@@ -10,7 +10,7 @@ use super::{
     subscriber::{self, LogFilters, LogLevelSwitch},
 };
 use crate::{
-    apm_server::{ServerClient, ServerSettings, follow, look_up},
+    apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
         CaptureBody, Central, CloudProvider, CodeOptions, Environment, LiveConfig, LogLevel, Secret,
@@ -19,7 +19,7 @@ use crate::{
     error::BuildError,
     intake::IntakeExporter,
     pipeline::{Discard, Queue, Worker, WorkerSettings},
-    record::TraceId,
+    record::{Resource, TraceId},
     span::ApmTracer,
     transaction::{Recorder, install, installed},
 };
@@ -136,6 +136,9 @@ impl AgentBuilder {
     }
 }
 
+/// The first events wait this long at most for what goes before them.
+const MAX_PREPARING: Duration = Duration::from_secs(3);
+
 fn start_worker(
     recorder: &Arc<Recorder>,
     live: &LiveConfig,
@@ -147,13 +150,22 @@ fn start_worker(
     let thread = |source| BuildError::Thread { source };
     let settings = WorkerSettings { max_age: config.api_request_time };
     if config.disable_send {
-        return Worker::start(queue.clone(), Discard::default(), settings, ready(())).map_err(thread);
+        return Worker::start(queue.clone(), Discard::default(), settings, None, ready(())).map_err(thread);
     }
     let client = ServerClient::new(&ServerSettings::from_config(config, gzip))?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
-    let exporter = IntakeExporter::new(client.clone(), live.clone(), resource)?;
+    let server = recorder.server().clone();
+    let exporter = IntakeExporter::new(client.clone(), server.clone(), live.clone(), &resource)?;
     let beside = beside(client, recorder.clone(), log_level);
-    Worker::start(queue.clone(), exporter, settings, beside).map_err(thread)
+    let preparing = prepare(resource, server);
+    Worker::start(queue.clone(), exporter, settings, Some(Box::pin(preparing)), beside).map_err(thread)
+}
+
+/// What is to be known before the first event goes out, within [`MAX_PREPARING`].
+async fn prepare(resource: Resource, server: ServerVersion) -> Resource {
+    // an old server has a use for unsampled transactions, and one version stumbles over a field of the metadata
+    let _ = tokio::time::timeout(MAX_PREPARING, server.asked()).await;
+    resource
 }
 
 /// What the agent asks the server for while it runs.

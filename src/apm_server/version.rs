@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use reqwest::Method;
 use serde::Deserialize;
 
@@ -19,26 +21,45 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The server's version, once it is known. Cheap to clone; every clone is the same.
 ///
 /// It may stay unknown: a serverless project does not tell it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServerVersion {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     /// 0: not known.
-    packed: Arc<AtomicU32>,
+    packed: AtomicU32,
+    /// Closed when the server has been asked for the first time.
+    asked: Semaphore,
+}
+
+impl Default for ServerVersion {
+    fn default() -> Self {
+        Self { inner: Arc::new(Inner { packed: AtomicU32::new(0), asked: Semaphore::new(0) }) }
+    }
 }
 
 impl ServerVersion {
     pub(crate) fn set(&self, major: u8, minor: u8, patch: u8) {
-        self.packed.store(pack(major, minor, patch), Relaxed);
+        self.inner.packed.store(pack(major, minor, patch), Relaxed);
+    }
+
+    /// Ready when the server has been asked, whether it answered or not.
+    pub(crate) async fn asked(&self) {
+        // there is nothing to acquire: it ends when the semaphore is closed
+        let _ = self.inner.asked.acquire().await;
     }
 
     /// From 8.0 on the server throws unsampled transactions away.
     pub(crate) fn takes_unsampled(&self) -> bool {
         // what is not known is 0
-        self.packed.load(Relaxed) < pack(8, 0, 0)
+        self.inner.packed.load(Relaxed) < pack(8, 0, 0)
     }
 
     /// 8.7.0 stumbles over `service.agent.activation_method`.
     pub(crate) fn takes_activation_method(&self) -> bool {
-        self.packed.load(Relaxed) != pack(8, 7, 0)
+        self.inner.packed.load(Relaxed) != pack(8, 7, 0)
     }
 }
 
@@ -49,7 +70,12 @@ fn pack(major: u8, minor: u8, patch: u8) -> u32 {
 /// Asks the server until it answers.
 pub(crate) async fn look_up(client: ServerClient, version: ServerVersion) {
     let mut pause = FIRST_PAUSE;
-    while !attempt(&client, &version).await {
+    loop {
+        let done = attempt(&client, &version).await;
+        version.inner.asked.close();
+        if done {
+            return;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -27,10 +27,14 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(metadata: &Line<'_>, gzip: bool) -> Result<Self, serde_json::Error> {
-        let mut line = Vec::new();
-        json::write(&mut line, metadata)?;
-        line.push(b'\n');
-        Ok(Self { metadata: line, gzip, plain: Vec::new(), whole: 0, compressed: None, events: 0 })
+        Ok(Self { metadata: first_line(metadata)?, gzip, plain: Vec::new(), whole: 0, compressed: None, events: 0 })
+    }
+
+    /// Changes the first line, from the next batch on. What cannot be written leaves the former one.
+    pub(super) fn describe(&mut self, metadata: &Line<'_>) {
+        if let Ok(line) = first_line(metadata) {
+            self.metadata = line;
+        }
     }
 
     /// Adds one event; one that is too long loses what weighs most, step by step.
@@ -95,6 +99,13 @@ impl Encoder {
         };
         Some(IntakeBatch { body: body.into(), gzip: self.gzip, events })
     }
+}
+
+fn first_line(metadata: &Line<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = Vec::new();
+    json::write(&mut line, metadata)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 fn gzip() -> GzEncoder<Vec<u8>> {

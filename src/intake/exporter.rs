@@ -10,10 +10,10 @@ use super::{
     traps::Traps,
 };
 use crate::{
-    apm_server::ServerClient,
+    apm_server::{ServerClient, ServerVersion},
     config::{Config, LiveConfig},
     error::BuildError,
-    pipeline::{Batch, Delivery, Exporter},
+    pipeline::{Added, Batch, Delivery, Exporter},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct IntakeExporter {
     encoder: Encoder,
     client: ServerClient,
+    server: ServerVersion,
     live: LiveConfig,
     /// The options that `sanitizer` was made from.
     config: Arc<Config>,
@@ -36,12 +37,18 @@ impl IntakeExporter {
     ///
     /// # Errors
     /// Names the option that cannot be used. That the server cannot be reached is none.
-    pub(crate) fn new(client: ServerClient, live: LiveConfig, resource: Resource) -> Result<Self, BuildError> {
-        let encoder = Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), client.gzip());
+    pub(crate) fn new(
+        client: ServerClient,
+        server: ServerVersion,
+        live: LiveConfig,
+        resource: &Resource,
+    ) -> Result<Self, BuildError> {
+        let encoder = Encoder::new(&metadata(resource, &server), client.gzip());
         let config = live.snapshot();
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             client,
+            server,
             sanitizer: Sanitizer::new(&config.sanitize_field_names),
             live,
             request_size: config.api_request_size,
@@ -69,10 +76,17 @@ impl std::fmt::Debug for IntakeExporter {
 impl Exporter for IntakeExporter {
     type Batch = IntakeBatch;
 
-    fn add(&mut self, event: Event) -> Result<(), String> {
+    fn describe(&mut self, resource: &Resource) {
+        self.encoder.describe(&metadata(resource, &self.server));
+    }
+
+    fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
         let Self { encoder, sanitizer, traps, .. } = self;
-        match event {
+        let added = match event {
+            Event::Transaction(record) if !record.sampled && !self.server.takes_unsampled() => {
+                return Ok(Added::Unwanted);
+            }
             Event::Transaction(record) => {
                 let transaction = map::transaction(&record, sanitizer);
                 watch(traps, &record.context, transaction.context.as_deref());
@@ -100,7 +114,8 @@ impl Exporter for IntakeExporter {
                 }
                 None => Err("a metricset holds no sample that the server takes".to_owned()),
             },
-        }
+        };
+        added.map(|()| Added::Taken)
     }
 
     fn is_full(&self) -> bool {
@@ -121,6 +136,14 @@ impl Exporter for IntakeExporter {
             }
         }
     }
+}
+
+fn metadata<'a>(resource: &'a Resource, server: &ServerVersion) -> Line<'a> {
+    let mut metadata = map::metadata(resource);
+    if !server.takes_activation_method() {
+        metadata.service.agent.activation_method = None;
+    }
+    Line::Metadata(Box::new(metadata))
 }
 
 fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {

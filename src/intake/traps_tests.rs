@@ -7,7 +7,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::*;
 use crate::{
-    apm_server::{ServerClient, ServerSettings},
+    apm_server::{ServerClient, ServerSettings, ServerVersion},
     config::LiveConfig,
     intake::{IntakeExporter, tests::records},
     pipeline::Exporter,
@@ -35,9 +35,9 @@ fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let live = LiveConfig::default();
     let client = ServerClient::new(&ServerSettings::from_config(&live.load(), None)).unwrap();
-    let mut exporter = IntakeExporter::new(client, live, records::resource()).unwrap();
+    let mut exporter = IntakeExporter::new(client, ServerVersion::default(), live, &records::resource()).unwrap();
     tracing::subscriber::with_default(subscriber, || {
-        events.into_iter().for_each(|event| exporter.add(event).unwrap());
+        events.into_iter().for_each(|event| drop(exporter.add(event).unwrap()));
     });
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()

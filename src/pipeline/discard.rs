@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use super::{Batch, Delivery, Exporter};
-use crate::record::Event;
+use super::{Added, Batch, Delivery, Exporter};
+use crate::record::{Event, Resource};
 
 /// `disable_send`: takes everything, sends nothing.
 #[derive(Debug, Default)]
@@ -17,9 +17,11 @@ pub(crate) struct Discarded(u64);
 impl Exporter for Discard {
     type Batch = Discarded;
 
-    fn add(&mut self, _: Event) -> Result<(), String> {
+    fn describe(&mut self, _: &Resource) {}
+
+    fn add(&mut self, _: Event) -> Result<Added, String> {
         self.events += 1;
-        Ok(())
+        Ok(Added::Taken)
     }
 
     fn is_full(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::record::Event;
+use crate::record::{Event, Resource};
 
 /// Encodes events into batches and delivers them.
 ///
@@ -11,9 +11,13 @@ use crate::record::Event;
 pub(crate) trait Exporter: Send + 'static {
     type Batch: Batch;
 
+    /// What is known of the sender has been completed: told before the first event, or, where somebody could not wait
+    /// for it, between two.
+    fn describe(&mut self, resource: &Resource);
+
     /// Adds an event to the open batch, opening one if there is none. An event that cannot be encoded is returned as
     /// an error that says why; it is then not in the batch. After a panic the open batch is as it was before.
-    fn add(&mut self, event: Event) -> Result<(), String>;
+    fn add(&mut self, event: Event) -> Result<Added, String>;
 
     /// The open batch has reached the size at which it should go.
     fn is_full(&self) -> bool;
@@ -24,6 +28,14 @@ pub(crate) trait Exporter: Send + 'static {
     /// Tries once to deliver. Called within the worker's runtime; must end within the exporter's own time limit. The
     /// future must not borrow the exporter: the next batch is encoded meanwhile.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static;
+}
+
+/// Whether an event went into the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    Taken,
+    /// An unsampled transaction, and a server that has no use for it.
+    Unwanted,
 }
 
 /// Events that travel together, kept until their fate is known.

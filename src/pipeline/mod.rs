@@ -18,7 +18,7 @@ mod worker;
 
 pub(crate) use self::{
     discard::Discard,
-    exporter::{Batch, Delivery, Exporter, Rejection},
+    exporter::{Added, Batch, Delivery, Exporter, Rejection},
     queue::Queue,
     worker::{Worker, WorkerSettings},
 };

@@ -94,6 +94,9 @@ drop_reasons! {
     unencodable = Unencodable,
     /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
     unclear = Unclear,
+    /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
+    /// later).
+    unsampled = Unsampled,
     /// `disable_send`
     send_disabled = SendDisabled,
     /// Recorded after, or not delivered before, the shutdown's deadline.

@@ -6,7 +6,7 @@ use std::{
 use super::*;
 use crate::{
     pipeline::Rejection,
-    record::{Event, MetricsRecord},
+    record::{Event, MetricsRecord, Resource},
 };
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -19,6 +19,7 @@ struct Fake {
     script: Arc<Mutex<VecDeque<Delivery>>>,
     sent: Arc<Mutex<Vec<u64>>>,
     delivered: Arc<AtomicU64>,
+    described: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 struct FakeBatch(u64);
@@ -36,7 +37,11 @@ impl Batch for FakeBatch {
 impl Exporter for Fake {
     type Batch = FakeBatch;
 
-    fn add(&mut self, event: Event) -> Result<(), String> {
+    fn describe(&mut self, resource: &Resource) {
+        self.described.lock().unwrap().push((self.open, resource.service_name.clone()));
+    }
+
+    fn add(&mut self, event: Event) -> Result<Added, String> {
         let Event::Metrics(record) = &event else { unreachable!("{event:?}") };
         match record.timestamp {
             666 => return Err("the devil is in it".into()),
@@ -44,7 +49,7 @@ impl Exporter for Fake {
             _ => {}
         }
         self.open += 1;
-        Ok(())
+        Ok(Added::Taken)
     }
 
     fn is_full(&self) -> bool {
@@ -73,10 +78,16 @@ struct Rig {
     queue: Queue,
     worker: Worker,
     sent: Arc<Mutex<Vec<u64>>>,
+    /// The events that were in the open batch when the exporter was told a service's name, and that name.
+    described: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Rig {
     fn new(full_at: u64, script: impl IntoIterator<Item = Delivery>) -> Self {
+        Self::preparing(full_at, script, None)
+    }
+
+    fn preparing(full_at: u64, script: impl IntoIterator<Item = Delivery>, preparing: Option<Preparing>) -> Self {
         let queue = Queue::new(10_000, usize::MAX);
         let sent = Arc::new(Mutex::new(Vec::new()));
         let fake = Fake {
@@ -85,10 +96,12 @@ impl Rig {
             script: Arc::new(Mutex::new(script.into_iter().collect())),
             sent: sent.clone(),
             delivered: Arc::default(),
+            described: Arc::default(),
         };
+        let described = fake.described.clone();
         let settings = WorkerSettings { max_age: FOREVER };
-        let worker = Worker::start(queue.clone(), fake, settings, std::future::ready(())).unwrap();
-        Self { queue, worker, sent }
+        let worker = Worker::start(queue.clone(), fake, settings, preparing, std::future::ready(())).unwrap();
+        Self { queue, worker, sent, described }
     }
 
     fn record(&self, events: usize) {
@@ -262,4 +275,45 @@ fn a_batch_that_kills_the_server_does_not_block_the_others() {
         let _ = block_on(rig.worker.flush(Duration::from_millis(100)));
     }
     assert!(given_up(), "{}", rig.queue.stats());
+}
+
+fn service(name: &str) -> Resource {
+    Resource { service_name: name.to_owned(), ..Resource::default() }
+}
+
+#[tokio::test]
+async fn events_wait_for_what_goes_before_them() {
+    let (tell, told) = oneshot::channel();
+    let rig = Rig::preparing(1, [], Some(Box::pin(async { told.await.unwrap() })));
+    rig.record(3);
+    let flushed = rig.worker.flush(Duration::from_secs(60));
+    assert_eq!(rig.queue.stats().waiting, 3);
+    tell.send(service("shop")).unwrap();
+    flushed.await.unwrap();
+    assert_eq!(*rig.described.lock().unwrap(), [(0, "shop".to_owned())], "told before the first event");
+    assert_eq!(rig.sent(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn who_cannot_wait_for_it_has_his_events_sent_without() {
+    let (tell, told) = oneshot::channel();
+    let rig = Rig::preparing(1, [], Some(Box::pin(async { told.await.unwrap() })));
+    rig.record(1);
+    rig.worker.flush(Duration::from_millis(100)).await.unwrap();
+    assert_eq!((rig.sent(), rig.described.lock().unwrap().len()), (vec![1], 0));
+    tell.send(service("shop")).unwrap();
+    rig.record(1);
+    rig.worker.flush(SOON).await.unwrap();
+    while rig.described.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    rig.worker.shutdown(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_it_to_the_end() {
+    let rig = Rig::preparing(9, [], Some(Box::pin(std::future::pending())));
+    rig.record(2);
+    rig.worker.shutdown(Duration::from_millis(200)).await.unwrap();
+    assert_eq!(rig.sent(), [2]);
 }

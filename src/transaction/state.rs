@@ -201,7 +201,7 @@ impl Shared {
         }
         record.spans =
             SpanCount { started: self.spans_started.load(Relaxed), dropped: self.spans_dropped.load(Relaxed) };
-        if record.sampled {
+        if record.sampled || self.recorder.server().takes_unsampled() {
             self.recorder.transaction(record);
         }
     }

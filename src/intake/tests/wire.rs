@@ -10,7 +10,7 @@ use super::{
     server::{Request, Server, answer},
 };
 use crate::{
-    apm_server::{ServerClient, ServerSettings},
+    apm_server::{ServerClient, ServerSettings, ServerVersion},
     config::{CodeOptions, LiveConfig, Secret, ServerUrl},
     error::BuildError,
     intake::IntakeExporter,
@@ -26,7 +26,12 @@ fn settings(url: String) -> ServerSettings {
 }
 
 fn exporter(settings: &ServerSettings) -> Result<IntakeExporter, BuildError> {
-    Ok(IntakeExporter::new(ServerClient::new(settings)?, LiveConfig::default(), records::resource())?)
+    Ok(IntakeExporter::new(
+        ServerClient::new(settings)?,
+        ServerVersion::default(),
+        LiveConfig::default(),
+        &records::resource(),
+    )?)
 }
 
 async fn send(settings: ServerSettings) -> Delivery {
