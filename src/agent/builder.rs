@@ -184,8 +184,12 @@ async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLev
 }
 
 fn apply(recorder: &Recorder, central: Central) {
+    let before = recorder.config().describe();
     let applied = recorder.apply(central);
-    tracing::info!(target: "tower_apm", "central configuration is in force: {}", recorder.config().describe());
+    let now = recorder.config().describe();
+    if now != before {
+        tracing::info!(target: "tower_apm", "central configuration has changed the options: {now}");
+    }
     for warning in applied.warnings {
         tracing::warn!(target: "tower_apm", "{warning}");
     }

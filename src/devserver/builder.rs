@@ -1,8 +1,11 @@
 //! How a development server is set up.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::{
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    time::Duration,
+};
 
-use super::{auth::Credentials, error::DevServerError, server::DevServer, store::Limits};
+use super::{auth::Credentials, error::DevServerError, server::DevServer, server_info::VERSION, store::Limits};
 
 /// Options of a [`DevServer`]; all have defaults. [`bind`](Self::bind) starts it.
 ///
@@ -18,9 +21,11 @@ use super::{auth::Credentials, error::DevServerError, server::DevServer, store::
 #[derive(Debug, Clone)]
 #[must_use = "nothing listens before `bind`"]
 pub struct DevServerBuilder {
-    credentials: Credentials,
-    limits: Limits,
-    max_connections: usize,
+    pub(super) credentials: Credentials,
+    pub(super) limits: Limits,
+    pub(super) max_connections: usize,
+    pub(super) agent_config_max_age: Duration,
+    pub(super) version: String,
     allow_remote: bool,
 }
 
@@ -30,6 +35,8 @@ impl Default for DevServerBuilder {
             credentials: Credentials::default(),
             limits: Limits { events: 10_000, bytes: 64 * 1024 * 1024 },
             max_connections: 256,
+            agent_config_max_age: Duration::from_secs(30),
+            version: VERSION.to_owned(),
             allow_remote: false,
         }
     }
@@ -67,6 +74,20 @@ impl DevServerBuilder {
         self
     }
 
+    /// How long agents are told to wait until they ask for central configuration again. Default: 30 s, as the real
+    /// server's. Agents wait 5 s at least.
+    pub fn agent_config_max_age(mut self, max_age: Duration) -> Self {
+        self.agent_config_max_age = max_age;
+        self
+    }
+
+    /// The version that agents are told; some do a few things in another way for older servers. Empty: none is told,
+    /// as a serverless project does. What is taken and how it is judged does not change.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
     /// Allows addresses that other machines can reach. Default: false, only loopback is bound.
     ///
     /// What is recorded holds names, addresses and whatever else your requests hold. Where credentials are set, other
@@ -96,6 +117,6 @@ impl DevServerBuilder {
         let failed = |source| DevServerError::Bind { address: address.to_owned(), source };
         let listener = TcpListener::bind(&resolved[..]).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        DevServer::start(listener, self.credentials, self.limits, self.max_connections)
+        DevServer::start(listener, self)
     }
 }

@@ -17,7 +17,8 @@
 //! |---|---|
 //! | `POST /intake/v2/events` | events as NDJSON: plain, gzip or deflate, in one piece or streamed; stored line by line, as they arrive |
 //! | `GET /` | the server's version for agents, the web page for browsers |
-//! | `/config/v1/agents` | central configuration, always empty |
+//! | `/config/v1/agents` | central configuration, for agents |
+//! | `PUT /api/agent-config` | sets it: `{"service": {"name", "environment"}, "settings": {…}}`, both of `service` optional; `GET` lists what is set, `DELETE` with `service.name` and `service.environment` takes it back |
 //! | `GET /ui` | the web page: transactions, traces, errors, live |
 //! | `GET /api/events` | `{"total", "events": [{"type", "received_at", "metadata", "event"}]}`, newest first; filters `type`, `service`, `trace_id`, `name`, `q` (text), `limit` (default 100) |
 //! | `DELETE /api/events` | forgets all events |

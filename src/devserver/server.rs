@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use axum::{
@@ -18,7 +19,8 @@ use http::StatusCode;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
 
 use super::{
-    agent_config, api,
+    agent_config::{self, AgentConfigs, Service},
+    api,
     auth::Credentials,
     builder::DevServerBuilder,
     connection::{BoundedListener, Peer},
@@ -26,7 +28,7 @@ use super::{
     intake, page, reply,
     script::{Answer, Script},
     server_info,
-    store::{Limits, Store},
+    store::Store,
 };
 
 /// A small APM Server in this process. It stops, and frees its port, when the handle is dropped.
@@ -47,6 +49,7 @@ pub struct DevServer {
     addr: SocketAddr,
     store: Store,
     script: Arc<Script>,
+    agent_configs: AgentConfigs,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) script: Arc<Script>,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) agent_configs: AgentConfigs,
+    pub(crate) agent_config_max_age: Duration,
+    /// None: it is not told.
+    pub(crate) version: Option<Arc<str>>,
     /// Only this machine reaches it.
     pub(crate) on_loopback: bool,
 }
@@ -77,17 +84,19 @@ impl DevServer {
 
     pub(crate) fn start(
         listener: std::net::TcpListener,
-        credentials: Credentials,
-        limits: Limits,
-        max_connections: usize,
+        DevServerBuilder { credentials, limits, max_connections, agent_config_max_age, version, .. }: DevServerBuilder,
     ) -> Result<Self, DevServerError> {
         let addr = listener.local_addr().map_err(DevServerError::Start)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DevServerError::Start)?;
         let (store, script) = (Store::new(limits), Arc::<Script>::default());
+        let agent_configs = AgentConfigs::default();
         let shared = Shared {
             store: store.clone(),
             script: script.clone(),
             credentials: Arc::new(credentials),
+            agent_configs: agent_configs.clone(),
+            agent_config_max_age,
+            version: (!version.is_empty()).then(|| version.into()),
             on_loopback: addr.ip().to_canonical().is_loopback(),
         };
         let listener = {
@@ -111,7 +120,7 @@ impl DevServer {
             .stack_size(8 * 1024 * 1024)
             .spawn(serve)
             .map_err(DevServerError::Start)?;
-        Ok(Self { addr, store, script, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { addr, store, script, agent_configs, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The address that it listens on.
@@ -134,6 +143,26 @@ impl DevServer {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Sets the central configuration of a service in all its environments, as text by the names of options; an empty
+    /// name stands for all services. Agents take it over when they ask the next time. The same as
+    /// `PUT /api/agent-config`, which can name an environment too.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = tower_apm::devserver::DevServer::bind("127.0.0.1:0")?;
+    /// server.set_agent_config("shop", [("transaction_sample_rate", "0.2")]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_agent_config(
+        &self,
+        service_name: impl Into<String>,
+        settings: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+    ) {
+        let settings = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        self.agent_configs.set(Service::new(Some(service_name.into()), None), settings);
     }
 
     /// Lays down how the next intake requests are answered, one answer for each, after those that are laid down
@@ -180,6 +209,7 @@ fn router(shared: Shared) -> Router {
     let api = Router::new()
         .route("/api/events", get(api::events).delete(api::clear))
         .route("/api/stats", get(api::stats))
+        .route("/api/agent-config", get(agent_config::list).put(agent_config::put).delete(agent_config::delete))
         .route_layer(middleware::from_fn_with_state(shared.clone(), api::guard));
     Router::new()
         .route("/intake/v2/events", any(intake::events))

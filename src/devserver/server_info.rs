@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{page, reply, server::Shared};
 
-/// The version that agents are told: since 8.0 they send no unsampled transactions.
+/// The version that agents are told by default: since 8.0 they send no unsampled transactions.
 pub(crate) const VERSION: &str = "9.5.0";
 
 pub(crate) async fn root(State(shared): State<Shared>, request: Request) -> Response {
@@ -23,12 +23,14 @@ pub(crate) async fn root(State(shared): State<Shared>, request: Request) -> Resp
     if shared.credentials.check(headers).is_err() {
         return reply::empty(StatusCode::OK);
     }
-    let info = json!({
+    let mut info = json!({
         "build_date": "2026-08-20T00:00:00Z",
         "build_sha": env!("CARGO_PKG_VERSION"),
         "publish_ready": true,
-        "version": VERSION,
     });
+    if let Some(version) = shared.version.as_deref() {
+        info["version"] = version.into();
+    }
     reply::body(headers, StatusCode::OK, &info)
 }
 

@@ -233,6 +233,51 @@ fn the_central_configuration_is_empty_and_tagged() {
         assert_eq!((again.status, again.header("etag")), (304, Some("\"-\"")), "{line}");
     }
     assert_eq!(request(&server, "PUT /config/v1/agents", &[], b"").status, 405);
+    let nameless = request(&server, "GET /config/v1/agents", &[("Accept", "*/*")], b"");
+    assert_eq!((nameless.status, nameless.json()["error"].as_str()), (400, Some("service.name is required")));
+    assert_eq!(nameless.header("cache-control"), Some("max-age=300, must-revalidate"));
+}
+
+#[test]
+fn what_it_is_told_to_configure_it_hands_on_until_it_is_taken_back() {
+    let server = server();
+    let told = r#"{"service":{"name":"shop"},"settings":{"transaction_sample_rate":0.2,"recording":true}}"#;
+    let put = request(&server, "PUT /api/agent-config", &[], told.as_bytes());
+    assert_eq!(put.status, 200, "{put:?}");
+    let asked = "GET /config/v1/agents?service.name=shop&service.environment=production";
+    let first = request(&server, asked, &[("Accept", "*/*")], b"");
+    assert_eq!(first.json(), serde_json::json!({ "recording": "true", "transaction_sample_rate": "0.2" }));
+    let tag = first.header("etag").unwrap().to_owned();
+    assert_eq!(tag, format!("\"{}\"", put.json()["etag"].as_str().unwrap()));
+    assert_eq!(request(&server, asked, &[("If-None-Match", &tag)], b"").status, 304);
+    let listed = request(&server, "GET /api/agent-config", &[], b"").json();
+    assert_eq!(listed["configurations"][0]["service"], serde_json::json!({ "name": "shop" }));
+
+    let other = r#"{"service":{"name":"shop","environment":"production"},"settings":{"capture_body":"all"}}"#;
+    request(&server, "PUT /api/agent-config", &[], other.as_bytes());
+    let changed = request(&server, asked, &[("If-None-Match", &tag)], b"");
+    assert_eq!((changed.status, changed.body.contains("capture_body")), (200, true), "the nearer one holds");
+    let gone = "DELETE /api/agent-config?service.name=shop&service.environment=production";
+    assert_eq!([gone, gone].map(|gone| request(&server, gone, &[], b"").status), [204, 404]);
+    assert_eq!(request(&server, asked, &[("If-None-Match", &tag)], b"").status, 304);
+}
+
+#[test]
+fn a_configuration_that_is_none_is_refused_with_what_is_expected() {
+    let server = server();
+    let refused = request(&server, "PUT /api/agent-config", &[], br#"{"settings":{"recording":[]}}"#);
+    assert_eq!(refused.status, 400);
+    assert!(refused.json()["error"].as_str().unwrap().starts_with("settings.recording is []"));
+    assert_eq!(request(&server, "DELETE /api/agent-config?name=shop", &[], b"").status, 400);
+    assert_eq!(request(&server, "GET /api/agent-config", &[], b"").json(), serde_json::json!({ "configurations": [] }));
+}
+
+#[test]
+fn it_can_be_another_version_or_tell_none() {
+    let old = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
+    let secretive = DevServer::builder().version("").bind("127.0.0.1:0").unwrap();
+    assert_eq!(request(&old, "GET /", &[], b"").json()["version"], "7.17.0");
+    assert!(request(&secretive, "GET /", &[], b"").json().get("version").is_none());
 }
 
 fn gzip(text: &str) -> Vec<u8> {
