@@ -22,4 +22,6 @@ pub(crate) use self::{
 };
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -26,6 +26,11 @@ pub(crate) struct OptionRow {
     pub(crate) secret: bool,
     /// Central configuration may change it.
     pub(crate) live: bool,
+    /// The documentation of the option, and what its kind takes.
+    #[cfg(test)]
+    pub(super) doc: &'static str,
+    #[cfg(test)]
+    pub(super) allowed: &'static str,
 }
 
 impl OptionRow {
@@ -78,6 +83,10 @@ macro_rules! define_config {
             default: concat!($($default)?),
             secret: <$kind as Kind>::SECRET,
             live: !concat!($(stringify!($live))?).is_empty(),
+            #[cfg(test)]
+            doc: concat!($($doc),+),
+            #[cfg(test)]
+            allowed: <$kind as Kind>::ALLOWED,
         },)+];
 
         /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its

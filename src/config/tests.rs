@@ -212,3 +212,21 @@ mod setters {
         assert_eq!(config.transaction_max_spans, -1);
     }
 }
+
+#[test]
+fn a_variable_that_is_no_option_is_named_and_its_value_is_not() {
+    let of = |variables: &[(&'static str, &'static str)]| unknown_variables(&variables.iter().copied().collect());
+    assert_eq!(of(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_ACTIVE", "true"), ("PATH", "/bin")]), None);
+    let told =
+        of(&[("ELASTIC_APM_SECRET_TOKN", "hunter2"), ("ELASTIC_APM_API_KEYS", "hunter2"), ("ELASTIC_APM_X", "")]);
+    assert_eq!(told.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
+}
+
+#[test]
+fn every_variable_and_every_central_name_stands_for_one_option() {
+    let mut variables: Vec<_> = OPTIONS.iter().flat_map(|row| row.variables).collect();
+    let count = variables.len();
+    variables.sort_unstable();
+    variables.dedup();
+    assert_eq!(variables.len(), count);
+}

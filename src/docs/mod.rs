@@ -11,3 +11,6 @@ pub mod errors {}
 
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
+
+#[doc = include_str!("options.md")]
+pub mod options {}

@@ -1,0 +1,43 @@
+//! The option reference is what the table says: `TOWER_APM_UPDATE_DOCS=1 cargo test --lib the_reference` writes it anew.
+
+use std::{env, fs, path::Path};
+
+use super::resolve::{OPTIONS, OptionRow};
+
+const BEGIN: &str = "<!-- made from the table of options: begin -->\n";
+const END: &str = "<!-- end -->\n";
+
+fn row(option: &OptionRow) -> String {
+    let cell = |text: &str| text.trim().replace('|', "\\|");
+    let default = if option.default.is_empty() { String::new() } else { format!("`{}`", cell(option.default)) };
+    let aliases = option.variables[1..].iter().map(|alias| format!(" Also `{alias}`."));
+    let attributes = option.attributes.iter().map(|attribute| format!("`{attribute}`")).collect::<Vec<_>>();
+    let otel = match attributes.is_empty() {
+        true => String::new(),
+        false => format!(" Else from OpenTelemetry's {}.", attributes.join(", ")),
+    };
+    let live = if option.live { "yes" } else { "" };
+    format!(
+        "| `{}` | {default} | {live} | {} Is {}.{}{otel} |\n",
+        option.name,
+        cell(option.doc),
+        cell(option.allowed),
+        aliases.collect::<String>(),
+    )
+}
+
+#[test]
+fn the_reference_says_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/options.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let rows: String = OPTIONS.iter().map(row).collect();
+    let table = format!("{BEGIN}| option | default | central | what it is |\n|---|---|---|---|\n{rows}{END}");
+    let (before, rest) = text.split_once(BEGIN).expect("the table's beginning is marked");
+    let (_, after) = rest.split_once(END).expect("the table's end is marked");
+    let expected = format!("{before}{table}{after}");
+    if env::var_os("TOWER_APM_UPDATE_DOCS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    } else {
+        assert!(text == expected, "src/docs/options.md is not what the table says: see the head of this test's file");
+    }
+}
