@@ -21,5 +21,8 @@ pub(crate) use self::{
     value::{Secret, ServerUrl, Wildcard},
 };
 
+#[cfg(feature = "_internals")]
+pub(crate) use self::resolve::{OPTIONS, resolve};
+
 #[cfg(test)]
 mod tests;

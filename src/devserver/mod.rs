@@ -71,3 +71,5 @@ pub use self::{
     stats::{ByKind, Stats},
     store::{Page, Store},
 };
+#[cfg(feature = "_internals")]
+pub(crate) use self::{script::Fate, store::Limits, stream::Stream};
