@@ -12,7 +12,8 @@ pub fn trace_headers(data: &[u8]) {
         }
     }
     let parents: Vec<_> = headers.get_all("traceparent").iter().map(HeaderValue::as_bytes).collect();
-    let written = match parents[..] {
+    let parents: Vec<_> = parents.into_iter().map(String::from_utf8_lossy).collect();
+    let written = match &parents[..] {
         [one] => parent(one),
         _ => None,
     };
@@ -53,9 +54,8 @@ fn entries(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Trace id, parent id and flags, by the letter of the W3C's rules.
-fn parent(value: &[u8]) -> Option<[&str; 3]> {
-    let value = str::from_utf8(value).ok()?.trim_ascii();
-    let mut parts = value.splitn(5, '-');
+fn parent(value: &str) -> Option<[&str; 3]> {
+    let mut parts = value.trim_ascii().splitn(5, '-');
     let digits = |text: &&str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut part = |length| parts.next().filter(|part| part.len() == length).filter(digits);
     let (version, trace_id, parent_id, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
