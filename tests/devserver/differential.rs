@@ -103,6 +103,7 @@ fn odd_bodies() -> Vec<String> {
         lines(&[METADATA, "", "  ", TRANSACTION, "\t"]),
         lines(&[METADATA, "{}", "[]", "null", "7", "\"span\"", "{", "garbage", "'span'", "{\"span\"}"]),
         lines(&[METADATA, "{\"foo\":{}}", "{\"foo\":1,\"span\":{}}", "{\"span\":{},\"foo\":1}"]),
+        lines(&[METADATA, &SPAN.replace("}}", "},\"foo\":1e309}"), &SPAN.replace("}}", "},\"foo\":[1e308]}")]),
         lines(&[METADATA, "{\"span\":null}", "{\"span\":[]}", "{\"span\":7}", "{\"Span\":{}}", "{\"spans\":{}}"]),
         lines(&[METADATA, &format!("{TRANSACTION} trailing"), &format!("{TRANSACTION}{SPAN}"), &format!("{SPAN}}}")]),
         lines(&[METADATA, &TRANSACTION.replace(':', " : "), &format!("  {SPAN}  ")]),
