@@ -3,7 +3,7 @@
 //! `PROPTEST_CASES` makes more changed inputs, `PROPTEST_RNG_SEED` others.
 
 #[path = "../../fuzz/src/targets/mod.rs"]
-#[allow(unreachable_pub, reason = "fuzz/ makes a library of it")]
+#[expect(unreachable_pub, reason = "fuzz/ makes a library of it")]
 mod targets;
 
 use std::{env, fmt, fs, path::Path};

@@ -61,6 +61,6 @@ fn parent(value: &str) -> Option<[&str; 3]> {
     let (version, trace_id, parent_id, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
     let is_nothing = |id: &str| id.bytes().all(|digit| digit == b'0');
     let more = parts.next().is_some();
-    let valid = version != "ff" && !(version == "00" && more) && !is_nothing(trace_id) && !is_nothing(parent_id);
-    valid.then_some([trace_id, parent_id, flags])
+    let invalid = version == "ff" || (version == "00" && more) || is_nothing(trace_id) || is_nothing(parent_id);
+    (!invalid).then_some([trace_id, parent_id, flags])
 }
