@@ -1,4 +1,4 @@
-//! `cargo bench --features _bench --bench encode`: what the worker does with one event: map, sanitise, encode, compress.
+//! `cargo bench --features _internals --bench encode`: what the worker does with one event: map, sanitise, encode, compress.
 //!
 //! Without `gzip` the line alone, with it also the event's share of the compression, at full batches. Making the event
 //! is not measured, freeing it is.

@@ -82,7 +82,7 @@ pub mod devserver;
 pub mod docs;
 mod error;
 mod intake;
-#[cfg(feature = "_bench")]
+#[cfg(feature = "_internals")]
 #[doc(hidden)]
 pub mod internals;
 mod pipeline;

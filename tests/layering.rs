@@ -15,8 +15,9 @@ const LEVELS: &[&[&str]] = &[
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
     &["intake", "otlp"],
-    &["agent", "internals"],
+    &["agent"],
     &["devserver", "testkit"],
+    &["internals"],
 ];
 
 /// Who may import whom beside the rule.

@@ -21,6 +21,9 @@ pub(crate) use self::{
     value::{Secret, ServerUrl, Wildcard},
 };
 
+#[cfg(feature = "_internals")]
+pub(crate) use self::resolve::{OPTIONS, resolve};
+
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -112,7 +112,7 @@ macro_rules! define_config {
 
         impl Config {
             /// Every value as text, in the order of the table.
-            fn shown(&self) -> Vec<String> {
+            pub(crate) fn shown(&self) -> Vec<String> {
                 vec![$(<$kind as Kind>::show(&self.$name),)+]
             }
         }

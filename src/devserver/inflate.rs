@@ -97,15 +97,15 @@ impl State {
             Self::Unknown(_) | Self::Plain => each(bytes),
             Self::Gzip(decoder) => {
                 while !bytes.is_empty() {
-                    let taken = decoder.write(bytes)?;
-                    if taken == 0 {
-                        return Err(truncated());
-                    }
-                    bytes = bytes.get(taken..).unwrap_or_default();
-                    // without this the decoder keeps its last output until the next write
-                    decoder.flush()?;
+                    // without the flush the decoder keeps its last output until the next write
+                    let taken = decoder.write(bytes).and_then(|taken| decoder.flush().map(|()| taken));
+                    // what came before an error counts
                     each(decoder.get_ref())?;
                     decoder.get_mut().clear();
+                    match taken? {
+                        0 => return Err(truncated()),
+                        taken => bytes = bytes.get(taken..).unwrap_or_default(),
+                    }
                 }
                 Ok(())
             }
@@ -114,11 +114,11 @@ impl State {
                 let mut out = [0; 16 * 1024];
                 loop {
                     let (taken, given) = (decoder.total_in(), decoder.total_out());
-                    let status = decoder.decompress(bytes, &mut out, FlushDecompress::None)?;
+                    let status = decoder.decompress(bytes, &mut out, FlushDecompress::None);
                     let (taken, given) = (decoder.total_in() - taken, decoder.total_out() - given);
                     bytes = bytes.get(taken as usize..).unwrap_or_default();
                     each(out.get(..given as usize).unwrap_or_default())?;
-                    if status == Status::StreamEnd {
+                    if status? == Status::StreamEnd {
                         *ended = true;
                         return Ok(());
                     }

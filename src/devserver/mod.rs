@@ -35,8 +35,9 @@
 //! It keeps a bounded number of events and bytes in memory and forgets the oldest; nothing is written to disk. Only
 //! loopback addresses are bound unless told otherwise. Its verdict on a line is the one of the real server's decoder
 //! (messages are worded differently), but for events of browsers in the short form of RUM v3, which it does not know,
-//! and exceptions with more than 256 levels of causes, which it refuses. It knows no OTLP, no Elasticsearch, no sampling:
-//! what an agent sends is what is shown.
+//! and for exceptions with more than 256 levels of causes, which it refuses. It refuses all that is no JSON, where the
+//! server overlooks a `+1` or a tab within a text. Of a key that comes twice in one object the last value counts,
+//! where the server merges objects. It knows no OTLP, no Elasticsearch, no sampling: what an agent sends is what is shown.
 
 mod agent_config;
 mod api;
@@ -71,3 +72,5 @@ pub use self::{
     stats::{ByKind, Stats},
     store::{Page, Store},
 };
+#[cfg(feature = "_internals")]
+pub(crate) use self::{script::Fate, store::Limits, stream::Stream};

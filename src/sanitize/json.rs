@@ -185,7 +185,8 @@ impl<'a> Scanner<'a> {
         let raw = &self.text[from..];
         let escaped = raw.contains(r"\/") || raw.contains(r"\u");
         if escaped || raw.contains("//") || raw.contains('?') {
-            let whole_words = raw.rfind(char::is_whitespace).filter(|_| !escaped).map_or("\"", |end| &raw[..=end]);
+            let blank = raw.char_indices().rfind(|(_, character)| character.is_whitespace()).filter(|_| !escaped);
+            let whole_words = blank.map_or("\"", |(at, blank)| &raw[..at + blank.len_utf8()]);
             self.clean.push_str(&self.text[self.copied..from]);
             self.clean.push_str(&self.sanitizer.urls_in(whole_words));
             self.clean.push('…');

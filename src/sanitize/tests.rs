@@ -188,6 +188,7 @@ fn json_that_was_cut_shows_no_secret() {
     }
     let cut = |text| default().json_prefix(text).unwrap();
     assert_eq!(cut(r#"{"a":"see http://u:p@h/ and why? htt"#), r#"{"a":"see http://[REDACTED]@h/ and why? …"#);
+    assert_eq!(cut("{\"a\":\"why?\u{2028}htt"), "{\"a\":\"why?\u{2028}…");
     assert_eq!(cut(r#"{"a":"a long text that goes o"#), r#"{"a":"a long text that goes o"#);
     assert_eq!(default().json_prefix("<html>"), None);
     assert_eq!(default().json_prefix("password=x"), None);

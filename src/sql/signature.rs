@@ -24,7 +24,8 @@ pub(crate) fn signature(statement: &str) -> Cow<'_, str> {
 }
 
 fn upper(word: &str) -> Cow<'_, str> {
-    match word.chars().any(char::is_lowercase) {
+    // a title-case letter such as `ǋ` is no lower-case one either
+    match word.chars().any(|letter| letter.to_uppercase().ne([letter])) {
         true => Cow::Owned(word.to_uppercase()),
         false => Cow::Borrowed(word),
     }

@@ -42,11 +42,15 @@ keywords! { As Call Delete From Insert Into Or Replace Select Set Table Truncate
 
 pub(super) struct Tokens<'a> {
     rest: &'a str,
+    unclosed: u8,
 }
+
+/// Quotations `$tag$` without an end that are searched for one to the end of the statement; each costs its length.
+const MAX_UNCLOSED: u8 = 8;
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(statement: &'a str) -> Self {
-        Self { rest: statement }
+        Self { rest: statement, unclosed: 0 }
     }
 
     fn token(&mut self, kind: Kind, length: usize) -> Token<'a> {
@@ -129,13 +133,14 @@ impl<'a> Tokens<'a> {
                 self.token(Kind::Other, 1 + digits)
             }
             Some(c) if c == '$' || c == '_' || c.is_alphabetic() => {
-                if let Some(close) = after.find('$') {
+                let tag_ends = after.find(|c: char| c == '$' || c.is_whitespace());
+                if let Some(close) = tag_ends.filter(|at| after[*at..].starts_with('$') && self.unclosed < MAX_UNCLOSED)
+                {
                     let tag = &self.rest[..close + 2];
-                    if let Some(end) = self.rest[tag.len()..].find(tag)
-                        && !tag.contains(char::is_whitespace)
-                    {
+                    if let Some(end) = self.rest[tag.len()..].find(tag) {
                         return self.token(Kind::String, tag.len() + end + tag.len());
                     }
+                    self.unclosed += 1;
                 }
                 let length = self.run(|c| !c.is_whitespace());
                 self.token(Kind::Other, length)

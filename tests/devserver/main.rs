@@ -9,6 +9,7 @@ mod answers;
 mod differential;
 mod lifecycle;
 mod listing;
+mod random;
 mod rules;
 mod scripted;
 mod streaming;

@@ -22,7 +22,7 @@ impl Wildcard {
             Some(rest) => (true, rest),
             None => (false, pattern.strip_prefix("(?i)").unwrap_or(pattern)),
         };
-        let text = if case_sensitive { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase()) };
+        let text = if case_sensitive { Cow::Borrowed(text) } else { Cow::Owned(lower(text)) };
         Self {
             source: pattern.into(),
             parts: text.split('*').map(Into::into).collect(),
@@ -47,7 +47,7 @@ impl Wildcard {
         } else if self.ascii && text.is_ascii() {
             self.matches_bytes(text.as_bytes(), |part, text| text.eq_ignore_ascii_case(part))
         } else {
-            self.matches_bytes(text.to_lowercase().as_bytes(), |part, text| part == text)
+            self.matches_bytes(lower(text).as_bytes(), |part, text| part == text)
         }
     }
 
@@ -69,6 +69,11 @@ impl Wildcard {
         }
         true
     }
+}
+
+/// Each character by itself: `str::to_lowercase` looks at what stands beside a sigma, and beside a `*` that is unknown.
+fn lower(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 fn find(text: &[u8], part: &[u8], equal: impl Fn(&[u8], &[u8]) -> bool) -> Option<usize> {

@@ -82,6 +82,8 @@ fn judge_as(kind: Kind, line: &str) -> Verdict<'_> {
                 Ok(false) => {}
                 Err(fault) => return rejected(format!("validation error: {fault}")),
             }
+        } else if !json::numbers_fit(value) {
+            return rejected(format!("decode error: a number in \"{key}\" is beyond the range of a 64-bit float"));
         }
     }
     match body {

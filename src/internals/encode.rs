@@ -1,4 +1,4 @@
-//! What `benches/` measures and nobody can reach from outside. No part of the API: it may change in any release.
+//! What the worker does with an event: an encoder, and events to feed it.
 
 use std::time::Duration;
 

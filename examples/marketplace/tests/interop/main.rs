@@ -1,0 +1,195 @@
+//! A Node service under `elastic-apm-node` and the marketplace in one trace, in both directions.
+//!
+//! Needs Node: `npm ci` in this folder, and `INTEROP_NODE=node` for the program to run.
+
+mod processes;
+mod trace;
+
+use serde_json::json;
+use tower_apm::devserver::{DevServer, Kind, Query};
+
+use crate::{
+    processes::{Fleet, Rates},
+    trace::Trace,
+};
+
+/// The marketplace's transaction of a purchase.
+const PURCHASE: &str = "POST /market/listings/{id}/purchase";
+/// The Node service's transaction around it.
+const ORDER: &str = "POST /orders/:listing";
+
+const ALL: Rates = Rates { node: "1", marketplace: "1" };
+
+async fn fleet(rates: Rates) -> Option<Fleet> {
+    Fleet::start(DevServer::builder(), rates).await
+}
+
+#[tokio::test]
+async fn a_call_from_node_goes_on_in_the_marketplace_and_comes_back_to_node() {
+    // what the marketplace would decide for a root of its own must not matter
+    let Some(fleet) = fleet(Rates { marketplace: "0", ..ALL }).await else { return };
+    let listing = fleet.list("42").await;
+    let answer = fleet.order_by_way_of_node(listing).await;
+    assert_eq!(answer.status, 200);
+
+    // the order, the purchase, and the chain's ping and transfer; a call of Node's and ten spans of the marketplace's
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 11, 0]).await;
+    let order = trace.transaction("office", ORDER);
+    assert!(order.at("/parent_id").is_null(), "{order:?}");
+    let call = trace.call("office", "POST");
+    call.assert_child_of(order);
+    call.assert_target(&fleet.marketplace);
+    let purchase = trace.transaction("marketplace", PURCHASE);
+    purchase.assert_child_of(call);
+    back_to_node(&fleet, &trace);
+
+    for kind in [Kind::Transaction, Kind::Span] {
+        for told in trace.of(kind) {
+            assert_eq!(told.text("/outcome"), "success", "{told:?}");
+            assert_eq!(told.at("/sample_rate").as_f64(), Some(1.0), "{told:?}");
+            assert_ne!(told.at("/sampled"), &json!(false), "{told:?}");
+        }
+    }
+    fleet.nothing_was_refused();
+}
+
+#[tokio::test]
+async fn a_trace_that_begins_in_the_marketplace_goes_on_in_node() {
+    let Some(fleet) = fleet(Rates { node: "0", ..ALL }).await else { return };
+    let listing = fleet.list("42").await;
+    let answer = fleet.order_in_the_marketplace(listing).await;
+    assert_eq!(answer.status, 200);
+
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [3, 10, 0]).await;
+    assert!(trace.transaction("marketplace", PURCHASE).at("/parent_id").is_null());
+    back_to_node(&fleet, &trace);
+    for told in trace.of(Kind::Transaction) {
+        assert_eq!((told.text("/outcome"), told.at("/sampled")), ("success", &json!(true)), "{told:?}");
+        assert_eq!(told.at("/sample_rate").as_f64(), Some(1.0), "{told:?}");
+    }
+    fleet.nothing_was_refused();
+}
+
+/// The chain's two transactions in Node are below the marketplace's calls, and those below the purchase.
+fn back_to_node(fleet: &Fleet, trace: &Trace) {
+    for method in ["GET", "POST"] {
+        let call = trace.call("marketplace", method);
+        call.assert_child_of(trace.transaction("marketplace", PURCHASE));
+        call.assert_target(&fleet.node);
+        trace.transaction("office", &format!("{method} /")).assert_child_of(call);
+    }
+}
+
+#[tokio::test]
+async fn an_error_on_either_side_is_in_the_one_trace() {
+    let Some(fleet) = fleet(ALL).await else { return };
+    let listing = fleet.list("revert-1").await;
+    let answer = fleet.order_by_way_of_node(listing).await;
+    assert_eq!(answer.status, 500);
+
+    // the purchase: listing, ping, settling, transfer, open again
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 6, 3]).await;
+    let (order, purchase) = (trace.transaction("office", ORDER), trace.transaction("marketplace", PURCHASE));
+    let transfer = trace.transaction("office", "POST /");
+    purchase.assert_child_of(trace.call("office", "POST"));
+    back_to_node(&fleet, &trace);
+
+    for (error, transaction) in [
+        (trace.error("office", "token revert-1 is frozen"), transfer),
+        (trace.error("marketplace", "the purchase was not settled"), purchase),
+        (trace.error("office", "the marketplace answered 502"), order),
+    ] {
+        error.assert_child_of(transaction);
+        assert_eq!(error.text("/transaction_id"), transaction.id(), "{error:?}");
+        assert_eq!(transaction.text("/outcome"), "failure", "{transaction:?}");
+    }
+    for call in [trace.call("office", "POST"), trace.call("marketplace", "POST")] {
+        assert_eq!(call.text("/outcome"), "failure", "{call:?}");
+    }
+    for fine in [trace.call("marketplace", "GET"), trace.transaction("office", "GET /")] {
+        assert_eq!(fine.text("/outcome"), "success", "{fine:?}");
+    }
+    fleet.nothing_was_refused();
+}
+
+/// Servers before 8.0 are sent unsampled transactions, so they can be looked at.
+#[tokio::test]
+async fn what_the_root_does_not_sample_nobody_samples() {
+    let old = || DevServer::builder().version("7.17.0");
+    let Some(fleet) = Fleet::start(old(), Rates { node: "0", ..ALL }).await else { return };
+    let listing = fleet.list("42").await;
+    let answer = fleet.order_by_way_of_node(listing).await;
+    assert_eq!(answer.status, 200);
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 0, 0]).await;
+    let purchase = trace.transaction("marketplace", PURCHASE);
+    // a call that is not sampled has no span to be the parent
+    purchase.assert_child_of(trace.transaction("office", ORDER));
+    unsampled(&fleet, &trace, &answer.trace_id).await;
+
+    let Some(fleet) = Fleet::start(old(), Rates { marketplace: "0", ..ALL }).await else { return };
+    let listing = fleet.list("42").await;
+    let answer = fleet.order_in_the_marketplace(listing).await;
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [3, 0, 0]).await;
+    unsampled(&fleet, &trace, &answer.trace_id).await;
+}
+
+async fn unsampled(fleet: &Fleet, trace: &Trace, trace_id: &str) {
+    for told in trace.of(Kind::Transaction) {
+        assert_eq!(told.at("/sampled"), &json!(false), "{told:?}");
+        assert_eq!(told.at("/sample_rate").as_f64(), Some(0.0), "{told:?}");
+    }
+    let purchase = trace.transaction("marketplace", PURCHASE);
+    let calls = fleet.calls_of_the_chain(trace_id).await;
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    for call in &calls {
+        assert_eq!(call["traceparent"], format!("00-{trace_id}-{}-00", purchase.id()));
+        assert_eq!(call["tracestate"], "es=s:0");
+        let method = call["method"].as_str().unwrap();
+        trace.transaction("office", &format!("{method} /")).assert_child_of(purchase);
+    }
+    fleet.nothing_was_refused();
+}
+
+#[tokio::test]
+async fn a_trace_is_sampled_as_a_whole_or_not_at_all() {
+    let Some(fleet) = fleet(Rates { node: "0.5", marketplace: "1" }).await else { return };
+    let mut unsampled = Vec::new();
+    // until one that is sampled follows one that is not: then the latter would have arrived
+    for token in 0.. {
+        assert!(token < 64, "a coin does not fall on one side so often");
+        let listing = fleet.list(&token.to_string()).await;
+        let answer = fleet.order_by_way_of_node(listing).await;
+        assert_eq!(answer.status, 200);
+        let calls = fleet.calls_of_the_chain(&answer.trace_id).await;
+        let is_sampled = calls[0]["traceparent"].as_str().unwrap().ends_with("-01");
+        for call in &calls {
+            let (flags, state) = if is_sampled { ("-01", "es=s:0.5") } else { ("-00", "es=s:0") };
+            assert!(call["traceparent"].as_str().unwrap().ends_with(flags), "{call}");
+            assert_eq!(call["tracestate"], state, "{call}");
+        }
+        if !is_sampled {
+            unsampled.push(answer.trace_id);
+            continue;
+        }
+        let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 11, 0]).await;
+        for kind in [Kind::Transaction, Kind::Span] {
+            for told in trace.of(kind) {
+                assert_eq!(told.at("/sample_rate").as_f64(), Some(0.5), "{told:?}");
+            }
+        }
+        if !unsampled.is_empty() {
+            break;
+        }
+    }
+    for trace_id in unsampled {
+        assert_eq!(fleet.apm.store().query(&Query::new().trace_id(&*trace_id)).total, 0, "{trace_id}");
+    }
+    fleet.nothing_was_refused();
+}
+
+impl Fleet {
+    fn nothing_was_refused(&self) {
+        let stats = self.apm.store().stats();
+        assert_eq!((stats.rejected.events(), stats.unrecognized), (0, 0), "{:?}", stats.last_rejection);
+    }
+}

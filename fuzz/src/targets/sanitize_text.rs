@@ -1,0 +1,86 @@
+use tower_apm::internals::{Sanitizer, default_secret_names, wildcard_matches};
+
+const REDACTED: &str = "[REDACTED]";
+
+/// A text, taken for a name, a query, cookies and a sentence with URLs in it. What is secret is gone, all else is as it
+/// came.
+pub fn sanitize_text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let sanitizer = Sanitizer::default();
+    name(&sanitizer, &text);
+    query(&sanitizer, &text);
+    cookies(&sanitizer, &text);
+    urls(&sanitizer, &text);
+}
+
+fn name(sanitizer: &Sanitizer, name: &str) {
+    let patterns = default_secret_names();
+    let secret =
+        |name: &str| patterns.iter().any(|pattern| !pattern.starts_with('!') && wildcard_matches(pattern, name));
+    let exception = |name: &str| {
+        let mut exceptions = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!'));
+        exceptions.any(|pattern| wildcard_matches(pattern, name))
+    };
+    if name.starts_with(':') {
+        assert!(!sanitizer.is_secret(name), "{name:?} is a pseudo header");
+    } else if !name.contains(['.', '[', ']']) {
+        assert_eq!(sanitizer.is_secret(name), secret(name) && !exception(name), "{name:?}");
+    } else if name.split(['.', '[', ']']).any(|part| secret(part) && !exception(part)) {
+        assert!(sanitizer.is_secret(name), "a part of {name:?} is secret");
+    }
+}
+
+fn query(sanitizer: &Sanitizer, query: &str) {
+    let clean = sanitizer.query(query);
+    let pairs = |query: &str| query.split(['&', ';']).map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (pairs(query), pairs(&clean));
+    assert_eq!(before.len(), after.len(), "{query:?} became {clean:?}");
+    for (before, after) in before.iter().zip(&after) {
+        let Some((name, value)) = before.split_once('=') else {
+            assert_eq!(before, after);
+            continue;
+        };
+        // a name with an escape in it is secret or not by what it means, which is asked above
+        let may_be_either = name.contains('%') && !value.is_empty();
+        let hidden = format!("{name}={REDACTED}");
+        match !value.is_empty() && sanitizer.is_secret(name) {
+            _ if may_be_either => assert!(after == before || *after == hidden, "{query:?} became {clean:?}"),
+            true => assert_eq!(*after, hidden),
+            false => assert_eq!(after, before),
+        }
+    }
+    assert_eq!(sanitizer.query(&clean), clean, "a second time changes nothing");
+    let escaped: String = query.bytes().take(512).map(|byte| format!("%{byte:02x}")).collect();
+    let hidden = sanitizer.query(&format!("{escaped}=hunter2")).ends_with(REDACTED);
+    let head = &query.as_bytes()[..query.len().min(512)];
+    assert_eq!(hidden, sanitizer.is_secret(&String::from_utf8_lossy(head)), "{query:?} with escapes");
+}
+
+fn cookies(sanitizer: &Sanitizer, header: &str) {
+    let cookies = sanitizer.cookies(header);
+    assert!(cookies.len() <= header.split(';').count());
+    for (name, value) in cookies {
+        assert!(!name.is_empty() && header.contains(&name), "{name:?} of {header:?}");
+        match sanitizer.is_secret(&name) {
+            true => assert_eq!(value, REDACTED),
+            false => assert!(header.contains(&value), "{value:?} of {header:?}"),
+        }
+    }
+}
+
+fn urls(sanitizer: &Sanitizer, text: &str) {
+    let clean = sanitizer.urls_in(text);
+    if !text.contains("://") && !text.contains('?') {
+        assert_eq!(clean, text);
+    }
+    assert_eq!(sanitizer.urls_in(&clean), clean, "a second time changes nothing to what {text:?} became");
+    for (at, _) in clean.match_indices("://") {
+        let rest = &clean[at + 3..];
+        let end = rest.find(|c: char| c.is_whitespace() || "/?#\"<>`".contains(c)).unwrap_or(rest.len());
+        if let Some((user, _)) = rest[..end].rsplit_once('@') {
+            assert!(user.is_empty() || user == REDACTED, "{user:?} is shown: {text:?} became {clean:?}");
+        }
+    }
+    let url = format!("see https://ada:{}@h/?q=1&access_token={}", "hunter2", "hunter2");
+    assert!(!sanitizer.urls_in(&format!("{text} {url}")).contains("hunter2") || text.contains("hunter2"), "{text:?}");
+}
