@@ -40,10 +40,12 @@ pub(super) struct LogFilters {
     pub(super) from_code: Option<String>,
 }
 
+type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
+
 /// Changes `log_level` while the service runs, once [`set_global`] has set up what prints.
 #[derive(Clone, Default)]
 pub(super) struct LogLevelSwitch {
-    set: Arc<OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>>>,
+    set: Arc<OnceLock<SetLevel>>,
 }
 
 impl LogLevelSwitch {

@@ -36,7 +36,7 @@ pub(crate) struct OptionRow {
 impl OptionRow {
     /// The names by which central configuration knows it.
     pub(super) fn central_names(&self) -> impl Iterator<Item = String> {
-        let names = self.live.then_some(self.variables).unwrap_or_default();
+        let names = if self.live { self.variables } else { &[] };
         names.iter().filter_map(|variable| variable.strip_prefix(PREFIX)).map(str::to_lowercase)
     }
 }

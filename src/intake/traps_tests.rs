@@ -37,7 +37,9 @@ fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
     let client = ServerClient::new(&ServerSettings::from_config(&live.load(), None)).unwrap();
     let mut exporter = IntakeExporter::new(client, ServerVersion::default(), live, &records::resource()).unwrap();
     tracing::subscriber::with_default(subscriber, || {
-        events.into_iter().for_each(|event| drop(exporter.add(event).unwrap()));
+        for event in events {
+            exporter.add(event).unwrap();
+        }
     });
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()

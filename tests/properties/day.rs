@@ -63,8 +63,11 @@ struct Work {
     labels: Vec<(String, LabelValue)>,
     custom: Vec<(String, Any)>,
     spans: Vec<Doing>,
-    errors: Vec<(Failure, Vec<(String, LabelValue)>, Vec<(String, Any)>, Option<String>)>,
+    errors: Vec<Reported>,
 }
+
+/// An error, its labels, its custom context, and its culprit.
+type Reported = (Failure, Vec<(String, LabelValue)>, Vec<(String, Any)>, Option<String>);
 
 #[derive(Debug, Clone)]
 struct Doing {

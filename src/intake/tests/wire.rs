@@ -26,12 +26,8 @@ fn settings(url: String) -> ServerSettings {
 }
 
 fn exporter(settings: &ServerSettings) -> Result<IntakeExporter, BuildError> {
-    Ok(IntakeExporter::new(
-        ServerClient::new(settings)?,
-        ServerVersion::default(),
-        LiveConfig::default(),
-        &records::resource(),
-    )?)
+    let client = ServerClient::new(settings)?;
+    IntakeExporter::new(client, ServerVersion::default(), LiveConfig::default(), &records::resource())
 }
 
 async fn send(settings: ServerSettings) -> Delivery {
