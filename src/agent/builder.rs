@@ -21,6 +21,7 @@ use crate::{
     pipeline::{Discard, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
+    trace_context::ElasticPropagator,
     transaction::{Recorder, install, installed},
 };
 
@@ -127,6 +128,7 @@ impl AgentBuilder {
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
+        opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
         panic_hook();
         install(recorder.clone());
         // there was nobody to print them before

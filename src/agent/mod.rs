@@ -17,7 +17,7 @@ pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
 use crate::{
     pipeline::{Queue, Stats, Unsent, Worker},
     server::ApmLayer,
-    transaction::{Recorder, StartedTransaction, uninstall},
+    transaction::{Recorder, StartedTransaction, TraceContext, uninstall},
 };
 
 /// An Elastic APM agent: cheap to clone, every clone is the same agent.
@@ -110,7 +110,19 @@ impl Agent {
         name: impl Into<Cow<'static, str>>,
         kind: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
-        StartedTransaction::new(Some(self.inner.recorder.clone()), name.into(), kind.into())
+        StartedTransaction::new(Some(self.inner.recorder.clone()), None, name.into(), kind.into())
+    }
+
+    /// As [`start_transaction`](Self::start_transaction), in the sender's trace; see
+    /// [`Transaction::start_from`](crate::Transaction::start_from).
+    #[must_use = "it ends when it is dropped"]
+    pub fn start_transaction_from(
+        &self,
+        sender: &TraceContext,
+        name: impl Into<Cow<'static, str>>,
+        kind: impl Into<Cow<'static, str>>,
+    ) -> StartedTransaction {
+        StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), kind.into())
     }
 
     /// Waits until all that was recorded before the call is delivered, at most for `timeout`.

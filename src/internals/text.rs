@@ -4,7 +4,8 @@ use http::HeaderMap;
 
 use crate::{
     config::{CodeOptions, Config, Environment, OPTIONS, Wildcard, resolve},
-    propagation, sanitize, sql,
+    propagation::{self, Outgoing},
+    sanitize, sql,
 };
 
 /// Whether a wildcard pattern matches a text.
@@ -39,10 +40,11 @@ pub struct TraceHeaders {
 /// None where there is no valid `traceparent`.
 #[must_use]
 pub fn trace_headers(headers: &HeaderMap) -> Option<TraceHeaders> {
-    let incoming = propagation::extract(headers)?;
-    let mut passed_on = HeaderMap::new();
-    let propagation::Incoming { trace_id, parent_id, sampled, sample_rate, tracestate } = incoming;
-    propagation::inject(&mut passed_on, trace_id, parent_id, sampled, &tracestate);
+    let propagation::Incoming { trace_id, parent_id, sampled, sample_rate, tracestate } =
+        propagation::extract(headers)?;
+    let outgoing = Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage: None };
+    let passed_on =
+        outgoing.headers().filter_map(|(name, value)| Some((name.parse().ok()?, value?.parse().ok()?))).collect();
     let (trace_id, parent_id) = (trace_id.to_string(), parent_id.to_string());
     Some(TraceHeaders { trace_id, parent_id, sampled, sample_rate, passed_on })
 }

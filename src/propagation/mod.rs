@@ -1,18 +1,34 @@
 //! Trace headers in and out, and the decision that is made where a trace begins.
 //!
-//! The rules are those of [W3C Trace Context](https://www.w3.org/TR/trace-context/); the `tracestate` entry `es` is
-//! Elastic's and carries the sample rate of the trace's root.
+//! The rules are those of [W3C Trace Context](https://www.w3.org/TR/trace-context/) and
+//! [W3C Baggage](https://www.w3.org/TR/baggage/); the `tracestate` entry `es` is Elastic's and carries the sample rate of
+//! the trace's root.
 
-mod headers;
+mod baggage;
+mod binary;
+mod incoming;
+mod outgoing;
 mod sampling;
 mod traceparent;
 mod tracestate;
 
+use http::HeaderName;
+
 pub(crate) use self::{
-    headers::{Incoming, extract, inject},
+    baggage::attached,
+    incoming::{Incoming, baggage_in, extract, extract_bytes, extract_text},
+    outgoing::{Outgoing, baggage_of},
     sampling::is_sampled,
     tracestate::Tracestate,
 };
+
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+/// From before the W3C's name; the value has the same form.
+pub(crate) static ELASTIC_APM_TRACEPARENT: HeaderName = HeaderName::from_static("elastic-apm-traceparent");
+/// In the headers of messages, binary.
+const ELASTICAPMTRACEPARENT: &str = "elasticapmtraceparent";
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{headers::inject, traceparent::parse, tracestate::received, *};
+use super::{traceparent::parse, tracestate::received, *};
 use crate::record::{SpanId, TraceId};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -129,14 +129,40 @@ fn elastics_entry_gives_the_rate_of_the_root() {
 }
 
 #[test]
+fn the_legacy_header_is_the_second_choice() {
+    let (w3c, legacy) = (format!("00-{TRACE}-{PARENT}-01"), format!("00-{TRACE}-00000000000000aa-00"));
+    let parent = |pairs: &[(&str, &str)]| extract(&headers(pairs)).map(|incoming| incoming.parent_id.to_string());
+    let both = [("traceparent", w3c.as_str()), ("elastic-apm-traceparent", legacy.as_str())];
+    assert_eq!(parent(&both).as_deref(), Some(PARENT));
+    let second = Some("00000000000000aa");
+    assert_eq!(parent(&both[1..]).as_deref(), second);
+    assert_eq!(parent(&[("traceparent", "malformed"), both[1]]).as_deref(), second);
+    assert_eq!(parent(&[both[0], both[0], both[1]]).as_deref(), second, "two parents are none");
+    assert_eq!(parent(&[both[1], both[1]]), None);
+    let state = ("tracestate", "es=s:0.5");
+    assert!(extract(&headers(&[both[1], state])).unwrap().is_from_elastic());
+}
+
+#[test]
+fn elastics_entry_tells_who_stood_at_the_root() {
+    for (state, elastic) in [("es=s:1", true), ("es=x:1", true), ("a=1,es=s:2", true), ("a=1", false), ("ess=1", false)]
+    {
+        assert_eq!(incoming(state, "01").is_from_elastic(), elastic, "{state}");
+    }
+    assert!(!incoming("es=s:1,es=s:1", "01").is_from_elastic(), "a list that is not valid does not count");
+}
+
+fn out(tracestate: Tracestate, sampled: bool) -> Outgoing {
+    let (trace_id, parent_id) = (TraceId(0xa), SpanId(0xb));
+    Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage: None }
+}
+
+#[test]
 fn what_goes_out() {
-    let (trace_id, span_id) = (TraceId(0xa), SpanId(0xb));
     let out = |state: Tracestate, sampled| {
-        let mut map = headers(&[("tracestate", "stale=1"), ("traceparent", "stale")]);
-        inject(&mut map, trace_id, span_id, sampled, &state);
-        let text = |name| map.get(name).map(|value| value.to_str().unwrap().to_owned());
-        assert_eq!(map.get_all("traceparent").iter().count(), 1);
-        (text("traceparent").unwrap(), text("tracestate"))
+        let headers: Vec<_> = out(state, sampled).headers().collect();
+        let [("traceparent", Some(parent)), ("tracestate", state)] = &headers[..] else { panic!("{headers:?}") };
+        (parent.clone(), state.clone())
     };
     let sampled = "00-0000000000000000000000000000000a-000000000000000b-01";
     let unsampled = "00-0000000000000000000000000000000a-000000000000000b-00";
@@ -146,6 +172,26 @@ fn what_goes_out() {
     assert_eq!(out(Tracestate::Root(0.0), false), (unsampled.to_owned(), Some("es=s:0".to_owned())));
     assert_eq!(out(Tracestate::Received("b=2,a=1".into()), true).1.as_deref(), Some("b=2,a=1"));
     assert_eq!(out(Tracestate::None, true).1, None);
+    let legacy = Outgoing { legacy: true, ..self::out(Tracestate::None, true) };
+    let headers: Vec<_> = legacy.headers().filter_map(|(name, value)| Some((name, value?))).collect();
+    assert_eq!(headers[1..], [("elastic-apm-traceparent", sampled.to_owned())]);
+}
+
+#[test]
+fn a_message_takes_both_forms_along_and_the_text_wins() {
+    let headers = out(Tracestate::Root(0.5), true).message_headers();
+    let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["traceparent", "tracestate", "elasticapmtraceparent"]);
+    let read = |without: &str| {
+        let get =
+            |name: &str| headers.iter().find(|(own, _)| *own == name && name != without).map(|(_, value)| &value[..]);
+        extract_bytes(&get).0.unwrap()
+    };
+    let (text, binary) = (read(""), read("traceparent"));
+    assert_eq!((text.trace_id, text.parent_id, text.sampled), (TraceId(0xa), SpanId(0xb), true));
+    assert_eq!(text.sample_rate, Some(0.5));
+    assert_eq!((binary.trace_id, binary.parent_id, binary.sampled), (TraceId(0xa), SpanId(0xb), true));
+    assert_eq!((binary.sample_rate, binary.tracestate), (None, Tracestate::None), "the binary form knows no state");
 }
 
 #[test]

@@ -96,9 +96,15 @@ fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= 256 && value.bytes().all(visible) && !value.ends_with(' ')
 }
 
+const ELASTIC: &str = "es=";
+
+pub(super) fn has_elastic(list: &str) -> bool {
+    entries(list).any(|entry| entry.starts_with(ELASTIC))
+}
+
 /// The rate of the root, from the entry `es=s:<rate>`; None without one, or if it is no number from 0 to 1.
 pub(super) fn sample_rate(list: &str) -> Option<f64> {
-    let entry = entries(list).find_map(|entry| entry.strip_prefix("es="))?;
+    let entry = entries(list).find_map(|entry| entry.strip_prefix(ELASTIC))?;
     let rate = entry.split(';').find_map(|pair| pair.strip_prefix("s:"))?;
     rate.parse().ok().filter(|rate| (0.0..=1.0).contains(rate))
 }

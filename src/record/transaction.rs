@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, Link, SpanId, TraceId};
+use super::{Context, Link, MAX_ATTRIBUTES, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -54,6 +54,15 @@ pub(crate) struct TransactionRecord {
     /// What user code set on OpenTelemetry's current span while it was this transaction.
     pub(crate) otel: Option<Box<OtelPart>>,
     pub(crate) context: Context,
+}
+
+impl TransactionRecord {
+    /// At most as many as a span has.
+    pub(crate) fn add_link(&mut self, link: Link) {
+        if self.links.len() < MAX_ATTRIBUTES {
+            self.links.push(link);
+        }
+    }
 }
 
 /// The name, put together on the worker where it can be.

@@ -1,4 +1,4 @@
-//! Query strings, form bodies and cookies.
+//! Query strings, form bodies, baggage and cookies.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,25 @@ use super::{REDACTED, Sanitizer};
 impl Sanitizer {
     /// A query (without its `?`) or the body of a form. What is not secret stays byte for byte as it came.
     pub(crate) fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        // some servers still take `;` between pairs
+        self.pairs(query, ['&', ';'])
+    }
+
+    /// The header of that name: `name=value;property` between commas.
+    pub(crate) fn baggage<'a>(&self, header: &'a str) -> Cow<'a, str> {
+        self.pairs(header, [',', ';'])
+    }
+
+    fn pairs<'a>(&self, query: &'a str, between: [char; 2]) -> Cow<'a, str> {
         let mut clean = String::new();
         let mut copied = 0;
         let mut at = 0;
-        // some servers still take `;` between pairs
-        for pair in query.split_inclusive(['&', ';']) {
+        for pair in query.split_inclusive(between) {
             let end = at + pair.len();
-            let content = pair.strip_suffix(['&', ';']).unwrap_or(pair);
+            let content = pair.strip_suffix(between).unwrap_or(pair);
             if let Some((name, value)) = content.split_once('=')
                 && !value.is_empty()
-                && self.is_secret(&percent_decode_str(name).decode_utf8_lossy())
+                && self.is_secret(&percent_decode_str(name.trim()).decode_utf8_lossy())
             {
                 let value_from = at + name.len() + 1;
                 clean.push_str(&query[copied..value_from]);

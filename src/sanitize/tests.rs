@@ -230,3 +230,11 @@ fn urls_within_a_text() {
         assert!(matches!(default().urls_in(untouched), Cow::Borrowed(same) if same == untouched), "{untouched}");
     }
 }
+
+#[test]
+fn members_of_baggage_are_judged_by_their_names() {
+    let sanitizer = Sanitizer::default();
+    let header = "user=0xabc;ttl=1, session=hunter2;secret=x,other=1";
+    assert_eq!(sanitizer.baggage(header), "user=0xabc;ttl=1, session=[REDACTED];secret=[REDACTED],other=1");
+    assert!(matches!(sanitizer.baggage("user=0xabc,other=1"), std::borrow::Cow::Borrowed(_)));
+}

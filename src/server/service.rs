@@ -8,7 +8,8 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
+use opentelemetry::baggage::BaggageExt;
 use tower_service::Service;
 use tracing::Span;
 
@@ -22,10 +23,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    propagation,
-    record::{Link, Name, SpanId},
+    propagation::{self, Incoming},
+    record::{Link, Name},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, enter, handle_in, installed, link_to, new_record,
+        Ids, Recorder, Shared, Transaction, continued, enter, followed, handle_in, installed, new_record,
         new_request_span, otel_context, root,
     },
 };
@@ -125,7 +126,8 @@ impl<S> ApmService<S> {
         let ending = Ending::new(transaction);
         let asked = Asked::from(request.method());
 
-        let context = otel_context(&shared);
+        let context = baggage_from(request.headers(), otel_context(&shared));
+        shared.attach_baggage(&context);
         let entered = enter(&shared, &context);
         let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
         let inner = &mut self.inner;
@@ -145,6 +147,12 @@ impl<S> ApmService<S> {
             }
         }
     }
+}
+
+/// What the request's baggage adds to a context.
+fn baggage_from(headers: &HeaderMap, context: opentelemetry::Context) -> opentelemetry::Context {
+    let baggage = propagation::baggage_in(headers);
+    if baggage.is_empty() { context } else { context.with_baggage(baggage) }
 }
 
 /// A layer further in is the only one that knows the route under `nest_service`, and inside of an outer router.
@@ -177,43 +185,44 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Req
     use opentelemetry::trace::TraceContextExt;
 
     let began = Instant::now();
-    let incoming = propagation::extract(request.headers()).map(continued);
+    let incoming = propagation::extract(request.headers()).map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = opentelemetry::Context::map_current(|current| current.has_active_span().then(|| current.clone()));
     if let Some(outer) = current.as_ref().and_then(handle_in) {
-        let sampled = incoming.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
-        let adopted = outer.adopt(incoming.clone(), |record| {
+        let (ids, link) = incoming.clone().unzip();
+        let sampled = ids.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
+        let adopted = outer.adopt(ids, |record| {
             record.kind = "request".into();
             record.name = Name::Route;
             record.otel = None;
+            record.links.extend(link.flatten());
             record.context = request::context(request, outer.config(), sampled);
         });
         if adopted {
             return outer;
         }
     }
-    let ids = incoming.or_else(|| below(current.as_ref()?)).unwrap_or_else(|| root(&config));
+    let below = || below(current.as_ref()?, &config);
+    let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
     let context = request::context(request, &config, ids.sampled);
-    let record = new_record(&ids, "request".into(), Name::Route, began, context);
+    let mut record = new_record(&ids, "request".into(), Name::Route, began, context);
+    record.links.extend(link);
     Arc::new(Shared::new(recorder, config, ids, began, record))
 }
 
-/// The place below the current span: of another tracer, or of the transaction that calls this service in process.
-fn below(current: &opentelemetry::Context) -> Option<Ids> {
+/// The place below the current span: of another tracer, of the transaction that calls this service in process, or of a
+/// caller whose headers somebody else has read.
+fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Option<Link>)> {
     use opentelemetry::trace::TraceContextExt;
 
     let span = current.span();
-    let Link { trace_id, span_id } = link_to(span.span_context())?;
-    let sampled = span.span_context().is_sampled();
-    let outer = handle_in(current);
-    let (sample_rate, tracestate) =
-        outer.map(|outer| (outer.ids().sample_rate, outer.ids().tracestate.clone())).unzip();
-    Some(Ids {
-        trace_id,
-        id: SpanId::random(),
-        parent_id: Some(span_id),
-        sampled,
-        sample_rate: sample_rate.flatten(),
-        tracestate: tracestate.unwrap_or_default(),
-    })
+    let mut incoming = Incoming::of(span.span_context())?;
+    if span.span_context().is_remote() {
+        return Some(continued(incoming, config));
+    }
+    if let Some(outer) = handle_in(current) {
+        incoming.sample_rate = outer.ids().sample_rate;
+        incoming.tracestate = outer.ids().tracestate.clone();
+    }
+    Some((followed(incoming), None))
 }

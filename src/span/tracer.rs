@@ -13,9 +13,12 @@ use opentelemetry::{
 
 use super::span::{ApmSpan, Child};
 use crate::{
-    propagation::Tracestate,
+    config::Config,
+    propagation::{self, Incoming},
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
-    transaction::{Ids, Recorder, Shared, handle_in, installed, link_to, new_record, root, span_context},
+    transaction::{
+        Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
+    },
 };
 
 /// For an agent, or (without one) for whichever is installed.
@@ -30,20 +33,16 @@ impl ApmTracer {
     }
 
     /// A span that nobody's transaction is above: a transaction itself.
-    fn root(&self, builder: SpanBuilder, parent: &SpanContext) -> ApmSpan {
+    fn root(&self, builder: SpanBuilder, context: &Context) -> ApmSpan {
+        let span = context.span();
+        let parent = span.span_context();
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
-        let ids = match link_to(parent) {
-            Some(Link { trace_id, span_id }) => Ids {
-                trace_id,
-                id: SpanId::random(),
-                parent_id: Some(span_id),
-                sampled: parent.is_sampled(),
-                sample_rate: None,
-                tracestate: Tracestate::None,
-            },
-            None => root(&config),
+        let (ids, link) = match Incoming::of(parent) {
+            Some(incoming) if parent.is_remote() => continued(incoming, &config),
+            Some(incoming) => (followed(incoming), None),
+            None => (root(&config), None),
         };
         let began = Instant::now();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
@@ -51,18 +50,21 @@ impl ApmTracer {
         if let Some(start) = builder.start_time {
             record.timestamp = micros(start);
         }
-        record.links = links(builder.links);
-        record.otel = Some(Box::new(OtelPart { kind, attributes: bounded(builder.attributes) }));
+        record.links = link.into_iter().chain(links(builder.links)).collect();
+        let attributes = attributes(builder.attributes, context, &config);
+        record.otel = Some(Box::new(OtelPart { kind, attributes }));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         ApmSpan::root(Arc::new(Shared::new(recorder, config, ids, began, record).up_for_adoption()), context)
     }
 
-    fn child(shared: Arc<Shared>, builder: SpanBuilder, parent: &SpanContext) -> ApmSpan {
-        if !shared.ids().sampled || !shared.has_room_for_span() {
+    fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
+        let span = context.span();
+        let parent = span.span_context();
+        if !shared.records_spans() || !shared.has_room_for_span() {
             return ApmSpan::unrecorded(shared, parent.clone());
         }
         let id = SpanId::random();
-        let context =
+        let own =
             SpanContext::new(parent.trace_id(), id.0.into(), parent.trace_flags(), false, parent.trace_state().clone());
         let start = builder.start_time.unwrap_or_else(SystemTime::now);
         let ids = shared.ids();
@@ -76,17 +78,19 @@ impl ApmTracer {
             duration: Duration::ZERO,
             name: builder.name,
             kind: builder.span_kind.unwrap_or(SpanKind::Internal),
-            attributes: bounded(builder.attributes),
+            attributes: attributes(builder.attributes, context, shared.config()),
             status: Status::Unset,
             outcome: None,
             links: links(builder.links),
         });
-        ApmSpan::child(shared, context, Child { start, record })
+        ApmSpan::child(shared, own, Child { start, record })
     }
 }
 
-fn bounded(attributes: Option<Vec<KeyValue>>) -> Vec<KeyValue> {
-    let mut attributes = attributes.unwrap_or_default();
+/// Those that the span is made with, and what it carries as baggage.
+fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) -> Vec<KeyValue> {
+    let mut attributes = own.unwrap_or_default();
+    attributes.extend(propagation::attached(context, &config.baggage_to_attach));
     attributes.truncate(MAX_ATTRIBUTES);
     attributes
 }
@@ -102,11 +106,9 @@ impl Tracer for ApmTracer {
         if context.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
             return ApmSpan::off(SpanContext::empty_context());
         }
-        let span = context.span();
-        let parent = span.span_context();
         match handle_in(context) {
-            Some(shared) => Self::child(shared, builder, parent),
-            None => self.root(builder, parent),
+            Some(shared) => Self::child(shared, builder, context),
+            None => self.root(builder, context),
         }
     }
 }

@@ -15,7 +15,8 @@ use std::{
 use tracing::Span;
 
 use super::{
-    Recorder, Shared, Transaction, enter, enter_own, installed, new_record, new_request_span, otel_context, root,
+    Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
+    otel_context, root,
 };
 use crate::record::{Context, Name, Outcome};
 
@@ -36,7 +37,29 @@ impl Transaction {
     /// ```
     #[must_use = "it ends when it is dropped"]
     pub fn start(name: impl Into<Cow<'static, str>>, kind: impl Into<Cow<'static, str>>) -> StartedTransaction {
-        StartedTransaction::new(installed(), name.into(), kind.into())
+        StartedTransaction::new(installed(), None, name.into(), kind.into())
+    }
+
+    /// As [`start`](Self::start), in the trace that a message or a call came with: see
+    /// [`trace_context`](crate::trace_context). `trace_continuation_strategy` holds here too; an empty context begins a
+    /// trace.
+    ///
+    /// ```
+    /// use tower_apm::{Transaction, trace_context};
+    ///
+    /// # async fn settle() {}
+    /// # async fn consume(headers: &http::HeaderMap) {
+    /// let sender = trace_context::extract(headers);
+    /// Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+    /// # }
+    /// ```
+    #[must_use = "it ends when it is dropped"]
+    pub fn start_from(
+        sender: &TraceContext,
+        name: impl Into<Cow<'static, str>>,
+        kind: impl Into<Cow<'static, str>>,
+    ) -> StartedTransaction {
+        StartedTransaction::new(installed(), Some(sender), name.into(), kind.into())
     }
 }
 
@@ -46,18 +69,36 @@ impl Transaction {
 #[must_use = "it ends when it is dropped"]
 pub struct StartedTransaction {
     transaction: Transaction,
+    /// In which it runs. None where nothing is recorded.
+    context: Option<opentelemetry::Context>,
 }
 
 impl StartedTransaction {
-    pub(crate) fn new(recorder: Option<Arc<Recorder>>, name: Cow<'static, str>, kind: Cow<'static, str>) -> Self {
+    pub(crate) fn new(
+        recorder: Option<Arc<Recorder>>,
+        sender: Option<&TraceContext>,
+        name: Cow<'static, str>,
+        kind: Cow<'static, str>,
+    ) -> Self {
         let start = |recorder: Arc<Recorder>| {
             let config = recorder.snapshot();
-            let (ids, began) = (root(&config), Instant::now());
-            let record = new_record(&ids, kind, Name::Text(name), began, Context::default());
-            Transaction::from_shared(Arc::new(Shared::new(recorder, config, ids, began, record)))
+            let incoming = sender.and_then(|sender| sender.incoming().cloned());
+            let continued = incoming.map(|incoming| continued(incoming, &config));
+            let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
+            let began = Instant::now();
+            let mut record = new_record(&ids, kind, Name::Text(name), began, Context::default());
+            record.links.extend(link);
+            let shared = Arc::new(Shared::new(recorder, config, ids, began, record));
+            let mut context = otel_context(&shared);
+            if let Some(sender) = sender {
+                context = sender.with_baggage(context);
+            }
+            shared.attach_baggage(&context);
+            (Transaction::from_shared(shared), Some(context))
         };
-        let transaction = recorder.filter(|recorder| recorder.is_recording()).map(start).unwrap_or_default();
-        Self { transaction }
+        let recorder = recorder.filter(|recorder| recorder.is_recording());
+        let (transaction, context) = recorder.map(start).unwrap_or_default();
+        Self { transaction, context }
     }
 
     /// Runs a future as this transaction: [`Transaction::current`] and all spans below find it. Ends with the future.
@@ -65,7 +106,7 @@ impl StartedTransaction {
     /// A panic is recorded as an unhandled error and goes on; a future that is dropped before its end leaves the
     /// outcome unknown.
     pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        let context = self.transaction.shared().map(otel_context);
+        let context = self.context.clone();
         let span = self.transaction.shared().zip(context.as_ref()).map_or_else(Span::none, |(shared, context)| {
             let _entered = enter(shared, context);
             new_request_span()
@@ -75,7 +116,8 @@ impl StartedTransaction {
 
     /// Runs blocking code as this transaction.
     pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
-        let entered = self.transaction.shared().map(|shared| enter(shared, &otel_context(shared)));
+        let entered =
+            self.transaction.shared().zip(self.context.as_ref()).map(|(shared, context)| enter(shared, context));
         let span = if entered.is_some() { new_request_span() } else { Span::none() };
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
         drop(entered);

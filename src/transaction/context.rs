@@ -18,7 +18,7 @@ use opentelemetry::{
 };
 
 use super::{Shared, Transaction, current::running_if};
-use crate::record::{Exception, Link, MAX_ATTRIBUTES, OtelPart, Outcome, SpanId, TraceId, set_attribute};
+use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId, set_attribute};
 
 thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
@@ -118,11 +118,7 @@ impl Span for TransactionSpan {
 
     fn add_link(&mut self, context: SpanContext, _: Vec<KeyValue>) {
         if let Some(link) = link_to(&context) {
-            self.shared.update(|record| {
-                if record.links.len() < MAX_ATTRIBUTES {
-                    record.links.push(link);
-                }
-            });
+            self.shared.update(|record| record.add_link(link));
         }
     }
 

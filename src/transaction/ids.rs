@@ -2,9 +2,9 @@
 
 use super::Ids;
 use crate::{
-    config::Config,
+    config::{Config, TraceContinuationStrategy},
     propagation::{self, Incoming, Tracestate},
-    record::{SpanId, TraceId, random_u64},
+    record::{Link, SpanId, TraceId, random_u64},
 };
 
 /// The first of a trace: decides about sampling.
@@ -22,8 +22,22 @@ pub(crate) fn root(config: &Config) -> Ids {
     }
 }
 
-/// Follows the caller's decision.
-pub(crate) fn continued(incoming: Incoming) -> Ids {
+/// Follows the caller's decision, or begins a trace of its own that is linked to the caller's, as
+/// `trace_continuation_strategy` says.
+pub(crate) fn continued(incoming: Incoming, config: &Config) -> (Ids, Option<Link>) {
+    let restarts = match config.trace_continuation_strategy {
+        TraceContinuationStrategy::Continue => false,
+        TraceContinuationStrategy::Restart => true,
+        TraceContinuationStrategy::RestartExternal => !incoming.is_from_elastic(),
+    };
+    if restarts {
+        return (root(config), Some(incoming.link()));
+    }
+    (followed(incoming), None)
+}
+
+/// A place in the caller's trace.
+pub(crate) fn followed(incoming: Incoming) -> Ids {
     Ids {
         trace_id: incoming.trace_id,
         id: SpanId::random(),

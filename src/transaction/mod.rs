@@ -12,6 +12,7 @@ mod custom;
 mod extract;
 mod ids;
 mod recorder;
+mod remote;
 mod request_span;
 mod state;
 
@@ -19,13 +20,13 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::background::StartedTransaction;
+pub use self::{background::StartedTransaction, remote::TraceContext};
 pub(crate) use self::{
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},
     custom::{contain, is_contained, to_json},
-    ids::{continued, root},
+    ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
     state::{Ids, Shared, new_record},
@@ -91,6 +92,30 @@ impl Transaction {
     #[must_use]
     pub fn id(&self) -> Option<SpanId> {
         self.shared.as_ref().map(|shared| shared.ids().id)
+    }
+
+    /// The transaction's parent, which a transaction at the root of its trace gets by this call: the id that a page may
+    /// take as that of its own transaction, so that what the browser does stands above the request that made the page.
+    ///
+    /// ```
+    /// # async fn page(tx: tower_apm::Transaction) -> String {
+    /// let (trace_id, parent_id) = (tx.trace_id(), tx.ensure_parent_id());
+    /// # format!("{trace_id:?} {parent_id:?}")
+    /// # }
+    /// ```
+    pub fn ensure_parent_id(&self) -> Option<SpanId> {
+        let mut parent = None;
+        self.update(|record| parent = Some(*record.parent_id.get_or_insert_with(SpanId::random)));
+        parent
+    }
+
+    /// Links the transaction to what caused it without being its caller: the messages of a batch, the request that
+    /// scheduled it. An empty context adds nothing. A transaction keeps 128 links.
+    pub fn link(&self, to: &TraceContext) -> &Self {
+        if let Some(link) = to.link() {
+            self.update(|record| record.add_link(link));
+        }
+        self
     }
 
     /// Replaces the name. Kibana groups by it, so it must not hold ids or anything else that a user chose.

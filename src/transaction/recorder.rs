@@ -1,17 +1,21 @@
 //! Where the records of an agent go, and by which rules: all that the request path knows of an agent.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
+use opentelemetry::{Context, KeyValue};
+
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
+    propagation::attached,
     record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
-    sanitize::Sanitizer,
+    sanitize::{REDACTED, Sanitizer},
 };
 
 /// Errors that one agent records in a second before it begins to count only.
@@ -84,7 +88,16 @@ impl Recorder {
         self.queue.push(Event::Span(record));
     }
 
-    pub(crate) fn error(&self, record: Box<ErrorRecord>) {
+    /// Gives the error what the current context carries as baggage, and sends it.
+    pub(crate) fn error(&self, mut record: Box<ErrorRecord>) {
+        let config = self.config.load();
+        if config.context_propagation_only {
+            return;
+        }
+        for KeyValue { key, value, .. } in Context::map_current(|now| attached(now, &config.baggage_to_attach)) {
+            let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
+            record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
+        }
         if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
     }
 

@@ -11,12 +11,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use opentelemetry::trace::SpanKind;
+
 use super::{captured_body::CapturedBody, recorder::Recorder};
 use crate::config::{CaptureBody, Config};
-use crate::propagation::Tracestate;
+use crate::propagation::{self, Tracestate};
 use crate::record::{
-    Context, ErrorParent, ErrorRecord, Exception, Name, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
-    TransactionRecord, wall_micros,
+    Context, ErrorParent, ErrorRecord, Exception, Name, OtelPart, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
+    TransactionRecord, set_attribute, wall_micros,
 };
 
 /// Documents for errors that one transaction gives; further ones are counted.
@@ -98,6 +100,24 @@ impl Shared {
 
     pub(crate) fn ids(&self) -> &Ids {
         self.adopted.get().map_or(&self.ids, |ids| ids)
+    }
+
+    /// False: the transaction is not sampled, or the agent only passes traces on.
+    pub(crate) fn records_spans(&self) -> bool {
+        self.ids().sampled && !self.config.context_propagation_only
+    }
+
+    /// What the context in which it begins carries as baggage becomes attributes of the transaction.
+    pub(crate) fn attach_baggage(&self, context: &opentelemetry::Context) {
+        let attached = propagation::attached(context, &self.config.baggage_to_attach);
+        if attached.is_empty() {
+            return;
+        }
+        self.update(|record| {
+            let kind = if record.kind == "request" { SpanKind::Server } else { SpanKind::Internal };
+            let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
+            attached.into_iter().for_each(|attribute| set_attribute(&mut otel.attributes, attribute));
+        });
     }
 
     /// By its own ids or those that it was adopted with.
@@ -201,6 +221,9 @@ impl Shared {
         }
         record.spans =
             SpanCount { started: self.spans_started.load(Relaxed), dropped: self.spans_dropped.load(Relaxed) };
+        if self.config.context_propagation_only {
+            return;
+        }
         if record.sampled || self.recorder.server().takes_unsampled() {
             self.recorder.transaction(record);
         }
@@ -290,7 +313,9 @@ impl Shared {
                 }
             }
         }
-        self.recorder.error(error);
+        if !self.config.context_propagation_only {
+            self.recorder.error(error);
+        }
     }
 }
 

@@ -59,7 +59,11 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
         look(name, &value);
         // cookies are told one by one
         let secret = name == "cookie" || sanitizer.is_secret(name);
-        let value = if secret { Cow::Borrowed(REDACTED) } else { keyword(value) };
+        let value = match value {
+            _ if secret => Cow::Borrowed(REDACTED),
+            value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
+            value => keyword(value),
+        };
         match entries.last_mut().filter(|(last, _)| last == name) {
             Some((_, HeaderValue::Many(values))) => values.push(value),
             Some((_, present)) => {

@@ -1,0 +1,102 @@
+//! What a caller or a message tells of the trace that it belongs to.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    baggage::KeyValueMetadata,
+    propagation::Extractor,
+    trace::{SpanContext, TraceState},
+};
+
+use super::{
+    BAGGAGE, ELASTIC_APM_TRACEPARENT, ELASTICAPMTRACEPARENT, TRACEPARENT, TRACESTATE, baggage, binary, traceparent,
+    tracestate::{self, Tracestate},
+};
+use crate::record::{Link, SpanId, TraceId};
+
+/// The trace that a caller began.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Incoming {
+    pub(crate) trace_id: TraceId,
+    pub(crate) parent_id: SpanId,
+    pub(crate) sampled: bool,
+    /// How the root weighs its events (0 if it was not sampled); None if the caller did not say, and then it must not
+    /// be guessed.
+    pub(crate) sample_rate: Option<f64>,
+    pub(crate) tracestate: Tracestate,
+}
+
+impl Incoming {
+    fn new<'a>(parent: (TraceId, SpanId, bool), states: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (trace_id, parent_id, sampled) = parent;
+        let mut incoming = Self { trace_id, parent_id, sampled, sample_rate: None, tracestate: Tracestate::None };
+        if let Some(list) = tracestate::received(states) {
+            incoming.sample_rate = tracestate::sample_rate(&list).map(|rate| if sampled { rate } else { 0.0 });
+            incoming.tracestate = Tracestate::Received(list);
+        }
+        incoming
+    }
+
+    /// A parent that somebody else's propagator has read. None for a context that points nowhere.
+    pub(crate) fn of(context: &SpanContext) -> Option<Self> {
+        let trace_id = TraceId(u128::from_be_bytes(context.trace_id().to_bytes()));
+        let parent_id = SpanId(u64::from_be_bytes(context.span_id().to_bytes()));
+        let state = context.trace_state().header();
+        context
+            .is_valid()
+            .then(|| Self::new((trace_id, parent_id, context.is_sampled()), [state.as_bytes()].into_iter()))
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        Link { trace_id: self.trace_id, span_id: self.parent_id }
+    }
+
+    /// For OpenTelemetry, as a remote parent.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        let flags = opentelemetry::TraceFlags::default().with_sampled(self.sampled);
+        let state = self.tracestate.header().and_then(|text| text.parse::<TraceState>().ok()).unwrap_or_default();
+        SpanContext::new(self.trace_id.0.into(), self.parent_id.0.into(), flags, true, state)
+    }
+
+    /// An Elastic agent stood at the root: `tracestate` has its entry.
+    pub(crate) fn is_from_elastic(&self) -> bool {
+        matches!(&self.tracestate, Tracestate::Received(list) if tracestate::has_elastic(list))
+    }
+}
+
+/// What the headers of a request tell of its caller's trace: `traceparent`, or where it is missing or not valid
+/// `elastic-apm-traceparent`. A header that comes twice is not valid, and without a parent `tracestate` does not count.
+/// Two lookups where there is none, and one allocation only where there is a `tracestate`.
+pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
+    let values = |name: &HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let parent = the_only(values(&TRACEPARENT)).or_else(|| the_only(values(&ELASTIC_APM_TRACEPARENT)))?;
+    Some(Incoming::new(parent, values(&TRACESTATE)))
+}
+
+/// The baggage of a request.
+pub(crate) fn baggage_in(headers: &HeaderMap) -> Vec<KeyValueMetadata> {
+    // an empty iterator costs one lookup
+    baggage::parse(headers.get_all(&BAGGAGE).into_iter().map(HeaderValue::as_bytes))
+}
+
+/// As [`extract`] and [`baggage_in`], from any carrier of text.
+pub(crate) fn extract_text(carrier: &dyn Extractor) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
+    let values = |name: &HeaderName| carrier.get_all(name.as_str()).unwrap_or_default().into_iter().map(str::as_bytes);
+    let parent = the_only(values(&TRACEPARENT)).or_else(|| the_only(values(&ELASTIC_APM_TRACEPARENT)));
+    (parent.map(|parent| Incoming::new(parent, values(&TRACESTATE))), baggage::parse(values(&BAGGAGE)))
+}
+
+/// From the headers of a message, whose values are bytes: the text form wins over the binary one, which knows no
+/// `tracestate`.
+pub(crate) fn extract_bytes<'a>(get: &dyn Fn(&str) -> Option<&'a [u8]>) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
+    let value = |name: &HeaderName| get(name.as_str());
+    let incoming = match value(&TRACEPARENT).and_then(traceparent::parse) {
+        Some(parent) => Some(Incoming::new(parent, value(&TRACESTATE).into_iter())),
+        None => get(ELASTICAPMTRACEPARENT).and_then(binary::parse).map(|parent| Incoming::new(parent, [].into_iter())),
+    };
+    (incoming, baggage::parse(value(&BAGGAGE).into_iter()))
+}
+
+fn the_only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<(TraceId, SpanId, bool)> {
+    let value = values.next()?;
+    if values.next().is_some() { None } else { traceparent::parse(value) }
+}

@@ -1,0 +1,48 @@
+//! What a call or a message takes along.
+
+use std::borrow::Cow;
+
+use super::{
+    BAGGAGE, ELASTIC_APM_TRACEPARENT, ELASTICAPMTRACEPARENT, TRACEPARENT, TRACESTATE, baggage, binary,
+    traceparent::traceparent, tracestate::Tracestate,
+};
+use crate::record::{SpanId, TraceId};
+
+/// The place in a trace that a call is made from.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) trace_id: TraceId,
+    /// The span, or else the transaction, that the call is made in.
+    pub(crate) parent_id: SpanId,
+    pub(crate) sampled: bool,
+    pub(crate) tracestate: Tracestate,
+    /// Whether `elastic-apm-traceparent` goes along (`use_elastic_traceparent_header`).
+    pub(crate) legacy: bool,
+    pub(crate) baggage: Option<String>,
+}
+
+impl Outgoing {
+    /// Names and values of the headers; None for one that must not be left standing from before. All of it is visible
+    /// ASCII.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
+        let parent = traceparent(self.trace_id, self.parent_id, self.sampled);
+        let legacy = self.legacy.then(|| (ELASTIC_APM_TRACEPARENT.as_str(), Some(parent.clone())));
+        let state = (TRACESTATE.as_str(), self.tracestate.header().map(Cow::into_owned));
+        let baggage = self.baggage.clone().map(|baggage| (BAGGAGE.as_str(), Some(baggage)));
+        [(TRACEPARENT.as_str(), Some(parent)), state].into_iter().chain(legacy).chain(baggage)
+    }
+
+    /// For a message: the text form, and the binary one for consumers under older agents.
+    pub(crate) fn message_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let text = self.headers().filter_map(|(name, value)| Some((name, value?.into_bytes())));
+        let binary = binary::encode(self.trace_id, self.parent_id, self.sampled).to_vec();
+        text.chain([(ELASTICAPMTRACEPARENT, binary)]).collect()
+    }
+}
+
+pub(crate) fn baggage_of(context: &opentelemetry::Context) -> Option<String> {
+    use opentelemetry::baggage::BaggageExt;
+
+    let carried = context.baggage();
+    if carried.is_empty() { None } else { baggage::header(carried) }
+}

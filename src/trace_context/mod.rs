@@ -1,0 +1,142 @@
+//! Carries the trace on to the services that are called, and takes it up where a message comes in.
+//!
+//! For HTTP that is [`inject`] on the way out; on the way in the layer does it. For messages, with Kafka's headers as the
+//! example (`rdkafka` has an `OwnedHeaders` for the first half and `Headers` for the second):
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use tower_apm::{Transaction, trace_context};
+//!
+//! # struct Record { headers: HashMap<String, Vec<u8>> }
+//! fn produce(record: &mut Record) {
+//!     for (name, value) in trace_context::message_headers() {
+//!         record.headers.insert(name.to_owned(), value);
+//!     }
+//! }
+//!
+//! async fn consume(record: &Record) {
+//!     let sender = trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice));
+//!     Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+//! }
+//!
+//! async fn consume_batch(records: &[Record]) {
+//!     let batch = Transaction::start("Kafka RECEIVE from sales", "messaging");
+//!     for record in records {
+//!         batch.link(&trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice)));
+//!     }
+//!     batch.run(settle()).await;
+//! }
+//! # async fn settle() {}
+//! # let mut record = Record { headers: HashMap::new() };
+//! # produce(&mut record);
+//! # assert!(record.headers.is_empty());
+//! # let _ = (consume(&record), consume_batch(&[]));
+//! ```
+//!
+//! Baggage ([W3C](https://www.w3.org/TR/baggage/)) goes along: it is what
+//! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) has in the current context, and
+//! `baggage_to_attach` says which of it the events keep.
+
+mod propagator;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector},
+    trace::TraceContextExt,
+};
+
+pub use self::propagator::ElasticPropagator;
+pub use crate::transaction::TraceContext;
+use crate::{
+    propagation::{Incoming, Outgoing, baggage_of},
+    transaction::handle_in,
+};
+
+/// Puts `traceparent`, `tracestate` and `baggage` of the current span, or else of the current transaction, into the
+/// headers of a call, in place of what was there. Without either the headers stay as they are.
+///
+/// ```
+/// let mut headers = http::HeaderMap::new();
+/// tower_apm::trace_context::inject(&mut headers);
+/// assert!(headers.is_empty(), "there is no transaction here");
+/// ```
+pub fn inject(headers: &mut HeaderMap) {
+    let context = Context::current();
+    let Some(outgoing) = outgoing(&context) else { return };
+    for (name, value) in outgoing.headers() {
+        let name = HeaderName::from_static(name);
+        match value.map(HeaderValue::try_from) {
+            Some(Ok(value)) => drop(headers.insert(name, value)),
+            _ => drop(headers.remove(name)),
+        }
+    }
+}
+
+/// As [`inject`], into any carrier of text that has OpenTelemetry's [`Injector`].
+///
+/// ```
+/// let mut metadata = std::collections::HashMap::<String, String>::new();
+/// tower_apm::trace_context::inject_into(&mut metadata);
+/// ```
+pub fn inject_into(carrier: &mut dyn Injector) {
+    inject_context(&Context::current(), carrier);
+}
+
+fn inject_context(context: &Context, carrier: &mut dyn Injector) {
+    let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
+    for (name, value) in headers {
+        if let Some(value) = value {
+            carrier.set(name, value);
+        }
+    }
+}
+
+/// The headers that a message takes along: `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent`
+/// for consumers under Elastic agents from before 2023. None without a current transaction.
+#[must_use]
+pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
+    outgoing(&Context::current()).map(|outgoing| outgoing.message_headers()).unwrap_or_default()
+}
+
+/// What the headers of an HTTP request or answer tell.
+///
+/// ```
+/// let mut headers = http::HeaderMap::new();
+/// headers.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap());
+/// let caller = tower_apm::trace_context::extract(&headers);
+/// assert_eq!(caller.trace_id().unwrap().to_string(), "0af7651916cd43dd8448eb211c80319c");
+/// ```
+#[must_use]
+pub fn extract(headers: &HeaderMap) -> TraceContext {
+    TraceContext::from_headers(headers)
+}
+
+/// As [`extract`], from any carrier of text that has OpenTelemetry's [`Extractor`].
+#[must_use]
+pub fn extract_from(carrier: &dyn Extractor) -> TraceContext {
+    TraceContext::from_text(carrier)
+}
+
+/// As [`extract`], from the headers of a message, whose values are bytes. The text form wins; the binary header
+/// `elasticapmtraceparent` is the second choice.
+#[must_use]
+pub fn extract_message<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> TraceContext {
+    TraceContext::from_bytes(&get)
+}
+
+/// From our transaction, or from a span of another tracer.
+fn outgoing(context: &Context) -> Option<Outgoing> {
+    let span = context.span();
+    let incoming = Incoming::of(span.span_context())?;
+    let (trace_id, parent_id) = (incoming.trace_id, incoming.parent_id);
+    let baggage = baggage_of(context);
+    let Some(shared) = handle_in(context) else {
+        let Incoming { sampled, tracestate, .. } = incoming;
+        return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage });
+    };
+    let ids = shared.ids();
+    let legacy = shared.config().use_elastic_traceparent_header;
+    let tracestate = ids.tracestate.clone();
+    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled: ids.sampled, tracestate, legacy, baggage })
+}

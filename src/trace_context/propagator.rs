@@ -1,0 +1,55 @@
+//! For what propagates by OpenTelemetry's global propagator.
+
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
+};
+
+use super::inject_context;
+use crate::{
+    propagation::{BAGGAGE, TRACEPARENT, TRACESTATE},
+    transaction::TraceContext,
+};
+
+/// OpenTelemetry's interface to the same: crates that call
+/// [`get_text_map_propagator`](opentelemetry::global::get_text_map_propagator) carry the trace on with it, Elastic's
+/// `tracestate` included. [`AgentBuilder::install`](crate::AgentBuilder::install) makes it the global one.
+///
+/// ```
+/// use opentelemetry::global;
+/// use tower_apm::trace_context::ElasticPropagator;
+///
+/// global::set_text_map_propagator(ElasticPropagator::new());
+/// ```
+#[derive(Debug, Clone)]
+pub struct ElasticPropagator {
+    fields: [String; 3],
+}
+
+impl ElasticPropagator {
+    /// `traceparent`, `tracestate` and `baggage`; what it reads is also `elastic-apm-traceparent`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { fields: [&TRACEPARENT, &TRACESTATE, &BAGGAGE].map(|name| name.as_str().to_owned()) }
+    }
+}
+
+impl Default for ElasticPropagator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TextMapPropagator for ElasticPropagator {
+    fn inject_context(&self, context: &Context, carrier: &mut dyn Injector) {
+        inject_context(context, carrier);
+    }
+
+    fn extract_with_context(&self, context: &Context, carrier: &dyn Extractor) -> Context {
+        TraceContext::from_text(carrier).onto(context)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.fields)
+    }
+}

@@ -1,0 +1,79 @@
+//! Where a message or a call comes from, for work that is not an HTTP request.
+
+use http::HeaderMap;
+use opentelemetry::{
+    Context, baggage::BaggageExt, baggage::KeyValueMetadata, propagation::Extractor, trace::TraceContextExt,
+};
+
+use crate::{
+    propagation::{self, Incoming},
+    record::{Link, SpanId, TraceId},
+};
+
+/// What a carrier tells of the work that sent it: its place in a trace, and its baggage.
+///
+/// A consumer either goes on in that trace ([`Transaction::start_from`](super::Transaction::start_from)) or links to it
+/// ([`Transaction::link`](super::Transaction::link)), as it must where it takes several messages at once. It is read by
+/// [`trace_context::extract`](crate::trace_context::extract) and its siblings, which never fail: headers that are
+/// missing or not valid give an empty one.
+#[derive(Debug, Clone, Default)]
+pub struct TraceContext {
+    incoming: Option<Incoming>,
+    baggage: Vec<KeyValueMetadata>,
+}
+
+impl TraceContext {
+    /// From the headers of an HTTP request.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        Self { incoming: propagation::extract(headers), baggage: propagation::baggage_in(headers) }
+    }
+
+    pub(crate) fn from_text(carrier: &dyn Extractor) -> Self {
+        let (incoming, baggage) = propagation::extract_text(carrier);
+        Self { incoming, baggage }
+    }
+
+    pub(crate) fn from_bytes<'a>(get: &dyn Fn(&str) -> Option<&'a [u8]>) -> Self {
+        let (incoming, baggage) = propagation::extract_bytes(get);
+        Self { incoming, baggage }
+    }
+
+    /// False when there was a valid place in a trace.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.incoming.is_none()
+    }
+
+    /// The sender's trace.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.incoming.as_ref().map(|incoming| incoming.trace_id)
+    }
+
+    /// The sender's span.
+    #[must_use]
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.incoming.as_ref().map(|incoming| incoming.parent_id)
+    }
+
+    pub(crate) fn incoming(&self) -> Option<&Incoming> {
+        self.incoming.as_ref()
+    }
+
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.incoming.as_ref().map(Incoming::link)
+    }
+
+    /// A context with this as its remote parent and with its baggage.
+    pub(crate) fn onto(&self, context: &Context) -> Context {
+        let context = self.with_baggage(context.clone());
+        match &self.incoming {
+            Some(incoming) => context.with_remote_span_context(incoming.span_context()),
+            None => context,
+        }
+    }
+
+    pub(super) fn with_baggage(&self, context: Context) -> Context {
+        if self.baggage.is_empty() { context } else { context.with_baggage(self.baggage.iter().cloned()) }
+    }
+}

@@ -1,0 +1,247 @@
+//! Does the trace go on, in and out of the service? (agent-spec, section 4)
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, http::HeaderMap, response::IntoResponse, routing::get};
+use http::Request;
+use opentelemetry::{Context, KeyValue, baggage::BaggageExt, propagation::TextMapPropagator, trace::TraceContextExt};
+use serde_json::{Value, json};
+use tower_apm::{
+    Agent, AgentBuilder, Environment, ResponseExt, TraceContinuationStrategy, Transaction,
+    devserver::{DevServer, Kind, Query},
+    testkit::TestAgent,
+    trace_context::{self, ElasticPropagator},
+};
+
+use crate::http::send;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    TestAgent::builder().configure(configure).start().await
+}
+
+/// What a call that the handler makes takes along.
+type Called = Arc<Mutex<HeaderMap>>;
+
+fn app(apm: &TestAgent) -> (Router, Called) {
+    let called = Called::default();
+    let calls = called.clone();
+    let handler = move || {
+        trace_context::inject(&mut calls.lock().unwrap());
+        async { "ok" }
+    };
+    (Router::new().route("/", get(handler)).layer(apm.layer()), called)
+}
+
+async fn request(app: Router, headers: &[(&str, &str)]) {
+    let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+    send(app, request.body(axum::body::Body::empty()).unwrap()).await;
+}
+
+fn caller(flags: &str) -> String {
+    format!("00-{TRACE}-{PARENT}-{flags}")
+}
+
+fn text(headers: &Called, name: &str) -> Option<String> {
+    headers.lock().unwrap().get(name).map(|value| value.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn section_4_6_each_strategy_does_with_a_callers_trace_what_it_says() {
+    use TraceContinuationStrategy::{Continue, Restart, RestartExternal};
+
+    for (strategy, state, goes_on) in [
+        (Continue, None, true),
+        (Continue, Some("other=1"), true),
+        (Restart, Some("es=s:0.5,other=1"), false),
+        (Restart, None, false),
+        (RestartExternal, Some("other=1,es=s:0.5"), true),
+        (RestartExternal, Some("es=x:0.5"), true),
+        (RestartExternal, Some("other=1"), false),
+        (RestartExternal, None, false),
+    ] {
+        let apm = apm(move |agent| agent.trace_continuation_strategy(strategy)).await;
+        let (app, called) = app(&apm);
+        let parent = caller("00");
+        let headers: Vec<_> =
+            [("traceparent", parent.as_str())].into_iter().chain(state.map(|state| ("tracestate", state))).collect();
+        request(app, &headers).await;
+        let out = (text(&called, "traceparent").unwrap(), text(&called, "tracestate"));
+        if goes_on {
+            assert!(out.0.starts_with(&format!("00-{TRACE}-")) && out.0.ends_with("-00"), "{strategy:?} {out:?}");
+            assert_eq!(out.1.as_deref(), state, "{strategy:?}: the state goes on as it came");
+            continue;
+        }
+        assert!(!out.0.contains(TRACE) && out.0.ends_with("-01"), "{strategy:?} decides anew: {out:?}");
+        assert_eq!(out.1.as_deref(), Some("es=s:1"), "{strategy:?}");
+        let sent = apm.expect_transaction("GET /").await;
+        let sent = sent.no_field("/parent_id").field("/sample_rate", 1.0);
+        assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]), "{strategy:?}");
+        assert!(out.0.contains(sent.trace_id()));
+    }
+}
+
+#[tokio::test]
+async fn section_4_6_without_a_valid_parent_there_is_no_link() {
+    let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
+    request(app(&apm).0, &[("traceparent", "00-zz"), ("tracestate", "es=s:0.5")]).await;
+    apm.expect_transaction("GET /").await.no_field("/links").no_field("/parent_id").field("/sample_rate", 1.0);
+}
+
+#[tokio::test]
+async fn section_4_2_the_legacy_header_is_read_and_sent_where_asked_for() {
+    let apm = apm(|agent| agent.use_elastic_traceparent_header(true)).await;
+    let (app, called) = app(&apm);
+    request(app, &[("elastic-apm-traceparent", &caller("01"))]).await;
+    apm.expect_transaction("GET /").await.field("/trace_id", TRACE).field("/parent_id", PARENT);
+    assert_eq!(text(&called, "elastic-apm-traceparent"), text(&called, "traceparent"));
+
+    let apm = TestAgent::start().await;
+    let (app, called) = self::app(&apm);
+    request(app, &[]).await;
+    assert_eq!(text(&called, "elastic-apm-traceparent"), None);
+}
+
+#[tokio::test]
+async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced_form() {
+    let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
+    let builder = Agent::builder().env(Environment::empty()).server_url(server.url());
+    let agent = builder.transaction_sample_rate(0.0).build().unwrap();
+    let work = agent.start_transaction("settle", "scheduled");
+    work.label("auctions", 3).custom("order", 1);
+    work.run(async { tracing::info_span!("load").in_scope(|| {}) }).await;
+    agent.flush(std::time::Duration::from_secs(30)).await.unwrap();
+    let sent = server.store().query(&Query::new().kind(Kind::Transaction));
+    let events: Vec<_> = sent.events.iter().map(|event| event.body()).collect();
+    let [sent] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&sent["sampled"], sent["sample_rate"].as_f64()), (&json!(false), Some(0.0)));
+    assert_eq!(
+        (&sent["name"], &sent["type"], &sent["outcome"]),
+        (&json!("settle"), &json!("scheduled"), &json!("success"))
+    );
+    assert!(sent.get("context").is_none() && sent.get("dropped_spans_stats").is_none(), "{sent}");
+    assert_eq!(sent["span_count"]["started"], 0);
+}
+
+#[tokio::test]
+async fn section_4_7_baggage_travels_on_and_is_attached_as_asked() {
+    let apm = apm(|agent| agent.baggage_to_attach(["user*", "session"])).await;
+    let called = Called::default();
+    let calls = called.clone();
+    let handler = move || async move {
+        trace_context::inject(&mut calls.lock().unwrap());
+        tracing::info_span!("work").in_scope(|| {});
+        let error = std::io::Error::other("no such room");
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(error)
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    request(app, &[("baggage", "user=0x%61bc;ttl=1, session=hunter2,other=1")]).await;
+    assert_eq!(text(&called, "baggage").as_deref(), Some("other=1,session=hunter2,user=0xabc;ttl=1"));
+    let labels = |event: &Value| event["context"]["tags"].clone();
+    let sent = apm.expect_transaction("GET /").await.label("baggage_user", "0xabc").no_label("baggage_other");
+    assert_eq!(labels(sent.json())["baggage_session"], "[REDACTED]");
+    apm.expect_span("work").await.label("baggage_user", "0xabc").no_label("baggage_other");
+    apm.expect_error("no such room").await.label("baggage_user", "0xabc").no_label("baggage_other");
+    apm.assert_no_secret("hunter2");
+}
+
+#[tokio::test]
+async fn section_4_8_links_are_added_after_the_start() {
+    let apm = TestAgent::start().await;
+    let work = apm.agent().start_transaction("batch", "messaging");
+    for parent in [caller("01"), "not one".to_owned()] {
+        work.link(&trace_context::extract_message(|name| (name == "traceparent").then_some(parent.as_bytes())));
+    }
+    drop(work);
+    let sent = apm.expect_transaction("batch").await;
+    assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]));
+}
+
+#[tokio::test]
+async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
+    let apm = TestAgent::start().await;
+    let producer = apm.agent().start_transaction("produce", "scheduled");
+    let headers: HashMap<_, _> = producer.in_scope(|| {
+        let context = Context::current().with_baggage([KeyValue::new("shop", "eu")]);
+        let _attached = context.attach();
+        trace_context::message_headers().into_iter().collect()
+    });
+    let sent = apm.expect_transaction("produce").await;
+    for without in ["", "traceparent"] {
+        apm.clear();
+        let get = |name: &str| headers.get(name).filter(|_| name != without).map(Vec::as_slice);
+        let sender = trace_context::extract_message(get);
+        assert_eq!(sender.span_id().unwrap().to_string(), sent.id());
+        apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
+        let consumed = apm.expect_transaction("consume").await;
+        consumed.field("/trace_id", sent.trace_id()).field("/parent_id", sent.id()).label("baggage_shop", "eu");
+    }
+}
+
+#[tokio::test]
+async fn section_4_6_strategies_hold_for_messages_too() {
+    let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
+    let sender = trace_context::extract_from(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
+    let sent = apm.expect_transaction("consume").await.no_field("/parent_id");
+    assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]));
+}
+
+#[tokio::test]
+async fn opentelemetrys_propagator_carries_elastics_state_and_baggage() {
+    let apm = TestAgent::start().await;
+    let propagator = ElasticPropagator::new();
+    let mut carrier = HashMap::new();
+    apm.agent().start_transaction("produce", "scheduled").in_scope(|| {
+        let context = Context::current().with_baggage([KeyValue::new("shop", "eu")]);
+        propagator.inject_context(&context, &mut carrier);
+    });
+    let sent = apm.expect_transaction("produce").await;
+    assert_eq!(carrier["traceparent"], format!("00-{}-{}-01", sent.trace_id(), sent.id()));
+    assert_eq!((carrier["tracestate"].as_str(), carrier["baggage"].as_str()), ("es=s:1", "shop=eu"));
+
+    let context = propagator.extract_with_context(&Context::new(), &carrier);
+    assert!(context.span().span_context().is_remote());
+    assert_eq!(context.baggage().get("shop").map(ToString::to_string).as_deref(), Some("eu"));
+    let again: &mut HashMap<String, String> = &mut HashMap::new();
+    propagator.inject_context(&context, again);
+    assert_eq!(*again, carrier, "a context of another tracer goes on as it came");
+    let fields: Vec<_> = propagator.fields().collect();
+    assert_eq!(fields, ["traceparent", "tracestate", "baggage"]);
+}
+
+#[tokio::test]
+async fn section_4_1_a_page_gets_a_parent_for_its_own_transaction() {
+    let apm = TestAgent::start().await;
+    let work = apm.agent().start_transaction("page", "scheduled");
+    let parent = work.ensure_parent_id().unwrap();
+    assert_eq!(work.ensure_parent_id(), Some(parent), "it stays");
+    drop(work);
+    apm.expect_transaction("page").await.field("/parent_id", parent.to_string());
+    assert_eq!(Transaction::default().ensure_parent_id(), None);
+}
+
+#[tokio::test]
+async fn section_14_1_a_service_that_only_propagates_records_nothing() {
+    let apm = apm(|agent| agent.context_propagation_only(true)).await;
+    let called = Called::default();
+    let calls = called.clone();
+    let handler = move || async move {
+        trace_context::inject(&mut calls.lock().unwrap());
+        tracing::info_span!("work").in_scope(|| {});
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(std::io::Error::other("no such room"))
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    request(app, &[("traceparent", &caller("01")), ("tracestate", "es=s:0.5")]).await;
+    let out = text(&called, "traceparent").unwrap();
+    assert!(out.starts_with(&format!("00-{TRACE}-")) && out.ends_with("-01") && !out.contains(PARENT), "{out}");
+    assert_eq!(text(&called, "tracestate").as_deref(), Some("es=s:0.5"));
+    apm.flush().await;
+    assert_eq!(apm.agent().stats().recorded, 0);
+    assert!(apm.events(Kind::Transaction).is_empty());
+}
