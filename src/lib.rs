@@ -109,7 +109,7 @@ pub use crate::{
     pipeline::{DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
-    transaction::{StartedTransaction, TraceContext, Transaction},
+    transaction::{FinishedTransaction, StartedTransaction, TraceContext, Transaction},
 };
 
 /// The README's examples compile.

@@ -22,7 +22,7 @@ use crate::{
     record::{Resource, TraceId},
     span::ApmTracer,
     trace_context::ElasticPropagator,
-    transaction::{Recorder, install, installed},
+    transaction::{FinishedTransaction, Recorder, TransactionFilters, install, installed},
 };
 
 /// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
@@ -51,6 +51,7 @@ pub struct AgentBuilder {
     log_format: LogFormat,
     log_filter: Option<String>,
     gzip: Option<bool>,
+    filters: TransactionFilters,
 }
 
 option_setters!(AgentBuilder);
@@ -81,6 +82,33 @@ impl AgentBuilder {
         self
     }
 
+    /// Decides at the end of each transaction whether it is kept: true keeps it. Several filters must all keep it. For
+    /// what can be known at the start `transaction_ignore_urls` costs less.
+    ///
+    /// With a filter the spans of a transaction wait for its end, and go the way that it goes; the errors captured on it
+    /// are sent in any case. What is turned away is counted in [`Stats::filtered`](crate::Stats::filtered). A
+    /// transaction of more than 1000 spans is kept without a question. A panic in the filter is contained and counted,
+    /// and keeps the transaction. It runs where the transaction ends, so it must be quick.
+    ///
+    /// ```
+    /// use tower_apm::{Agent, Outcome};
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = Agent::builder()
+    ///     .transaction_filter(|tx| tx.path() != Some("/health") || tx.outcome() != Outcome::Success)
+    ///     .build()?;
+    /// # let _ = agent;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction_filter<F>(mut self, keeps: F) -> Self
+    where
+        F: Fn(&FinishedTransaction<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.filters.add(keeps);
+        self
+    }
+
     /// Starts the agent; nothing global is touched.
     ///
     /// # Errors
@@ -97,7 +125,7 @@ impl AgentBuilder {
             tracing::warn!(target: "tower_apm", "{warning}");
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
-        let recorder = Arc::new(Recorder::new(live.clone(), queue.clone()));
+        let recorder = Arc::new(Recorder::new(live.clone(), queue.clone()).with_filters(self.filters));
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
         let worker = config.enabled.then(start).transpose()?;

@@ -7,6 +7,7 @@ mod subscriber;
 
 use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
 
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
@@ -17,6 +18,7 @@ pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
 use crate::{
     pipeline::{Queue, Stats, Unsent, Worker},
     server::ApmLayer,
+    span::ApmTracer,
     transaction::{Recorder, StartedTransaction, TraceContext, uninstall},
 };
 
@@ -101,6 +103,28 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         subscriber::tracing_layer(Some(self.inner.recorder.clone()))
+    }
+
+    /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global
+    /// one; after [`build`](AgentBuilder::build) it is yours to do so.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// opentelemetry::global::set_tracer_provider(agent.tracer_provider());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tracer_provider(
+        &self,
+    ) -> impl TracerProvider<Tracer: Tracer<Span: Span + Send + Sync + 'static> + Send + Sync + 'static>
+    + Clone
+    + fmt::Debug
+    + Send
+    + Sync
+    + use<> {
+        ApmTracer::new(Some(self.inner.recorder.clone()))
     }
 
     /// Starts a transaction that is not a request; see [`Transaction::start`](crate::Transaction::start).

@@ -36,6 +36,8 @@ pub struct Stats {
     pub contained_panics: u64,
     /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
     pub suppressed_errors: u64,
+    /// Transactions that a filter turned away, and their spans; never offered to the queue.
+    pub filtered: u64,
 }
 
 macro_rules! drop_reasons {
@@ -126,6 +128,7 @@ pub(crate) struct Counters {
     excess_labels: AtomicU64,
     contained_panics: AtomicU64,
     suppressed_errors: AtomicU64,
+    filtered: AtomicU64,
 }
 
 impl Counters {
@@ -162,6 +165,10 @@ impl Counters {
         self.suppressed_errors.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn filtered(&self, events: u64) {
+        self.filtered.fetch_add(events, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Stats {
         // the ends before the beginning: what is decided meanwhile must not make `waiting` negative
         let (accepted, rejected, dropped) =
@@ -177,6 +184,7 @@ impl Counters {
             excess_labels: self.excess_labels.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
+            filtered: self.filtered.load(Relaxed),
         }
     }
 }

@@ -124,6 +124,9 @@ where
                 false
             }
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    watch.ending.trailers(trailers);
+                }
                 let bytes = frame.data_ref().map_or(0, Buf::remaining);
                 watch.delivered(bytes) || this.inner.is_end_stream()
             }

@@ -14,7 +14,7 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{
-    ResponseBody,
+    ResponseBody, grpc,
     guard::Ending,
     hooks::Options,
     outcome,
@@ -51,6 +51,8 @@ pub(super) struct Owner {
     pub(super) context: Context,
     pub(super) span: Span,
     pub(super) asked: outcome::Asked,
+    /// A call of gRPC.
+    pub(super) is_call: bool,
     pub(super) options: Arc<Options>,
 }
 
@@ -156,7 +158,7 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
 
 impl Owner {
     /// The head is there: the body, if there is more of it to come, takes the ending along.
-    fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+    fn respond<B: http_body::Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         let mut response = run_hooks(&self.options, self.ending.transaction(), response);
         let status = response.status();
         tell_trace_id(&self.options, self.ending.transaction(), &mut response);
@@ -166,6 +168,9 @@ impl Owner {
                 (response.extensions().get::<ResponseError>(), self.ending.transaction().shared())
         {
             self.ending.error(attached.exception(shared.recorder()));
+        }
+        if self.is_call && grpc::is_grpc(response.headers()) {
+            self.ending.grpc(response.headers());
         }
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);

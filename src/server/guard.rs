@@ -4,9 +4,9 @@ use std::{any::Any, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, StatusCode};
 
-use super::outcome;
+use super::{grpc, outcome};
 use crate::{
-    record::{Exception, Headers, HttpResponse, LabelValue, Outcome, TransactionRecord},
+    record::{Exception, Headers, HttpResponse, LabelValue, Name, Outcome, TransactionRecord},
     transaction::{Shared, Transaction},
 };
 
@@ -17,11 +17,20 @@ pub(super) struct Ending {
     transaction: Transaction,
     /// The whole response was handed out in one piece: whoever drops it unread has had his answer.
     handed_out: bool,
+    call: Call,
+}
+
+/// What kind of answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Http,
+    /// With the status, once it is known.
+    Grpc(Option<grpc::Status>),
 }
 
 impl Ending {
     pub(super) fn new(transaction: Transaction) -> Self {
-        Self { transaction, handed_out: false }
+        Self { transaction, handed_out: false, call: Call::Http }
     }
 
     pub(super) fn set_handed_out(&mut self, handed_out: bool) {
@@ -34,6 +43,23 @@ impl Ending {
 
     fn shared(&self) -> Option<&Arc<Shared>> {
         self.transaction.shared()
+    }
+
+    /// The answer is gRPC's; its head has the status already where there is nothing else to come.
+    pub(super) fn grpc(&mut self, headers: &HeaderMap) {
+        let status = grpc::Status::of(headers);
+        self.call = Call::Grpc(status);
+        if let Some(shared) = self.shared().filter(|_| status == Some(grpc::Status::UNIMPLEMENTED)) {
+            // the name is whatever the caller wrote
+            shared.propose_name(Name::Route);
+        }
+    }
+
+    /// What follows the body.
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Call::Grpc(status) = &mut self.call {
+            *status = grpc::Status::of(trailers).or(*status);
+        }
     }
 
     /// The head is there.
@@ -63,7 +89,8 @@ impl Ending {
 
     /// All that was to come has come; `finished` where that is the end of the body.
     pub(super) fn complete(mut self, finished: bool) {
-        self.end(|record| completed(record, finished));
+        let call = self.call;
+        self.end(|record| completed(record, finished, call));
     }
 
     /// The service or the body failed.
@@ -90,20 +117,31 @@ impl Ending {
     }
 }
 
-fn completed(record: &mut TransactionRecord, finished: bool) -> Outcome {
-    record.context.response.as_mut().map_or(Outcome::Unknown, |response| {
-        response.finished = finished;
-        outcome::of_status(response.status)
-    })
+fn completed(record: &mut TransactionRecord, finished: bool, call: Call) -> Outcome {
+    let Some(response) = record.context.response.as_mut() else { return Outcome::Unknown };
+    response.finished = finished;
+    match call {
+        Call::Http => outcome::of_status(response.status),
+        Call::Grpc(status) => {
+            let status = status.unwrap_or(grpc::Status::UNKNOWN);
+            record.result.get_or_insert(status.name().into());
+            status.outcome()
+        }
+    }
 }
 
 impl Drop for Ending {
     /// After any other end there is no transaction any more, and nothing happens.
     fn drop(&mut self) {
         if self.handed_out {
-            return self.end(|record| completed(record, true));
+            let call = self.call;
+            return self.end(|record| completed(record, true, call));
         }
+        let call = self.call;
         self.end(|record| {
+            if call == Call::Grpc(None) {
+                record.result.get_or_insert(grpc::Status::CANCELLED.name().into());
+            }
             record.context.set_label("aborted".into(), LabelValue::Bool(true));
             Outcome::Unknown
         });

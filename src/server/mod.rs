@@ -6,6 +6,7 @@
 mod body;
 mod body_capture;
 mod future;
+mod grpc;
 mod guard;
 mod hooks;
 mod layer;

@@ -16,6 +16,7 @@ use tracing::Span;
 use super::{
     ResponseBody, ResponseFuture, body_capture,
     future::{Owner, Role},
+    grpc,
     guard::Ending,
     hooks::Options,
     outcome::Asked,
@@ -81,8 +82,7 @@ where
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         };
         let config = recorder.snapshot();
-        let ignored = &config.transaction_ignore_urls;
-        if !ignored.is_empty() && ignored.iter().any(|pattern| pattern.matches(request::path(&request))) {
+        if request::is_ignored(&request, &config) {
             // the layers further in shall see that it was decided
             request.extensions_mut().insert(Transaction::default());
             return ResponseFuture::new(self.inner.call(request), Role::Off);
@@ -124,7 +124,7 @@ impl<S> ApmService<S> {
         let transaction = Transaction::from_shared(shared.clone());
         request.extensions_mut().insert(transaction.clone());
         let ending = Ending::new(transaction);
-        let asked = Asked::from(request.method());
+        let (asked, is_call) = (Asked::from(request.method()), grpc::is_call(&request));
 
         let context = baggage_from(request.headers(), otel_context(&shared));
         shared.attach_baggage(&context);
@@ -137,7 +137,7 @@ impl<S> ApmService<S> {
         drop(entered);
         match called {
             Ok(future) => {
-                let owner = Owner { ending, context, span, asked, options: self.options.clone() };
+                let owner = Owner { ending, context, span, asked, is_call, options: self.options.clone() };
                 ResponseFuture::new(future, Role::Owner(owner))
             }
             Err(panic) => {
@@ -193,7 +193,7 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Req
         let sampled = ids.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
         let adopted = outer.adopt(ids, |record| {
             record.kind = "request".into();
-            record.name = Name::Route;
+            record.name = name(request);
             record.otel = None;
             record.links.extend(link.flatten());
             record.context = request::context(request, outer.config(), sampled);
@@ -205,9 +205,14 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Req
     let below = || below(current.as_ref()?, &config);
     let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
     let context = request::context(request, &config, ids.sampled);
-    let mut record = new_record(&ids, "request".into(), Name::Route, began, context);
+    let mut record = new_record(&ids, "request".into(), name(request), began, context);
     record.links.extend(link);
     Arc::new(Shared::new(recorder, config, ids, began, record))
+}
+
+/// A gRPC call is named by its method, and everything else by its route.
+fn name<B>(request: &Request<B>) -> Name {
+    if grpc::is_call(request) { Name::Text(request.uri().path().to_owned().into()) } else { Name::Route }
 }
 
 /// The place below the current span: of another tracer, of the transaction that calls this service in process, or of a

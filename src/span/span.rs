@@ -48,9 +48,8 @@ impl ApmSpan {
         Self { context, shared: None, role: Role::Silent { dropped: false } }
     }
 
-    /// As [`off`](Self::off), under a transaction.
-    pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext) -> Self {
-        let dropped = shared.ids().sampled;
+    /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
+    pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext, dropped: bool) -> Self {
         Self { context, shared: Some(shared), role: Role::Silent { dropped } }
     }
 

@@ -39,6 +39,9 @@ impl ApmTracer {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
+        if is_ignored(&builder, &config) {
+            return ApmSpan::off(parent.clone());
+        }
         let (ids, link) = match Incoming::of(parent) {
             Some(incoming) if parent.is_remote() => continued(incoming, &config),
             Some(incoming) => (followed(incoming), None),
@@ -60,8 +63,11 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
-        if !shared.records_spans() || !shared.has_room_for_span() {
-            return ApmSpan::unrecorded(shared, parent.clone());
+        if !shared.records_spans() || is_ignored(&builder, shared.config()) {
+            return ApmSpan::unrecorded(shared, parent.clone(), false);
+        }
+        if !shared.has_room_for_span() {
+            return ApmSpan::unrecorded(shared, parent.clone(), true);
         }
         let id = SpanId::random();
         let own =
@@ -85,6 +91,17 @@ impl ApmTracer {
         });
         ApmSpan::child(shared, own, Child { start, record })
     }
+}
+
+/// `ignore_message_queues` names the queue or topic that it is about.
+fn is_ignored(builder: &SpanBuilder, config: &Config) -> bool {
+    let queues = &config.ignore_message_queues;
+    let names = ["messaging.destination.name", "messaging.destination"];
+    !queues.is_empty()
+        && builder.attributes.iter().flatten().any(|attribute| {
+            names.contains(&attribute.key.as_str())
+                && queues.iter().any(|pattern| pattern.matches(&attribute.value.as_str()))
+        })
 }
 
 /// Those that the span is made with, and what it carries as baggage.

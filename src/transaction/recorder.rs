@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
 
+use super::filter::TransactionFilters;
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, LiveConfig},
@@ -32,6 +33,7 @@ pub(crate) struct Recorder {
     queue: Queue,
     recording: AtomicBool,
     errors: ErrorBudget,
+    filters: TransactionFilters,
 }
 
 impl Recorder {
@@ -44,7 +46,20 @@ impl Recorder {
             server: ServerVersion::default(),
             queue,
             errors: ErrorBudget::new(),
+            filters: TransactionFilters::default(),
         }
+    }
+
+    pub(crate) fn with_filters(self, filters: TransactionFilters) -> Self {
+        Self { filters, ..self }
+    }
+
+    pub(super) fn filters(&self) -> &TransactionFilters {
+        &self.filters
+    }
+
+    pub(super) fn filtered(&self, events: u64) {
+        self.queue.counters().filtered(events);
     }
 
     /// The options that hold now, for one look.

@@ -13,7 +13,7 @@ use std::{
 
 use opentelemetry::trace::SpanKind;
 
-use super::{captured_body::CapturedBody, recorder::Recorder};
+use super::{captured_body::CapturedBody, naming::renamed, recorder::Recorder};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
@@ -23,6 +23,9 @@ use crate::record::{
 
 /// Documents for errors that one transaction gives; further ones are counted.
 const MAX_ERRORS: usize = 50;
+
+/// Spans that wait for the filters' word. A transaction that has more is kept unasked.
+const MAX_HELD: usize = 1000;
 
 /// Who a transaction is in its trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,10 @@ pub(crate) struct State {
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
     errors: Vec<Fingerprint>,
+    /// Spans that wait for what the filters say of the transaction, where there are filters.
+    held: Vec<Box<SpanRecord>>,
+    /// The filters have turned the transaction away.
+    filtered: bool,
     /// The request's body, where `capture_body` asks for it.
     body: Option<CapturedBody>,
 }
@@ -204,10 +211,10 @@ impl Shared {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        let (mut record, outcome_by_user, body) = {
+        let (mut record, outcome_by_user, body, has_errors) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
-            (record, state.outcome_by_user, state.body.take())
+            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty())
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -219,14 +226,51 @@ impl Shared {
         if !outcome_by_user {
             record.outcome = outcome;
         }
+        if let Some(name) = renamed(&record, &self.config) {
+            record.name = name;
+        }
         record.spans =
             SpanCount { started: self.spans_started.load(Relaxed), dropped: self.spans_dropped.load(Relaxed) };
         if self.config.context_propagation_only {
             return;
         }
+        if !self.recorder.filters().is_empty() && !self.keeps(&record, has_errors) {
+            return;
+        }
         if record.sampled || self.recorder.server().takes_unsampled() {
             self.recorder.transaction(record);
         }
+    }
+
+    /// Asks the filters, and sends or drops the spans that have waited for that.
+    fn keeps(&self, record: &TransactionRecord, has_errors: bool) -> bool {
+        let overflown = self.lock().held.len() > MAX_HELD;
+        let keeps = overflown || self.recorder.filters().keep(record, has_errors, &self.recorder);
+        let held = {
+            let mut state = self.lock();
+            state.filtered = !keeps;
+            std::mem::take(&mut state.held)
+        };
+        if keeps {
+            held.into_iter().for_each(|span| self.recorder.span(span));
+        } else {
+            self.recorder.filtered(1 + held.len() as u64);
+        }
+        keeps
+    }
+
+    /// Where there are filters, a span waits for them.
+    fn hold(&self, span: Box<SpanRecord>) {
+        let mut state = self.lock();
+        if state.filtered {
+            drop(state);
+            return self.recorder.filtered(1);
+        }
+        if state.record.is_some() && state.held.len() <= MAX_HELD {
+            return state.held.push(span);
+        }
+        drop(state);
+        self.recorder.span(span);
     }
 
     /// An error was recorded on this transaction.
@@ -251,7 +295,8 @@ impl Shared {
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         match self.spans_started.fetch_update(Relaxed, Relaxed, ticket) {
-            Ok(_) => self.recorder.span(record),
+            Ok(_) if self.recorder.filters().is_empty() => self.recorder.span(record),
+            Ok(_) => self.hold(record),
             Err(_) => self.span_dropped(),
         }
     }
@@ -269,7 +314,8 @@ impl Shared {
             parent_id: parent.unwrap_or(ids.id),
             sampled: ids.sampled,
             kind: record.kind.clone(),
-            name: Name::Text(record.display_name().into_owned().into()),
+            name: renamed(record, &self.config)
+                .unwrap_or_else(|| Name::Text(record.display_name().into_owned().into())),
         }
     }
 

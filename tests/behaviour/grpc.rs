@@ -1,0 +1,106 @@
+//! Does a gRPC service tell how its calls went? (agent-spec, section 6.9)
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Response, Version},
+    routing::{get, post},
+};
+use http_body_util::StreamBody;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower_apm::testkit::TestAgent;
+
+use crate::http::{send, serve};
+
+/// A tonic service beside a route of axum's, in one router.
+async fn health(apm: &TestAgent) -> HealthClient<tonic::transport::Channel> {
+    let (_, service) = tonic_health::server::health_reporter();
+    let app = tonic::service::Routes::new(service).into_axum_router().route("/", get(async || "ok"));
+    let address = serve(app, apm.layer()).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    HealthClient::new(channel.connect().await.unwrap())
+}
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test]
+async fn section_6_9_a_call_is_named_by_its_method_and_tells_its_status() {
+    let apm = TestAgent::start().await;
+    let mut client = health(&apm).await;
+    client.check(of("")).await.unwrap();
+    let sent = apm.expect_transaction("/grpc.health.v1.Health/Check").await;
+    sent.kind("request").result("OK").outcome("success").status(200);
+}
+
+#[tokio::test]
+async fn section_6_9_what_the_caller_got_wrong_is_no_failure() {
+    let apm = TestAgent::start().await;
+    let mut client = health(&apm).await;
+    assert_eq!(client.check(of("nope")).await.unwrap_err().code(), tonic::Code::NotFound);
+    apm.expect_transaction("/grpc.health.v1.Health/Check").await.result("NOT_FOUND").outcome("success");
+}
+
+#[tokio::test]
+async fn a_stream_that_the_client_leaves_is_aborted() {
+    let apm = TestAgent::start().await;
+    let mut client = health(&apm).await;
+    let mut changes = client.watch(of("")).await.unwrap().into_inner();
+    changes.message().await.unwrap().unwrap();
+    drop((changes, client));
+    apm.expect_transaction("/grpc.health.v1.Health/Watch").await.outcome("unknown").aborted().result("CANCELLED");
+}
+
+type Frames = Vec<Result<http_body::Frame<axum::body::Bytes>, std::convert::Infallible>>;
+
+/// An answer with this status in its head, and then these frames.
+fn app(apm: &TestAgent, head: Option<&'static str>, trailers: Option<&'static str>) -> Router {
+    let status = |code| HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(code))]);
+    let answer = move || async move {
+        let mut frames: Frames = Vec::new();
+        if head.is_none() {
+            frames.push(Ok(http_body::Frame::data("message".into())));
+        }
+        frames.extend(trailers.map(|code| Ok(http_body::Frame::trailers(status(code)))));
+        let body = if frames.is_empty() {
+            Body::empty()
+        } else {
+            Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+        };
+        let mut response = Response::new(body);
+        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        response.headers_mut().extend(head.map(status).unwrap_or_default());
+        response
+    };
+    Router::new().route("/shop.Market/{method}", post(answer)).layer(apm.layer())
+}
+
+async fn call(app: Router) {
+    let mut request =
+        Request::post("/shop.Market/Buy").header("content-type", "application/grpc").body(Body::empty()).unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    send(app, request).await;
+}
+
+#[tokio::test]
+async fn section_6_9_the_status_comes_in_the_head_or_in_the_trailers() {
+    for (head, trailers, result, outcome) in [
+        (Some("13"), None, "INTERNAL", "failure"),
+        (None, Some("0"), "OK", "success"),
+        (None, Some("8"), "RESOURCE_EXHAUSTED", "failure"),
+        (None, None, "UNKNOWN", "failure"),
+    ] {
+        let apm = TestAgent::start().await;
+        call(app(&apm, head, trailers)).await;
+        apm.expect_transaction("/shop.Market/Buy").await.result(result).outcome(outcome);
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_serves_is_no_name() {
+    let apm = TestAgent::start().await;
+    call(app(&apm, Some("12"), None)).await;
+    apm.expect_transaction("POST /shop.Market/{method}").await.result("UNIMPLEMENTED").outcome("success");
+}
