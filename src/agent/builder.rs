@@ -17,7 +17,7 @@ use crate::{
         TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
-    intake::IntakeExporter,
+    intake::{self, IntakeExporter},
     pipeline::{Discard, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
@@ -125,7 +125,9 @@ impl AgentBuilder {
             tracing::warn!(target: "tower_apm", "{warning}");
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
-        let recorder = Arc::new(Recorder::new(live.clone(), queue.clone()).with_filters(self.filters));
+        let recorder = Arc::new(
+            Recorder::new(live.clone(), queue.clone()).with_filters(self.filters).with_describe(intake::describe),
+        );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
         let worker = config.enabled.then(start).transpose()?;

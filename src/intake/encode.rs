@@ -192,6 +192,7 @@ mod tests {
             result: None,
             outcome: Outcome::Success,
             spans: SpanCount::default(),
+            dropped_spans: Vec::new(),
             links: Vec::new(),
             otel: None,
             context: Context { custom: custom.collect(), ..Context::default() },

@@ -15,7 +15,7 @@ mod shorten;
 mod told;
 mod traps;
 
-pub(crate) use self::exporter::IntakeExporter;
+pub(crate) use self::{exporter::IntakeExporter, map::describe};
 
 #[cfg(test)]
 mod tests;

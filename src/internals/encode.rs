@@ -85,6 +85,7 @@ impl Record {
             status: Status::Unset,
             outcome: None,
             links: Vec::new(),
+            composite: None,
         })))
     }
 
@@ -121,6 +122,7 @@ fn transaction(context: Context) -> TransactionRecord {
         result: None,
         outcome: Outcome::Success,
         spans: SpanCount { started: 3, dropped: 0 },
+        dropped_spans: Vec::new(),
         links: Vec::new(),
         otel: None,
         context,

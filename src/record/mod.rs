@@ -5,6 +5,7 @@
 
 mod clock;
 mod context;
+mod dropped;
 mod error;
 mod exception;
 mod headers;
@@ -21,6 +22,7 @@ pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
+    dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     exception::bounded,
     headers::Headers,

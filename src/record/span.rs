@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use super::{Outcome, SpanId, TraceId};
+use super::{Composite, Outcome, SpanId, TraceId};
 
 /// One finished span.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct SpanRecord {
     /// Set where our own instrumentation knows it; otherwise it follows from `status` and the attributes.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) links: Vec<Link>,
+    /// Set where the span stands for several.
+    pub(crate) composite: Option<Composite>,
 }
 
 /// A causal relation to a span of another trace.

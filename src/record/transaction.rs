@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, Link, MAX_ATTRIBUTES, SpanId, TraceId};
+use super::{Context, DroppedSpans, Link, MAX_ATTRIBUTES, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -50,6 +50,7 @@ pub(crate) struct TransactionRecord {
     pub(crate) result: Option<Cow<'static, str>>,
     pub(crate) outcome: Outcome,
     pub(crate) spans: SpanCount,
+    pub(crate) dropped_spans: Vec<DroppedSpans>,
     pub(crate) links: Vec<Link>,
     /// What user code set on OpenTelemetry's current span while it was this transaction.
     pub(crate) otel: Option<Box<OtelPart>>,

@@ -13,7 +13,7 @@ use opentelemetry::{
 };
 
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanRecord, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 
@@ -40,6 +40,8 @@ enum Role {
 pub(crate) struct Child {
     pub(super) start: SystemTime,
     pub(super) record: Box<SpanRecord>,
+    /// One more than the transaction may have: a call is counted, and not sent.
+    pub(super) beyond_limit: bool,
 }
 
 impl ApmSpan {
@@ -92,7 +94,7 @@ impl Span for ApmSpan {
             && name.into() == "exception"
         {
             let parent = match &self.role {
-                Role::Child(child) => Some(child.record.id),
+                Role::Child(_) => Some(SpanId(u64::from_be_bytes(self.context.span_id().to_bytes()))),
                 _ => None,
             };
             shared.error(Exception::from_event(&attributes).into_record(timestamp), parent);
@@ -150,9 +152,7 @@ impl Span for ApmSpan {
         match (&mut self.role, &self.shared) {
             (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
             (Role::Root { .. }, Some(shared)) => shared.update(|record| {
-                if record.links.len() < MAX_ATTRIBUTES {
-                    record.links.push(link);
-                }
+                record.add_link(link);
             }),
             _ => {}
         }
@@ -161,6 +161,7 @@ impl Span for ApmSpan {
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
         let Some(shared) = &self.shared else { return };
         match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
+            Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, timestamp)),
             Role::Child(child) => shared.span(child.finish(shared, timestamp)),
             Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
             Role::Silent { dropped: true } => shared.span_dropped(),

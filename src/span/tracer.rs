@@ -66,30 +66,37 @@ impl ApmTracer {
         if !shared.records_spans() || is_ignored(&builder, shared.config()) {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
-        if !shared.has_room_for_span() {
+        let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
+        let beyond_limit = !shared.has_room_for_span();
+        if beyond_limit && !matches!(kind, SpanKind::Client | SpanKind::Producer) {
             return ApmSpan::unrecorded(shared, parent.clone(), true);
         }
         let id = SpanId::random();
+        let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
+        shared.pin(parent_id);
+        // nothing may hang below a span that is not sent
+        let id_below = if beyond_limit { parent.span_id() } else { id.0.into() };
         let own =
-            SpanContext::new(parent.trace_id(), id.0.into(), parent.trace_flags(), false, parent.trace_state().clone());
+            SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
         let start = builder.start_time.unwrap_or_else(SystemTime::now);
         let ids = shared.ids();
         let record = Box::new(SpanRecord {
             trace_id: ids.trace_id,
             id,
-            parent_id: SpanId(u64::from_be_bytes(parent.span_id().to_bytes())),
+            parent_id,
             transaction_id: Some(ids.id),
             sample_rate: ids.sample_rate,
             timestamp: micros(start),
             duration: Duration::ZERO,
             name: builder.name,
-            kind: builder.span_kind.unwrap_or(SpanKind::Internal),
+            kind,
             attributes: attributes(builder.attributes, context, shared.config()),
             status: Status::Unset,
             outcome: None,
             links: links(builder.links),
+            composite: None,
         });
-        ApmSpan::child(shared, own, Child { start, record })
+        ApmSpan::child(shared, own, Child { start, record, beyond_limit })
     }
 }
 

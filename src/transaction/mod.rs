@@ -5,9 +5,11 @@
 
 mod background;
 mod captured_body;
+mod compression;
 mod context;
 mod current;
 mod custom;
+mod errors;
 #[cfg(feature = "axum")]
 mod extract;
 mod filter;
@@ -16,6 +18,7 @@ mod naming;
 mod recorder;
 mod remote;
 mod request_span;
+mod spans;
 mod state;
 
 use std::{borrow::Cow, fmt, sync::Arc};

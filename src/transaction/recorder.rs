@@ -15,7 +15,7 @@ use crate::{
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{ErrorRecord, Event, SpanRecord, TransactionRecord},
+    record::{Describe, ErrorRecord, Event, SpanRecord, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct Recorder {
     recording: AtomicBool,
     errors: ErrorBudget,
     filters: TransactionFilters,
+    describe: Describe,
 }
 
 impl Recorder {
@@ -47,11 +48,21 @@ impl Recorder {
             queue,
             errors: ErrorBudget::new(),
             filters: TransactionFilters::default(),
+            describe: |_| None,
         }
     }
 
     pub(crate) fn with_filters(self, filters: TransactionFilters) -> Self {
         Self { filters, ..self }
+    }
+
+    /// What tells of a span, before it is sent, what it will be.
+    pub(crate) fn with_describe(self, describe: Describe) -> Self {
+        Self { describe, ..self }
+    }
+
+    pub(super) fn describe(&self) -> Describe {
+        self.describe
     }
 
     pub(super) fn filters(&self) -> &TransactionFilters {

@@ -3,29 +3,18 @@
 use std::{
     borrow::Cow,
     fmt,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::{Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU32},
+    time::Instant,
 };
 
 use opentelemetry::trace::SpanKind;
 
-use super::{captured_body::CapturedBody, naming::renamed, recorder::Recorder};
+use super::{captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
-    Context, ErrorParent, ErrorRecord, Exception, Name, OtelPart, Outcome, SpanCount, SpanId, SpanRecord, TraceId,
-    TransactionRecord, set_attribute, wall_micros,
+    Context, Name, OtelPart, Outcome, SpanCount, SpanId, TraceId, TransactionRecord, set_attribute, wall_micros,
 };
-
-/// Documents for errors that one transaction gives; further ones are counted.
-const MAX_ERRORS: usize = 50;
-
-/// Spans that wait for the filters' word. A transaction that has more is kept unasked.
-const MAX_HELD: usize = 1000;
 
 /// Who a transaction is in its trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,34 +30,31 @@ pub(crate) struct Ids {
 
 /// One transaction, from its start until the last handle is gone.
 pub(crate) struct Shared {
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
     /// The options that held when it began.
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     ids: Ids,
     /// Set when a layer takes over a transaction that a span outside of it had begun, and the request says that it
     /// belongs to another trace.
     adopted: OnceLock<Box<Ids>>,
     pub(crate) began: Instant,
-    spans_started: AtomicU32,
-    spans_dropped: AtomicU32,
+    pub(super) spans_started: AtomicU32,
+    pub(super) spans_dropped: AtomicU32,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
     /// None: the transaction has ended.
-    record: Option<Box<TransactionRecord>>,
+    pub(super) record: Option<Box<TransactionRecord>>,
     named_by_user: bool,
     outcome_by_user: bool,
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
-    errors: Vec<Fingerprint>,
-    /// Spans that wait for what the filters say of the transaction, where there are filters.
-    held: Vec<Box<SpanRecord>>,
-    /// The filters have turned the transaction away.
-    filtered: bool,
+    pub(super) errors: Vec<Fingerprint>,
+    pub(super) spans: Spans,
     /// The request's body, where `capture_body` asks for it.
-    body: Option<CapturedBody>,
+    pub(super) body: Option<CapturedBody>,
 }
 
 impl Shared {
@@ -133,7 +119,7 @@ impl Shared {
     }
 
     /// A panic while the lock was held left no half-written record: every change is a single assignment or push.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,10 +197,11 @@ impl Shared {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        let (mut record, outcome_by_user, body, has_errors) = {
+        let (mut record, outcome_by_user, body, has_errors, waiting) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
-            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty())
+            let waiting = Self::take_waiting(&mut state.spans);
+            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), waiting)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -229,8 +216,7 @@ impl Shared {
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
         }
-        record.spans =
-            SpanCount { started: self.spans_started.load(Relaxed), dropped: self.spans_dropped.load(Relaxed) };
+        self.close_spans(waiting, &mut record);
         if self.config.context_propagation_only {
             return;
         }
@@ -240,152 +226,6 @@ impl Shared {
         if record.sampled || self.recorder.server().takes_unsampled() {
             self.recorder.transaction(record);
         }
-    }
-
-    /// Asks the filters, and sends or drops the spans that have waited for that.
-    fn keeps(&self, record: &TransactionRecord, has_errors: bool) -> bool {
-        let overflown = self.lock().held.len() > MAX_HELD;
-        let keeps = overflown || self.recorder.filters().keep(record, has_errors, &self.recorder);
-        let held = {
-            let mut state = self.lock();
-            state.filtered = !keeps;
-            std::mem::take(&mut state.held)
-        };
-        if keeps {
-            held.into_iter().for_each(|span| self.recorder.span(span));
-        } else {
-            self.recorder.filtered(1 + held.len() as u64);
-        }
-        keeps
-    }
-
-    /// Where there are filters, a span waits for them.
-    fn hold(&self, span: Box<SpanRecord>) {
-        let mut state = self.lock();
-        if state.filtered {
-            drop(state);
-            return self.recorder.filtered(1);
-        }
-        if state.record.is_some() && state.held.len() <= MAX_HELD {
-            return state.held.push(span);
-        }
-        drop(state);
-        self.recorder.span(span);
-    }
-
-    /// An error was recorded on this transaction.
-    pub(crate) fn has_errors(&self) -> bool {
-        !self.lock().errors.is_empty()
-    }
-
-    /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
-    pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
-        let exception = Exception::from_panic(panic);
-        self.error(exception.into_record(SystemTime::now()), None);
-    }
-
-    /// A place for one more span, by `transaction_max_spans`.
-    pub(crate) fn has_room_for_span(&self) -> bool {
-        let max = self.config.transaction_max_spans;
-        max < 0 || i64::from(self.spans_started.load(Relaxed)) < max
-    }
-
-    /// Sends a finished span, unless the transaction has had its `transaction_max_spans`.
-    pub(crate) fn span(&self, record: Box<SpanRecord>) {
-        let max = self.config.transaction_max_spans;
-        let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
-        match self.spans_started.fetch_update(Relaxed, Relaxed, ticket) {
-            Ok(_) if self.recorder.filters().is_empty() => self.recorder.span(record),
-            Ok(_) => self.hold(record),
-            Err(_) => self.span_dropped(),
-        }
-    }
-
-    pub(crate) fn span_dropped(&self) {
-        self.spans_dropped.fetch_add(1, Relaxed);
-    }
-
-    /// Where an error under this transaction belongs; `parent` is the active span.
-    fn error_parent(&self, parent: Option<SpanId>, record: &TransactionRecord) -> ErrorParent {
-        let ids = self.ids();
-        ErrorParent {
-            trace_id: ids.trace_id,
-            transaction_id: ids.id,
-            parent_id: parent.unwrap_or(ids.id),
-            sampled: ids.sampled,
-            kind: record.kind.clone(),
-            name: renamed(record, &self.config)
-                .unwrap_or_else(|| Name::Text(record.display_name().into_owned().into())),
-        }
-    }
-
-    /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
-    /// The same error met again, and errors beyond the limit, are counted instead.
-    pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
-        {
-            let mut state = self.lock();
-            if let Some(exception) = &error.exception {
-                let fingerprint = Fingerprint::of(exception);
-                let known = state.errors.iter().any(|seen| seen.is_same(&fingerprint));
-                if known || state.errors.len() >= MAX_ERRORS {
-                    return self.recorder.suppressed_error();
-                }
-                state.errors.push(fingerprint);
-            }
-            match &state.record {
-                Some(record) => {
-                    error.parent = Some(self.error_parent(parent, record));
-                    let own = std::mem::replace(&mut error.context, record.context.clone());
-                    if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&state.body, self.config.capture_body, &mut error.context.request)
-                    {
-                        request.body = body.get();
-                    }
-                    own.labels.into_iter().for_each(|label| {
-                        error.context.set_label(label.key, label.value);
-                    });
-                    own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
-                }
-                None => {
-                    let ids = self.ids();
-                    error.parent = Some(ErrorParent {
-                        trace_id: ids.trace_id,
-                        transaction_id: ids.id,
-                        parent_id: parent.unwrap_or(ids.id),
-                        sampled: ids.sampled,
-                        kind: Cow::Borrowed("request"),
-                        name: Name::Text(Cow::Borrowed("")),
-                    });
-                }
-            }
-        }
-        if !self.config.context_propagation_only {
-            self.recorder.error(error);
-        }
-    }
-}
-
-/// Tells whether two errors are the same: type, message and chain.
-struct Fingerprint {
-    messages: u64,
-    /// None where the type was erased: the same value may come by once as itself and once as `dyn Error`.
-    kind: Option<Cow<'static, str>>,
-}
-
-impl Fingerprint {
-    fn of(exception: &Exception) -> Self {
-        static KEYS: OnceLock<RandomState> = OnceLock::new();
-        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
-        for one in std::iter::once(exception).chain(&exception.causes) {
-            one.message.hash(&mut hasher);
-        }
-        let kind = exception.kind.clone().filter(|_| !exception.erased);
-        Self { messages: hasher.finish(), kind }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        let kinds = self.kind.as_ref().zip(other.kind.as_ref());
-        self.messages == other.messages && kinds.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -411,6 +251,7 @@ pub(crate) fn new_record(
         result: None,
         outcome: Outcome::Unknown,
         spans: SpanCount::default(),
+        dropped_spans: Vec::new(),
         links: Vec::new(),
         otel: None,
         context,

@@ -15,6 +15,7 @@ mod transaction;
 mod truncate;
 mod url;
 
+pub(crate) use self::span::describe;
 pub(super) use self::{
     error::error,
     labels::{index_key, is_exact},

@@ -1,6 +1,6 @@
 //! A span: type, subtype, action and the other side follow from OpenTelemetry's semantic conventions.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use opentelemetry::trace::{SpanKind, Status};
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     intake::model::{
-        Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget, Span,
-        SpanContext, Text,
+        Composite, Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget,
+        Span, SpanContext, Text,
     },
-    record::{Outcome, SpanRecord},
+    record::{Call, CallTarget, CompressionStrategy, Outcome, SpanRecord},
     sanitize::Sanitizer,
     sql,
 };
@@ -69,12 +69,16 @@ pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer)
     }
     attributes.unmapped().for_each(|attribute| labels::set_attribute(&mut context.tags, attribute, sanitizer));
 
+    let name = match record.composite.map(|composite| composite.strategy) {
+        Some(CompressionStrategy::SameKind) => calls_to(context.service.as_ref()),
+        _ => None,
+    };
     Span {
         id: record.id,
         trace_id: record.trace_id,
         parent_id: record.parent_id,
         transaction_id: record.transaction_id,
-        name: shape.name,
+        name: name.unwrap_or(shape.name),
         r#type: shape.kind,
         subtype: shape.subtype,
         action: shape.action,
@@ -84,12 +88,51 @@ pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer)
         sync: Some(true),
         sample_rate: record.sample_rate,
         child_ids: Vec::new(),
-        composite: None,
+        composite: record.composite.map(|composite| Composite {
+            compression_strategy: composite.strategy.as_str(),
+            count: composite.count.into(),
+            sum: milliseconds(composite.sum),
+        }),
         links: links(&record.links),
         otel: otel(&record.kind, outcome),
         stacktrace: Vec::new(),
         context: Some(Box::new(context)),
     }
+}
+
+/// The name of a span that stands for several of different names.
+fn calls_to<'a>(service: Option<&Service<'a>>) -> Option<Text<'a>> {
+    let target = service?.target.as_ref()?;
+    let none = Cow::Borrowed("");
+    let (kind, name) = (target.r#type.clone(), target.name.clone());
+    let slash = if kind.is_some() && name.is_some() { "/" } else { "" };
+    let calls = Cow::Borrowed("Calls to ");
+    Some(match (kind, name) {
+        (None, None) => Text::One("Calls to unknown".into()),
+        (kind, name) => {
+            let (kind, name) = (kind.unwrap_or_default(), name.unwrap_or_default());
+            joined([calls, kind, slash.into(), name, none.clone(), none])
+        }
+    })
+}
+
+/// What a span will be, for those who decide whether it is sent. None for one that calls nobody.
+pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
+    static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(Sanitizer::default);
+    let span = span(record, &SANITIZER);
+    let context = span.context?;
+    let resource = context.destination?.service?.resource.to_string();
+    let target = context.service?.target?;
+    let target =
+        CallTarget { kind: target.r#type.map(Cow::into_owned), name: target.name.map(Cow::into_owned), resource };
+    let outcome = [Outcome::Success, Outcome::Failure].into_iter().find(|outcome| outcome.as_str() == span.outcome);
+    Some(Call {
+        name: span.name.to_string(),
+        kind: span.r#type.to_owned(),
+        subtype: span.subtype.map(Cow::into_owned),
+        target,
+        outcome: outcome.unwrap_or_default(),
+    })
 }
 
 /// What kind of span it is, and what that kind tells.

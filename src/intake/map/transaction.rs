@@ -11,8 +11,11 @@ use super::{
     truncate::{joined, keyword},
 };
 use crate::{
-    intake::model::{Link, Marks, Message, Otel, Queue, SpanCount, Text, Transaction, User},
-    record::{self, HttpRequest, Name, Outcome, TransactionRecord},
+    intake::model::{
+        DroppedDuration, DroppedSpanStats, DroppedSum, Link, Marks, Message, Otel, Queue, SpanCount, Text, Transaction,
+        User,
+    },
+    record::{self, DroppedSpans, HttpRequest, Name, Outcome, TransactionRecord},
     sanitize::Sanitizer,
 };
 
@@ -47,13 +50,26 @@ pub(in crate::intake) fn transaction<'a>(record: &'a TransactionRecord, sanitize
             started: record.spans.started,
             dropped: Some(record.spans.dropped).filter(|dropped| *dropped > 0),
         },
-        dropped_spans_stats: Vec::new(),
+        dropped_spans_stats: record.dropped_spans.iter().filter(|_| record.sampled).map(dropped_spans).collect(),
         links: links(&record.links),
         session: None,
         otel: record.otel.as_ref().and_then(|part| otel(&part.kind, record.outcome)),
         faas: None,
         marks: record.time_to_head.map(|time| Marks::time_to_first_byte(milliseconds(time))),
         context: record.sampled.then_some(context),
+    }
+}
+
+fn dropped_spans(dropped: &DroppedSpans) -> DroppedSpanStats<'_> {
+    DroppedSpanStats {
+        destination_service_resource: keyword(&*dropped.target.resource),
+        service_target_type: dropped.target.kind.as_deref().map(keyword),
+        service_target_name: dropped.target.name.as_deref().map(keyword),
+        outcome: dropped.outcome.as_str(),
+        duration: DroppedDuration {
+            count: dropped.count,
+            sum: DroppedSum { us: u64::try_from(dropped.sum.as_micros()).unwrap_or(u64::MAX) },
+        },
     }
 }
 

@@ -21,9 +21,9 @@ pub(super) use self::{
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
     metadata::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, Runtime, System},
     metricset::{Metricset, MetricsetSpan, MetricsetTransaction, Sample},
-    span::{Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
+    span::{Composite, Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
     stacktrace::Frame,
-    transaction::{Link, Marks, Otel, SpanCount, Transaction},
+    transaction::{DroppedDuration, DroppedSpanStats, DroppedSum, Link, Marks, Otel, SpanCount, Transaction},
     value::{Entries, HeaderValue, Json, Scalar, Text},
 };
 

@@ -78,6 +78,7 @@ pub(in crate::intake) fn transaction() -> TransactionRecord {
         result: None,
         outcome: Outcome::Success,
         spans: SpanCount { started: 2, dropped: 1 },
+        dropped_spans: Vec::new(),
         links: vec![Link { trace_id: TraceId(1), span_id: SpanId(2) }],
         otel: Some(Box::new(OtelPart {
             kind: SpanKind::Server,
@@ -102,6 +103,7 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
         status: Status::Unset,
         outcome: None,
         links: Vec::new(),
+        composite: None,
     }
 }
 

@@ -62,6 +62,7 @@ impl Observed {
             .service_name("marketplace")
             .server_url(server.url())
             .capture_body(CaptureBody::All)
+            .span_compression_enabled(false) // the tests look at each statement
             .api_request_time(Duration::from_millis(20))
             .build()
             .expect("the agent starts");

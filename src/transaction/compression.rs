@@ -1,0 +1,84 @@
+//! Calls of one kind that follow each other closely become one span with a count (agent-spec 8.3). Pure.
+
+use std::time::Duration;
+
+use crate::{
+    config::Config,
+    record::{Call, Composite, CompressionStrategy, Describe, SpanRecord},
+};
+
+/// A finished call that waits for its next sibling.
+pub(super) struct Waiting {
+    pub(super) record: Box<SpanRecord>,
+    /// Made when a sibling comes: most calls have none that is like them.
+    call: Option<Call>,
+}
+
+impl Waiting {
+    pub(super) fn new(record: Box<SpanRecord>) -> Self {
+        Self { record, call: None }
+    }
+
+    /// Takes the next sibling in, where the two are alike.
+    pub(super) fn absorb(&mut self, next: &SpanRecord, config: &Config, describe: Describe) -> bool {
+        let (exact, same_kind) =
+            (config.span_compression_exact_match_max_duration, config.span_compression_same_kind_max_duration);
+        let first = &*self.record;
+        // what is cheap to see first: a name is only put together where it may matter
+        let may_be_exact = first.name == next.name && next.duration <= exact;
+        let may_be_same_kind = next.duration <= same_kind;
+        let possible = match first.composite.map(|composite| composite.strategy) {
+            Some(CompressionStrategy::ExactMatch) => may_be_exact,
+            Some(CompressionStrategy::SameKind) => may_be_same_kind,
+            None => may_be_exact && first.duration <= exact || may_be_same_kind && first.duration <= same_kind,
+        };
+        if !possible || first.kind != next.kind {
+            return false;
+        }
+        let Some(call) = describe(next) else { return false };
+        if self.call.is_none() {
+            self.call = describe(first);
+        }
+        let Some(waiting) = &self.call else { return false };
+        let alike = waiting.kind == call.kind
+            && waiting.subtype == call.subtype
+            && waiting.target.kind == call.target.kind
+            && waiting.target.name == call.target.name;
+        let both = |limit: Duration| first.duration <= limit && next.duration <= limit;
+        let strategy = match first.composite.map(|composite| composite.strategy) {
+            Some(CompressionStrategy::ExactMatch) => {
+                (waiting.name == call.name).then_some(CompressionStrategy::ExactMatch)
+            }
+            Some(CompressionStrategy::SameKind) => Some(CompressionStrategy::SameKind),
+            // names that are equal and calls that are too long are no `same_kind` either
+            None if waiting.name == call.name => both(exact).then_some(CompressionStrategy::ExactMatch),
+            None => both(same_kind).then_some(CompressionStrategy::SameKind),
+        };
+        match strategy.filter(|_| alike && !is_passed_on(&call.kind)) {
+            Some(strategy) => {
+                merge(&mut self.record, next, strategy);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Calls whose other side has most likely got the span's id: dropping or merging them would leave its transactions
+/// without a parent. That a foreign propagator has sent the id cannot be seen.
+pub(super) fn is_passed_on(kind: &str) -> bool {
+    matches!(kind, "external" | "messaging")
+}
+
+fn merge(first: &mut SpanRecord, next: &SpanRecord, strategy: CompressionStrategy) {
+    let composite = first.composite.unwrap_or(Composite { strategy, count: 1, sum: first.duration });
+    first.composite = Some(Composite {
+        count: composite.count.saturating_add(1),
+        sum: composite.sum.saturating_add(next.duration),
+        ..composite
+    });
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let end = next.timestamp.saturating_add(micros(next.duration));
+    let duration = Duration::from_micros(end.saturating_sub(first.timestamp));
+    first.duration = first.duration.max(duration);
+}

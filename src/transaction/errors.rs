@@ -1,0 +1,116 @@
+//! The errors of a transaction: each is told once, and knows what the transaction knows.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+use super::{Shared, naming::renamed};
+use crate::{
+    config::CaptureBody,
+    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord},
+};
+
+/// Documents for errors that one transaction gives; further ones are counted.
+const MAX_ERRORS: usize = 50;
+
+impl Shared {
+    /// An error was recorded on this transaction.
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.lock().errors.is_empty()
+    }
+
+    /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
+    pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
+        let exception = Exception::from_panic(panic);
+        self.error(exception.into_record(SystemTime::now()), None);
+    }
+
+    /// Where an error under this transaction belongs; `parent` is the active span.
+    fn error_parent(&self, parent: Option<SpanId>, record: &TransactionRecord) -> ErrorParent {
+        let ids = self.ids();
+        ErrorParent {
+            trace_id: ids.trace_id,
+            transaction_id: ids.id,
+            parent_id: parent.unwrap_or(ids.id),
+            sampled: ids.sampled,
+            kind: record.kind.clone(),
+            name: renamed(record, &self.config)
+                .unwrap_or_else(|| Name::Text(record.display_name().into_owned().into())),
+        }
+    }
+
+    /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
+    /// The same error met again, and errors beyond the limit, are counted instead.
+    pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
+        {
+            let mut state = self.lock();
+            if let Some(span) = parent {
+                state.spans.pin(span);
+            }
+            if let Some(exception) = &error.exception {
+                let fingerprint = Fingerprint::of(exception);
+                let known = state.errors.iter().any(|seen| seen.is_same(&fingerprint));
+                if known || state.errors.len() >= MAX_ERRORS {
+                    return self.recorder.suppressed_error();
+                }
+                state.errors.push(fingerprint);
+            }
+            match &state.record {
+                Some(record) => {
+                    error.parent = Some(self.error_parent(parent, record));
+                    let own = std::mem::replace(&mut error.context, record.context.clone());
+                    if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
+                        (&state.body, self.config.capture_body, &mut error.context.request)
+                    {
+                        request.body = body.get();
+                    }
+                    own.labels.into_iter().for_each(|label| {
+                        error.context.set_label(label.key, label.value);
+                    });
+                    own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
+                }
+                None => {
+                    let ids = self.ids();
+                    error.parent = Some(ErrorParent {
+                        trace_id: ids.trace_id,
+                        transaction_id: ids.id,
+                        parent_id: parent.unwrap_or(ids.id),
+                        sampled: ids.sampled,
+                        kind: Cow::Borrowed("request"),
+                        name: Name::Text(Cow::Borrowed("")),
+                    });
+                }
+            }
+        }
+        if !self.config.context_propagation_only {
+            self.recorder.error(error);
+        }
+    }
+}
+
+/// Tells whether two errors are the same: type, message and chain.
+pub(super) struct Fingerprint {
+    messages: u64,
+    /// None where the type was erased: the same value may come by once as itself and once as `dyn Error`.
+    kind: Option<Cow<'static, str>>,
+}
+
+impl Fingerprint {
+    fn of(exception: &Exception) -> Self {
+        static KEYS: OnceLock<RandomState> = OnceLock::new();
+        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
+        for one in std::iter::once(exception).chain(&exception.causes) {
+            one.message.hash(&mut hasher);
+        }
+        let kind = exception.kind.clone().filter(|_| !exception.erased);
+        Self { messages: hasher.finish(), kind }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let kinds = self.kind.as_ref().zip(other.kind.as_ref());
+        self.messages == other.messages && kinds.is_none_or(|(one, other)| one == other)
+    }
+}

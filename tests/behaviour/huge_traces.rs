@@ -1,0 +1,280 @@
+//! Do many spans stay few, and is what is left out counted? (agent-spec, section 8)
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+};
+use serde_json::{Value, json};
+use tower_apm::{AgentBuilder, devserver::Kind, testkit::TestAgent, trace_context};
+
+async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    TestAgent::builder().configure(configure).start().await
+}
+
+/// A call that began so many milliseconds after the epoch and took so many.
+#[derive(Clone, Copy)]
+struct Call {
+    name: &'static str,
+    system: &'static str,
+    database: &'static str,
+    at: u64,
+    took: u64,
+}
+
+const SELECT: Call = Call { name: "SELECT FROM orders", system: "postgresql", database: "shop", at: 0, took: 2 };
+
+impl Call {
+    fn at(self, at: u64) -> Self {
+        Self { at, ..self }
+    }
+
+    fn took(self, took: u64) -> Self {
+        Self { took, ..self }
+    }
+
+    fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    fn to(self, system: &'static str, database: &'static str) -> Self {
+        Self { system, database, ..self }
+    }
+
+    fn start<T: Tracer>(self, tracer: &T) -> T::Span {
+        let attributes = [KeyValue::new("db.system", self.system), KeyValue::new("db.namespace", self.database)];
+        let start = SystemTime::UNIX_EPOCH + Duration::from_millis(self.at);
+        tracer
+            .span_builder(self.name)
+            .with_kind(SpanKind::Client)
+            .with_attributes(attributes)
+            .with_start_time(start)
+            .start(tracer)
+    }
+
+    fn end(self, span: &mut impl Span) {
+        span.end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(self.at + self.took));
+    }
+
+    fn run<T: Tracer>(self, tracer: &T) {
+        self.end(&mut self.start(tracer));
+    }
+}
+
+/// The transaction's span count and all spans, in the order in which they were sent, after these calls.
+async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>) -> (Value, Vec<Value>) {
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent()
+        .start_transaction("work", "scheduled")
+        .in_scope(|| calls.into_iter().for_each(|call| call.run(&tracer)));
+    sent(apm).await
+}
+
+async fn sent(apm: &TestAgent) -> (Value, Vec<Value>) {
+    let transaction = apm.expect_transaction("work").await.json().clone();
+    let mut spans = apm.events(Kind::Span);
+    spans.sort_by_key(|span| span["timestamp"].as_u64());
+    (transaction, spans)
+}
+
+fn names(spans: &[Value]) -> Vec<&str> {
+    spans.iter().map(|span| span["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn section_8_3_calls_of_one_name_become_one() {
+    let apm = TestAgent::start().await;
+    let (transaction, spans) = after(&apm, (0..5).map(|n| SELECT.at(n * 10).took(n + 1))).await;
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!(span["name"], "SELECT FROM orders");
+    assert_eq!(span["composite"], json!({ "compression_strategy": "exact_match", "count": 5, "sum": 15.0 }));
+    assert_eq!(
+        (&span["timestamp"], &span["duration"]),
+        (&json!(0), &json!(45.0)),
+        "from the first start to the last end"
+    );
+    assert_eq!(transaction["span_count"], json!({ "started": 1 }));
+}
+
+#[tokio::test]
+async fn section_8_3_what_is_not_alike_stays_apart() {
+    for other in [
+        SELECT.named("SELECT FROM users"),
+        SELECT.to("mysql", "shop"),
+        SELECT.to("postgresql", "audit"),
+        SELECT.took(51),
+    ] {
+        let apm = TestAgent::start().await;
+        let (transaction, spans) = after(&apm, [SELECT, other.at(10), SELECT.at(100)]).await;
+        assert_eq!(spans.len(), 3, "{spans:?}");
+        assert!(spans.iter().all(|span| span.get("composite").is_none()), "{spans:?}");
+        assert_eq!(transaction["span_count"]["started"], 3);
+    }
+    let apm = TestAgent::start().await;
+    let (_, spans) = after(&apm, [SELECT.took(50), SELECT.at(60).took(50)]).await;
+    assert_eq!(spans.len(), 1, "a call that is exactly as long as the limit");
+}
+
+#[tokio::test]
+async fn section_8_3_calls_of_one_kind_become_one_where_asked_for() {
+    let same_kind = |agent: AgentBuilder| agent.span_compression_same_kind_max_duration(Duration::from_millis(5));
+    let apm = apm(same_kind).await;
+    let calls = [
+        SELECT,
+        SELECT.named("SELECT FROM users").at(10),
+        SELECT.at(20).took(5),
+        SELECT.named("INSERT").at(30).took(6),
+    ];
+    let (_, spans) = after(&apm, calls).await;
+    assert_eq!(names(&spans), ["Calls to postgresql/shop", "INSERT"]);
+    assert_eq!(spans[0]["composite"], json!({ "compression_strategy": "same_kind", "count": 3, "sum": 9.0 }));
+
+    let apm = self::apm(same_kind).await;
+    let (_, spans) = after(&apm, [SELECT.took(60), SELECT.at(100).took(2)]).await;
+    assert_eq!(spans.len(), 2, "equal names that are too long are no `same_kind` either");
+}
+
+#[tokio::test]
+async fn section_8_3_each_parent_has_its_own() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        SELECT.run(&tracer);
+        tracer.in_span("load", |_| {
+            SELECT.at(10).run(&tracer);
+            SELECT.at(20).run(&tracer);
+        });
+        SELECT.at(30).run(&tracer);
+    });
+    let (_, spans) = sent(&apm).await;
+    let calls: Vec<_> = spans.iter().filter(|span| span["name"] == "SELECT FROM orders").collect();
+    let counts: Vec<_> = calls.iter().map(|span| span["composite"]["count"].as_u64()).collect();
+    assert_eq!(counts, [None, Some(2), None], "what ended between them keeps the first and the last apart");
+}
+
+#[tokio::test]
+async fn section_8_3_what_something_refers_to_stays_by_itself() {
+    type Refer = fn(&Context);
+    let refers: [(&str, Refer); 3] = [
+        ("a place in another service", |_| trace_context::inject(&mut http::HeaderMap::new())),
+        ("an error", |context| context.span().record_error(&std::io::Error::other("lost"))),
+        ("a failure", |context| context.span().set_status(Status::error("lost"))),
+    ];
+    for (what, refer) in refers {
+        let apm = TestAgent::start().await;
+        let tracer = apm.agent().tracer_provider().tracer("db");
+        apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+            for n in 0..3 {
+                let call = SELECT.at(n * 10);
+                let context = Context::current_with_span(call.start(&tracer));
+                let attached = context.clone().attach();
+                refer(&context);
+                drop(attached);
+                context.span().end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(n * 10 + 2));
+            }
+        });
+        assert_eq!(sent(&apm).await.1.len(), 3, "{what}");
+    }
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        for n in 0..2 {
+            let context = Context::current_with_span(SELECT.at(n * 10).start(&tracer));
+            let _attached = context.clone().attach();
+            drop(tracer.start("fetch"));
+            context.span().end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(n * 10 + 2));
+        }
+    });
+    assert_eq!(sent(&apm).await.1.len(), 4, "a child");
+}
+
+#[tokio::test]
+async fn section_8_3_it_can_be_turned_off() {
+    let apm = apm(|agent| agent.span_compression_enabled(false)).await;
+    assert_eq!(after(&apm, [SELECT, SELECT.at(10)]).await.1.len(), 2);
+}
+
+#[tokio::test]
+async fn section_8_1_and_8_2_what_is_beyond_the_limit_is_counted_by_target_and_outcome() {
+    let apm = apm(|agent| agent.transaction_max_spans(1).span_compression_enabled(false)).await;
+    let calls = [SELECT, SELECT.at(10), SELECT.at(20).took(3), SELECT.to("redis", "").at(30)];
+    let (transaction, spans) = after(&apm, calls).await;
+    assert_eq!(spans.len(), 1);
+    assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 3 }));
+    let stats = |resource: &str, name: Option<&str>, count: u64, us: u64| {
+        let kind = resource.split('/').next();
+        let mut stats = json!({
+            "destination_service_resource": resource, "service_target_type": kind, "outcome": "unknown",
+            "duration": { "count": count, "sum": { "us": us } },
+        });
+        if let Some(name) = name {
+            stats["service_target_name"] = name.into();
+        }
+        stats
+    };
+    let expected = json!([stats("postgresql/shop", Some("shop"), 2, 5000), stats("redis", None, 1, 2000)]);
+    assert_eq!(transaction["dropped_spans_stats"], expected);
+}
+
+#[tokio::test]
+async fn section_8_2_no_more_than_128_targets_are_told() {
+    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        for n in 0..200 {
+            let attributes =
+                [KeyValue::new("db.system", "mysql"), KeyValue::new("db.namespace", format!("tenant{}", n % 150))];
+            drop(tracer.span_builder("SELECT").with_kind(SpanKind::Client).with_attributes(attributes).start(&tracer));
+        }
+    });
+    let (transaction, _) = sent(&apm).await;
+    let stats = transaction["dropped_spans_stats"].as_array().unwrap();
+    assert_eq!((stats.len(), &transaction["span_count"]["dropped"]), (128, &json!(200)));
+    let counted: u64 = stats.iter().map(|entry| entry["duration"]["count"].as_u64().unwrap()).sum();
+    assert_eq!(counted, 128 + 50, "those that are told go on counting");
+}
+
+#[tokio::test]
+async fn section_8_1_nothing_hangs_below_a_call_that_is_not_sent() {
+    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    let mut headers = http::HeaderMap::new();
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let _attached = Context::current_with_span(SELECT.start(&tracer)).attach();
+        trace_context::inject(&mut headers);
+    });
+    let (transaction, _) = sent(&apm).await;
+    let parent = headers["traceparent"].to_str().unwrap();
+    assert!(parent.contains(transaction["id"].as_str().unwrap()), "{parent} names the nearest that is sent");
+}
+
+#[tokio::test]
+async fn section_8_4_short_calls_are_counted_and_not_sent() {
+    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(2)).await;
+    let calls = [
+        SELECT.took(9),                        // short
+        SELECT.named("INSERT").at(20).took(4), // the same, three of them: 12 ms
+        SELECT.named("INSERT").at(30).took(4),
+        SELECT.named("INSERT").at(40).took(4),
+        SELECT.named("UPDATE").at(50).took(9), // short
+    ];
+    let (transaction, spans) = after(&apm, calls).await;
+    assert_eq!(names(&spans), ["INSERT"], "a composite counts by the sum of its calls");
+    assert_eq!(spans[0]["composite"]["count"], 3);
+    assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 2 }), "who is dropped gives his place back");
+    assert_eq!(transaction["dropped_spans_stats"][0]["duration"], json!({ "count": 2, "sum": { "us": 18000 } }));
+}
+
+#[tokio::test]
+async fn section_8_4_what_the_other_side_knows_is_sent_however_short() {
+    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_secs(10))).await;
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let url = "http://chain.example/rpc";
+        drop(tracing::info_span!("GET", otel.kind = "client", url.full = url, http.request.method = "GET"));
+        drop(tracing::info_span!("load"));
+    });
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 2);
+    assert_eq!(transaction["span_count"], json!({ "started": 2 }));
+}
