@@ -15,7 +15,7 @@ mod transaction;
 mod truncate;
 mod url;
 
-pub(super) use self::{
+pub(crate) use self::{
     error::error,
     labels::{index_key, is_exact},
     metadata::metadata,
