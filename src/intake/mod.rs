@@ -10,12 +10,18 @@ mod encode;
 mod exporter;
 mod json;
 mod map;
-mod model;
+pub(crate) mod model;
 mod shorten;
 mod told;
 mod traps;
 
 pub(crate) use self::{exporter::IntakeExporter, map::describe};
+/// A record in Elastic's terms: what any exporter tells.
+#[cfg(feature = "otlp")]
+pub(crate) use self::{
+    map::{error, is_exact, span, transaction},
+    traps::Traps,
+};
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,9 @@ pub(crate) enum Added {
     Taken,
     /// An unsampled transaction, and a server that has no use for it.
     Unwanted,
+    /// The exporter has no way to tell such an event.
+    #[cfg_attr(not(any(feature = "otlp", test)), expect(dead_code, reason = "the intake exporter tells all events"))]
+    Unsupported,
 }
 
 /// Events that travel together, kept until their fate is known.
@@ -67,6 +70,20 @@ pub(crate) enum Delivery {
         /// only, so that a batch that kills the server cannot stand in the way of all others forever.
         poisonous: bool,
     },
+}
+
+impl Delivery {
+    /// Changes every word that came from outside.
+    pub(crate) fn map_words(mut self, words: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Decided { reasons, .. } | Self::Partly { reasons, .. } | Self::Unclear { reasons, .. } => {
+                reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
+            }
+            Self::Disabled => {}
+            Self::Failed { reason, .. } => *reason = words(reason),
+        }
+        self
+    }
 }
 
 /// One reason in the server's words, with no more of the event than the server's message holds.

@@ -1,0 +1,257 @@
+//! Does everything arrive, and is it known what did not?
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol};
+
+use crate::{
+    document::Kind,
+    server::{DEADLINE, Decoder, agent},
+};
+
+#[tokio::test]
+async fn a_batch_stays_below_the_limit_of_grpc() {
+    let Some(decoder) = Decoder::start("") else { return };
+    let agent = agent(|agent| {
+        let agent = agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(&*decoder.grpc);
+        agent.max_queue_bytes(256 << 20).api_request_size(5 << 20).api_request_time(Duration::from_secs(30))
+    });
+    // 12 MiB in one go
+    for i in 0..200 {
+        let transaction = agent.start_transaction(format!("job {i}"), "scheduled");
+        for label in 0..60 {
+            transaction.label(format!("label {label}"), "x".repeat(1000));
+        }
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.recorded), (200, 200), "{stats}");
+    assert_eq!(decoder.documents().iter().filter(|document| document.kind() == Kind::Transaction).count(), 200);
+}
+
+#[tokio::test]
+async fn a_wrong_token_keeps_the_events_and_the_right_one_goes_as_a_header() {
+    let Some(decoder) = Decoder::start("right") else { return };
+    for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
+        let wrong = agent(|agent| {
+            let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url);
+            agent.secret_token("wrong")
+        });
+        drop(wrong.start_transaction("kept", "scheduled"));
+        let unsent = wrong.flush(Duration::from_millis(300)).await.unwrap_err();
+        assert_eq!(unsent.waiting, 1, "{protocol:?}");
+        let right = agent(|agent| {
+            let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url);
+            agent.otlp_headers([("authorization", "Bearer right")])
+        });
+        drop(right.start_transaction("taken", "scheduled"));
+        right.shutdown(DEADLINE).await.unwrap();
+        assert_eq!(right.stats().accepted, 1, "{protocol:?}");
+    }
+}
+
+/// A certificate for 127.0.0.1 that signs itself, in a file that goes with it.
+struct Certificate {
+    file: PathBuf,
+    acceptor: TlsAcceptor,
+}
+
+impl Certificate {
+    fn new(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.unwrap().with_no_client_auth();
+        let mut config = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("otlp-{}-{name}.pem", std::process::id()));
+        fs::write(&file, made.cert.pem()).unwrap();
+        Self { file, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+
+    /// Speaks TLS and passes on what comes; the URL to call in place of `url`.
+    async fn in_front_of(&self, url: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (acceptor, behind) = (self.acceptor.clone(), url.trim_start_matches("http://").to_owned());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut behind = TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
+                });
+            }
+        });
+        format!("https://{address}")
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+#[tokio::test]
+async fn whom_to_trust_is_the_user_s_choice_over_grpc_too() {
+    let Some(decoder) = Decoder::start("") else { return };
+    let (ours, other) = (Certificate::new("ours"), Certificate::new("other"));
+    for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
+        let url = ours.in_front_of(url).await;
+        let trusting = |configure: &dyn Fn(AgentBuilder) -> AgentBuilder| {
+            let agent = agent(|agent| {
+                configure(agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(&*url)).gzip(true)
+            });
+            drop(agent.start_transaction("a job", "scheduled"));
+            agent
+        };
+        let trusted: [&dyn Fn(AgentBuilder) -> AgentBuilder; 3] =
+            [&|agent| agent.server_ca_cert_file(&ours.file), &|agent| agent.otlp_certificate(&ours.file), &|agent| {
+                agent.verify_server_cert(false)
+            }];
+        for configure in trusted {
+            let agent = trusting(configure);
+            agent.shutdown(DEADLINE).await.unwrap();
+            assert_eq!(agent.stats().accepted, 1, "{protocol:?}");
+        }
+        let distrustful = trusting(&|agent| agent.otlp_certificate(&other.file));
+        assert_eq!(distrustful.flush(Duration::from_millis(300)).await.unwrap_err().waiting, 1, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
+    let Some(decoder) = Decoder::start("") else { return };
+    // takes connections and says nothing
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let agent = agent(|agent| {
+            let agent = agent.server_url(&*decoder.http).exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol);
+            agent.otlp_endpoint(&*address).otlp_timeout(Duration::from_secs(30))
+        });
+        for _ in 0..3 {
+            drop(agent.start_transaction("a job", "scheduled"));
+            agent.flush(DEADLINE).await.unwrap();
+        }
+        agent.shutdown(DEADLINE).await.unwrap();
+        let stats = agent.stats();
+        assert_eq!((stats.accepted, stats.copies.accepted, stats.copies.dropped), (3, 0, 3), "{protocol:?} {stats}");
+    }
+}
+
+#[tokio::test]
+async fn every_row_of_the_index_s_traps_is_met_by_otlp_too() {
+    let Some(decoder) = Decoder::start("") else { return };
+    let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp));
+    let transaction = agent.start_transaction("n".repeat(40_000), "scheduled");
+    transaction.label(" ", "blank").label("wei", 9_200_000_000_001_i64).label("long", "x".repeat(40_000));
+    transaction.custom("", "blank").custom("order.id", 1).custom("order_id", 2);
+    transaction.in_scope(|| tracing::info_span!("s", otel.name = "m".repeat(40_000)).in_scope(|| ()));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let documents = decoder.documents();
+    let of = |kind| documents.iter().find(|document| document.kind() == kind).unwrap();
+    let transaction = of(Kind::Transaction);
+    assert_eq!(transaction.text("/transaction/name").chars().count(), 1024);
+    assert_eq!(of(Kind::Span).text("/span/name").chars().count(), 1024);
+    assert_eq!(transaction.text("/labels/wei"), "9200000000001");
+    assert_eq!(transaction.text("/labels/long").chars().count(), 1024);
+    let names: Vec<_> = transaction.0["labels"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["long", "wei"], "no blank key");
+    assert_eq!(transaction.0["numeric_labels"], serde_json::json!({ "custom_order_id": 2 }));
+}
+
+/// An OTLP server of one answer after the other, and the requests that it got: path and headers.
+async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (answers, received) = (Arc::new(Mutex::new(VecDeque::from(answers))), Arc::new(Mutex::new(Vec::new())));
+    let log = received.clone();
+    let app = Router::new().fallback(async move |request: Request| {
+        log.lock().unwrap().push((request.uri().path().to_owned(), request.headers().clone()));
+        let (status, body) = answers.lock().unwrap().pop_front().unwrap_or((200, Vec::new()));
+        (StatusCode::from_u16(status).unwrap(), body)
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}"), received)
+}
+
+#[tokio::test]
+async fn a_partial_success_over_http_is_counted() {
+    // one rejected span, and why
+    let partial = [&[0x0a, 11, 0x08, 1, 0x12, 7][..], b"bad ids"].concat();
+    let (url, _) = answering(vec![(200, partial)]).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url).api_request_time(DEADLINE));
+    drop(agent.start_transaction("one", "scheduled"));
+    drop(agent.start_transaction("other", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected), (1, 1), "{stats}");
+}
+
+#[tokio::test]
+async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
+    let (url, received) = answering(vec![(503, Vec::new()), (200, Vec::new()), (400, Vec::new())]).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url));
+    drop(agent.start_transaction("first", "scheduled"));
+    agent.flush(DEADLINE).await.unwrap();
+    drop(agent.start_transaction("second", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.waiting), (1, 1, 0), "{stats}");
+    assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
+}
+
+#[tokio::test]
+async fn requests_say_who_sends_and_go_where_the_variables_say() {
+    let (url, received) = answering(Vec::new()).await;
+    let environment = Environment::from_iter([
+        ("ELASTIC_APM_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{url}/ingest/here")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi,x-tenant=7"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+    ]);
+    let agent = agent(|agent| agent.env(environment));
+    assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
+    drop(agent.start_transaction("a job", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let received = received.lock().unwrap();
+    let [(path, headers)] = &received[..] else { panic!("{received:?}") };
+    assert_eq!(path, "/ingest/here", "as it stands, and no APM Server is looked for");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    assert_eq!(header("authorization"), "Basic YTpi");
+    assert_eq!(header("x-tenant"), "7");
+    assert_eq!(header("content-type"), "application/x-protobuf");
+    assert_eq!(header("content-encoding"), "gzip");
+    assert!(header("user-agent").starts_with("elastic-otel-rust/"), "{headers:?}");
+    assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
+}
+
+#[tokio::test]
+async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
+    let environment = Environment::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
+    let agent = agent(|agent| agent.env(environment).disable_send(true));
+    let warnings: Vec<_> = agent.warnings().collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains(r#"ELASTIC_APM_EXPORTER="jaeger" is not allowed"#), "{warnings:?}");
+    assert!(warnings[0].contains("`intake`, `otlp` or `intake,otlp`; using \"intake\""), "{warnings:?}");
+}
