@@ -67,7 +67,7 @@
 //! | `axum` | extractors, route names from `MatchedPath`, client addresses, request bodies | yes |
 //! | `devserver` | a small APM server to develop against | no |
 //! | `testkit` | `TestAgent`: tests of what your service sends | no |
-//! | `otlp` | reserved for the OTLP exporter; this version speaks Elastic's own protocol only | no |
+//! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
 //!
 //! Without `axum` the layer wraps any `Service<http::Request<B>>`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -85,6 +85,8 @@ mod intake;
 #[cfg(feature = "_internals")]
 #[doc(hidden)]
 pub mod internals;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pipeline;
 mod propagation;
 mod record;
@@ -104,9 +106,12 @@ mod transaction;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
-    config::{CaptureBody, CloudProvider, Environment, LogLevel, TraceContinuationStrategy},
+    config::{
+        CaptureBody, CloudProvider, Environment, Exporter, LogLevel, OtlpCompression, OtlpProtocol,
+        TraceContinuationStrategy,
+    },
     error::BuildError,
-    pipeline::{DropReason, Dropped, Stats, Unsent},
+    pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
     transaction::{FinishedTransaction, StartedTransaction, TraceContext, Transaction},

@@ -14,7 +14,9 @@ const LEVELS: &[&[&str]] = &[
     &["transaction"],
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
-    &["intake", "otlp"],
+    &["intake"],
+    // tells in other words what `intake` has put into Elastic's terms
+    &["otlp"],
     &["agent"],
     &["devserver", "testkit"],
     &["internals"],
@@ -26,7 +28,7 @@ const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("testkit", "devserv
 /// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
 const BACK_HALF: &[&str] = &["intake", "otlp"];
 const BACK_HALF_MAY_USE: &[&str] =
-    &["error", "record", "config", "sanitize", "sql", "stack", "propagation", "pipeline", "apm_server"];
+    &["error", "record", "config", "sanitize", "sql", "stack", "propagation", "pipeline", "apm_server", "intake"];
 
 fn level(module: &str) -> Option<usize> {
     LEVELS.iter().position(|level| level.contains(&module))

@@ -13,8 +13,8 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, Central, CloudProvider, CodeOptions, Environment, LiveConfig, LogLevel, Secret,
-        TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
+        CaptureBody, Central, CloudProvider, CodeOptions, Environment, Exporter, LiveConfig, LogLevel, OtlpCompression,
+        OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
     intake::{self, IntakeExporter},
@@ -23,6 +23,12 @@ use crate::{
     span::ApmTracer,
     trace_context::ElasticPropagator,
     transaction::{FinishedTransaction, Recorder, TransactionFilters, install, installed},
+};
+#[cfg(feature = "otlp")]
+use crate::{
+    config::{Config, Origin},
+    otlp::OtlpExporter,
+    pipeline::WithCopy,
 };
 
 /// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
@@ -187,10 +193,32 @@ fn start_worker(
     let client = ServerClient::new(&ServerSettings::from_config(config, gzip))?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
+    #[cfg(feature = "otlp")]
+    if config.exporter == Exporter::Otlp {
+        let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
+        if is_elsewhere(config) {
+            return Worker::start(queue.clone(), exporter, settings, None, ready(())).map_err(thread);
+        }
+        let (beside, preparing) = (beside(client, recorder.clone(), log_level), Box::pin(prepare(resource, server)));
+        return Worker::start(queue.clone(), exporter, settings, Some(preparing), beside).map_err(thread);
+    }
     let exporter = IntakeExporter::new(client.clone(), server.clone(), live.clone(), &resource)?;
+    #[cfg(feature = "otlp")]
+    if config.exporter == Exporter::IntakeAndOtlp {
+        let copies = OtlpExporter::new(live.clone(), gzip, &resource)?;
+        let exporter = WithCopy::new(exporter, copies, queue.clone());
+        let (beside, preparing) = (beside(client, recorder.clone(), log_level), Box::pin(prepare(resource, server)));
+        return Worker::start(queue.clone(), exporter, settings, Some(preparing), beside).map_err(thread);
+    }
     let beside = beside(client, recorder.clone(), log_level);
     let preparing = prepare(resource, server);
     Worker::start(queue.clone(), exporter, settings, Some(Box::pin(preparing)), beside).map_err(thread)
+}
+
+/// OTLP goes to a place of its own, and nobody said where an APM Server would be.
+#[cfg(feature = "otlp")]
+fn is_elsewhere(config: &Config) -> bool {
+    config.otlp_endpoint.is_some() && config.origin("server_url") == Some(Origin::Default)
 }
 
 /// What is to be known before the first event goes out, within [`MAX_PREPARING`].

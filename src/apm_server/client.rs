@@ -1,19 +1,16 @@
 //! Bytes to the server and bytes back.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use opentelemetry::context::FutureExt;
 use reqwest::{
     Client, Method, RequestBuilder, Response, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect,
 };
 
-use super::{
-    ServerSettings,
-    tls::{Trust, client_config},
-};
+use super::ServerSettings;
 use crate::{
     config::{Secret, ServerUrl},
     error::BuildError,
@@ -40,7 +37,10 @@ pub(crate) struct ServerClient {
     client: Client,
     /// May hold a user and password.
     url: ServerUrl,
-    secret: Option<Secret>,
+    /// What is never shown.
+    secrets: Arc<[Secret]>,
+    /// There is an `Authorization` header.
+    authorized: bool,
     gzip: bool,
 }
 
@@ -51,26 +51,10 @@ impl ServerClient {
     /// Names the option that cannot be used. That the server cannot be reached is none.
     pub(crate) fn new(settings: &ServerSettings) -> Result<Self, BuildError> {
         let server = &settings.server_url;
-        let trust = match (&settings.server_ca_cert_file, server.is_https()) {
-            (_, false) => Trust::Nobody,
-            _ if !settings.verify_server_cert => Trust::Everybody,
-            (Some(file), true) => Trust::Only(file),
-            (None, true) => Trust::System,
-        };
-        let mut headers = HeaderMap::new();
+        let (mut headers, secrets) = settings.secret_headers().map_err(client_error)?;
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let secret = match (&settings.api_key, &settings.secret_token) {
-            (Some(key), _) => Some(("ApiKey", key)),
-            (None, token) => token.as_ref().map(|token| ("Bearer", token)),
-        };
-        if let Some((scheme, secret)) = secret {
-            let value = HeaderValue::try_from(format!("{scheme} {}", secret.reveal()));
-            let mut value = value.map_err(client_error)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(client_config(trust)?)
+            .tls_backend_preconfigured(settings.tls()?)
             .default_headers(headers)
             .user_agent(settings.user_agent.clone())
             .redirect(redirect::Policy::none())
@@ -84,7 +68,8 @@ impl ServerClient {
         }
         let client = builder.build().map_err(client_error)?;
         let gzip = settings.gzip.unwrap_or(!server.is_loopback());
-        Ok(Self { client, url: server.clone(), secret: secret.map(|(_, secret)| secret.clone()), gzip })
+        let authorized = settings.is_authorized();
+        Ok(Self { client, url: server.clone(), secrets, authorized, gzip })
     }
 
     /// Whether bodies are compressed.
@@ -101,10 +86,16 @@ impl ServerClient {
         self.send(request).await
     }
 
+    /// Sends a body with headers of its own; one attempt.
+    #[cfg(feature = "otlp")]
+    pub(crate) async fn post_with(&self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
+        self.send(self.request(Method::POST, path)?.headers(headers).body(body)).await
+    }
+
     /// Begins a request for a path of the server's API, which begins with a slash.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
         let mut url = Url::parse(&self.url.join(path)).map_err(|error| error.to_string())?;
-        if self.secret.is_some() {
+        if self.authorized {
             // or those of the URL would take the header's place
             let _ = url.set_username("").and_then(|()| url.set_password(None));
         }
@@ -123,10 +114,7 @@ impl ServerClient {
 
     /// What came from outside, without our credentials.
     pub(crate) fn hide_in(&self, text: &str) -> String {
-        match &self.secret {
-            Some(secret) if !secret.reveal().is_empty() => text.replace(secret.reveal(), &secret.to_string()),
-            _ => text.to_owned(),
-        }
+        hide(&self.secrets, text)
     }
 }
 
@@ -134,6 +122,12 @@ impl std::fmt::Debug for ServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerClient").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// What came from outside, without what is secret.
+pub(crate) fn hide(secrets: &[Secret], text: &str) -> String {
+    let secrets = secrets.iter().filter(|secret| !secret.reveal().is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), &secret.to_string()))
 }
 
 /// What is over the limit, or cut off, is missing; the status says enough.

@@ -8,6 +8,8 @@ mod settings;
 mod tls;
 mod version;
 
+#[cfg(feature = "otlp")]
+pub(crate) use self::client::hide;
 pub(crate) use self::{
     central_config::follow,
     client::{Answer, ServerClient},

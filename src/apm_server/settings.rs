@@ -1,10 +1,17 @@
 //! Where the server is, and who calls.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::{Config, Secret, ServerUrl};
+use super::tls::{Trust, client_config};
+
+#[cfg(feature = "otlp")]
+use crate::config::OtlpCompression;
+use crate::{
+    config::{Config, Secret, ServerUrl},
+    error::BuildError,
+};
 
 /// Plain data: the part of the options that concerns the server.
 #[derive(Debug, Clone)]
@@ -21,6 +28,8 @@ pub(crate) struct ServerSettings {
     pub(crate) server_timeout: Duration,
     /// None: compressed unless the server is on this machine.
     pub(crate) gzip: Option<bool>,
+    /// Further headers of every request; an `authorization` in it counts where there is neither key nor token.
+    pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) user_agent: HeaderValue,
 }
 
@@ -34,7 +43,70 @@ impl ServerSettings {
             server_ca_cert_file: config.server_ca_cert_file.clone(),
             server_timeout: config.server_timeout,
             gzip,
+            headers: Vec::new(),
             user_agent: user_agent(&config.service_name, config.service_version.as_deref()),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Whom the handshake trusts.
+    pub(crate) fn tls(&self) -> Result<rustls::ClientConfig, BuildError> {
+        client_config(match (&self.server_ca_cert_file, self.server_url.is_https()) {
+            (_, false) => Trust::Nobody,
+            _ if !self.verify_server_cert => Trust::Everybody,
+            (Some(file), true) => Trust::Only(file),
+            (None, true) => Trust::System,
+        })
+    }
+
+    fn credential(&self) -> Option<(&'static str, &Secret)> {
+        match (&self.api_key, &self.secret_token) {
+            (Some(key), _) => Some(("ApiKey", key)),
+            (None, token) => token.as_ref().map(|token| ("Bearer", token)),
+        }
+    }
+
+    /// Requests carry an `Authorization`.
+    pub(crate) fn is_authorized(&self) -> bool {
+        self.credential().is_some() || self.headers.iter().any(|(name, _)| name == AUTHORIZATION.as_str())
+    }
+
+    /// The headers that nobody may see, and the secrets in them.
+    pub(crate) fn secret_headers(&self) -> Result<(HeaderMap, Arc<[Secret]>), http::Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let mut value = HeaderValue::try_from(value.reveal())?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::try_from(name)?, value);
+        }
+        if let Some((scheme, secret)) = self.credential() {
+            let mut value = HeaderValue::try_from(format!("{scheme} {}", secret.reveal()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let credential = self.credential().map(|(_, secret)| secret);
+        Ok((headers, self.headers.iter().map(|(_, value)| value).chain(credential).cloned().collect()))
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl ServerSettings {
+    /// The same for OTLP: OpenTelemetry's own options where Elastic's leave something open.
+    pub(crate) fn for_otlp(config: &Config, gzip: Option<bool>) -> Self {
+        let url = config.otlp_endpoint.as_ref().map(|endpoint| endpoint.url.clone());
+        let native = Self::from_config(config, gzip);
+        Self {
+            server_url: url.unwrap_or(native.server_url),
+            server_ca_cert_file: native.server_ca_cert_file.or_else(|| config.otlp_certificate.clone()),
+            server_timeout: config.otlp_timeout.unwrap_or(native.server_timeout),
+            gzip: match config.otlp_compression {
+                OtlpCompression::Gzip => Some(true),
+                OtlpCompression::None => Some(false),
+                OtlpCompression::Auto => gzip,
+            },
+            headers: config.otlp_headers.clone(),
+            ..native
         }
     }
 }

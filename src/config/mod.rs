@@ -12,7 +12,7 @@ mod value;
 
 pub use self::{
     env::Environment,
-    value::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy},
+    value::{CaptureBody, CloudProvider, Exporter, LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy},
 };
 pub(crate) use self::{
     live::{Applied, Central, LiveConfig},
@@ -20,6 +20,9 @@ pub(crate) use self::{
     resolve::{CodeOptions, Config, unknown_variables},
     value::{Secret, ServerUrl, Wildcard},
 };
+
+#[cfg(feature = "otlp")]
+pub(crate) use self::resolve::Origin;
 
 #[cfg(feature = "_internals")]
 pub(crate) use self::resolve::{OPTIONS, resolve};

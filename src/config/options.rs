@@ -48,6 +48,38 @@ macro_rules! for_each_option {
         /// A PEM file with the certificate authorities to trust *instead of* the usual ones.
         server_ca_cert_file: Path, "ELASTIC_APM_SERVER_CA_CERT_FILE", set(path: impl Into<PathBuf>) = path.into();
 
+        /// How events are told to the server. `intake` is Elastic's own protocol, which loses nothing. `otlp`, with
+        /// the crate's feature of that name, is OpenTelemetry's; the guide `otlp` lists what it loses. `intake,otlp`
+        /// sends both, for a migration: what counts is the answer to the first, the second gets a copy.
+        exporter: Exporter, "ELASTIC_APM_EXPORTER", default "intake", set(exporter: Exporter) = exporter;
+
+        /// Where OTLP goes, if not to `server_url`: the base URL, to which HTTP adds `/v1/traces`. In the environment
+        /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is a URL to which nothing is added.
+        otlp_endpoint: OtlpUrl, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" | "OTEL_EXPORTER_OTLP_ENDPOINT",
+            set(url: impl Into<String>) = url.into();
+
+        /// How OTLP travels.
+        otlp_protocol: OtlpProtocol, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" | "OTEL_EXPORTER_OTLP_PROTOCOL",
+            default "http/protobuf", set(protocol: OtlpProtocol) = protocol;
+
+        /// Headers (with gRPC: metadata) of every OTLP request, as a list of `name=value` with values percent-encoded.
+        /// Never shown in logs. `api_key` and `secret_token` win over an `authorization` in it.
+        otlp_headers: HeaderList, "OTEL_EXPORTER_OTLP_TRACES_HEADERS" | "OTEL_EXPORTER_OTLP_HEADERS",
+            set(headers: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) =
+                headers.into_iter().map(|(name, value)| (name.into(), Secret::new(value.into()))).collect();
+
+        /// How long one OTLP request may take; by default as long as `server_timeout` says.
+        otlp_timeout: Milliseconds, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT" | "OTEL_EXPORTER_OTLP_TIMEOUT",
+            set(timeout: Duration) = timeout;
+
+        /// Whether OTLP is compressed. By default it is, except to this machine.
+        otlp_compression: OtlpCompression, "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION" | "OTEL_EXPORTER_OTLP_COMPRESSION",
+            default "auto", set(compression: OtlpCompression) = compression;
+
+        /// A PEM file with the certificate authorities that OTLP trusts, where `server_ca_cert_file` names none.
+        otlp_certificate: Path, "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" | "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            set(path: impl Into<PathBuf>) = path.into();
+
         /// The name of the service: up to 1024 letters, digits, blanks, `_` and `-`. Other characters become `_`, with
         /// a warning. By default the name of the executable, and `unknown-rust-service` where that is not known.
         service_name: ServiceName, "ELASTIC_APM_SERVICE_NAME", default "unknown-rust-service", otel "service.name",

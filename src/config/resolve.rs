@@ -7,9 +7,10 @@ use super::{
     live::Central,
     options::for_each_option,
     value::{
-        Bool, CaptureBody, CloudProvider, Count, Credential, GranularDuration, HIDDEN, Kind, Labels, Limit, LogLevel,
-        NonNegativeDuration, NonZeroDuration, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate,
-        ServiceName, StackTraceMinDuration, Text, TraceContinuationStrategy, Url,
+        Bool, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HIDDEN, HeaderList, Kind,
+        Labels, Limit, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol,
+        OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration,
+        Text, TraceContinuationStrategy, Url,
     },
 };
 
@@ -148,7 +149,7 @@ impl Config {
         found.map_or_else(String::new, |((_, value), origin)| used(&value, *origin))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "otlp"))]
     pub(crate) fn origin(&self, option: &str) -> Option<Origin> {
         OPTIONS.iter().zip(&self.origins).find(|(row, _)| row.name == option).map(|(_, origin)| *origin)
     }

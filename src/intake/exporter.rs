@@ -131,7 +131,7 @@ impl Exporter for IntakeExporter {
         let (body, gzip, events) = (batch.body.clone(), batch.gzip, batch.events());
         async move {
             match client.post("/intake/v2/events", "application/x-ndjson", body, gzip).await {
-                Ok(answer) => without_secrets(delivery(&answer, events), &client),
+                Ok(answer) => delivery(&answer, events).map_words(|words| client.hide_in(words)),
                 Err(reason) => Delivery::Failed { reason, poisonous: false },
             }
         }
@@ -150,15 +150,4 @@ fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>
     traps.labels(&record.labels);
     traps.custom(&record.custom);
     mapped.into_iter().for_each(|context| traps.tags(&context.tags));
-}
-
-fn without_secrets(mut delivery: Delivery, client: &ServerClient) -> Delivery {
-    match &mut delivery {
-        Delivery::Decided { reasons, .. } | Delivery::Partly { reasons, .. } | Delivery::Unclear { reasons, .. } => {
-            reasons.iter_mut().for_each(|reason| reason.message = client.hide_in(&reason.message));
-        }
-        Delivery::Disabled => {}
-        Delivery::Failed { reason, .. } => *reason = client.hide_in(reason),
-    }
-    delivery
 }

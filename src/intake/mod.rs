@@ -10,11 +10,17 @@ mod encode;
 mod exporter;
 mod json;
 mod map;
-mod model;
+pub(crate) mod model;
 mod shorten;
 mod told;
 mod traps;
 
+/// A record in Elastic's terms: what any exporter tells.
+#[cfg(feature = "otlp")]
+pub(crate) use self::{
+    map::{error, is_exact, span, transaction},
+    traps::Traps,
+};
 pub(crate) use self::{exporter::IntakeExporter, map::describe};
 
 #[cfg(test)]

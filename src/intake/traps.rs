@@ -67,7 +67,7 @@ enum Kind {
 
 /// What was seen and told so far.
 #[derive(Debug, Default)]
-pub(super) struct Traps {
+pub(crate) struct Traps {
     kinds: HashMap<Box<str>, Kind>,
     told: HashMap<Trap, HashSet<Box<str>>>,
     told_many: bool,
@@ -75,7 +75,7 @@ pub(super) struct Traps {
 
 impl Traps {
     /// Looks at labels as they are sent.
-    pub(super) fn tags(&mut self, tags: &Tags<'_>) {
+    pub(crate) fn tags(&mut self, tags: &Tags<'_>) {
         for (key, value) in &tags.0 {
             let kind = match value {
                 Scalar::Integer(_) | Scalar::Float(_) => Kind::Number,
@@ -97,7 +97,7 @@ impl Traps {
     }
 
     /// Looks for what the mapping left out or changed.
-    pub(super) fn labels(&mut self, labels: &[Label]) {
+    pub(crate) fn labels(&mut self, labels: &[Label]) {
         for Label { key, value } in labels {
             if key.trim().is_empty() {
                 self.tell(Trap::BlankLabel, "");
@@ -108,7 +108,7 @@ impl Traps {
     }
 
     /// Looks for what the mapping left out or replaced.
-    pub(super) fn custom(&mut self, custom: &[Custom]) {
+    pub(crate) fn custom(&mut self, custom: &[Custom]) {
         for (at, Custom { key, .. }) in custom.iter().enumerate() {
             match index_key(key) {
                 None => self.tell(Trap::BlankCustom, ""),

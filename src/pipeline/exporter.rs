@@ -69,6 +69,20 @@ pub(crate) enum Delivery {
     },
 }
 
+impl Delivery {
+    /// Changes every word that came from outside.
+    pub(crate) fn map_words(mut self, words: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Decided { reasons, .. } | Self::Partly { reasons, .. } | Self::Unclear { reasons, .. } => {
+                reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
+            }
+            Self::Disabled => {}
+            Self::Failed { reason, .. } => *reason = words(reason),
+        }
+        self
+    }
+}
+
 /// One reason in the server's words, with no more of the event than the server's message holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {

@@ -8,6 +8,8 @@
 //! The worker is a named thread with a runtime of its own, so it survives the host's and never blocks it.
 
 mod backoff;
+#[cfg(feature = "otlp")]
+mod copy;
 mod discard;
 mod exporter;
 mod flush;
@@ -16,6 +18,8 @@ mod queue;
 mod stats;
 mod worker;
 
+#[cfg(feature = "otlp")]
+pub(crate) use self::copy::WithCopy;
 pub(crate) use self::{
     discard::Discard,
     exporter::{Added, Batch, Delivery, Exporter, Rejection},
@@ -24,5 +28,5 @@ pub(crate) use self::{
 };
 pub use self::{
     flush::Unsent,
-    stats::{DropReason, Dropped, Stats},
+    stats::{Copies, DropReason, Dropped, Stats},
 };

@@ -28,6 +28,8 @@ pub struct Stats {
     pub dropped: Dropped,
     /// In the queue, in an open batch, or sent and not yet answered.
     pub waiting: u64,
+    /// With `exporter=intake,otlp`: what became of the copies that went by OTLP.
+    pub copies: Copies,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction keeps.
@@ -38,6 +40,19 @@ pub struct Stats {
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, and their spans; never offered to the queue.
     pub filtered: u64,
+}
+
+/// What became of copies, in a migration (`exporter=intake,otlp`). They are outside of the account of [`Stats`], where
+/// each event counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copies {
+    /// Taken by the server. Over gRPC, what a server rejected of a batch that it took is not told and counts as taken.
+    pub accepted: u64,
+    /// Refused by the server as invalid.
+    pub rejected: u64,
+    /// Given up: a copy is sent once, and never holds up the original.
+    pub dropped: u64,
 }
 
 macro_rules! drop_reasons {
@@ -113,6 +128,10 @@ impl fmt::Display for Stats {
         for (reason, count) in self.dropped.by_reason().filter(|(_, count)| *count > 0) {
             write!(f, " ({reason:?} {count})")?;
         }
+        if self.copies != Copies::default() {
+            let Copies { accepted, rejected, dropped } = self.copies;
+            write!(f, ", copies: accepted {accepted}, rejected {rejected}, dropped {dropped}")?;
+        }
         Ok(())
     }
 }
@@ -124,6 +143,9 @@ pub(crate) struct Counters {
     accepted: AtomicU64,
     rejected: AtomicU64,
     dropped: DropCounters,
+    copies_accepted: AtomicU64,
+    copies_rejected: AtomicU64,
+    copies_dropped: AtomicU64,
     late_writes: AtomicU64,
     excess_labels: AtomicU64,
     contained_panics: AtomicU64,
@@ -147,6 +169,13 @@ impl Counters {
     /// True for the first event that is dropped for this reason.
     pub(crate) fn dropped(&self, reason: DropReason, events: u64) -> bool {
         self.dropped.of(reason).fetch_add(events, Relaxed) == 0 && events > 0
+    }
+
+    #[cfg(any(feature = "otlp", test))]
+    pub(crate) fn copied(&self, copies: Copies) {
+        self.copies_accepted.fetch_add(copies.accepted, Relaxed);
+        self.copies_rejected.fetch_add(copies.rejected, Relaxed);
+        self.copies_dropped.fetch_add(copies.dropped, Relaxed);
     }
 
     pub(crate) fn late_write(&self) {
@@ -180,6 +209,11 @@ impl Counters {
             rejected,
             dropped,
             waiting: recorded.saturating_sub(accepted + rejected + dropped.total()),
+            copies: Copies {
+                accepted: self.copies_accepted.load(Relaxed),
+                rejected: self.copies_rejected.load(Relaxed),
+                dropped: self.copies_dropped.load(Relaxed),
+            },
             late_writes: self.late_writes.load(Relaxed),
             excess_labels: self.excess_labels.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
@@ -205,5 +239,8 @@ mod tests {
         assert_eq!(stats.waiting, 2);
         assert_eq!(stats.dropped.total(), 3);
         assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");
+        counters.copied(Copies { accepted: 6, rejected: 0, dropped: 1 });
+        let told = counters.read().to_string();
+        assert!(told.ends_with("(QueueFull 3), copies: accepted 6, rejected 0, dropped 1"), "{told}");
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Context, Name, SpanId, TraceId};
 
 /// One captured error.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ErrorRecord {
     pub(crate) id: TraceId,
     /// Microseconds since the epoch.
@@ -31,7 +31,7 @@ pub(crate) struct ErrorParent {
 }
 
 /// An error value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Exception {
     /// The type's name without its path; stable across builds.
     pub(crate) kind: Option<Cow<'static, str>>,
@@ -47,7 +47,7 @@ pub(crate) struct Exception {
 }
 
 /// A log line that reports an error.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LogMessage {
     pub(crate) message: String,
     pub(crate) level: &'static str,
@@ -58,7 +58,7 @@ pub(crate) struct LogMessage {
 }
 
 /// A stack in the form in which it could be had cheaply; the worker turns it into frames.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Stack {
     #[default]
     None,

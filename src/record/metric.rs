@@ -3,7 +3,7 @@
 use super::Label;
 
 /// One metricset.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MetricsRecord {
     /// Microseconds since the epoch.
     pub(crate) timestamp: u64,
@@ -13,7 +13,7 @@ pub(crate) struct MetricsRecord {
     pub(crate) breakdown: Option<Box<Breakdown>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Breakdown {
     pub(crate) transaction_name: String,
     pub(crate) transaction_kind: String,

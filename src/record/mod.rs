@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 }
 
 /// Anything that waits in the queue. Boxed, so that a place in the queue is two words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Event {
     Transaction(Box<TransactionRecord>),
     Span(Box<SpanRecord>),

@@ -10,7 +10,7 @@ use opentelemetry::{
 use super::{Composite, Outcome, SpanId, TraceId};
 
 /// One finished span.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SpanRecord {
     pub(crate) trace_id: TraceId,
     pub(crate) id: SpanId,

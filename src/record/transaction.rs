@@ -30,7 +30,7 @@ impl Outcome {
 }
 
 /// One finished transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TransactionRecord {
     pub(crate) trace_id: TraceId,
     pub(crate) id: SpanId,

@@ -48,6 +48,7 @@ macro_rules! choice {
         }
     };
 }
+pub(super) use choice;
 
 /// For which requests the body is captured (`capture_body`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -56,6 +56,33 @@ impl Kind for NonNegativeDuration {
     }
 }
 
+/// A duration as OpenTelemetry's variables have it: a number of milliseconds, without a unit.
+#[derive(Debug)]
+pub(crate) struct Milliseconds;
+
+impl Kind for Milliseconds {
+    type Value = Option<Duration>;
+    type Code = Duration;
+    const ALLOWED: &'static str = "a whole number of milliseconds, at least 1, without a unit, such as 10000";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        let millis = text.trim().parse().map(Duration::from_millis);
+        millis.map_or(Reading::Invalid, |duration| Self::check(&duration))
+    }
+
+    fn check(code: &Duration) -> Reading<Self::Value> {
+        Reading::from_option((*code >= Duration::from_millis(1)).then_some(Some(*code)))
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.map_or_else(String::new, |duration| duration.as_millis().to_string())
+    }
+
+    fn show_code(code: &Duration) -> String {
+        format!("{code:?}")
+    }
+}
+
 /// A duration for which a millisecond is long.
 #[derive(Debug)]
 pub(crate) struct GranularDuration;

@@ -5,21 +5,29 @@
 
 mod choice;
 mod duration;
+mod exporter;
+mod headers;
 mod kind;
 mod labels;
 mod number;
+mod otlp_url;
 mod secret;
 mod server_url;
 mod size;
 mod text;
 mod wildcard;
 
-pub use self::choice::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy};
+pub use self::{
+    choice::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy},
+    exporter::{Exporter, OtlpCompression, OtlpProtocol},
+};
 pub(crate) use self::{
-    duration::{GranularDuration, NonNegativeDuration, NonZeroDuration, StackTraceMinDuration},
+    duration::{GranularDuration, Milliseconds, NonNegativeDuration, NonZeroDuration, StackTraceMinDuration},
+    headers::HeaderList,
     kind::{Kind, Reading},
     labels::Labels,
     number::{Bool, Count, Limit, SampleRate},
+    otlp_url::OtlpUrl,
     secret::{Credential, HIDDEN, Secret},
     server_url::{ServerUrl, Url},
     size::{QueueBytes, RequestSize},

@@ -33,6 +33,15 @@ fn durations_are_whole_numbers_with_a_unit() {
 }
 
 #[test]
+fn timeouts_of_opentelemetry_are_milliseconds_without_a_unit() {
+    for (text, millis) in [("10000", Some(10_000)), (" 1 ", Some(1)), ("0", None), ("10s", None), ("-1", None)] {
+        let read = Milliseconds::read(text).valid().flatten();
+        assert_eq!(read, millis.map(Duration::from_millis), "{text}");
+    }
+    assert_eq!(Milliseconds::show(&Some(Duration::from_secs(2))), "2000");
+}
+
+#[test]
 fn durations_are_shown_as_they_would_be_written() {
     for text in ["0ms", "250us", "1500ms", "90s"] {
         assert_eq!(GranularDuration::show(&GranularDuration::read(text).valid().unwrap()), text);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `frames` are those of the record's exception, which the caller has resolved.
-pub(in crate::intake) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Error<'a> {
+pub(crate) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Error<'a> {
     let parent = record.parent.as_ref();
     Error {
         id: record.id,

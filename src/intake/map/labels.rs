@@ -42,7 +42,7 @@ fn set<'a>(tags: &mut Tags<'a>, key: &'a str, value: Scalar<'a>) {
 }
 
 /// `.`, `*` and `"` become `_`, as the server would make them; blank keys are none.
-pub(in crate::intake) fn index_key(key: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn index_key(key: &str) -> Option<Cow<'_, str>> {
     if key.trim().is_empty() {
         return None;
     }
@@ -71,7 +71,7 @@ fn attribute_scalar(value: &Value) -> Scalar<'_> {
 }
 
 /// Whether the index can tell the number from its neighbours.
-pub(in crate::intake) fn is_exact(number: i64) -> bool {
+pub(crate) fn is_exact(number: i64) -> bool {
     number.unsigned_abs() <= MAX_INTEGER
 }
 

@@ -11,7 +11,7 @@ use crate::{
 /// The agent's name is its language's, as with all of Elastic's.
 pub(in crate::intake) const AGENT: &str = "rust";
 
-pub(in crate::intake) fn metadata(resource: &Resource) -> Metadata<'_> {
+pub(crate) fn metadata(resource: &Resource) -> Metadata<'_> {
     let optional = |value: &'static str| (!value.is_empty()).then_some(value);
     Metadata {
         service: MetadataService {

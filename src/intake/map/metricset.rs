@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// None where no sample is one that the server takes.
-pub(in crate::intake) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
+pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
     let named = record.samples.iter().filter(|(name, _)| !name.is_empty() && !name.contains(['*', '"']));
     let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_str().into(), sample(value)?))).collect();
     let breakdown = record.breakdown.as_deref();

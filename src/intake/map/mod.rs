@@ -15,12 +15,11 @@ mod transaction;
 mod truncate;
 mod url;
 
-pub(crate) use self::span::describe;
-pub(super) use self::{
+pub(crate) use self::{
     error::error,
     labels::{index_key, is_exact},
     metadata::metadata,
     metricset::metricset,
-    span::span,
+    span::{describe, span},
     transaction::transaction,
 };

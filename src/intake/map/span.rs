@@ -21,7 +21,7 @@ use crate::{
     sql,
 };
 
-pub(in crate::intake) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
+pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
     let attributes = Attributes::of(&record.attributes);
     let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
     let is_http = exit

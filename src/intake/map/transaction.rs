@@ -19,7 +19,7 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-pub(in crate::intake) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Transaction<'a> {
+pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Transaction<'a> {
     let mut context = context(&record.context, sanitizer);
     if let Some(otel) = &record.otel {
         let attributes = Attributes::of(&otel.attributes);

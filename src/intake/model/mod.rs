@@ -14,7 +14,7 @@ mod stacktrace;
 mod transaction;
 mod value;
 
-pub(super) use self::{
+pub(crate) use self::{
     context::{
         Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
     },
@@ -30,7 +30,7 @@ pub(super) use self::{
 /// One line of a batch. The first key of a line names its type.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     Metadata(Box<Metadata<'a>>),
     Transaction(Transaction<'a>),
     Span(Span<'a>),

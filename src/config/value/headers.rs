@@ -1,0 +1,63 @@
+//! Headers that carry secrets: `name=value` pairs between commas.
+
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::{HIDDEN, Kind, Reading, Secret, labels::mapping};
+
+/// Names are in lower case. All values are secrets.
+#[derive(Debug)]
+pub(crate) struct HeaderList;
+
+impl Kind for HeaderList {
+    type Value = Vec<(String, Secret)>;
+    type Code = Vec<(String, Secret)>;
+    const ALLOWED: &'static str = "a list of name=value pairs between commas, values percent-encoded";
+    const SECRET: bool = true;
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        let decoded = |value: String| percent_decode_str(&value).decode_utf8().ok().map(|value| value.into_owned());
+        let pairs = mapping(text).and_then(|pairs| {
+            pairs.into_iter().map(|(name, value)| header(&name, decoded(value)?)).collect::<Option<Vec<_>>>()
+        });
+        Reading::from_option(pairs)
+    }
+
+    fn check(code: &Self::Code) -> Reading<Self::Value> {
+        let pairs = code.iter().map(|(name, value)| header(name, value.reveal().to_owned()));
+        Reading::from_option(pairs.collect())
+    }
+
+    fn show(value: &Self::Value) -> String {
+        if value.is_empty() { String::new() } else { HIDDEN.to_owned() }
+    }
+
+    fn show_code(_: &Self::Code) -> String {
+        HIDDEN.to_owned()
+    }
+}
+
+/// None where HTTP could not carry it.
+fn header(name: &str, value: String) -> Option<(String, Secret)> {
+    let name = name.trim().parse::<HeaderName>().ok()?;
+    let text = value.trim();
+    HeaderValue::from_str(text).ok()?.to_str().ok()?;
+    Some((name.as_str().to_owned(), Secret::new(text.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_decoded_and_never_shown() {
+        let read = HeaderList::read("Authorization=Bearer%20hunter2, x-tenant = a=b").valid().unwrap();
+        let shown: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        assert_eq!(shown, [("authorization", "Bearer hunter2"), ("x-tenant", "a=b")]);
+        assert_eq!(HeaderList::show(&read), "***");
+        assert!(!format!("{read:?}").contains("hunter2"));
+        for text in ["no pair", "a b=c", "a=\u{e4}", "a=x%0Ay", "=v"] {
+            assert_eq!(HeaderList::read(text), Reading::Invalid, "{text}");
+        }
+    }
+}

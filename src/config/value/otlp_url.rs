@@ -1,0 +1,69 @@
+//! Where OTLP goes.
+
+use super::{Kind, Reading, ServerUrl, Url};
+
+/// A base URL, or the very URL of the traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtlpEndpoint {
+    pub(crate) url: ServerUrl,
+    /// Nothing is added to it.
+    pub(crate) is_of_traces: bool,
+}
+
+/// The kind of [`OtlpEndpoint`]. The option's own variable names the URL of the traces, the other one and code the base.
+#[derive(Debug)]
+pub(crate) struct OtlpUrl;
+
+fn endpoint(reading: Reading<ServerUrl>, is_of_traces: bool) -> Reading<Option<OtlpEndpoint>> {
+    match reading {
+        Reading::Valid(url) | Reading::Mended(url) => Reading::Valid(Some(OtlpEndpoint { url, is_of_traces })),
+        Reading::Invalid => Reading::Invalid,
+        Reading::Unset => Reading::Unset,
+    }
+}
+
+impl Kind for OtlpUrl {
+    type Value = Option<OtlpEndpoint>;
+    type Code = String;
+    const ALLOWED: &'static str = "an http or https URL without a query, such as https://apm.example.com:8200";
+
+    fn read(text: &str) -> Reading<Self::Value> {
+        endpoint(Url::read(text), true)
+    }
+
+    fn read_alias(text: &str) -> Reading<Self::Value> {
+        endpoint(Url::read(text), false)
+    }
+
+    fn check(code: &String) -> Reading<Self::Value> {
+        endpoint(Url::check(code), false)
+    }
+
+    fn show(value: &Self::Value) -> String {
+        value.as_ref().map_or_else(String::new, |endpoint| endpoint.url.to_string())
+    }
+
+    fn show_text(text: &str) -> String {
+        Url::show_text(text)
+    }
+
+    fn show_code(code: &String) -> String {
+        Url::show_code(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_of_the_traces_is_used_as_it_stands() {
+        let url = "https://collector.example:4318/custom";
+        let of =
+            |reading: Reading<Option<OtlpEndpoint>>| reading.valid().flatten().map(|endpoint| endpoint.is_of_traces);
+        assert_eq!(of(OtlpUrl::read(url)), Some(true));
+        assert_eq!(of(OtlpUrl::read_alias(url)), Some(false));
+        assert_eq!(of(OtlpUrl::check(&url.to_owned())), Some(false));
+        assert_eq!(OtlpUrl::read("collector:4317"), Reading::Invalid);
+    }
+}

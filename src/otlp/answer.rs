@@ -1,0 +1,179 @@
+//! What an answer means for the spans that were sent: pure, so that every case can be read in one table.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use serde::Deserialize;
+
+use crate::{
+    apm_server::Answer,
+    pipeline::{Delivery, Rejection},
+};
+
+/// `google.rpc.Status`, in which OTLP over HTTP tells what went wrong.
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// What the APM Server writes in front of its OTLP handlers.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+/// Characters of a server's words that are worth a log line.
+const MAX_WORDS: usize = 300;
+
+/// Decides by an HTTP answer what became of `events` events.
+pub(super) fn of_http(answer: &Answer, events: u64) -> Delivery {
+    let status = answer.status;
+    let said = |hint: &str| match words(&answer.body) {
+        Some(words) => format!("the server answered OTLP with {status}: {words}{hint}"),
+        None => format!("the server answered OTLP with {status}{hint}"),
+    };
+    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    match status {
+        200..300 => taken(&answer.body, events),
+        // another attempt would be the same bytes
+        400 | 413 | 415 | 422 => rejected(events, said("")),
+        401 | 403 => failed(said("; check api_key, secret_token or otlp_headers"), false),
+        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there"), false),
+        408 | 425 | 429 | 502..=504 => failed(said(""), false),
+        // the APM Server's word for all failures, a full queue too
+        _ => failed(said(""), true),
+    }
+}
+
+fn rejected(events: u64, message: String) -> Delivery {
+    Delivery::Decided { rejected: events, reasons: vec![Rejection { message }] }
+}
+
+/// A success may be a partial one.
+fn taken(body: &[u8], events: u64) -> Delivery {
+    let partial = ExportTraceServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
+    let Some(partial) = partial.filter(|partial| partial.rejected_spans > 0) else {
+        return Delivery::Decided { rejected: 0, reasons: Vec::new() };
+    };
+    let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0).min(events);
+    let message = match bounded(&partial.error_message) {
+        Some(words) => words,
+        None => "the server rejected spans without a reason".to_owned(),
+    };
+    Delivery::Decided { rejected, reasons: vec![Rejection { message }] }
+}
+
+/// The server's own words: JSON, protobuf or plain text.
+fn words(body: &[u8]) -> Option<String> {
+    if let Ok(Refusal { error }) = serde_json::from_slice(body) {
+        return bounded(&error);
+    }
+    match Status::decode(body) {
+        Ok(status) if !status.message.is_empty() => bounded(&status.message),
+        _ => bounded(str::from_utf8(body).ok()?),
+    }
+}
+
+fn bounded(text: &str) -> Option<String> {
+    let line = text.trim().lines().next()?;
+    let plain: String = line.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+    (!plain.is_empty()).then_some(plain)
+}
+
+/// Decides by what the gRPC exporter says, which is a code's name and, where nobody answered, why.
+pub(super) fn of_grpc(failure: &str, events: u64) -> Delivery {
+    let code = failure.split("gRPC code: ").nth(1).unwrap_or_default();
+    let code: String = code.chars().take_while(char::is_ascii_alphabetic).collect();
+    let cause = failure.split_once(": ").and_then(|(_, rest)| rest.split_once(&format!("{code}: ")));
+    let cause = cause.map(|(_, cause)| format!(": {cause}")).unwrap_or_default();
+    let said = |hint: &str| format!("the server answered OTLP over gRPC with {code}{cause}{hint}");
+    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    match code.as_str() {
+        "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers"), false),
+        "Unimplemented" | "NotFound" => {
+            failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"), false)
+        }
+        "Unavailable" | "DeadlineExceeded" | "Cancelled" | "Aborted" => failed(said(""), false),
+        "InvalidArgument" => rejected(events, said("")),
+        "" => failed(format!("OTLP could not be sent: {failure}"), true),
+        // too large, or the APM Server's word for all other failures
+        _ => failed(said(""), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+
+    use super::*;
+
+    fn http(status: u16, body: &[u8]) -> Delivery {
+        of_http(&Answer { status, headers: Default::default(), body: body.to_vec() }, 10)
+    }
+
+    fn failed(reason: &str, poisonous: bool) -> Delivery {
+        Delivery::Failed { reason: reason.to_owned(), poisonous }
+    }
+
+    fn decided(rejected: u64, reasons: &[&str]) -> Delivery {
+        let reasons = reasons.iter().map(|reason| Rejection { message: (*reason).to_owned() });
+        Delivery::Decided { rejected, reasons: reasons.collect() }
+    }
+
+    #[test]
+    fn every_http_answer_has_a_meaning() {
+        const AUTH: &str = "; check api_key, secret_token or otlp_headers";
+        const URL: &str = "; check otlp_endpoint or server_url, nobody takes OTLP there";
+        let status = Status { message: "queue is full".into() }.encode_to_vec();
+        let said = |status: u16, rest: &str| format!("the server answered OTLP with {status}{rest}");
+        let cases: Vec<(u16, &[u8], Delivery)> = vec![
+            (200, b"", decided(0, &[])),
+            (200, b"not protobuf", decided(0, &[])),
+            (400, b"proto: wrong wireType", decided(10, &[&said(400, ": proto: wrong wireType")])),
+            (413, b"", decided(10, &[&said(413, "")])),
+            (
+                401,
+                br#"{"error":"authentication failed"}"#,
+                failed(&said(401, &format!(": authentication failed{AUTH}")), false),
+            ),
+            (403, b"", failed(&said(403, AUTH), false)),
+            (404, b"404 page not found\n", failed(&said(404, &format!(": 404 page not found{URL}")), false)),
+            (302, b"", failed(&said(302, URL), false)),
+            (429, b"", failed(&said(429, ""), false)),
+            (503, &status, failed(&said(503, ": queue is full"), false)),
+            (500, &status, failed(&said(500, ": queue is full"), true)),
+            (418, b"", failed(&said(418, ""), true)),
+        ];
+        for (status, body, want) in cases {
+            assert_eq!(http(status, body), want, "{status} {body:?}");
+        }
+    }
+
+    #[test]
+    fn a_partial_success_over_http_is_counted() {
+        let answer = |rejected_spans, error_message: &str| {
+            let partial = ExportTracePartialSuccess { rejected_spans, error_message: error_message.into() };
+            ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
+        };
+        assert_eq!(http(200, &answer(3, "bad ids")), decided(3, &["bad ids"]));
+        assert_eq!(http(200, &answer(99, "")), decided(10, &["the server rejected spans without a reason"]));
+        assert_eq!(http(200, &answer(0, "a warning")), decided(0, &[]));
+    }
+
+    #[test]
+    fn every_grpc_code_has_a_meaning() {
+        let of = |code: &str| {
+            of_grpc(&format!("Operation failed: TonicTracesClient export failed with gRPC code: {code}"), 10)
+        };
+        let said = |rest: &str| format!("the server answered OTLP over gRPC with {rest}");
+        let auth = "; check api_key, secret_token or otlp_headers";
+        assert_eq!(of("Unauthenticated"), failed(&said(&format!("Unauthenticated{auth}")), false));
+        assert_eq!(of("PermissionDenied"), failed(&said(&format!("PermissionDenied{auth}")), false));
+        assert_eq!(of("InvalidArgument"), decided(10, &[&said("InvalidArgument")]));
+        assert_eq!(of("Unavailable: tcp connect error"), failed(&said("Unavailable: tcp connect error"), false));
+        assert_eq!(of("ResourceExhausted"), failed(&said("ResourceExhausted"), true));
+        assert_eq!(of("Unknown"), failed(&said("Unknown"), true));
+        let other = of_grpc("Operation failed: odd", 10);
+        assert_eq!(other, failed("OTLP could not be sent: Operation failed: odd", true));
+    }
+}

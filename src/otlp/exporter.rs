@@ -1,0 +1,193 @@
+//! The exporter itself: maps, projects and sends.
+
+use std::{future::Future, sync::Arc};
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
+
+use super::{
+    batch::{OpenBatch, OtlpBatch},
+    grpc::Grpc,
+    http::Http,
+    project,
+};
+use crate::{
+    apm_server::ServerSettings,
+    config::{Config, LiveConfig, OtlpProtocol},
+    error::BuildError,
+    intake::{self, Traps, model},
+    pipeline::{Added, Batch, Delivery, Exporter},
+    record::{Context, Event, LabelValue, Resource},
+    sanitize::Sanitizer,
+    stack,
+};
+
+/// Bytes of a batch, uncompressed: a gRPC server takes 4 MiB, and the last event of a batch comes on top.
+const MAX_BATCH: usize = 2 * 1024 * 1024;
+
+/// Tells events to an APM Server or a Collector.
+pub(crate) struct OtlpExporter {
+    transport: Transport,
+    resource: Arc<OtelResource>,
+    framework: Option<&'static str>,
+    live: LiveConfig,
+    /// The options that `sanitizer` was made from.
+    config: Arc<Config>,
+    sanitizer: Sanitizer,
+    traps: Traps,
+    open: OpenBatch,
+    limit: usize,
+}
+
+#[derive(Clone)]
+enum Transport {
+    Http(Http),
+    Grpc(Grpc),
+}
+
+impl OtlpExporter {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    /// Names the option that cannot be used. That the server cannot be reached is none.
+    pub(crate) fn new(live: LiveConfig, gzip: Option<bool>, resource: &Resource) -> Result<Self, BuildError> {
+        let config = live.snapshot();
+        let settings = ServerSettings::for_otlp(&config, gzip);
+        let transport = match config.otlp_protocol {
+            OtlpProtocol::HttpProtobuf => Transport::Http(Http::new(&settings, &config)?),
+            OtlpProtocol::Grpc => Transport::Grpc(Grpc::new(&settings)?),
+        };
+        Ok(Self {
+            transport,
+            resource: Arc::new(projected(resource)),
+            framework: resource.framework,
+            live,
+            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            traps: Traps::default(),
+            open: OpenBatch::default(),
+            limit: config.api_request_size.min(MAX_BATCH),
+            config,
+        })
+    }
+
+    /// Follows a change of the options.
+    fn refresh(&mut self) {
+        let now = self.live.load();
+        if !Arc::ptr_eq(&now, &self.config) {
+            self.sanitizer = Sanitizer::new(&now.sanitize_field_names);
+            self.config = now.clone();
+        }
+    }
+}
+
+impl std::fmt::Debug for OtlpExporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtlpExporter").finish_non_exhaustive()
+    }
+}
+
+impl Exporter for OtlpExporter {
+    type Batch = OtlpBatch;
+
+    fn describe(&mut self, resource: &Resource) {
+        self.resource = Arc::new(projected(resource));
+        self.framework = resource.framework;
+    }
+
+    fn add(&mut self, event: Event) -> Result<Added, String> {
+        self.refresh();
+        let Self { sanitizer, traps, open, framework, .. } = self;
+        match event {
+            // OTLP tells sampled ones only
+            Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
+            Event::Transaction(record) => {
+                let told = intake::transaction(&record, sanitizer);
+                watch(traps, &record.context, told.context.as_deref());
+                open.add_span((record.trace_id, record.id), project::transaction(&record, &told));
+            }
+            Event::Span(record) => {
+                let told = intake::span(&record, sanitizer);
+                told.context.iter().for_each(|context| traps.tags(&context.tags));
+                open.add_span((record.trace_id, record.id), project::span(&record, &told, *framework));
+            }
+            Event::Error(mut record) => {
+                let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
+                // negative: all
+                let limit = usize::try_from(self.config.stack_trace_limit).unwrap_or(usize::MAX);
+                let frames = stack::resolve(stack.unwrap_or_default(), limit);
+                let told = project::error(&record, &frames, sanitizer);
+                open.add_error(record.parent.as_ref(), record.timestamp, told);
+            }
+            Event::Metrics(_) => return Err("metrics do not go through the OTLP exporter".to_owned()),
+        }
+        Ok(Added::Taken)
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.size() >= self.limit
+    }
+
+    fn close(&mut self) -> Option<OtlpBatch> {
+        self.open.close(self.framework)
+    }
+
+    fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
+        let (transport, resource) = (self.transport.clone(), self.resource.clone());
+        let (spans, events) = (batch.spans.clone(), batch.events());
+        async move { transport.export(&resource, spans.to_vec(), events).await }
+    }
+}
+
+impl Transport {
+    async fn export(self, resource: &OtelResource, spans: Vec<SpanData>, events: u64) -> Delivery {
+        let (delivery, hide_in): (_, Box<dyn Fn(&str) -> String + Send>) = match self {
+            Transport::Http(http) => {
+                let names = http.clone();
+                (http.export(resource, spans, events).await, Box::new(move |text| names.hide_in(text)))
+            }
+            Transport::Grpc(grpc) => {
+                let names = grpc.clone();
+                (grpc.export(resource, spans, events).await, Box::new(move |text| names.hide_in(text)))
+            }
+        };
+        delivery.map_words(hide_in)
+    }
+}
+
+/// Who sends, in the attributes that the server makes metadata of.
+fn projected(resource: &Resource) -> OtelResource {
+    let mut attributes = vec![
+        KeyValue::new("service.name", resource.service_name.clone()),
+        KeyValue::new("telemetry.sdk.name", "opentelemetry"),
+        KeyValue::new("telemetry.sdk.language", "rust"),
+        KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("process.pid", i64::from(resource.pid)),
+        KeyValue::new("host.arch", resource.architecture),
+        KeyValue::new("os.type", resource.platform),
+    ];
+    let optional = [
+        ("service.version", resource.service_version.clone()),
+        ("deployment.environment", resource.environment.clone()),
+        ("service.instance.id", resource.node_name.clone()),
+        ("host.name", resource.configured_hostname.clone().or_else(|| resource.detected_hostname.clone())),
+        ("process.executable.path", resource.process_title.clone()),
+    ];
+    attributes.extend(optional.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value?))));
+    if let Some(version) = resource.language_version {
+        attributes
+            .extend([KeyValue::new("process.runtime.name", "rust"), KeyValue::new("process.runtime.version", version)]);
+    }
+    attributes.extend(resource.labels.iter().map(|label| match &label.value {
+        LabelValue::Text(text) => KeyValue::new(label.key.to_string(), text.to_string()),
+        LabelValue::Integer(number) => KeyValue::new(label.key.to_string(), *number),
+        LabelValue::Float(number) => KeyValue::new(label.key.to_string(), *number),
+        LabelValue::Bool(flag) => KeyValue::new(label.key.to_string(), *flag),
+    }));
+    OtelResource::builder_empty().with_attributes(attributes).build()
+}
+
+fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
+    traps.labels(&record.labels);
+    traps.custom(&record.custom);
+    mapped.into_iter().for_each(|context| traps.tags(&context.tags));
+}

@@ -1,0 +1,185 @@
+//! OTLP over gRPC: `opentelemetry-otlp`'s exporter, with our connections below it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{
+    Uri,
+    uri::{Parts, PathAndQuery, Scheme},
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry_otlp::{
+    Compression, ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter as _},
+};
+use tonic::{
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
+use tower_service::Service;
+
+use super::answer;
+use crate::{
+    apm_server::{ServerSettings, hide},
+    config::Secret,
+    error::BuildError,
+    pipeline::Delivery,
+};
+
+const CONNECT: Duration = Duration::from_secs(10);
+const USER_AGENT: &str = concat!("elastic-otel-rust/", env!("CARGO_PKG_VERSION"));
+
+/// Sends batches over gRPC. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Grpc {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoint: Endpoint,
+    connector: Connector,
+    /// Made within the worker's runtime: it runs tasks.
+    channel: OnceLock<Channel>,
+    metadata: MetadataMap,
+    secrets: Arc<[Secret]>,
+    timeout: Duration,
+    gzip: bool,
+}
+
+impl Grpc {
+    pub(super) fn new(settings: &ServerSettings) -> Result<Self, BuildError> {
+        let (headers, secrets) = settings.secret_headers().map_err(client_error)?;
+        let url = settings.server_url.join("").parse::<Uri>().map_err(client_error)?;
+        let origin = bare(&url)?;
+        let tls = settings.server_url.is_https();
+        // towards tonic it is cleartext: TLS is the connector's, with the same trust as the native way's
+        let endpoint = Endpoint::from(with_scheme(origin.clone(), Scheme::HTTP).map_err(client_error)?)
+            .origin(origin)
+            .timeout(settings.server_timeout)
+            .connect_timeout(settings.server_timeout.min(CONNECT))
+            .user_agent(USER_AGENT)
+            .map_err(client_error)?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let https = HttpsConnectorBuilder::new().with_tls_config(settings.tls()?).https_or_http().enable_http2();
+        let connector = Connector { https: https.wrap_connector(tcp), tls };
+        let gzip = settings.gzip.unwrap_or(!settings.server_url.is_loopback());
+        let metadata = MetadataMap::from_headers(headers);
+        let (channel, timeout) = (OnceLock::new(), settings.server_timeout);
+        Ok(Self { inner: Arc::new(Inner { endpoint, connector, channel, metadata, secrets, timeout, gzip }) })
+    }
+
+    /// One attempt.
+    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+        let failure = match self.exporter(resource) {
+            Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        match failure {
+            // whether it was a partial success stays the exporter's secret
+            None => Delivery::Decided { rejected: 0, reasons: Vec::new() },
+            Some(failure) => answer::of_grpc(&failure, events),
+        }
+    }
+
+    fn exporter(&self, resource: &Resource) -> Result<SpanExporter, ExporterBuildError> {
+        let Inner { endpoint, connector, channel, metadata, timeout, gzip, .. } = &*self.inner;
+        let channel = channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone()));
+        let metadata = metadata.clone();
+        let builder = SpanExporter::builder()
+            .with_tonic()
+            .with_channel(channel.clone())
+            .with_timeout(*timeout)
+            // the worker does that
+            .with_retry_policy(RetryPolicy::default().with_max_retries(0))
+            // in place of what the exporter finds in the process's environment
+            .with_interceptor(move |mut request: tonic::Request<()>| {
+                *request.metadata_mut() = metadata.clone();
+                Ok(request)
+            });
+        let builder = if *gzip { builder.with_compression(Compression::Gzip) } else { builder };
+        let mut exporter = builder.build()?;
+        exporter.set_resource(resource);
+        Ok(exporter)
+    }
+
+    pub(super) fn hide_in(&self, text: &str) -> String {
+        hide(&self.inner.secrets, text)
+    }
+}
+
+/// Scheme, host and port; gRPC has no use for a path, and credentials travel as metadata.
+fn bare(url: &Uri) -> Result<Uri, BuildError> {
+    let authority = url.authority().map(|authority| authority.as_str());
+    let host = authority.and_then(|authority| authority.rsplit('@').next()).unwrap_or_default();
+    let scheme = url.scheme_str().unwrap_or("http");
+    format!("{scheme}://{host}").parse().map_err(client_error)
+}
+
+fn with_scheme(url: Uri, scheme: Scheme) -> Result<Uri, http::Error> {
+    let mut parts: Parts = url.into_parts();
+    // a default port goes with the scheme
+    if let Some(authority) = &parts.authority
+        && parts.scheme == Some(Scheme::HTTPS)
+        && authority.port().is_none()
+    {
+        parts.authority = Some(format!("{authority}:443").parse()?);
+    }
+    parts.scheme = Some(scheme);
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Ok(Uri::from_parts(parts)?)
+}
+
+fn client_error(error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
+    BuildError::Client { source: Box::new(error) }
+}
+
+/// TCP, and TLS above it where the server's URL says so.
+#[derive(Clone)]
+struct Connector {
+    https: HttpsConnector<HttpConnector>,
+    tls: bool,
+}
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
+    type Future = <HttpsConnector<HttpConnector> as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.https.poll_ready(cx)
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let scheme = if self.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        match with_scheme(url, scheme) {
+            Ok(url) => self.https.call(url),
+            Err(error) => Box::pin(std::future::ready(Err(error.into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_loses_what_grpc_has_no_use_for() {
+        for (url, origin, target) in [
+            ("https://apm.example", "https://apm.example/", "http://apm.example:443/"),
+            ("https://user:pw@apm.example:8200/prefix", "https://apm.example:8200/", "http://apm.example:8200/"),
+            ("http://[::1]:4317", "http://[::1]:4317/", "http://[::1]:4317/"),
+        ] {
+            let bare = bare(&url.parse().unwrap()).unwrap();
+            assert_eq!(bare, origin);
+            assert_eq!(with_scheme(bare, Scheme::HTTP).unwrap(), target);
+        }
+    }
+}

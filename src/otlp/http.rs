@@ -1,0 +1,152 @@
+//! OTLP over HTTP: `opentelemetry-otlp`'s exporter, with our client below it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
+};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{
+    Compression, ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
+};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter as _},
+};
+
+use super::answer;
+use crate::{
+    apm_server::{Answer, ServerClient, ServerSettings},
+    config::Config,
+    error::BuildError,
+    pipeline::Delivery,
+};
+
+/// Where the exporter believes to send; the client below it knows better. Nothing of it reaches the wire.
+const NOWHERE: &str = "http://otlp.invalid/v1/traces";
+
+/// Sends batches over HTTP. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: ServerClient,
+    path: &'static str,
+    timeout: Duration,
+}
+
+impl Http {
+    pub(super) fn new(settings: &ServerSettings, config: &Config) -> Result<Self, BuildError> {
+        let is_of_traces = config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces);
+        Ok(Self {
+            client: ServerClient::new(settings)?,
+            path: if is_of_traces { "" } else { "/v1/traces" },
+            timeout: settings.server_timeout,
+        })
+    }
+
+    /// One attempt.
+    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+        let wire = Arc::new(Wire { http: self, answer: Mutex::default() });
+        let failure = match exporter(wire.clone(), resource) {
+            Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        // the exporter hides what came back
+        match (wire.answer(), failure) {
+            (Some(Ok(answer)), _) => answer::of_http(&answer, events),
+            (Some(Err(reason)), _) => Delivery::Failed { reason, poisonous: false },
+            (None, Some(reason)) => Delivery::Failed { reason, poisonous: true },
+            (None, None) => Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true },
+        }
+    }
+
+    pub(super) fn hide_in(&self, text: &str) -> String {
+        self.client.hide_in(text)
+    }
+}
+
+fn exporter(wire: Arc<Wire>, resource: &Resource) -> Result<SpanExporter, ExporterBuildError> {
+    let builder = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(NOWHERE)
+        .with_timeout(wire.http.timeout)
+        // the worker does that
+        .with_retry_policy(RetryPolicy::default().with_max_retries(0));
+    let builder = if wire.http.client.gzip() { builder.with_compression(Compression::Gzip) } else { builder };
+    let mut exporter = builder.with_shared_http_client(wire).build()?;
+    exporter.set_resource(resource);
+    Ok(exporter)
+}
+
+/// Carries one request, and remembers what came back.
+struct Wire {
+    http: Http,
+    answer: Mutex<Option<Result<Answer, String>>>,
+}
+
+impl Wire {
+    fn answer(&self) -> Option<Result<Answer, String>> {
+        self.answer.lock().map_or(None, |mut answer| answer.take())
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl HttpClient for Wire {
+    // what `#[async_trait]` would make of an `async fn`
+    fn send_bytes<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'async_trait>>
+    where
+        Self: 'async_trait,
+        'life0: 'async_trait,
+    {
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let sent = self.http.client.post_with(self.http.path, headers(&head.headers), body).await;
+            let response = match &sent {
+                Ok(answer) => {
+                    let body = Bytes::copy_from_slice(&answer.body);
+                    Response::builder().status(answer.status).body(body).map_err(HttpError::from)
+                }
+                Err(reason) => Err(reason.as_str().into()),
+            };
+            if let Ok(mut answer) = self.answer.lock() {
+                *answer = Some(sent);
+            }
+            response
+        })
+    }
+}
+
+/// Of the exporter's headers those that describe the body: others come out of the process's environment, which is not
+/// where this agent has its options from.
+fn headers(theirs: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+        if let Some(value) = theirs.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers.insert(USER_AGENT, user_agent(theirs.get(USER_AGENT)));
+    headers
+}
+
+/// `elastic-otel-rust/1.2.3 OTel-OTLP-Exporter-Rust/4.5.6`, as Elastic's distributions of OpenTelemetry do it.
+fn user_agent(theirs: Option<&HeaderValue>) -> HeaderValue {
+    let theirs = theirs.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let ours = concat!("elastic-otel-rust/", env!("CARGO_PKG_VERSION"));
+    HeaderValue::try_from(format!("{ours} {theirs}").trim_end()).unwrap_or(HeaderValue::from_static(ours))
+}

@@ -1,0 +1,22 @@
+//! The exporter for OTLP: the events of intake v2, told in OpenTelemetry's words as the APM Server reads them.
+//!
+//! ```text
+//! record ─▶ intake's map ─▶ project: SpanData ─▶ batch ─▶ opentelemetry-otlp ─▶ http or grpc ─▶ server
+//!                           └─ dialect: attributes      └─ errors become events of their span
+//! ```
+//!
+//! What is told is decided once, in Elastic's terms, by the native mapping: names, types, sanitising and limits are the
+//! same on both ways. Here it is only said again in attributes, of the conventions up to 1.27 that the server knows.
+
+mod answer;
+mod batch;
+mod dialect;
+mod exporter;
+mod flatten;
+mod grpc;
+mod http;
+mod project;
+mod size;
+mod stack_text;
+
+pub(crate) use self::exporter::OtlpExporter;
