@@ -37,10 +37,15 @@ fn every_default_is_as_documented() {
 #[test]
 fn the_table_is_consistent() {
     for row in OPTIONS {
-        assert_eq!(row.variables[0], format!("ELASTIC_APM_{}", row.name.to_uppercase()));
+        // how OTLP travels is told by OpenTelemetry's own variables
+        let own = match row.name.strip_prefix("otlp_") {
+            Some(name) => format!("OTEL_EXPORTER_OTLP_TRACES_{}", name.to_uppercase()),
+            None => format!("ELASTIC_APM_{}", row.name.to_uppercase()),
+        };
+        assert_eq!(row.variables[0], own);
     }
     let secrets: Vec<_> = OPTIONS.iter().filter(|row| row.secret).map(|row| row.name).collect();
-    assert_eq!(secrets, ["secret_token", "api_key"]);
+    assert_eq!(secrets, ["secret_token", "api_key", "otlp_headers"]);
 }
 
 #[test]

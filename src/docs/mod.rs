@@ -14,3 +14,6 @@ pub mod delivery {}
 
 #[doc = include_str!("options.md")]
 pub mod options {}
+
+#[doc = include_str!("otlp.md")]
+pub mod otlp {}

@@ -103,7 +103,7 @@ impl Exporter for OtlpExporter {
             Event::Transaction(record) => {
                 let told = intake::transaction(&record, sanitizer);
                 watch(traps, &record.context, told.context.as_deref());
-                open.add_span((record.trace_id, record.id), project::transaction(&record, &told));
+                open.add_span((record.trace_id, record.id), project::transaction(&record, &told, *framework));
             }
             Event::Span(record) => {
                 let told = intake::span(&record, sanitizer);

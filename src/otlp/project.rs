@@ -25,7 +25,11 @@ const SCOPE: &str = "tower-apm";
 const EXCEPTION: &str = "exception";
 
 /// A transaction as the native way maps it, and as a span.
-pub(super) fn transaction(record: &TransactionRecord, told: &model::Transaction<'_>) -> SpanData {
+pub(super) fn transaction(
+    record: &TransactionRecord,
+    told: &model::Transaction<'_>,
+    framework: Option<&'static str>,
+) -> SpanData {
     let attributes = dialect::transaction(told);
     SpanData {
         parent_span_id: span_id(told.parent_id.map_or(0, |id| id.0)),
@@ -38,7 +42,7 @@ pub(super) fn transaction(record: &TransactionRecord, told: &model::Transaction<
             told.name.to_string(),
             (told.timestamp, record.duration),
             attributes,
-            record.context.framework,
+            record.context.framework.or(framework),
         )
     }
 }
@@ -169,6 +173,12 @@ fn links(links: &[model::Link], children: &[record::SpanId]) -> SpanLinks {
     let mut found = SpanLinks::default();
     found.links = to_others.chain(to_children).collect();
     found
+}
+
+#[cfg(test)]
+pub(super) fn links_to(spans: &[(record::TraceId, record::SpanId)]) -> SpanLinks {
+    let model = spans.iter().map(|(trace_id, span_id)| model::Link { trace_id: *trace_id, span_id: *span_id });
+    links(&model.collect::<Vec<_>>(), &[record::SpanId(1)])
 }
 
 #[cfg(test)]

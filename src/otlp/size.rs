@@ -38,3 +38,53 @@ fn value(value: &Value) -> usize {
         _ => 16,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{StringValue, trace::Event};
+    use opentelemetry_proto::{
+        tonic::collector::trace::v1::ExportTraceServiceRequest,
+        transform::{common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope},
+    };
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        otlp::project,
+        record::{SpanId, TraceId},
+    };
+
+    fn on_the_wire(span: &SpanData) -> usize {
+        let resource = ResourceAttributesWithSchema::default();
+        let resource_spans = group_spans_by_resource_and_scope(vec![span.clone()], &resource);
+        ExportTraceServiceRequest { resource_spans }.encoded_len()
+    }
+
+    #[test]
+    fn no_span_is_larger_than_its_estimate() {
+        let bare = || project::carrier(TraceId(u128::MAX), SpanId(u64::MAX), SpanId(u64::MAX), u64::MAX >> 12, None);
+        let values: Vec<Value> = vec![
+            "".into(),
+            "ä".repeat(70_000).into(),
+            i64::MIN.into(),
+            f64::MIN.into(),
+            true.into(),
+            Value::Array(vec![StringValue::from("a"); 500].into()),
+            Value::Array(vec![StringValue::from("a".repeat(40_000)); 5].into()),
+            Value::Array(vec![i64::MIN; 500].into()),
+            Value::Array(vec![f64::MIN; 500].into()),
+            Value::Array(vec![true; 500].into()),
+        ];
+        for value in values {
+            let attributes = vec![KeyValue::new("k".repeat(200), value)];
+            let mut large = SpanData { attributes: attributes.clone(), ..bare() };
+            assert!(on_the_wire(&large) <= span(&large), "{attributes:?}");
+            for _ in 0..3 {
+                let time = large.start_time;
+                large.events.events.push(Event::new("exception", time, attributes.clone(), u32::MAX));
+            }
+            large.links = super::super::project::links_to(&[(TraceId(u128::MAX), SpanId(u64::MAX)); 20]);
+            assert!(on_the_wire(&large) <= span(&large), "{attributes:?}");
+        }
+    }
+}

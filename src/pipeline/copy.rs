@@ -157,3 +157,7 @@ impl<F: Batch, C: Batch> Batch for Pair<F, C> {
         self
     }
 }
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

@@ -8,15 +8,22 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
-func (d *decoder) serveGRPC(addr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	server := grpc.NewServer()
+func (d *decoder) serveGRPC(listener net.Listener, token string) error {
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(
+		ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+	) (any, error) {
+		sent := metadata.ValueFromIncomingContext(ctx, "authorization")
+		if token != "" && (len(sent) == 0 || sent[0] != "Bearer "+token) {
+			return nil, status.Error(codes.Unauthenticated, "authentication failed")
+		}
+		return handle(ctx, req)
+	}))
 	ptraceotlp.RegisterGRPCServer(server, &traces{decoder: d})
 	pmetricotlp.RegisterGRPCServer(server, &metrics{decoder: d})
 	plogotlp.RegisterGRPCServer(server, &logs{decoder: d})

@@ -4,7 +4,7 @@
 //	apm-server decode FILE...   captured intake bodies: documents to stdout, refused lines to stderr, exit 1 if any
 //	apm-server judge            one body a line on stdin, as a JSON string; one verdict a line on stdout
 //	apm-server serve [-addr A] [-grpc A] [-out FILE] [-token T]
-//	                            prints its URL; the intake API, OTLP over HTTP and gRPC, GET /, /config/v1/agents
+//	                            prints its URL, and a second one for gRPC; the intake API, OTLP over HTTP and gRPC, GET /, /config/v1/agents
 package main
 
 import (
@@ -93,13 +93,18 @@ func serve(args []string) {
 		log.Fatal(err)
 	}
 	d := newDecoder(file)
-	if *grpcAddr != "" {
-		go func() { log.Fatal(d.serveGRPC(*grpcAddr)) }()
-	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("http://%s\n", listener.Addr())
+	if *grpcAddr != "" {
+		listener, err := net.Listen("tcp", *grpcAddr)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("http://%s\n", listener.Addr())
+		go func() { log.Fatal(d.serveGRPC(listener, *token)) }()
+	}
 	log.Fatal(http.Serve(listener, d.routes(*token)))
 }

@@ -1,1 +1,12 @@
-//! tests
+//! What arrives by OTLP at the real server's decoder, beside what arrives natively.
+//!
+//! A binary of its own: it sets the global subscriber. Needs the program in `tests/apm-server`, named by
+//! `APM_SERVER_DECODER`.
+
+#[path = "../apm_server_process/mod.rs"]
+mod apm_server_process;
+mod delivery;
+mod document;
+mod loss;
+mod server;
+mod traffic;

@@ -1,0 +1,72 @@
+//! A document that Elasticsearch would get.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Document(pub(crate) Value);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Transaction,
+    Span,
+    Error,
+    Other,
+}
+
+impl Document {
+    pub(crate) fn new(json: Value) -> Self {
+        Self(json)
+    }
+
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn is_otlp(&self) -> bool {
+        self.text("/agent/name").starts_with("opentelemetry/")
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.text("/processor/event") {
+            "transaction" => Kind::Transaction,
+            "span" => Kind::Span,
+            "error" => Kind::Error,
+            _ if self.0.get("error").is_some() => Kind::Error,
+            _ if self.0.pointer("/span/name").is_some() => Kind::Span,
+            _ if self.0.pointer("/transaction/name").is_some() => Kind::Transaction,
+            _ => Kind::Other,
+        }
+    }
+
+    /// What the same event has on both ways.
+    pub(crate) fn key(&self) -> (Kind, String) {
+        let key = match self.kind() {
+            Kind::Transaction => self.text("/transaction/id"),
+            Kind::Span => self.text("/span/id"),
+            // messages of this test are all different
+            Kind::Error => self.0.pointer("/error/exception/0/message").and_then(Value::as_str).unwrap_or_default(),
+            Kind::Other => "",
+        };
+        (self.kind(), key.to_owned())
+    }
+
+    /// Every value by its path; lists are values.
+    pub(crate) fn fields(&self) -> BTreeMap<String, Value> {
+        let mut found = BTreeMap::new();
+        walk(&mut found, String::new(), &self.0);
+        found
+    }
+}
+
+fn walk(found: &mut BTreeMap<String, Value>, path: String, value: &Value) {
+    let Value::Object(object) = value else {
+        found.insert(path, value.clone());
+        return;
+    };
+    for (key, value) in object {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        walk(found, path, value);
+    }
+}

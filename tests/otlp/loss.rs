@@ -1,0 +1,133 @@
+//! The guide's tables say all that OTLP loses, and nothing that it does not lose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tower_apm::{CaptureBody, Exporter, OtlpProtocol};
+
+use crate::{
+    document::{Document, Kind},
+    server::{DEADLINE, Decoder, agent},
+    traffic,
+};
+
+const GUIDE: &str = include_str!("../../src/docs/otlp.md");
+
+/// A field that the guide names, and those below it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    /// None: every document.
+    kind: Option<Kind>,
+    field: String,
+}
+
+impl Row {
+    fn covers(&self, kind: Kind, field: &str) -> bool {
+        self.kind.is_none_or(|own| own == kind)
+            && field.strip_prefix(&self.field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+fn guide() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut kind = None;
+    for line in GUIDE.lines() {
+        match line {
+            "### Every document" => kind = Some(None),
+            "### Transactions" => kind = Some(Some(Kind::Transaction)),
+            "### Spans" => kind = Some(Some(Kind::Span)),
+            "### Errors" => kind = Some(Some(Kind::Error)),
+            line if line.starts_with('#') => kind = None,
+            _ => {}
+        }
+        let (Some(kind), Some(cell)) = (kind, line.strip_prefix("| `").and_then(|rest| rest.split(" |").next())) else {
+            continue;
+        };
+        let fields = cell.split(',').map(|field| field.trim().trim_matches('`').to_owned());
+        rows.extend(fields.map(|field| Row { kind, field }));
+    }
+    rows
+}
+
+/// The fields of one event whose values differ.
+fn differing(native: &Document, otlp: &Document) -> BTreeMap<String, (Value, Value)> {
+    let (native, otlp) = (native.fields(), otlp.fields());
+    let names: BTreeSet<_> = native.keys().chain(otlp.keys()).collect();
+    let value = |fields: &BTreeMap<String, Value>, name: &String| fields.get(name).cloned().unwrap_or_default();
+    let both = names.into_iter().map(|name| (name.clone(), (value(&native, name), value(&otlp, name))));
+    both.filter(|(_, (native, otlp))| !is_same(native, otlp)).collect()
+}
+
+/// Durations go natively as milliseconds with a fraction: a nanosecond may be cut off.
+fn is_same(native: &Value, otlp: &Value) -> bool {
+    native == otlp || matches!((native.as_u64(), otlp.as_u64()), (Some(one), Some(other)) if one + 1 == other)
+}
+
+async fn check(protocol: OtlpProtocol) {
+    let Some(decoder) = Decoder::start("hunter2") else { return };
+    let agent = agent(|agent| {
+        let agent = agent.server_url(&*decoder.http).secret_token("hunter2").capture_body(CaptureBody::All);
+        let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).global_labels([("team", "market")]);
+        let agent = agent.service_version("1.2").environment("test").service_node_name("node-1").gzip(true);
+        match protocol {
+            OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
+            _ => agent,
+        }
+    });
+    traffic::day(&agent).await;
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
+    assert_eq!((stats.copies.accepted, stats.copies.dropped), (stats.recorded, 0), "{stats}");
+
+    let documents = decoder.documents();
+    let (otlp, native): (Vec<_>, Vec<_>) = documents.into_iter().partition(Document::is_otlp);
+    let mut otlp: BTreeMap<_, _> = otlp.into_iter().map(|document| (document.key(), document)).collect();
+    assert_eq!(native.len() as u64, stats.recorded);
+    let rows = guide();
+    let (mut untold, mut met) = (Vec::new(), BTreeSet::new());
+    for document in &native {
+        let (kind, key) = document.key();
+        let Some(other) = otlp.remove(&(kind, key.clone())) else { panic!("{kind:?} {key} came natively only") };
+        for (field, values) in differing(document, &other) {
+            let covering: Vec<_> = rows.iter().filter(|row| row.covers(kind, &field)).collect();
+            if covering.is_empty() {
+                untold.push(format!("{kind:?} {field}: {} / {}", values.0, values.1));
+            }
+            met.extend(covering);
+        }
+    }
+    untold.sort();
+    untold.dedup();
+    assert!(untold.is_empty(), "the guide does not tell these differences (native / OTLP):\n{}", untold.join("\n"));
+    let idle: Vec<_> = rows.iter().filter(|row| !met.contains(row)).collect();
+    assert!(idle.is_empty(), "the guide tells of differences that there are none: {idle:#?}");
+
+    // what came by OTLP only carries errors; nothing of HTTP/2's own spans is there, although they are offered
+    let carriers: Vec<_> = otlp.values().map(|document| (document.kind(), document.text("/span/name"))).collect();
+    assert_eq!(carriers, [(Kind::Span, "exception")]);
+}
+
+#[tokio::test]
+async fn what_otlp_over_http_loses_is_what_the_guide_says() {
+    check(OtlpProtocol::HttpProtobuf).await;
+}
+
+#[tokio::test]
+async fn what_otlp_over_grpc_loses_is_what_the_guide_says() {
+    check(OtlpProtocol::Grpc).await;
+}
+
+#[tokio::test]
+async fn no_secret_goes_by_otlp() {
+    let Some(decoder) = Decoder::start("") else { return };
+    let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp).capture_body(CaptureBody::All));
+    traffic::day(&agent).await;
+    agent.shutdown(DEADLINE).await.unwrap();
+    let documents = decoder.documents();
+    assert!(documents.len() > 10);
+    assert!(documents.iter().all(Document::is_otlp));
+    for Document(json) in documents {
+        assert!(!json.to_string().contains(traffic::SECRET), "{json:#}");
+    }
+}

@@ -1,0 +1,71 @@
+//! The real server's decoder, listening.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tower_apm::{Agent, AgentBuilder, Environment};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::{
+    apm_server_process::{self, ApmServer},
+    document::Document,
+};
+
+/// Nothing takes this long, on no machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A decoder with its own file of documents, which is removed with it.
+pub(crate) struct Decoder {
+    pub(crate) http: String,
+    pub(crate) grpc: String,
+    documents: PathBuf,
+    _process: ApmServer,
+}
+
+impl Decoder {
+    /// None where there is no such program.
+    pub(crate) fn start(token: &str) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("otlp-{}-{}.ndjson", std::process::id(), COUNT.fetch_add(1, Relaxed));
+        let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let out = documents.to_str().unwrap();
+        let address = "127.0.0.1:0";
+        let arguments = ["serve", "-addr", address, "-grpc", address, "-out", out, "-token", token];
+        let mut process = apm_server_process::start(&arguments)?;
+        let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
+        let (http, grpc) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
+        Some(Self { http, grpc, documents, _process: process })
+    }
+
+    pub(crate) fn documents(&self) -> Vec<Document> {
+        let text = fs::read_to_string(&self.documents).unwrap();
+        text.lines().map(|line| Document::new(serde_json::from_str(line).unwrap())).collect()
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.documents);
+    }
+}
+
+/// An agent that nothing from this machine's environment reaches. Every span of the process, of HTTP/2's innards too,
+/// is offered to it.
+pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
+    static GLOBAL: OnceLock<()> = OnceLock::new();
+    let agent =
+        Agent::builder().env(Environment::empty()).service_name("otlp").api_request_time(Duration::from_millis(50));
+    let agent = configure(agent).build().unwrap();
+    GLOBAL.get_or_init(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(agent.tracing_layer())).unwrap();
+    });
+    agent
+}

@@ -1,0 +1,140 @@
+//! A service's traffic with something in every field that events have.
+
+use std::{io, net::SocketAddr};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User};
+use tracing::{info_span, trace_span};
+
+/// Stands wherever a secret can be.
+pub(crate) const SECRET: &str = "hunter2-and-more";
+
+#[derive(Debug, thiserror::Error)]
+#[error("settlement of {0} failed")]
+struct SettlementError(&'static str, #[source] io::Error);
+
+fn settlement(of: &'static str) -> SettlementError {
+    SettlementError(of, io::Error::other("execution reverted"))
+}
+
+async fn buy(tx: Transaction, body: String) -> Response {
+    assert!(!body.is_empty());
+    tx.user(User::id("0xdef").email("ada@example.com").name("Ada").domain("shop"));
+    tx.label("listing", "1").label("price", 12.5).label("vip", true).label("type", "gold").label("order.id", "o-1");
+    tx.custom("order", serde_json::json!({ "buyer": "0xdef", "count": 3, "password": SECRET, "tags": ["a", "b"] }));
+    calls();
+    let settle = info_span!("settle", step = 1);
+    settle.in_scope(|| Transaction::current().error(&settlement("a span")).label("retry", 2).capture());
+    tx.error(&settlement("the transaction")).handled(true).custom("attempt", 2).capture();
+    (StatusCode::CREATED, [("set-cookie", SECRET), ("x-request-id", "r-1")], "bought").into_response()
+}
+
+/// Whom a service calls.
+fn calls() {
+    let statement = "SELECT * FROM listings WHERE id = $1";
+    info_span!(
+        "query",
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.namespace = "shop",
+        db.query.text = statement,
+        db.user = "app",
+        server.address = "db.example",
+        server.port = 5432
+    )
+    .in_scope(|| ());
+    info_span!("GET", otel.kind = "client", db.system = "redis", server.address = "cache.example", server.port = 6379)
+        .in_scope(|| ());
+    let url = format!("https://rates.example/v1/rates?token={SECRET}");
+    info_span!(
+        "GET",
+        otel.kind = "client",
+        http.request.method = "GET",
+        url.full = url,
+        http.response.status_code = 200,
+        server.address = "rates.example"
+    )
+    .in_scope(|| ());
+    info_span!(
+        "POST",
+        otel.kind = "client",
+        http.method = "POST",
+        http.url = "http://hooks.example:8080/",
+        http.status_code = 503
+    )
+    .in_scope(|| ());
+    info_span!("publish", otel.kind = "producer", messaging.system = "kafka", messaging.destination.name = "orders")
+        .in_scope(|| ());
+    info_span!(
+        "reply",
+        otel.kind = "producer",
+        messaging.system = "rabbitmq",
+        messaging.destination.name = "amq.gen-4711",
+        messaging.destination.temporary = true,
+        messaging.rabbitmq.destination.routing_key = "replies"
+    )
+    .in_scope(|| ());
+    info_span!(
+        "shop.Prices/Get",
+        otel.kind = "client",
+        rpc.system = "grpc",
+        rpc.service = "shop.Prices",
+        rpc.grpc.status_code = 0,
+        server.address = "prices.example",
+        server.port = 50051
+    )
+    .in_scope(|| ());
+    info_span!("call", otel.kind = "client", colour = "green").in_scope(|| ());
+    let first = info_span!("first", password = SECRET);
+    let second = trace_span!("second", rows = 7);
+    second.follows_from(&first);
+    first.in_scope(|| ());
+    second.in_scope(|| ());
+}
+
+async fn fails() -> Response {
+    StatusCode::BAD_GATEWAY.into_response().with_error(settlement("the whole request"))
+}
+
+/// Sends a request through the agent's layer and reads the response to its end.
+async fn call(agent: &Agent, mut request: Request) {
+    let app = Router::new().route("/market/{id}", post(buy)).route("/fails", get(fails)).layer(agent.layer());
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 40_000))));
+    app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+}
+
+pub(crate) async fn day(agent: &Agent) {
+    let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
+    let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
+        .header("host", "shop.example:3000")
+        .header("user-agent", "curl/8")
+        .header("accept", "*/*")
+        .header("x-invented", "by a client")
+        .header("authorization", SECRET)
+        .header("cookie", format!("session={SECRET}; theme=dark"))
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("content-type", "application/json")
+        .header("content-length", order.len())
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("tracestate", "es=s:0.4");
+    call(agent, request.body(Body::from(order)).unwrap()).await;
+    call(agent, Request::get("/fails").header("host", "shop.example").body(Body::empty()).unwrap()).await;
+
+    let nightly = agent.start_transaction("nightly settlement", "scheduled");
+    nightly.outcome(Outcome::Unknown).result("done");
+    let late = nightly.in_scope(|| {
+        info_span!("sweep").in_scope(|| ());
+        Transaction::current()
+    });
+    agent.flush(crate::server::DEADLINE).await.unwrap();
+    late.error(&settlement("a transaction that is over")).capture();
+}
