@@ -193,32 +193,29 @@ fn start_worker(
     let client = ServerClient::new(&ServerSettings::from_config(config, gzip))?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
+    let beside = beside(client.clone(), recorder.clone(), log_level);
+    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone())) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
-        if is_elsewhere(config) {
-            return Worker::start(queue.clone(), exporter, settings, None, ready(())).map_err(thread);
-        }
-        let (beside, preparing) = (beside(client, recorder.clone(), log_level), Box::pin(prepare(resource, server)));
-        return Worker::start(queue.clone(), exporter, settings, Some(preparing), beside).map_err(thread);
+        return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
     }
-    let exporter = IntakeExporter::new(client.clone(), server.clone(), live.clone(), &resource)?;
+    let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::IntakeAndOtlp {
         let copies = OtlpExporter::new(live.clone(), gzip, &resource)?;
         let exporter = WithCopy::new(exporter, copies, queue.clone());
-        let (beside, preparing) = (beside(client, recorder.clone(), log_level), Box::pin(prepare(resource, server)));
-        return Worker::start(queue.clone(), exporter, settings, Some(preparing), beside).map_err(thread);
+        return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
     }
-    let beside = beside(client, recorder.clone(), log_level);
-    let preparing = prepare(resource, server);
-    Worker::start(queue.clone(), exporter, settings, Some(Box::pin(preparing)), beside).map_err(thread)
+    Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread)
 }
 
 /// OTLP goes to a place of its own, and nobody said where an APM Server would be.
 #[cfg(feature = "otlp")]
 fn is_elsewhere(config: &Config) -> bool {
-    config.otlp_endpoint.is_some() && config.origin("server_url") == Some(Origin::Default)
+    config.exporter == Exporter::Otlp
+        && config.otlp_endpoint.is_some()
+        && config.origin("server_url") == Some(Origin::Default)
 }
 
 /// What is to be known before the first event goes out, within [`MAX_PREPARING`].
@@ -230,8 +227,12 @@ async fn prepare(resource: Resource, server: ServerVersion) -> Resource {
 
 /// What the agent asks the server for while it runs.
 async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
-    let version = look_up(client.clone(), recorder.server().clone());
     let config = recorder.snapshot();
+    #[cfg(feature = "otlp")]
+    if is_elsewhere(&config) {
+        return recorder.server().is_not_asked();
+    }
+    let version = look_up(client.clone(), recorder.server().clone());
     if !config.central_config || config.context_propagation_only {
         return version.await;
     }

@@ -51,6 +51,12 @@ impl ServerVersion {
         let _ = self.inner.asked.acquire().await;
     }
 
+    /// Nobody will ask: there is no such server, as far as is known.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_not_asked(&self) {
+        self.inner.asked.close();
+    }
+
     /// From 8.0 on the server throws unsampled transactions away.
     pub(crate) fn takes_unsampled(&self) -> bool {
         // what is not known is 0

@@ -2,7 +2,6 @@
 
 use std::{future::Future, sync::Arc};
 
-use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
     grpc::Grpc,
     http::Http,
     project,
+    resource::resource as projected,
 };
 use crate::{
     apm_server::ServerSettings,
@@ -17,7 +17,7 @@ use crate::{
     error::BuildError,
     intake::{self, Traps, model},
     pipeline::{Added, Batch, Delivery, Exporter},
-    record::{Context, Event, LabelValue, Resource},
+    record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
 };
@@ -152,38 +152,6 @@ impl Transport {
         };
         delivery.map_words(hide_in)
     }
-}
-
-/// Who sends, in the attributes that the server makes metadata of.
-fn projected(resource: &Resource) -> OtelResource {
-    let mut attributes = vec![
-        KeyValue::new("service.name", resource.service_name.clone()),
-        KeyValue::new("telemetry.sdk.name", "opentelemetry"),
-        KeyValue::new("telemetry.sdk.language", "rust"),
-        KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("process.pid", i64::from(resource.pid)),
-        KeyValue::new("host.arch", resource.architecture),
-        KeyValue::new("os.type", resource.platform),
-    ];
-    let optional = [
-        ("service.version", resource.service_version.clone()),
-        ("deployment.environment", resource.environment.clone()),
-        ("service.instance.id", resource.node_name.clone()),
-        ("host.name", resource.configured_hostname.clone().or_else(|| resource.detected_hostname.clone())),
-        ("process.executable.path", resource.process_title.clone()),
-    ];
-    attributes.extend(optional.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value?))));
-    if let Some(version) = resource.language_version {
-        attributes
-            .extend([KeyValue::new("process.runtime.name", "rust"), KeyValue::new("process.runtime.version", version)]);
-    }
-    attributes.extend(resource.labels.iter().map(|label| match &label.value {
-        LabelValue::Text(text) => KeyValue::new(label.key.to_string(), text.to_string()),
-        LabelValue::Integer(number) => KeyValue::new(label.key.to_string(), *number),
-        LabelValue::Float(number) => KeyValue::new(label.key.to_string(), *number),
-        LabelValue::Bool(flag) => KeyValue::new(label.key.to_string(), *flag),
-    }));
-    OtelResource::builder_empty().with_attributes(attributes).build()
 }
 
 fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {

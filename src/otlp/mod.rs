@@ -16,6 +16,7 @@ mod flatten;
 mod grpc;
 mod http;
 mod project;
+mod resource;
 mod size;
 mod stack_text;
 

@@ -14,7 +14,7 @@ use super::{Added, Batch, Delivery, Exporter, Queue, backoff::Backoff, log_limit
 use crate::record::{Event, Resource};
 
 /// A copy that is still under way when the original has arrived gets this long.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Everything that the worker does follows from what `first` says. A copy is sent once: when it fails it is dropped and
 /// counted, and further ones are dropped unsent until a back-off is over, so that a second server that is down or slow

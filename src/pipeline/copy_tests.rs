@@ -1,10 +1,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::{
-    pipeline::Rejection,
-    record::MetricsRecord,
-};
+use crate::{pipeline::Rejection, record::MetricsRecord};
 
 /// Answers by a script, then takes everything; None never answers.
 #[derive(Default)]

@@ -1,16 +1,22 @@
 //! Does everything arrive, and is it known what did not?
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tower_apm::{AgentBuilder, Exporter, OtlpProtocol};
+use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol};
 
 use crate::{
     document::Kind,
@@ -116,11 +122,10 @@ async fn whom_to_trust_is_the_user_s_choice_over_grpc_too() {
             drop(agent.start_transaction("a job", "scheduled"));
             agent
         };
-        let trusted: [&dyn Fn(AgentBuilder) -> AgentBuilder; 3] = [
-            &|agent| agent.server_ca_cert_file(&ours.file),
-            &|agent| agent.otlp_certificate(&ours.file),
-            &|agent| agent.verify_server_cert(false),
-        ];
+        let trusted: [&dyn Fn(AgentBuilder) -> AgentBuilder; 3] =
+            [&|agent| agent.server_ca_cert_file(&ours.file), &|agent| agent.otlp_certificate(&ours.file), &|agent| {
+                agent.verify_server_cert(false)
+            }];
         for configure in trusted {
             let agent = trusting(configure);
             agent.shutdown(DEADLINE).await.unwrap();
@@ -171,4 +176,82 @@ async fn every_row_of_the_index_s_traps_is_met_by_otlp_too() {
     let names: Vec<_> = transaction.0["labels"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["long", "wei"], "no blank key");
     assert_eq!(transaction.0["numeric_labels"], serde_json::json!({ "custom_order_id": 2 }));
+}
+
+/// An OTLP server of one answer after the other, and the requests that it got: path and headers.
+async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (answers, received) = (Arc::new(Mutex::new(VecDeque::from(answers))), Arc::new(Mutex::new(Vec::new())));
+    let log = received.clone();
+    let app = Router::new().fallback(async move |request: Request| {
+        log.lock().unwrap().push((request.uri().path().to_owned(), request.headers().clone()));
+        let (status, body) = answers.lock().unwrap().pop_front().unwrap_or((200, Vec::new()));
+        (StatusCode::from_u16(status).unwrap(), body)
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}"), received)
+}
+
+#[tokio::test]
+async fn a_partial_success_over_http_is_counted() {
+    // one rejected span, and why
+    let partial = [&[0x0a, 11, 0x08, 1, 0x12, 7][..], b"bad ids"].concat();
+    let (url, _) = answering(vec![(200, partial)]).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url).api_request_time(DEADLINE));
+    drop(agent.start_transaction("one", "scheduled"));
+    drop(agent.start_transaction("other", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected), (1, 1), "{stats}");
+}
+
+#[tokio::test]
+async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
+    let (url, received) = answering(vec![(503, Vec::new()), (200, Vec::new()), (400, Vec::new())]).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url));
+    drop(agent.start_transaction("first", "scheduled"));
+    agent.flush(DEADLINE).await.unwrap();
+    drop(agent.start_transaction("second", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.waiting), (1, 1, 0), "{stats}");
+    assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
+}
+
+#[tokio::test]
+async fn requests_say_who_sends_and_go_where_the_variables_say() {
+    let (url, received) = answering(Vec::new()).await;
+    let environment = Environment::from_iter([
+        ("ELASTIC_APM_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{url}/ingest/here")),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi,x-tenant=7"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+    ]);
+    let agent = agent(|agent| agent.env(environment));
+    assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
+    drop(agent.start_transaction("a job", "scheduled"));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let received = received.lock().unwrap();
+    let [(path, headers)] = &received[..] else { panic!("{received:?}") };
+    assert_eq!(path, "/ingest/here", "as it stands, and no APM Server is looked for");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    assert_eq!(header("authorization"), "Basic YTpi");
+    assert_eq!(header("x-tenant"), "7");
+    assert_eq!(header("content-type"), "application/x-protobuf");
+    assert_eq!(header("content-encoding"), "gzip");
+    assert!(header("user-agent").starts_with("elastic-otel-rust/"), "{headers:?}");
+    assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
+}
+
+#[tokio::test]
+async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
+    let environment = Environment::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
+    let agent = agent(|agent| agent.env(environment).disable_send(true));
+    let warnings: Vec<_> = agent.warnings().collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains(r#"ELASTIC_APM_EXPORTER="jaeger" is not allowed"#), "{warnings:?}");
+    assert!(warnings[0].contains("`intake`, `otlp` or `intake,otlp`; using \"intake\""), "{warnings:?}");
 }

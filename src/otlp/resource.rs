@@ -1,0 +1,81 @@
+//! Who sends, in the attributes that the server makes metadata of (`input/otlp/metadata.go` of elastic/apm-data).
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource as OtelResource;
+
+use crate::{
+    intake::is_exact,
+    record::{LabelValue, Resource},
+};
+
+/// What OTLP has attributes for; labels become labels. The distribution stays unnamed: with a name of it, Kibana would
+/// not know the agent.
+pub(super) fn resource(resource: &Resource) -> OtelResource {
+    let mut attributes = vec![
+        KeyValue::new("service.name", resource.service_name.clone()),
+        KeyValue::new("telemetry.sdk.name", "opentelemetry"),
+        KeyValue::new("telemetry.sdk.language", "rust"),
+        // becomes `agent.version`
+        KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("process.pid", i64::from(resource.pid)),
+        KeyValue::new("host.arch", resource.architecture),
+        KeyValue::new("os.type", resource.platform),
+    ];
+    let hostname = resource.configured_hostname.as_ref().or(resource.detected_hostname.as_ref());
+    let optional = [
+        ("service.version", resource.service_version.as_ref()),
+        ("deployment.environment", resource.environment.as_ref()),
+        ("service.instance.id", resource.node_name.as_ref()),
+        ("host.name", hostname),
+        ("process.executable.path", resource.process_title.as_ref()),
+    ];
+    attributes.extend(optional.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value?.clone()))));
+    if let Some(version) = resource.language_version {
+        attributes.push(KeyValue::new("process.runtime.name", "rust"));
+        attributes.push(KeyValue::new("process.runtime.version", version));
+    }
+    for label in &resource.labels {
+        let key = label.key.to_string();
+        attributes.push(match &label.value {
+            LabelValue::Text(text) => KeyValue::new(key, text.to_string()),
+            LabelValue::Integer(number) if is_exact(*number) => KeyValue::new(key, *number),
+            LabelValue::Integer(number) => KeyValue::new(key, number.to_string()),
+            LabelValue::Float(number) => KeyValue::new(key, *number),
+            LabelValue::Bool(flag) => KeyValue::new(key, *flag),
+        });
+    }
+    OtelResource::builder_empty().with_attributes(attributes).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Key;
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_told() {
+        let known = Resource {
+            service_name: "shop".into(),
+            environment: Some("test".into()),
+            detected_hostname: Some("detected".into()),
+            platform: "linux",
+            labels: vec![crate::record::Label { key: "team".into(), value: "market".into() }],
+            ..Resource::default()
+        };
+        let told = resource(&known);
+        let of = |key: &'static str| told.get(&Key::from_static_str(key)).map(|value| value.to_string());
+        assert_eq!(of("service.name").as_deref(), Some("shop"));
+        assert_eq!(of("deployment.environment").as_deref(), Some("test"));
+        assert_eq!(of("host.name").as_deref(), Some("detected"));
+        assert_eq!(of("os.type").as_deref(), Some("linux"));
+        assert_eq!(of("team").as_deref(), Some("market"));
+        assert_eq!(of("service.version"), None);
+        let configured = Resource { configured_hostname: Some("configured".into()), ..known };
+        let told = resource(&configured);
+        assert_eq!(
+            told.get(&Key::from_static_str("host.name")).map(|value| value.to_string()).as_deref(),
+            Some("configured")
+        );
+    }
+}
