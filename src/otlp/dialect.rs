@@ -13,28 +13,28 @@ use super::{
     stack_text,
 };
 use crate::intake::model::{
-    Context, Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Text, Transaction,
+    Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Text, Transaction,
 };
 
-/// The status codes of gRPC, by number, as Elastic's agents and (in its own spelling) the server write them.
-const GRPC_CODES: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("CANCELLED", "Canceled"),
-    ("UNKNOWN", "Unknown"),
-    ("INVALID_ARGUMENT", "InvalidArgument"),
-    ("DEADLINE_EXCEEDED", "DeadlineExceeded"),
-    ("NOT_FOUND", "NotFound"),
-    ("ALREADY_EXISTS", "AlreadyExists"),
-    ("PERMISSION_DENIED", "PermissionDenied"),
-    ("RESOURCE_EXHAUSTED", "ResourceExhausted"),
-    ("FAILED_PRECONDITION", "FailedPrecondition"),
-    ("ABORTED", "Aborted"),
-    ("OUT_OF_RANGE", "OutOfRange"),
-    ("UNIMPLEMENTED", "Unimplemented"),
-    ("INTERNAL", "Internal"),
-    ("UNAVAILABLE", "Unavailable"),
-    ("DATA_LOSS", "DataLoss"),
-    ("UNAUTHENTICATED", "Unauthenticated"),
+/// The status codes of gRPC, by number. The server spells them otherwise: `NotFound`.
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
 ];
 
 /// The attributes of one span, and how many were left out.
@@ -75,7 +75,7 @@ fn foreign(attributes: &mut Attributes, otel: &Entries<'_, Scalar<'_>>) {
 }
 
 fn grpc_code(result: &str) -> Option<i64> {
-    let at = GRPC_CODES.iter().position(|(ours, theirs)| *ours == result || *theirs == result)?;
+    let at = GRPC_CODES.iter().position(|code| *code == result)?;
     i64::try_from(at).ok()
 }
 
@@ -247,14 +247,10 @@ pub(super) fn exception(told: &Error<'_>) -> Told {
         attributes.text("transaction.name", transaction.name.to_string());
     }
     if let Some(context) = &told.context {
-        own_context(&mut attributes, context);
+        // the request is told by the transaction, from which the server copies it
+        attributes.context(context);
     }
     (attributes.list, attributes.dropped)
-}
-
-/// The request is told by the transaction, from which the server copies it.
-fn own_context(attributes: &mut Attributes, context: &Context<'_>) {
-    attributes.context(context);
 }
 
 #[cfg(test)]
@@ -286,7 +282,7 @@ mod tests {
     fn grpc_results_are_codes() {
         assert_eq!(grpc_code("OK"), Some(0));
         assert_eq!(grpc_code("NOT_FOUND"), Some(5));
-        assert_eq!(grpc_code("Unauthenticated"), Some(16));
+        assert_eq!(grpc_code("UNAUTHENTICATED"), Some(16));
         assert_eq!(grpc_code("HTTP 2xx"), None);
     }
 }

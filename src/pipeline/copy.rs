@@ -57,7 +57,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
     }
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
-        if self.copies.add(event.clone()).is_err() {
+        if matches!(self.copies.add(event.clone()), Err(_) | Ok(Added::Unsupported)) {
             self.queue.counters().copied(Copies { dropped: 1, ..Copies::default() });
         }
         self.first.add(event)

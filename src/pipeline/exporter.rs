@@ -36,6 +36,9 @@ pub(crate) enum Added {
     Taken,
     /// An unsampled transaction, and a server that has no use for it.
     Unwanted,
+    /// The exporter has no way to tell such an event.
+    #[cfg_attr(not(any(feature = "otlp", test)), expect(dead_code, reason = "the intake exporter tells all events"))]
+    Unsupported,
 }
 
 /// Events that travel together, kept until their fate is known.

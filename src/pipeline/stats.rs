@@ -114,6 +114,8 @@ drop_reasons! {
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
     /// later).
     unsampled = Unsampled,
+    /// Metrics, with an `exporter` that sends none: OTLP.
+    unsupported = Unsupported,
     /// `disable_send`
     send_disabled = SendDisabled,
     /// Recorded after, or not delivered before, the shutdown's deadline.

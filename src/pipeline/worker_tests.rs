@@ -46,6 +46,7 @@ impl Exporter for Fake {
         match record.timestamp {
             666 => return Err("the devil is in it".into()),
             667 => panic!("his neighbour is in it"),
+            668 => return Ok(Added::Unsupported),
             _ => {}
         }
         self.open += 1;
@@ -316,4 +317,14 @@ async fn a_shutdown_does_not_wait_for_it_to_the_end() {
     rig.record(2);
     rig.worker.shutdown(Duration::from_millis(200)).await.unwrap();
     assert_eq!(rig.sent(), [2]);
+}
+
+#[test]
+fn what_the_exporter_cannot_tell_is_counted_for_itself() {
+    let rig = Rig::new(100, []);
+    rig.queue.push(event(668));
+    rig.record(1);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.dropped.unsupported, stats.waiting), (1, 1, 0));
 }

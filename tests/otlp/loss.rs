@@ -1,6 +1,9 @@
 //! The guide's tables say all that OTLP loses, and nothing that it does not lose.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tower_apm::{CaptureBody, Exporter, OtlpProtocol};
@@ -68,6 +71,8 @@ async fn check(protocol: OtlpProtocol) {
     let agent = agent(|agent| {
         let agent = agent.server_url(&*decoder.http).secret_token("hunter2").capture_body(CaptureBody::All);
         let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).global_labels([("team", "market")]);
+        // neither stacks of slow spans nor metrics come by chance
+        let agent = agent.span_stack_trace_min_duration(None).metrics_interval(Duration::ZERO);
         let agent = agent.service_version("1.2").environment("test").service_node_name("node-1").gzip(true);
         match protocol {
             OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request},
-    http::StatusCode,
+    http::{StatusCode, Version},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -105,9 +105,15 @@ async fn fails() -> Response {
     StatusCode::BAD_GATEWAY.into_response().with_error(settlement("the whole request"))
 }
 
+/// As a gRPC server says that there is nothing.
+async fn prices() -> Response {
+    ([("content-type", "application/grpc"), ("grpc-status", "5")], ()).into_response()
+}
+
 /// Sends a request through the agent's layer and reads the response to its end.
 async fn call(agent: &Agent, mut request: Request) {
-    let app = Router::new().route("/market/{id}", post(buy)).route("/fails", get(fails)).layer(agent.layer());
+    let app = Router::new().route("/market/{id}", post(buy)).route("/fails", get(fails));
+    let app = app.route("/shop.Prices/Get", post(prices)).layer(agent.layer());
     request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 40_000))));
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
 }
@@ -128,6 +134,9 @@ pub(crate) async fn day(agent: &Agent) {
         .header("tracestate", "es=s:0.4");
     call(agent, request.body(Body::from(order)).unwrap()).await;
     call(agent, Request::get("/fails").header("host", "shop.example").body(Body::empty()).unwrap()).await;
+
+    let request = Request::post("/shop.Prices/Get").version(Version::HTTP_2).header("host", "shop.example");
+    call(agent, request.header("content-type", "application/grpc").body(Body::empty()).unwrap()).await;
 
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
     nightly.outcome(Outcome::Unknown).result("done");
