@@ -25,7 +25,7 @@ fn endpoint(reading: Reading<ServerUrl>, is_of_traces: bool) -> Reading<Option<O
 impl Kind for OtlpUrl {
     type Value = Option<OtlpEndpoint>;
     type Code = String;
-    const ALLOWED: &'static str = "an http or https URL without a query, such as https://apm.example.com:8200";
+    const ALLOWED: &'static str = "an http or https URL without a query, such as `https://apm.example.com:8200`";
 
     fn read(text: &str) -> Reading<Self::Value> {
         endpoint(Url::read(text), true)

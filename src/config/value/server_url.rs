@@ -77,7 +77,7 @@ pub(crate) struct Url;
 impl Kind for Url {
     type Value = ServerUrl;
     type Code = String;
-    const ALLOWED: &'static str = "an http or https URL without a query, such as https://apm.example.com:8200";
+    const ALLOWED: &'static str = "an http or https URL without a query, such as `https://apm.example.com:8200`";
 
     fn read(text: &str) -> Reading<ServerUrl> {
         if text.trim().is_empty() {
