@@ -15,13 +15,13 @@ mod shorten;
 mod told;
 mod traps;
 
+pub(crate) use self::{exporter::IntakeExporter, map::describe};
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{
     map::{error, is_exact, span, transaction},
     traps::Traps,
 };
-pub(crate) use self::{exporter::IntakeExporter, map::describe};
 
 #[cfg(test)]
 mod tests;
