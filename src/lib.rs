@@ -114,7 +114,7 @@ pub use crate::{
     pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
-    transaction::{FinishedTransaction, StartedTransaction, TraceContext, Transaction},
+    transaction::{FinishedTransaction, ReportedError, StartedTransaction, TraceContext, Transaction},
 };
 
 /// The README's examples compile.

@@ -22,7 +22,7 @@ use crate::{
     record::{Resource, TraceId},
     span::ApmTracer,
     trace_context::ElasticPropagator,
-    transaction::{FinishedTransaction, Recorder, TransactionFilters, install, installed},
+    transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
 use crate::{
@@ -58,6 +58,7 @@ pub struct AgentBuilder {
     log_filter: Option<String>,
     gzip: Option<bool>,
     filters: TransactionFilters,
+    error_filters: ErrorFilters,
 }
 
 option_setters!(AgentBuilder);
@@ -115,6 +116,28 @@ impl AgentBuilder {
         self
     }
 
+    /// Has the last word on each error before it is queued: true keeps it. Several filters must all keep it. What is
+    /// turned away is counted in [`Stats::filtered`](crate::Stats::filtered); the outcome of its transaction stays what
+    /// it is. For types alone `ignore_exceptions` will do. A panic in the filter is contained and counted, and keeps the
+    /// error. It runs where the error is captured, so it must be quick.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = tower_apm::Agent::builder()
+    ///     .error_filter(|error| !(error.handled() && error.message().contains("out of stock")))
+    ///     .build()?;
+    /// # let _ = agent;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn error_filter<F>(mut self, keeps: F) -> Self
+    where
+        F: Fn(&ReportedError<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.error_filters.add(keeps);
+        self
+    }
+
     /// Starts the agent; nothing global is touched.
     ///
     /// # Errors
@@ -132,7 +155,9 @@ impl AgentBuilder {
         }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(
-            Recorder::new(live.clone(), queue.clone()).with_filters(self.filters).with_describe(intake::describe),
+            Recorder::new(live.clone(), queue.clone())
+                .with_filters(self.filters, self.error_filters)
+                .with_describe(intake::describe),
         );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());

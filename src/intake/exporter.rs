@@ -49,7 +49,7 @@ impl IntakeExporter {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             client,
             server,
-            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            sanitizer: Sanitizer::of(&config),
             live,
             request_size: config.api_request_size,
             config,
@@ -61,7 +61,7 @@ impl IntakeExporter {
     fn refresh(&mut self) {
         let now = self.live.load();
         if !Arc::ptr_eq(&now, &self.config) {
-            self.sanitizer = Sanitizer::new(&now.sanitize_field_names);
+            self.sanitizer = Sanitizer::of(&now);
             self.config = now.clone();
         }
     }

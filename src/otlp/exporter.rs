@@ -62,7 +62,7 @@ impl OtlpExporter {
             resource: Arc::new(projected(resource)),
             framework: resource.framework,
             live,
-            sanitizer: Sanitizer::new(&config.sanitize_field_names),
+            sanitizer: Sanitizer::of(&config),
             traps: Traps::default(),
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
@@ -74,7 +74,7 @@ impl OtlpExporter {
     fn refresh(&mut self) {
         let now = self.live.load();
         if !Arc::ptr_eq(&now, &self.config) {
-            self.sanitizer = Sanitizer::new(&now.sanitize_field_names);
+            self.sanitizer = Sanitizer::of(&now);
             self.config = now.clone();
         }
     }

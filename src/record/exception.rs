@@ -15,8 +15,8 @@ use super::{Context, ErrorRecord, Exception, Stack, TraceId, micros};
 
 /// Causes that are followed; a chain may be circular.
 const MAX_CAUSES: usize = 50;
-/// Bytes of one message; what is sent is cut to 10 000 characters.
-const MAX_MESSAGE: usize = 40_000;
+/// Bytes of one message: more fits into no event. What is sent is cut to `long_field_max_length` characters.
+const MAX_MESSAGE: usize = 300 * 1024;
 
 impl Exception {
     /// An error with every `source()`.
@@ -87,6 +87,14 @@ impl Exception {
         };
         self.kind = (!kind.is_empty()).then(|| Cow::Owned(kind.to_owned()));
         self.module = module.map(|module| Cow::Owned(module.to_owned()));
+    }
+
+    /// Its type and those of its causes, as far as they are known: with their path where that is known too.
+    pub(crate) fn types(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        std::iter::once(self).chain(&self.causes).filter_map(|one| {
+            let kind = one.kind.as_deref()?;
+            Some(one.module.as_deref().map_or(Cow::Borrowed(kind), |module| Cow::Owned(format!("{module}::{kind}"))))
+        })
     }
 
     /// A document of its own, not yet part of a transaction.

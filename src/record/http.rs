@@ -29,7 +29,7 @@ pub(crate) struct HttpResponse {
     pub(crate) finished: bool,
 }
 
-/// A captured request body: at most four bytes for each of the 10 000 characters that are kept.
+/// A captured request body: at most four bytes for each character that is sent.
 #[derive(Clone)]
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,

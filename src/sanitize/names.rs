@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::config::{Config, Wildcard};
 
-/// Knows the patterns of `sanitize_field_names`. Cheap to clone.
+/// Knows what may be told: the patterns of `sanitize_field_names`, and how long a text may be. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizer {
     rules: Arc<Rules>,
+    max_characters: usize,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,9 @@ enum Verdict {
     Plain,
 }
 
+/// The default of `long_field_max_length`.
+const LONG: usize = 10_000;
+
 impl Sanitizer {
     /// A pattern that begins with `!` names what is not secret although another pattern says so.
     pub(crate) fn new(patterns: &[Wildcard]) -> Self {
@@ -46,7 +50,16 @@ impl Sanitizer {
                 *slot = Some((name, verdict));
             }
         }
-        Self { rules: Arc::new(rules) }
+        Self { rules: Arc::new(rules), max_characters: LONG }
+    }
+
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { max_characters: config.long_field_max_length, ..Self::new(&config.sanitize_field_names) }
+    }
+
+    /// The most characters of bodies, statements and messages (`long_field_max_length`).
+    pub(crate) fn max_characters(&self) -> usize {
+        self.max_characters
     }
 
     /// The value under this name must not be shown. Allocates nothing for names of ASCII characters.

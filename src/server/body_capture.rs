@@ -13,7 +13,7 @@ pub(super) fn capture<B: 'static>(request: &mut Request<B>, config: &Config) -> 
     if config.capture_body == CaptureBody::Off {
         return None;
     }
-    let captured = CapturedBody::new(text_type(request.headers())?);
+    let captured = CapturedBody::new(text_type(request.headers())?, config.long_field_max_length);
     tee::wrap(request.body_mut(), &captured).then_some(captured)
 }
 

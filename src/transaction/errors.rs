@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::OnceLock,
     time::SystemTime,
 };
@@ -45,6 +45,9 @@ impl Shared {
     /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
     /// The same error met again, and errors beyond the limit, are counted instead.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
+        if self.recorder().ignores(&error) {
+            return;
+        }
         {
             let mut state = self.lock();
             if let Some(span) = parent {
@@ -52,7 +55,7 @@ impl Shared {
             }
             if let Some(exception) = &error.exception {
                 let fingerprint = Fingerprint::of(exception);
-                let known = state.errors.iter().any(|seen| seen.is_same(&fingerprint));
+                let known = state.errors.iter().any(|told| told.tells(&fingerprint));
                 if known || state.errors.len() >= MAX_ERRORS {
                     return self.recorder.suppressed_error();
                 }
@@ -93,7 +96,8 @@ impl Shared {
 
 /// Tells whether two errors are the same: type, message and chain.
 pub(super) struct Fingerprint {
-    messages: u64,
+    /// Of the whole chain, and of what is left of it below each cause.
+    chains: Vec<u64>,
     /// None where the type was erased: the same value may come by once as itself and once as `dyn Error`.
     kind: Option<Cow<'static, str>>,
 }
@@ -101,16 +105,48 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     fn of(exception: &Exception) -> Self {
         static KEYS: OnceLock<RandomState> = OnceLock::new();
-        let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
-        for one in std::iter::once(exception).chain(&exception.causes) {
-            one.message.hash(&mut hasher);
+        let keys = KEYS.get_or_init(RandomState::new);
+        let mut chains = Vec::with_capacity(1 + exception.causes.len());
+        let below = |below: u64, one: &Exception| keys.hash_one((below, &one.message));
+        let mut hash = 0;
+        for one in exception.causes.iter().rev().chain([exception]) {
+            hash = below(hash, one);
+            chains.push(hash);
         }
         let kind = exception.kind.clone().filter(|_| !exception.erased);
-        Self { messages: hasher.finish(), kind }
+        Self { chains, kind }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    /// True for the same error, and for one that was told as a cause already. One that has this as its cause tells more.
+    fn tells(&self, other: &Self) -> bool {
+        let Some((whole, causes)) = self.chains.split_last() else { return false };
+        let Some(others) = other.chains.last() else { return false };
         let kinds = self.kind.as_ref().zip(other.kind.as_ref());
-        self.messages == other.messages && kinds.is_none_or(|(one, other)| one == other)
+        causes.contains(others) || whole == others && kinds.is_none_or(|(one, other)| one == other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(messages: &[&str]) -> Fingerprint {
+        let one = |message: &&str| Exception { message: (*message).to_owned(), ..Exception::default() };
+        let mut all = messages.iter().map(one);
+        let outer = all.next().unwrap();
+        Fingerprint::of(&Exception { causes: all.collect(), ..outer })
+    }
+
+    #[test]
+    fn an_error_tells_itself_and_its_causes() {
+        let told = chain(&["no sale", "reverted", "out of gas"]);
+        for same in [&["no sale", "reverted", "out of gas"][..], &["reverted", "out of gas"], &["out of gas"]] {
+            assert!(told.tells(&chain(same)), "{same:?}");
+        }
+        for other in
+            [&["no sale"][..], &["no sale", "reverted"], &["reverted"], &["out", "no sale", "reverted", "out of gas"]]
+        {
+            assert!(!told.tells(&chain(other)), "{other:?}");
+        }
     }
 }

@@ -1,9 +1,9 @@
-//! The last word on a transaction, when all of it is known.
+//! The last word on a transaction or an error, when all of it is known.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use super::{Recorder, contain};
-use crate::record::{Outcome, TransactionRecord};
+use crate::record::{ErrorRecord, Exception, Outcome, TransactionRecord};
 
 /// A transaction that has ended, for
 /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter) to judge.
@@ -67,11 +67,54 @@ impl fmt::Debug for FinishedTransaction<'_> {
     }
 }
 
-type Keeps = dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync;
+/// An error on its way to the queue, for [`AgentBuilder::error_filter`](crate::AgentBuilder::error_filter) to judge.
+pub struct ReportedError<'a> {
+    record: &'a ErrorRecord,
+}
+
+impl ReportedError<'_> {
+    /// The type without its path; None where it is not known.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        self.record.exception.as_ref()?.kind.as_deref()
+    }
+
+    /// The types of the error and of its causes, with their path as far as it is known.
+    pub fn types(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.record.exception.iter().flat_map(Exception::types)
+    }
+
+    /// The error's `Display`.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.record.exception.as_ref().map_or("", |exception| &exception.message)
+    }
+
+    /// False for panics, and for errors that nobody dealt with.
+    #[must_use]
+    pub fn handled(&self) -> bool {
+        self.record.exception.as_ref().is_none_or(|exception| exception.handled)
+    }
+
+    /// The name of its transaction; None outside of any.
+    #[must_use]
+    pub fn transaction_name(&self) -> Option<Cow<'_, str>> {
+        self.record.parent.as_ref().map(|parent| parent.name.resolve(self.record.context.request.as_ref()))
+    }
+}
+
+impl fmt::Debug for ReportedError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReportedError")
+            .field("kind", &self.kind())
+            .field("handled", &self.handled())
+            .finish_non_exhaustive()
+    }
+}
 
 /// All of them must keep a transaction.
 #[derive(Clone, Default)]
-pub(crate) struct TransactionFilters(Vec<Arc<Keeps>>);
+pub(crate) struct TransactionFilters(Vec<Arc<dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync>>);
 
 impl TransactionFilters {
     pub(crate) fn add(&mut self, keeps: impl Fn(&FinishedTransaction<'_>) -> bool + Send + Sync + 'static) {
@@ -89,8 +132,30 @@ impl TransactionFilters {
     }
 }
 
+/// All of them must keep an error.
+#[derive(Clone, Default)]
+pub(crate) struct ErrorFilters(Vec<Arc<dyn Fn(&ReportedError<'_>) -> bool + Send + Sync>>);
+
+impl ErrorFilters {
+    pub(crate) fn add(&mut self, keeps: impl Fn(&ReportedError<'_>) -> bool + Send + Sync + 'static) {
+        self.0.push(Arc::new(keeps));
+    }
+
+    /// A filter that panics has no say.
+    pub(super) fn keep(&self, record: &ErrorRecord, recorder: &Recorder) -> bool {
+        let reported = ReportedError { record };
+        self.0.iter().all(|keeps| contain(recorder, || keeps(&reported)).unwrap_or(true))
+    }
+}
+
 impl fmt::Debug for TransactionFilters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TransactionFilters({})", self.0.len())
+    }
+}
+
+impl fmt::Debug for ErrorFilters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ErrorFilters({})", self.0.len())
     }
 }

@@ -25,13 +25,17 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::{background::StartedTransaction, filter::FinishedTransaction, remote::TraceContext};
+pub use self::{
+    background::StartedTransaction,
+    filter::{FinishedTransaction, ReportedError},
+    remote::TraceContext,
+};
 pub(crate) use self::{
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},
     custom::{contain, is_contained, to_json},
-    filter::TransactionFilters,
+    filter::{ErrorFilters, TransactionFilters},
     ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
 
-use super::filter::TransactionFilters;
+use super::filter::{ErrorFilters, TransactionFilters};
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, LiveConfig},
@@ -34,6 +34,7 @@ pub(crate) struct Recorder {
     recording: AtomicBool,
     errors: ErrorBudget,
     filters: TransactionFilters,
+    error_filters: ErrorFilters,
     describe: Describe,
 }
 
@@ -41,19 +42,20 @@ impl Recorder {
     pub(crate) fn new(config: LiveConfig, queue: Queue) -> Self {
         let now = config.snapshot();
         Self {
-            sanitizer: ArcSwap::from_pointee(Sanitizer::new(&now.sanitize_field_names)),
+            sanitizer: ArcSwap::from_pointee(Sanitizer::of(&now)),
             recording: AtomicBool::new(is_recording(&now)),
             config,
             server: ServerVersion::default(),
             queue,
             errors: ErrorBudget::new(),
             filters: TransactionFilters::default(),
+            error_filters: ErrorFilters::default(),
             describe: |_| None,
         }
     }
 
-    pub(crate) fn with_filters(self, filters: TransactionFilters) -> Self {
-        Self { filters, ..self }
+    pub(crate) fn with_filters(self, filters: TransactionFilters, error_filters: ErrorFilters) -> Self {
+        Self { filters, error_filters, ..self }
     }
 
     /// What tells of a span, before it is sent, what it will be.
@@ -96,7 +98,7 @@ impl Recorder {
     pub(crate) fn apply(&self, central: Central) -> Applied {
         let applied = self.config.apply(central);
         let now = self.config.snapshot();
-        self.sanitizer.store(Arc::new(Sanitizer::new(&now.sanitize_field_names)));
+        self.sanitizer.store(Arc::new(Sanitizer::of(&now)));
         self.recording.store(is_recording(&now), Relaxed);
         applied
     }
@@ -117,14 +119,26 @@ impl Recorder {
     /// Gives the error what the current context carries as baggage, and sends it.
     pub(crate) fn error(&self, mut record: Box<ErrorRecord>) {
         let config = self.config.load();
-        if config.context_propagation_only {
+        if config.context_propagation_only || record.parent.is_none() && self.ignores(&record) {
             return;
+        }
+        if !self.error_filters.keep(&record, self) {
+            return self.filtered(1);
         }
         for KeyValue { key, value, .. } in Context::map_current(|now| attached(now, &config.baggage_to_attach)) {
             let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
             record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
         }
         if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
+    }
+
+    /// `ignore_exceptions` names the type, or that of a cause, with or without its path.
+    pub(super) fn ignores(&self, record: &ErrorRecord) -> bool {
+        let patterns = &self.config.load().ignore_exceptions;
+        let matches = |text: &str| patterns.iter().any(|pattern| pattern.matches(text));
+        let is_ignored =
+            |path: Cow<'_, str>| matches(&path) || path.rsplit_once("::").is_some_and(|(_, kind)| matches(kind));
+        !patterns.is_empty() && record.exception.as_ref().is_some_and(|exception| exception.types().any(is_ignored))
     }
 
     pub(crate) fn suppressed_error(&self) {

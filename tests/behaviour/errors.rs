@@ -11,7 +11,7 @@ use axum::{
 use opentelemetry::{KeyValue, trace::TraceContextExt};
 use tower::ServiceExt;
 use tower_apm::{
-    ResponseExt, TraceId, Transaction, User,
+    AgentBuilder, ResponseExt, TraceId, Transaction, User,
     testkit::{Kind, TestAgent},
 };
 
@@ -304,3 +304,73 @@ async fn a_huge_label_costs_no_transaction() {
     apm.expect_transaction("GET /").await.label("k0", 0);
     assert_eq!(apm.agent().stats().excess_labels, 200 - 127);
 }
+
+#[tokio::test]
+async fn section_9_errors_of_some_types_are_not_recorded() {
+    let ignoring = |agent: AgentBuilder| agent.ignore_exceptions(["*::OutOfGas", "TimedOut"]);
+    let apm = TestAgent::builder().configure(ignoring).start().await;
+    let work = apm.agent().start_transaction("work", "scheduled");
+    work.capture_error(&Reverted(OutOfGas)).capture_error(&TimedOut).capture_error(&std::io::Error::other("disk full"));
+    drop(work);
+    apm.expect_error("disk full").await;
+    apm.flush().await;
+    assert_eq!(apm.events(Kind::Error).len(), 1);
+}
+
+#[tokio::test]
+async fn a_filter_has_the_last_word_on_errors() {
+    let filter = |agent: AgentBuilder| {
+        agent.error_filter(|error| {
+            assert!(error.message() != "disk full", "a filter that panics has no say");
+            !error.types().any(|kind| kind.ends_with("::OutOfGas"))
+                || error.transaction_name().as_deref() == Some("kept")
+        })
+    };
+    let apm = TestAgent::builder().configure(filter).start().await;
+    let work = apm.agent().start_transaction("work", "scheduled");
+    work.capture_error(&OutOfGas).capture_error(&std::io::Error::other("disk full"));
+    work.name("kept").capture_error(&Reverted(OutOfGas));
+    drop(work);
+    apm.expect_error("disk full").await;
+    apm.expect_error("Reverted").await.caused_by("out of gas");
+    apm.flush().await;
+    let stats = apm.agent().stats();
+    assert_eq!((apm.events(Kind::Error).len(), stats.filtered, stats.contained_panics), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_cause_that_was_told_with_its_error_is_not_told_again() {
+    let apm = TestAgent::start().await;
+    let work = apm.agent().start_transaction("work", "scheduled");
+    work.capture_error(&Reverted(OutOfGas)).capture_error(&OutOfGas);
+    drop(work);
+    apm.expect_error("Reverted").await.caused_by("out of gas");
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().suppressed_errors), (1, 1));
+}
+
+#[tokio::test]
+async fn section_12_5_long_texts_are_as_long_as_the_option_says() {
+    for length in [100, 20_000] {
+        let apm = TestAgent::builder().configure(move |agent| agent.long_field_max_length(length)).start().await;
+        let work = apm.agent().start_transaction("work", "scheduled");
+        work.capture_error(&std::io::Error::other("ä".repeat(length + 1)));
+        drop(work);
+        apm.flush().await;
+        let sent = apm.events(Kind::Error);
+        let message = sent[0]["exception"]["message"].as_str().unwrap();
+        assert!(message.chars().count() == length && message.ends_with("ä…"), "{length}");
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("out of gas")]
+struct OutOfGas;
+
+#[derive(Debug, thiserror::Error)]
+#[error("timed out")]
+struct TimedOut;
+
+#[derive(Debug, thiserror::Error)]
+#[error("reverted")]
+struct Reverted(#[source] OutOfGas);

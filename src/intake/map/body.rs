@@ -20,8 +20,8 @@ pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
         _ => map_text(text, |text| sanitizer.urls_in(text)),
     };
     match body.truncated && !clean.ends_with('…') && clean != REDACTED {
-        true => long(format!("{clean}…")),
-        false => long(clean),
+        true => long(format!("{clean}…"), sanitizer),
+        false => long(clean, sanitizer),
     }
 }
 

@@ -71,7 +71,7 @@ fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a
 fn message<'a>(text: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
     match text.is_empty() {
         true => "[EMPTY]".into(),
-        false => long(map_text(text.into(), |text| sanitizer.urls_in(text))),
+        false => long(map_text(text.into(), |text| sanitizer.urls_in(text)), sanitizer),
     }
 }
 

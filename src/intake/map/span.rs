@@ -28,7 +28,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
         && (attributes.http_url().is_some()
             || attributes.http_scheme().is_some()
             || attributes.http_method().is_some());
-    let shape = shape(record, &attributes, is_http);
+    let shape = shape(record, &attributes, is_http, sanitizer);
     let outcome = outcome(record, &attributes, is_http);
 
     let mut context = SpanContext { db: shape.db, message: shape.message, ..SpanContext::default() };
@@ -146,11 +146,11 @@ struct Shape<'a> {
     rpc: bool,
 }
 
-fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool) -> Shape<'a> {
+fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool, sanitizer: &Sanitizer) -> Shape<'a> {
     let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
     let plain = Shape { kind: "unknown", subtype: None, action: None, name, db: None, message: None, rpc: false };
     if attributes.db_system().is_some() || attributes.db_statement().is_some() {
-        return of_database(record, attributes, plain);
+        return of_database(record, attributes, plain, sanitizer);
     }
     if let Some(system) = attributes.messaging_system() {
         let send = || (record.kind == SpanKind::Producer).then_some(Cow::Borrowed("send"));
@@ -187,7 +187,12 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool)
     }
 }
 
-fn of_database<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, plain: Shape<'a>) -> Shape<'a> {
+fn of_database<'a>(
+    record: &'a SpanRecord,
+    attributes: &Attributes<'a>,
+    plain: Shape<'a>,
+    sanitizer: &Sanitizer,
+) -> Shape<'a> {
     let system = attributes.db_system().map(database).map(keyword);
     let language = system.as_deref().map_or(Language::Sql, language);
     let statement = attributes.db_statement().filter(|_| language != Language::Commands);
@@ -208,7 +213,7 @@ fn of_database<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, plain: S
     let db = Db {
         r#type,
         instance: attributes.db_name().filter(|_| language != Language::Commands).map(keyword),
-        statement: statement.map(long),
+        statement: statement.map(|statement| long(statement, sanitizer)),
         user: attributes.db_user().map(keyword),
         ..Db::default()
     };

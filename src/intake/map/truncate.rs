@@ -2,21 +2,20 @@
 
 use std::borrow::Cow;
 
-use crate::intake::model::Text;
+use crate::{intake::model::Text, sanitize::Sanitizer};
 
 /// Indexed text.
 pub(super) const KEYWORD: usize = 1024;
-/// Bodies, statements and messages.
-pub(super) const LONG: usize = 10_000;
 
 /// At most 1024 characters, the last of them `…` where something was cut.
 pub(super) fn keyword<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
     cut(text.into(), KEYWORD)
 }
 
-/// At most 10 000 characters, the last of them `…` where something was cut.
-pub(super) fn long<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
-    cut(text.into(), LONG)
+/// Bodies, statements and messages: at most `long_field_max_length` characters, the last of them `…` where something was
+/// cut.
+pub(super) fn long<'a>(text: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    cut(text.into(), sanitizer.max_characters())
 }
 
 /// The parts, one behind the other, as a keyword; copied only when it must be cut.
@@ -56,7 +55,7 @@ mod tests {
         let cut = keyword("ä".repeat(2000));
         assert_eq!(cut.chars().count(), 1024);
         assert!(cut.ends_with("ä…"));
-        assert_eq!(long("x".repeat(10_001)).chars().count(), 10_000);
+        assert_eq!(long("x".repeat(10_001), &Sanitizer::default()).chars().count(), 10_000);
     }
 
     #[test]
