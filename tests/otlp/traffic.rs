@@ -34,6 +34,8 @@ async fn buy(tx: Transaction, body: String) -> Response {
     calls();
     let settle = info_span!("settle", step = 1);
     settle.in_scope(|| Transaction::current().error(&settlement("a span")).label("retry", 2).capture());
+    let logged = settlement("a log line");
+    tracing::error!(error = &logged as &dyn std::error::Error, "nobody was paid");
     tx.error(&settlement("the transaction")).handled(true).custom("attempt", 2).capture();
     (StatusCode::CREATED, [("set-cookie", SECRET), ("x-request-id", "r-1")], "bought").into_response()
 }
@@ -94,6 +96,8 @@ fn calls() {
     )
     .in_scope(|| ());
     info_span!("call", otel.kind = "client", colour = "green").in_scope(|| ());
+    // an instrumentation that forgot to say that it calls somebody
+    info_span!("inner", db.system = "mysql", db.name = "stock", db.statement = "DELETE FROM stock").in_scope(|| ());
     let first = info_span!("first", password = SECRET);
     let second = trace_span!("second", rows = 7);
     second.follows_from(&first);
