@@ -145,6 +145,12 @@ pub(super) fn span(told: &Span<'_>) -> Told {
     if let Some(stack) = stack_text::of_frames(&told.stacktrace) {
         attributes.text("code.stacktrace", stack);
     }
+    if let Some(composite) = &told.composite {
+        attributes.text("composite.compression_strategy", composite.compression_strategy);
+        attributes.set("composite.count", i64::try_from(composite.count).unwrap_or(i64::MAX));
+        // milliseconds
+        attributes.set("composite.sum", composite.sum);
+    }
     if let Some(context) = &told.context {
         match told.r#type {
             "db" => database(&mut attributes, told, context),

@@ -96,6 +96,11 @@ fn calls() {
     )
     .in_scope(|| ());
     info_span!("call", otel.kind = "client", colour = "green").in_scope(|| ());
+    // these become one span
+    (0..3).for_each(|_| {
+        info_span!("find", otel.kind = "client", db.system = "mongodb", server.address = "docs.example")
+            .in_scope(|| ());
+    });
     // an instrumentation that forgot to say that it calls somebody
     info_span!("inner", db.system = "mysql", db.name = "stock", db.statement = "DELETE FROM stock").in_scope(|| ());
     let first = info_span!("first", password = SECRET);
