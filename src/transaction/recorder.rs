@@ -136,8 +136,11 @@ impl Recorder {
     pub(super) fn ignores(&self, record: &ErrorRecord) -> bool {
         let patterns = &self.config.load().ignore_exceptions;
         let matches = |text: &str| patterns.iter().any(|pattern| pattern.matches(text));
-        let is_ignored =
-            |path: Cow<'_, str>| matches(&path) || path.rsplit_once("::").is_some_and(|(_, kind)| matches(kind));
+        // where the path is not known, a pattern that begins with `*::` shall match all the same
+        let is_ignored = |path: Cow<'_, str>| match path.rsplit_once("::") {
+            Some((_, kind)) => matches(&path) || matches(kind),
+            None => matches(&path) || matches(&format!("::{path}")),
+        };
         !patterns.is_empty() && record.exception.as_ref().is_some_and(|exception| exception.types().any(is_ignored))
     }
 
