@@ -85,6 +85,7 @@ mod intake;
 #[cfg(feature = "_internals")]
 #[doc(hidden)]
 pub mod internals;
+mod metadata;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;

@@ -10,7 +10,7 @@ use std::{
 const LEVELS: &[&[&str]] = &[
     &["error", "record"],
     &["config", "sanitize", "sql", "stack"],
-    &["propagation", "pipeline", "apm_server"],
+    &["propagation", "pipeline", "apm_server", "metadata"],
     &["transaction"],
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],

@@ -18,6 +18,7 @@ use crate::{
     },
     error::BuildError,
     intake::{self, IntakeExporter},
+    metadata::CloudMetadata,
     pipeline::{Discard, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
@@ -219,7 +220,8 @@ fn start_worker(
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
-    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone())) as _);
+    let cloud = CloudMetadata::new(config.cloud_provider, config.server_url.is_loopback());
+    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud)) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
@@ -244,9 +246,17 @@ fn is_elsewhere(config: &Config) -> bool {
 }
 
 /// What is to be known before the first event goes out, within [`MAX_PREPARING`].
-async fn prepare(resource: Resource, server: ServerVersion) -> Resource {
+async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<CloudMetadata>) -> Resource {
     // an old server has a use for unsampled transactions, and one version stumbles over a field of the metadata
-    let _ = tokio::time::timeout(MAX_PREPARING, server.asked()).await;
+    let asked = tokio::time::timeout(MAX_PREPARING, server.asked());
+    let find = async {
+        match cloud.filter(|_| resource.cloud.is_none()) {
+            Some(cloud) => tokio::time::timeout(MAX_PREPARING, cloud.find()).await.ok().flatten(),
+            None => None,
+        }
+    };
+    let (_, found) = tokio::join!(asked, find);
+    resource.cloud = resource.cloud.or(found);
     resource
 }
 

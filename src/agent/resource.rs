@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    config::{Config, Environment},
+    config::{CloudProvider, Config, Environment},
+    metadata::{Container, app_service, kubernetes},
     record::{Label, LabelValue, Resource},
 };
 
@@ -20,18 +21,21 @@ pub(crate) struct Host {
     pub(crate) kernel_hostname: Option<String>,
     /// The content of `/etc/hostname`.
     pub(crate) hostname_file: Option<String>,
+    pub(crate) container: Container,
 }
 
 impl Host {
-    /// Reads two small files; starts no process.
+    /// Reads four small files; starts no process.
     pub(crate) fn read() -> Self {
         let executable = std::env::current_exe().ok();
+        let file = |path| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             pid: std::process::id(),
             parent_pid: parent_pid(),
             executable: executable.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
             kernel_hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").ok(),
             hostname_file: std::fs::read_to_string("/etc/hostname").ok(),
+            container: Container::find(&file("/proc/self/cgroup"), &file("/proc/self/mountinfo")),
         }
     }
 }
@@ -52,6 +56,7 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
         key: Cow::Owned(key.clone()),
         value: LabelValue::Text(Cow::Owned(value.clone())),
     };
+    let detected_hostname = detected_hostname(environment, &host);
     Resource {
         service_name: config.service_name.clone(),
         service_version: config.service_version.clone(),
@@ -63,13 +68,20 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
         framework: cfg!(feature = "axum").then_some("axum"),
         pid: host.pid,
         parent_pid: host.parent_pid,
-        detected_hostname: detected_hostname(environment, &host),
+        kubernetes: kubernetes(environment, host.container.pod_uid, detected_hostname.as_deref()),
+        container_id: host.container.id,
+        cloud: app_service(environment).filter(|_| asks_azure(config.cloud_provider)),
+        detected_hostname,
         process_title: host.executable,
         configured_hostname: config.hostname.clone(),
         architecture: architecture(std::env::consts::ARCH),
         platform: platform(std::env::consts::OS),
         labels: config.global_labels.iter().map(label).collect(),
     }
+}
+
+fn asks_azure(provider: CloudProvider) -> bool {
+    matches!(provider, CloudProvider::Auto | CloudProvider::Azure)
 }
 
 /// `k8s-attach` when Elastic's attacher started the service, else `layer`: someone put it into the code.

@@ -101,7 +101,8 @@ macro_rules! for_each_option {
         hostname: Text, "ELASTIC_APM_HOSTNAME", set(name: impl Into<String>) = name.into();
 
         /// Which cloud is asked for the place that the service runs in: region, instance, machine type and the like.
-        /// It is asked in the background, for three seconds at most.
+        /// It is asked in the background, for three seconds at most; `auto` asks nobody where the server is on this very
+        /// machine.
         cloud_provider: CloudProvider, "ELASTIC_APM_CLOUD_PROVIDER", default "auto",
             set(provider: CloudProvider) = provider;
 

@@ -28,8 +28,25 @@ pub(super) fn resource(resource: &Resource) -> OtelResource {
         ("service.instance.id", resource.node_name.as_ref()),
         ("host.name", hostname),
         ("process.executable.path", resource.process_title.as_ref()),
+        ("container.id", resource.container_id.as_ref()),
+        ("k8s.namespace.name", resource.kubernetes.namespace.as_ref()),
+        ("k8s.node.name", resource.kubernetes.node_name.as_ref()),
+        ("k8s.pod.name", resource.kubernetes.pod_name.as_ref()),
+        ("k8s.pod.uid", resource.kubernetes.pod_uid.as_ref()),
     ];
     attributes.extend(optional.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value?.clone()))));
+    if let Some(cloud) = &resource.cloud {
+        attributes.push(KeyValue::new("cloud.provider", cloud.provider));
+        let optional = [
+            ("cloud.region", &cloud.region),
+            ("cloud.availability_zone", &cloud.availability_zone),
+            ("cloud.account.id", &cloud.account.id),
+            // becomes `cloud.service.name`
+            ("cloud.platform", &cloud.service_name),
+        ];
+        let known = optional.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value.clone()?)));
+        attributes.extend(known);
+    }
     if let Some(version) = resource.language_version {
         attributes.push(KeyValue::new("process.runtime.name", "rust"));
         attributes.push(KeyValue::new("process.runtime.version", version));

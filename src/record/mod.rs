@@ -29,7 +29,7 @@ pub(crate) use self::{
     http::{Body, HttpRequest, HttpResponse, RequestText},
     metric::{MetricsRecord, Sample},
     random::random_u64,
-    resource::Resource,
+    resource::{Cloud, CloudPart, Kubernetes, Resource},
     span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };

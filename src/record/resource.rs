@@ -24,6 +24,39 @@ pub(crate) struct Resource {
     pub(crate) configured_hostname: Option<String>,
     pub(crate) architecture: &'static str,
     pub(crate) platform: &'static str,
+    pub(crate) container_id: Option<String>,
+    pub(crate) kubernetes: Kubernetes,
+    /// Found out while the service runs already.
+    pub(crate) cloud: Option<Cloud>,
     /// `global_labels`
     pub(crate) labels: Vec<Label>,
+}
+
+/// The pod that the service runs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kubernetes {
+    pub(crate) namespace: Option<String>,
+    pub(crate) node_name: Option<String>,
+    pub(crate) pod_name: Option<String>,
+    pub(crate) pod_uid: Option<String>,
+}
+
+/// The cloud that the service runs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cloud {
+    /// `aws`, `gcp` or `azure`
+    pub(crate) provider: &'static str,
+    pub(crate) region: Option<String>,
+    pub(crate) availability_zone: Option<String>,
+    pub(crate) account: CloudPart,
+    pub(crate) instance: CloudPart,
+    pub(crate) project: CloudPart,
+    pub(crate) machine_type: Option<String>,
+    pub(crate) service_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CloudPart {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
 }

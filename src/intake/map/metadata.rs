@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::{labels::tags, truncate::keyword};
 use crate::{
-    intake::model::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, Runtime, System},
-    record::Resource,
+    intake::model::{
+        Agent, Cloud, Container, Framework, Kubernetes, KubernetesNode, Language, Machine, Metadata, MetadataService,
+        Named, Node, Pod, Process, Runtime, System,
+    },
+    record::{self, Resource},
 };
 
 /// The agent's name is its language's, as with all of Elastic's.
@@ -42,12 +45,51 @@ pub(crate) fn metadata(resource: &Resource) -> Metadata<'_> {
             configured_hostname: resource.configured_hostname.as_deref().map(keyword),
             architecture: optional(resource.architecture),
             platform: optional(resource.platform),
+            container: resource.container_id.as_deref().map(|id| Container { id: bounded(id) }),
+            kubernetes: kubernetes(&resource.kubernetes),
             ..System::default()
         }),
-        cloud: None,
+        cloud: resource.cloud.as_ref().map(cloud),
         network: None,
         user: None,
         labels: tags(&resource.labels),
+    }
+}
+
+/// The schema's limit; ids and names that the system made are shorter, and what a manifest says need not be.
+fn bounded(text: &str) -> &str {
+    text.char_indices().nth(1024).map_or(text, |(end, _)| &text[..end])
+}
+
+fn text(text: &Option<String>) -> Option<&str> {
+    text.as_deref().map(bounded)
+}
+
+fn named(part: &record::CloudPart) -> Option<Named<'_>> {
+    let (id, name) = (text(&part.id), text(&part.name));
+    (id.is_some() || name.is_some()).then_some(Named { id, name })
+}
+
+fn kubernetes(pod: &record::Kubernetes) -> Option<Kubernetes<'_>> {
+    let (name, uid) = (text(&pod.pod_name), text(&pod.pod_uid));
+    let told = Kubernetes {
+        namespace: text(&pod.namespace),
+        node: text(&pod.node_name).map(|name| KubernetesNode { name }),
+        pod: (name.is_some() || uid.is_some()).then_some(Pod { name, uid }),
+    };
+    (told.namespace.is_some() || told.node.is_some() || told.pod.is_some()).then_some(told)
+}
+
+fn cloud(cloud: &record::Cloud) -> Cloud<'_> {
+    Cloud {
+        provider: Some(cloud.provider),
+        region: text(&cloud.region),
+        availability_zone: text(&cloud.availability_zone),
+        account: named(&cloud.account),
+        instance: named(&cloud.instance),
+        project: named(&cloud.project),
+        machine: text(&cloud.machine_type).map(|r#type| Machine { r#type }),
+        service: text(&cloud.service_name).map(|name| Named { id: None, name: Some(name) }),
     }
 }
 

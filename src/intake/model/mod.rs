@@ -15,11 +15,15 @@ mod transaction;
 mod value;
 
 pub(crate) use self::{
+    cloud::{Cloud, Machine, Named},
     context::{
         Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
     },
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
-    metadata::{Agent, Framework, Language, Metadata, MetadataService, Node, Process, Runtime, System},
+    metadata::{
+        Agent, Container, Framework, Kubernetes, KubernetesNode, Language, Metadata, MetadataService, Node, Pod,
+        Process, Runtime, System,
+    },
     metricset::{Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     span::{Composite, Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
     stacktrace::Frame,

@@ -9,7 +9,12 @@ use super::{
     records,
     schemas::{error, transaction},
 };
-use crate::record::{HttpResponse, Name, OtelPart, Outcome, Stack, TransactionRecord, User};
+use crate::{
+    intake::map::metadata,
+    record::{
+        Cloud, CloudPart, HttpResponse, Kubernetes, Name, OtelPart, Outcome, Resource, Stack, TransactionRecord, User,
+    },
+};
 
 #[test]
 fn a_purchase_as_the_server_gets_it() {
@@ -184,4 +189,40 @@ fn a_panic_s_location_is_its_culprit() {
     let event = error(record);
     assert_eq!(event["culprit"], "src/market/routes.rs");
     assert_eq!(event["exception"]["stacktrace"][0]["lineno"], 3);
+}
+
+#[test]
+fn section_11_container_pod_and_cloud_are_told() {
+    let text = |text: &str| Some(text.to_owned());
+    let resource = Resource {
+        container_id: text("2227daf6"),
+        kubernetes: Kubernetes {
+            namespace: text("shops"),
+            node_name: text("node1"),
+            pod_name: text("shop-1"),
+            pod_uid: text("90d8"),
+        },
+        cloud: Some(Cloud {
+            provider: "gcp",
+            region: text("us-west3"),
+            availability_zone: text("us-west3-a"),
+            instance: CloudPart { id: text("4306570268266786072"), name: text("basepi") },
+            project: CloudPart { id: text("elastic-apm"), name: None },
+            machine_type: text("n1-standard-1"),
+            ..Cloud::default()
+        }),
+        ..records::resource()
+    };
+    let told = serde_json::to_value(metadata(&resource)).unwrap();
+    assert_eq!(told["system"]["container"], json!({ "id": "2227daf6" }));
+    let pod = json!({ "namespace": "shops", "node": { "name": "node1" }, "pod": { "name": "shop-1", "uid": "90d8" } });
+    assert_eq!(told["system"]["kubernetes"], pod);
+    let cloud = json!({
+        "provider": "gcp", "region": "us-west3", "availability_zone": "us-west3-a",
+        "instance": { "id": "4306570268266786072", "name": "basepi" }, "project": { "id": "elastic-apm" },
+        "machine": { "type": "n1-standard-1" },
+    });
+    assert_eq!(told["cloud"], cloud);
+    let bare = serde_json::to_value(metadata(&records::resource())).unwrap();
+    assert!(bare.get("cloud").is_none() && bare["system"].get("kubernetes").is_none(), "{bare}");
 }

@@ -9,9 +9,9 @@ use opentelemetry::{
 };
 
 use crate::record::{
-    Body, Context, Custom, ErrorParent, ErrorRecord, Exception, Headers, HttpRequest, HttpResponse, Label, LabelValue,
-    Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanCount, SpanId, SpanRecord, Stack, TraceId,
-    TransactionRecord, User,
+    Body, Context, Custom, ErrorParent, ErrorRecord, Exception, Headers, HttpRequest, HttpResponse, Kubernetes, Label,
+    LabelValue, Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanCount, SpanId, SpanRecord, Stack,
+    TraceId, TransactionRecord, User,
 };
 
 pub(in crate::intake) fn headers(pairs: &[(&str, &str)]) -> Headers {
@@ -163,5 +163,8 @@ pub(in crate::intake) fn resource() -> Resource {
         architecture: "x86_64",
         platform: "linux",
         labels: vec![label("team", "shop")],
+        container_id: None,
+        kubernetes: Kubernetes::default(),
+        cloud: None,
     }
 }

@@ -1,0 +1,156 @@
+//! The ids of the container and of the pod, out of what Linux tells a process of itself. Pure.
+
+/// What `/proc/self` tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Container {
+    pub(crate) id: Option<String>,
+    pub(crate) pod_uid: Option<String>,
+}
+
+impl Container {
+    /// From the contents of `/proc/self/cgroup` and of `/proc/self/mountinfo`. The second is the second choice: below
+    /// some runtimes it names the pod's sandbox and not the container.
+    pub(crate) fn find(cgroup: &str, mountinfo: &str) -> Self {
+        let found = cgroup.lines().map(of_cgroup).find(|found| *found != Self::default());
+        found.unwrap_or_else(|| Self { id: of_mountinfo(mountinfo), pod_uid: None })
+    }
+}
+
+/// A line `id:controllers:path`.
+fn of_cgroup(line: &str) -> Container {
+    let Some(path) = line.splitn(3, ':').nth(2) else { return Container::default() };
+    // containerd's form is `…/kubepods-….slice:cri-containerd:<id>`
+    let Some((dir, base)) = path.trim_end().rsplit_once(':').or_else(|| path.trim_end().rsplit_once('/')) else {
+        return Container::default();
+    };
+    let base = match base.strip_suffix(".scope") {
+        // `docker-`, `crio-`, `cri-containerd-`
+        Some(scope) => scope.rsplit_once('-').map_or(scope, |(_, id)| id),
+        None => base,
+    };
+    let id = (!base.is_empty()).then(|| base.to_owned());
+    match pod_uid(dir) {
+        Some(uid) => Container { id, pod_uid: Some(uid) },
+        None => Container { id: id.filter(|id| is_container_id(id)), pod_uid: None },
+    }
+}
+
+/// `/kubepods/…/pod<uid>`, or `kubepods-…-pod<uid>.slice` with underscores in the uid.
+fn pod_uid(dir: &str) -> Option<String> {
+    if dir.starts_with("/kubepods")
+        && !dir.contains(char::is_whitespace)
+        && let Some(uid) =
+            dir.rsplit('/').next().and_then(|last| last.strip_prefix("pod")).filter(|uid| !uid.is_empty())
+    {
+        return Some(uid.replace('_', "-"));
+    }
+    dir.split('/').find_map(|part| {
+        let (_, below) = part.split_once("kubepods")?;
+        let (named, _) = below.rsplit_once(".slice")?;
+        let (_, uid) = named.rsplit_once("-pod").filter(|(_, uid)| !uid.is_empty())?;
+        Some(uid.replace('_', "-"))
+    })
+}
+
+fn is_hex(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
+    length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// 64 hexadecimal digits, a UUID (its last group may be longer or shorter), or the form of ECS on Fargate.
+fn is_container_id(id: &str) -> bool {
+    let groups: Vec<_> = id.split('-').collect();
+    match &groups[..] {
+        [whole] => is_hex(whole, 64..=64),
+        [task, number] => {
+            is_hex(task, 32..=32)
+                && (1..=10).contains(&number.len())
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        [first, second, third, fourth, last] => {
+            is_hex(first, 8..=8)
+                && [second, third, fourth].iter().all(|group| is_hex(group, 4..=4))
+                && is_hex(last, 4..=usize::MAX)
+        }
+        _ => false,
+    }
+}
+
+/// The container's own `/etc/hostname` is mounted from a folder that is named after it.
+fn of_mountinfo(mountinfo: &str) -> Option<String> {
+    let line = mountinfo.lines().find(|line| line.contains("/etc/hostname"))?;
+    let root = line.split_ascii_whitespace().nth(3)?;
+    root.split(|c: char| !c.is_ascii_hexdigit()).find(|run| run.len() == 64).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "2227daf62df6694645fee5df53c1f91271546a9560e8600a525690ae252b7f63";
+    const UID: &str = "90d81341-92de-11e7-8cf2-507b9d4141fa";
+
+    fn found(cgroup: &str) -> (Option<String>, Option<String>) {
+        let Container { id, pod_uid } = Container::find(cgroup, "");
+        (id, pod_uid)
+    }
+
+    #[test]
+    fn section_11_3_each_runtime_has_its_own_path() {
+        let slice = "90d81341_92de_11e7_8cf2_507b9d4141fa";
+        for (line, id, pod) in [
+            (format!("12:devices:/docker/{ID}"), Some(ID), false),
+            (format!("1:name=systemd:/system.slice/docker-{ID}.scope"), Some(ID), false),
+            (format!("11:cpu:/kubepods/besteffort/pod{UID}/{ID}"), Some(ID), true),
+            (
+                format!(
+                    "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/crio-{ID}.scope"
+                ),
+                Some(ID),
+                true,
+            ),
+            (format!("0::/kubepods.slice/kubepods-pod{slice}.slice/cri-containerd-{ID}.scope"), Some(ID), true),
+            (
+                format!("1:x:/system.slice/containerd.service/kubepods-burstable-pod{slice}.slice:cri-containerd:{ID}"),
+                Some(ID),
+                true,
+            ),
+            (format!("1:x:/ecs/x/{}-1234567890", &ID[..32]), Some(&*format!("{}-1234567890", &ID[..32])), false),
+            (format!("1:x:/garden/{UID}"), Some(UID), false),
+            ("1:name=systemd:/user.slice/user-1000.slice/session-2.scope".to_owned(), None, false),
+            ("0::/".to_owned(), None, false),
+            ("".to_owned(), None, false),
+            ("no colons".to_owned(), None, false),
+        ] {
+            assert_eq!(found(&line), (id.map(str::to_owned), pod.then(|| UID.to_owned())), "{line}");
+        }
+        let lines = format!("3:cpu:/\n2:memory:/docker/{ID}\n1:x:/docker/{}", ID.replace('2', "3"));
+        assert_eq!(found(&lines).0.as_deref(), Some(ID), "the first line that tells");
+    }
+
+    #[test]
+    fn section_11_3_the_mounts_are_the_second_choice() {
+        let mounts = format!(
+            "1 2 0:73 / / rw - overlay overlay rw,upperdir=/var/lib/docker/overlay2/{other}/diff\n\
+             3 1 253:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw",
+            other = ID.replace('2', "3"),
+        );
+        assert_eq!(Container::find("0::/", &mounts).id.as_deref(), Some(ID));
+        let both = Container::find(&format!("0::/docker/{}", ID.replace('2', "3")), &mounts);
+        assert_eq!(both.id, Some(ID.replace('2', "3")));
+        assert_eq!(Container::find("0::/", "1 2 3 /etc/hostname").id, None);
+    }
+
+    #[test]
+    fn section_11_3_the_published_cases() {
+        let Some(cases) = crate::spec_folder::json("json-specs/container_metadata_discovery.json") else { return };
+        for (name, case) in cases.as_object().unwrap() {
+            let file = |path: &str| {
+                let lines = case["files"][path].as_array().into_iter().flatten();
+                lines.map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+            };
+            let found = Container::find(&file("/proc/self/cgroup"), &file("/proc/self/mountinfo"));
+            assert_eq!(found.id.as_deref(), case["containerId"].as_str(), "{name}");
+            assert_eq!(found.pod_uid.as_deref(), case["podId"].as_str(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Where the service runs, as far as it can be found out: its container, its pod and its cloud (agent-spec 11).
+
+mod cloud;
+mod container;
+mod kubernetes;
+
+pub(crate) use self::{
+    cloud::{CloudMetadata, app_service},
+    container::Container,
+    kubernetes::kubernetes,
+};
