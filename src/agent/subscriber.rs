@@ -16,7 +16,7 @@ use crate::{
     config::LogLevel,
     error::BuildError,
     span::ApmTracer,
-    transaction::{REQUEST_TARGET, Recorder, RequestSpanLayer},
+    transaction::{REQUEST_TARGET, Recorder, RequestSpanLayer, SupplyParentLayer},
 };
 
 /// How `install()` prints the service's log lines.
@@ -75,9 +75,10 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    // the bridge comes first: it attaches what the request's span layer looks at. The last one's level hint is taken for
-    // all three.
-    bridge.with_filter(spans).and_then(ErrorEventsLayer::new(for_errors)).and_then(RequestSpanLayer)
+    // the bridge comes before the request's span layer, which looks at what it attaches. The last one's level hint is
+    // taken for all.
+    let bridge = SupplyParentLayer.and_then(bridge.with_filter(spans));
+    bridge.and_then(ErrorEventsLayer::new(for_errors)).and_then(RequestSpanLayer)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.

@@ -18,6 +18,7 @@ use crate::{
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{
         Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
+        supplied_parent,
     },
 };
 
@@ -130,6 +131,8 @@ impl Tracer for ApmTracer {
         if context.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
             return ApmSpan::off(SpanContext::empty_context());
         }
+        let supplied = if context.has_active_span() { None } else { supplied_parent() };
+        let context = supplied.as_ref().unwrap_or(context);
         match handle_in(context) {
             Some(shared) => Self::child(shared, builder, context),
             None => self.root(builder, context),

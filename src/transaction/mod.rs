@@ -10,6 +10,7 @@ mod context;
 mod current;
 mod custom;
 mod errors;
+mod explicit_parent;
 #[cfg(feature = "axum")]
 mod extract;
 mod filter;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},
     custom::{contain, is_contained, to_json},
+    explicit_parent::{SupplyParentLayer, supplied_parent},
     filter::{ErrorFilters, TransactionFilters},
     ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},

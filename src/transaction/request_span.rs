@@ -11,7 +11,7 @@ use std::{
 
 use opentelemetry::Context;
 use tracing::{
-    Dispatch, Span, Subscriber,
+    Dispatch, Level, Span, Subscriber,
     level_filters::LevelFilter,
     span::{Attributes, Id},
 };
@@ -20,7 +20,7 @@ use tracing_subscriber::{Layer, layer, registry::LookupSpan};
 use super::{
     Shared,
     current::{Entered, enter, enter_attached, is_any_running},
-    handle_in,
+    explicit_parent, handle_in,
 };
 
 /// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
@@ -72,6 +72,16 @@ struct MadeIn {
     shared: Arc<Shared>,
 }
 
+/// The context of the request's span, where a span with this explicit parent has no other above it that the bridge knows.
+fn request_above<S>(parent: &Id, context: &layer::Context<'_, S>) -> Option<Context>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let unknown = |level: &Level| *level > Level::INFO;
+    let found = context.span(parent)?.scope().find(|span| !unknown(span.metadata().level()))?;
+    found.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone())
+}
+
 impl<S> Layer<S> for RequestSpanLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -87,17 +97,25 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
-        if attributes.metadata().target() == REQUEST_TARGET
-            && let Some(span) = context.span(id)
-        {
-            let context = Context::current();
-            if let Some(shared) = handle_in(&context) {
-                span.extensions_mut().insert(MadeIn { context, shared });
+        if attributes.metadata().target() == REQUEST_TARGET {
+            let current = Context::current();
+            if let (Some(span), Some(shared)) = (context.span(id), handle_in(&current)) {
+                span.extensions_mut().insert(MadeIn { context: current, shared });
+            }
+        } else if let Some(parent) = attributes.parent() {
+            explicit_parent::withdraw();
+            if let (Some(span), Some(parent)) = (context.span(id), request_above(parent, &context)) {
+                explicit_parent::keep(&span, parent);
             }
         }
     }
 
+    fn on_close(&self, _: Id, _: layer::Context<'_, S>) {
+        explicit_parent::withdraw();
+    }
+
     fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
+        explicit_parent::withdraw();
         if OWN.get() {
             return;
         }

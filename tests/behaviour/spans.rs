@@ -90,6 +90,29 @@ async fn an_explicit_parent_is_kept() {
 }
 
 #[tokio::test]
+async fn the_requests_own_span_is_an_explicit_parent_too() {
+    let apm = TestAgent::start().await;
+    run(&apm, async || {
+        let request = tracing::Span::current();
+        let entered = info_span!(parent: &request, "entered");
+        entered.in_scope(|| info_span!("below").in_scope(|| ()));
+        drop(info_span!(parent: request.id(), "never entered"));
+        let above = info_span!(parent: &request, "above");
+        drop(info_span!(parent: &above, "child"));
+        tokio::spawn(async {}.instrument(info_span!(parent: &request, "spawned"))).await.unwrap();
+        info_span!(parent: None, "apart").in_scope(|| ());
+    })
+    .await;
+    let sent = apm.expect_transaction("GET /").await;
+    let sent = sent.span("below", |span| span.child_of("entered")).span("child", |span| span.child_of("above"));
+    for name in ["entered", "never entered", "above", "spawned"] {
+        apm.expect_span(name).await.child_of("GET /").field("/trace_id", sent.trace_id());
+    }
+    let apart = apm.expect_transaction("apart").await;
+    assert_ne!(apart.trace_id(), sent.trace_id(), "who wants no parent gets none");
+}
+
+#[tokio::test]
 async fn blocking_work_within_the_requests_own_span_is_seen() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
