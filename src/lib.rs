@@ -104,6 +104,9 @@ pub mod testkit;
 pub mod trace_context;
 mod transaction;
 
+#[cfg(feature = "sdk")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
+pub use crate::span::ApmSpanProcessor;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},

@@ -105,6 +105,15 @@ impl Agent {
         subscriber::tracing_layer(Some(self.inner.recorder.clone()))
     }
 
+    /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of
+    /// OpenTelemetry's SDK; see the guide [`opentelemetry`](crate::docs::opentelemetry).
+    pub fn tracing_layer_without_spans<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        subscriber::without_spans(self.inner.recorder.clone())
+    }
+
     /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global
     /// one; after [`build`](AgentBuilder::build) it is yours to do so.
     ///

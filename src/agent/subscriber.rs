@@ -81,6 +81,14 @@ where
     bridge.and_then(ErrorEventsLayer::new(for_errors)).and_then(RequestSpanLayer)
 }
 
+/// For spans that come another way.
+pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    ErrorEventsLayer::new(Some(recorder)).and_then(RequestSpanLayer)
+}
+
 /// The layer that belongs to no agent: each span finds its own through its transaction.
 #[cfg(feature = "testkit")]
 pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync

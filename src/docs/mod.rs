@@ -12,6 +12,9 @@ pub mod errors {}
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 
+#[doc = include_str!("opentelemetry.md")]
+pub mod opentelemetry {}
+
 #[doc = include_str!("options.md")]
 pub mod options {}
 

@@ -1,0 +1,164 @@
+//! Does the agent go along with a pipeline of OpenTelemetry's SDK? (agent-spec, section 7)
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, http::Request, routing::get};
+use http_body_util::BodyExt;
+use opentelemetry::{
+    Context,
+    trace::{SpanId, TracerProvider},
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+use tower_apm::{
+    Agent, ApmSpanProcessor, Environment,
+    devserver::{DevServer, Kind, Query},
+};
+use tracing::{Instrument, info_span, subscriber::DefaultGuard};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Stands for the exporters that a service has already.
+#[derive(Debug, Clone, Default)]
+struct Theirs(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanProcessor for Theirs {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.0.lock().unwrap().push(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+struct Service {
+    server: DevServer,
+    agent: Agent,
+    theirs: Theirs,
+    provider: SdkTracerProvider,
+    _subscriber: DefaultGuard,
+}
+
+impl Service {
+    fn start() -> Self {
+        let server = DevServer::bind("127.0.0.1:0").unwrap();
+        let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+        let agent = builder.span_compression_enabled(false).build().unwrap();
+        let theirs = Theirs::default();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(theirs.clone())
+            .with_span_processor(ApmSpanProcessor::default())
+            .build();
+        let bridge = tracing_opentelemetry::layer().with_tracer(provider.tracer("shop"));
+        let subscriber = tracing_subscriber::registry()
+            .with(bridge.with_filter(filter_fn(|span| span.target() != "tower_apm::request")))
+            .with(agent.tracing_layer_without_spans());
+        let guard = tracing::subscriber::set_default(subscriber);
+        Self { server, agent, theirs, provider, _subscriber: guard }
+    }
+
+    async fn call(&self, router: Router) {
+        let response = router.layer(self.agent.layer()).oneshot(Request::get("/").body(Body::empty()).unwrap()).await;
+        response.unwrap().into_body().collect().await.unwrap();
+    }
+
+    async fn sent(&self, kind: Kind) -> Vec<Value> {
+        self.agent.flush(LONG).await.unwrap();
+        let found = self.server.store().query(&Query::new().kind(kind));
+        found.events.iter().map(|event| event.body()).collect()
+    }
+}
+
+#[tokio::test]
+async fn section_7_each_span_is_made_once_and_told_to_both() {
+    let service = Service::start();
+    service
+        .call(Router::new().route(
+            "/",
+            get(async || {
+                let query = info_span!("query", otel.kind = "client", db.system = "postgresql", db.namespace = "shop");
+                async { info_span!("decode").in_scope(|| ()) }.instrument(query).await;
+                let task = async { info_span!("in a task").in_scope(|| ()) }.instrument(info_span!("task"));
+                tokio::spawn(task).await.unwrap();
+                "ok"
+            }),
+        ))
+        .await;
+    let transactions = service.sent(Kind::Transaction).await;
+    let [transaction] = &transactions[..] else { panic!("{transactions:?}") };
+    let spans = service.sent(Kind::Span).await;
+    let span = |name: &str| {
+        let mut found = spans.iter().filter(|span| span["name"] == name);
+        let one = found.next().unwrap_or_else(|| panic!("no {name} in {spans:?}"));
+        assert!(found.next().is_none(), "{name} is there once");
+        assert_eq!((&one["trace_id"], &one["transaction_id"]), (&transaction["trace_id"], &transaction["id"]));
+        one
+    };
+    for (name, parent) in
+        [("query", transaction), ("decode", span("query")), ("task", transaction), ("in a task", span("task"))]
+    {
+        assert_eq!(span(name)["parent_id"], parent["id"], "{name}");
+    }
+    assert_eq!((&span("query")["type"], &span("query")["subtype"]), (&"db".into(), &"postgresql".into()));
+    assert_eq!(spans.len(), 4);
+
+    let theirs = service.theirs.0.lock().unwrap();
+    let mut names: Vec<_> = theirs.iter().map(|span| span.name.as_ref()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["decode", "in a task", "query", "task"], "their exporters get what they got before");
+    let id = |span: &SpanData| span.span_context.span_id().to_string();
+    assert!(
+        theirs.iter().all(|theirs| spans.iter().any(|ours| ours["id"] == id(theirs).as_str())),
+        "with the same ids"
+    );
+}
+
+#[tokio::test]
+async fn section_7_what_is_outside_of_requests_stays_theirs_alone() {
+    let service = Service::start();
+    info_span!("housekeeping").in_scope(|| info_span!("below").in_scope(|| ()));
+    assert!(service.sent(Kind::Span).await.is_empty() && service.sent(Kind::Transaction).await.is_empty());
+    assert_eq!(service.theirs.0.lock().unwrap().len(), 2);
+
+    service.agent.start_transaction("settle", "scheduled").in_scope(|| info_span!("load").in_scope(|| ()));
+    assert_eq!(service.sent(Kind::Span).await.len(), 1);
+    let theirs = service.theirs.0.lock().unwrap();
+    assert_ne!(theirs[2].parent_span_id, SpanId::INVALID, "its parent is the transaction");
+}
+
+#[tokio::test]
+async fn section_9_5_exceptions_of_their_spans_are_errors_once() {
+    let service = Service::start();
+    service
+        .call(Router::new().route(
+            "/",
+            get(async || {
+                let error = std::io::Error::other("no such room");
+                let error: &(dyn std::error::Error + 'static) = &error;
+                info_span!("chat").in_scope(|| tracing::error!(error, "lost"));
+                "ok"
+            }),
+        ))
+        .await;
+    let errors = service.sent(Kind::Error).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0]["exception"]["message"], "no such room");
+    let spans = service.sent(Kind::Span).await;
+    assert_eq!(errors[0]["parent_id"], spans[0]["id"]);
+    service.provider.shutdown().unwrap();
+}
