@@ -113,9 +113,12 @@ mod tests {
         members
     }
 
+    /// Headers, and the keys, values and properties in them.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str, &'a str)]);
+
     #[test]
     fn members_are_understood_and_bad_ones_left_out() {
-        let cases: &[(&[&str], &[(&str, &str, &str)])] = &[
+        let cases: &[Case<'_>] = &[
             (&["user=0xabc,shop=eu"], &[("shop", "eu", ""), ("user", "0xabc", "")]),
             (&["a=1", "b=2"], &[("a", "1", ""), ("b", "2", "")]),
             (&[" a = 1 ; ttl=5;hidden , b=2"], &[("a", "1", "ttl=5;hidden"), ("b", "2", "")]),

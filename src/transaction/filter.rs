@@ -112,9 +112,12 @@ impl fmt::Debug for ReportedError<'_> {
     }
 }
 
+type KeepsTransaction = dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync;
+type KeepsError = dyn Fn(&ReportedError<'_>) -> bool + Send + Sync;
+
 /// All of them must keep a transaction.
 #[derive(Clone, Default)]
-pub(crate) struct TransactionFilters(Vec<Arc<dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync>>);
+pub(crate) struct TransactionFilters(Vec<Arc<KeepsTransaction>>);
 
 impl TransactionFilters {
     pub(crate) fn add(&mut self, keeps: impl Fn(&FinishedTransaction<'_>) -> bool + Send + Sync + 'static) {
@@ -134,7 +137,7 @@ impl TransactionFilters {
 
 /// All of them must keep an error.
 #[derive(Clone, Default)]
-pub(crate) struct ErrorFilters(Vec<Arc<dyn Fn(&ReportedError<'_>) -> bool + Send + Sync>>);
+pub(crate) struct ErrorFilters(Vec<Arc<KeepsError>>);
 
 impl ErrorFilters {
     pub(crate) fn add(&mut self, keeps: impl Fn(&ReportedError<'_>) -> bool + Send + Sync + 'static) {

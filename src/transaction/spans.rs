@@ -27,6 +27,7 @@ pub(super) struct Spans {
     pinned: Vec<SpanId>,
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
+    #[expect(clippy::vec_box, reason = "they come boxed, and go on so")]
     held: Vec<Box<SpanRecord>>,
     /// What they have said: true keeps.
     verdict: Option<bool>,
