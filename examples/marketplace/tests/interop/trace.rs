@@ -27,12 +27,19 @@ impl Trace {
         let kinds = [Kind::Transaction, Kind::Span, Kind::Error];
         let found = apm.store().wait_for(PATIENCE, |store| {
             let trace = read(store);
-            let enough = kinds.iter().zip(sizes).all(|(kind, size)| trace.of(*kind).count() >= size);
+            let enough = kinds.iter().zip(sizes).all(|(kind, size)| trace.size(*kind) >= size);
             enough.then_some(trace)
         });
         let trace = found.await.unwrap_or_else(|| panic!("not {sizes:?} but {:?}", read(apm.store())));
-        assert_eq!(kinds.map(|kind| trace.of(kind).count()), sizes, "{trace:?}");
+        assert_eq!(kinds.map(|kind| trace.size(kind)), sizes, "{trace:?}");
         trace
+    }
+
+    /// How many happened: like calls that are compressed into one span are counted each, for whether they are depends
+    /// on how long they took.
+    fn size(&self, kind: Kind) -> usize {
+        let calls = |told: &Told| told.at("/composite/count").as_u64().unwrap_or(1);
+        self.of(kind).map(calls).sum::<u64>() as usize
     }
 
     pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &Told> {
