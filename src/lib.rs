@@ -86,6 +86,7 @@ mod intake;
 #[doc(hidden)]
 pub mod internals;
 mod metadata;
+mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;

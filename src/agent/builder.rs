@@ -19,7 +19,8 @@ use crate::{
     error::BuildError,
     intake::{self, IntakeExporter},
     metadata::CloudMetadata,
-    pipeline::{Discard, Queue, Worker, WorkerSettings},
+    metrics::Metrics,
+    pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
     trace_context::ElasticPropagator,
@@ -158,7 +159,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_describe(intake::describe),
+                .with_describe(intake::describe, intake::classify),
         );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
@@ -212,7 +213,7 @@ fn start_worker(
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
-    let settings = WorkerSettings { max_age: config.api_request_time };
+    let mut settings = WorkerSettings { max_age: config.api_request_time, measuring: None };
     if config.disable_send {
         return Worker::start(queue.clone(), Discard::default(), settings, None, ready(())).map_err(thread);
     }
@@ -226,6 +227,9 @@ fn start_worker(
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
+    }
+    if !config.metrics_interval.is_zero() {
+        settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
     }
     let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;
     #[cfg(feature = "otlp")]

@@ -193,6 +193,7 @@ mod tests {
             outcome: Outcome::Success,
             spans: SpanCount::default(),
             dropped_spans: Vec::new(),
+            self_times: Vec::new(),
             links: Vec::new(),
             otel: None,
             context: Context { custom: custom.collect(), ..Context::default() },

@@ -15,7 +15,7 @@ use crate::{
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{Describe, ErrorRecord, Event, SpanRecord, TransactionRecord},
+    record::{Classify, Describe, ErrorRecord, Event, SpanRecord, SpanType, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Recorder {
     filters: TransactionFilters,
     error_filters: ErrorFilters,
     describe: Describe,
+    classify: Classify,
 }
 
 impl Recorder {
@@ -51,6 +52,7 @@ impl Recorder {
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
             describe: |_| None,
+            classify: |_| SpanType::INTERNAL,
         }
     }
 
@@ -58,9 +60,13 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be.
-    pub(crate) fn with_describe(self, describe: Describe) -> Self {
-        Self { describe, ..self }
+    /// What tells of a span, before it is sent, what it will be, and of which type.
+    pub(crate) fn with_describe(self, describe: Describe, classify: Classify) -> Self {
+        Self { describe, classify, ..self }
+    }
+
+    pub(super) fn classify(&self) -> Classify {
+        self.classify
     }
 
     pub(super) fn describe(&self) -> Describe {

@@ -9,7 +9,7 @@ use crate::{
 /// None where no sample is one that the server takes.
 pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
     let named = record.samples.iter().filter(|(name, _)| !name.is_empty() && !name.contains(['*', '"']));
-    let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_str().into(), sample(value)?))).collect();
+    let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_ref().into(), sample(value)?))).collect();
     let breakdown = record.breakdown.as_deref();
     (!samples.is_empty()).then(|| Metricset {
         timestamp: record.timestamp,

@@ -20,6 +20,6 @@ pub(crate) use self::{
     labels::{index_key, is_exact},
     metadata::metadata,
     metricset::metricset,
-    span::{describe, span},
+    span::{classify, describe, span},
     transaction::transaction,
 };
