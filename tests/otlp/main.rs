@@ -8,5 +8,6 @@ mod apm_server_process;
 mod delivery;
 mod document;
 mod loss;
+mod metrics;
 mod server;
 mod traffic;
