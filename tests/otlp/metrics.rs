@@ -10,7 +10,9 @@ use crate::{
 
 async fn documents(exporter: Exporter) -> Option<(Vec<Document>, tower_apm::Stats)> {
     let decoder = Decoder::start("hunter2")?;
-    let agent = agent(|agent| agent.secret_token("hunter2").server_url(decoder.http.as_str()).exporter(exporter));
+    let agent = agent(|agent| {
+        agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str()).exporter(exporter)
+    });
     agent.start_transaction("settle", "scheduled").in_scope(|| tracing::info_span!("price").in_scope(|| ()));
     agent.shutdown(DEADLINE).await.unwrap();
     let documents = decoder.documents();
@@ -34,10 +36,7 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
         })
         .collect();
     told.sort();
-    let want = [
-        (["scheduled", "settle", "app", ""], Some(1)),
-        (["scheduled", "settle", "app", "internal"], Some(1)),
-    ];
+    let want = [(["scheduled", "settle", "app", ""], Some(1)), (["scheduled", "settle", "app", "internal"], Some(1))];
     assert_eq!(told, want);
     let host = documents.iter().find(|document| document.0.get("transaction").is_none());
     if let Some(host) = host.filter(|_| cfg!(target_os = "linux")) {
