@@ -107,16 +107,20 @@ impl TransactionRecord {
 
 impl Name {
     pub(crate) fn resolve<'a>(&'a self, request: Option<&'a super::HttpRequest>) -> Cow<'a, str> {
+        match self.parts(request) {
+            [text, "", ""] => Cow::Borrowed(text),
+            parts => Cow::Owned(parts.concat()),
+        }
+    }
+
+    /// What makes up the name, one after the other.
+    pub(crate) fn parts<'a>(&'a self, request: Option<&'a super::HttpRequest>) -> [&'a str; 3] {
         match (self, request) {
-            (Name::Text(text), _) => Cow::Borrowed(text),
+            (Name::Text(text), _) => [text, "", ""],
             (Name::Route, Some(request)) => {
-                let method = known_method(&request.method);
-                match request.text.route() {
-                    Some(route) => Cow::Owned(format!("{method} {route}")),
-                    None => Cow::Owned(format!("{method} unknown route")),
-                }
+                [known_method(&request.method), " ", request.text.route().unwrap_or("unknown route")]
             }
-            (Name::Route, None) => Cow::Borrowed("unnamed"),
+            (Name::Route, None) => ["unnamed", "", ""],
         }
     }
 }
