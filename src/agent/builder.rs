@@ -158,7 +158,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_describe(intake::describe),
+                .with_describe(intake::describe, intake::family),
         );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());

@@ -15,11 +15,14 @@ mod shorten;
 mod told;
 mod traps;
 
-pub(crate) use self::{exporter::IntakeExporter, map::describe};
+pub(crate) use self::{
+    exporter::IntakeExporter,
+    map::{describe, family},
+};
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{
-    map::{error, is_exact, span, transaction},
+    map::{error, frames, is_exact, span, transaction},
     traps::Traps,
 };
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use opentelemetry::{KeyValue, trace::SpanKind};
+
 use super::{Outcome, SpanRecord};
 
 /// Several calls that became one span (agent-spec: span compression).
@@ -52,6 +54,13 @@ pub(crate) struct CallTarget {
 
 /// Tells what a span will be; None for one that calls nobody.
 pub(crate) type Describe = fn(&SpanRecord) -> Option<Call>;
+
+/// Type and subtype of a span as far as its start tells them, for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Family(pub(crate) u64);
+
+/// Tells the family of a span from its kind and the attributes that it begins with.
+pub(crate) type FamilyOf = fn(&SpanKind, &[KeyValue]) -> Family;
 
 /// The calls to one target that were dropped (`dropped_spans_stats`).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,9 +20,11 @@ mod transaction;
 #[cfg(test)]
 pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
-    clock::{follow_wall_clock, micros, wall_micros},
+    clock::{follow_wall_clock, instant_of, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
-    dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
+    dropped::{
+        Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, Family, FamilyOf, count_dropped,
+    },
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     exception::bounded,
     headers::Headers,
@@ -30,7 +32,7 @@ pub(crate) use self::{
     metric::{MetricsRecord, Sample},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
-    span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
+    span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

@@ -54,8 +54,24 @@ const LIBRARIES: &[&str] = &[
     "rustls",
 ];
 
-/// Crates that stand between the place of an error and the code that caught its stack.
-const GLUE: &[&str] = &["std", "core", "alloc", "backtrace", "tower_apm", "anyhow", "eyre", "color_eyre"];
+/// Crates that stand between the place of an error, or of the end of a span, and the code that caught its stack.
+const GLUE: &[&str] = &[
+    "std",
+    "core",
+    "alloc",
+    "backtrace",
+    "tower_apm",
+    "anyhow",
+    "eyre",
+    "color_eyre",
+    "tracing",
+    "tracing_core",
+    "tracing_futures",
+    "tracing_opentelemetry",
+    "tracing_subscriber",
+    "opentelemetry",
+    "opentelemetry_sdk",
+];
 
 /// Without the hash, and without the closures that `async` and iterators put behind the function that was written.
 pub(super) fn function(name: &str) -> String {

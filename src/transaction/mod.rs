@@ -4,6 +4,7 @@
 //! written after the end is counted in [`Stats::late_writes`](crate::Stats).
 
 mod background;
+mod calls;
 mod captured_body;
 mod compression;
 mod context;
@@ -32,6 +33,7 @@ pub use self::{
     remote::TraceContext,
 };
 pub(crate) use self::{
+    calls::{Beginning, is_call},
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},

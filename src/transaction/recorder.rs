@@ -15,7 +15,7 @@ use crate::{
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{Describe, ErrorRecord, Event, SpanRecord, TransactionRecord},
+    record::{Describe, ErrorRecord, Event, Family, FamilyOf, SpanRecord, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Recorder {
     filters: TransactionFilters,
     error_filters: ErrorFilters,
     describe: Describe,
+    family: FamilyOf,
 }
 
 impl Recorder {
@@ -51,6 +52,7 @@ impl Recorder {
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
             describe: |_| None,
+            family: |_, _| Family::default(),
         }
     }
 
@@ -58,13 +60,17 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be.
-    pub(crate) fn with_describe(self, describe: Describe) -> Self {
-        Self { describe, ..self }
+    /// What tells of a span, before it is sent, what it will be, and at its start what kind of span.
+    pub(crate) fn with_describe(self, describe: Describe, family: FamilyOf) -> Self {
+        Self { describe, family, ..self }
     }
 
     pub(super) fn describe(&self) -> Describe {
         self.describe
+    }
+
+    pub(super) fn family(&self) -> FamilyOf {
+        self.family
     }
 
     pub(super) fn filters(&self) -> &TransactionFilters {

@@ -2,19 +2,21 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrayvec::ArrayVec;
-use opentelemetry::trace::{SpanKind, Status};
-
 use super::{
     Shared,
+    calls::{Beginning, Calls, Place, is_call, is_plain_call},
     compression::{Waiting, is_passed_on},
 };
-use crate::record::{DroppedSpans, Outcome, SpanId, SpanRecord, TransactionRecord, count_dropped};
+use crate::{
+    config::Config,
+    record::{
+        Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, TransactionRecord, count_dropped,
+    },
+};
+use arrayvec::ArrayVec;
 
 /// Parents whose last call may wait for the next one at the same time.
 const MAX_WAITING: usize = 4;
-/// Spans that are known to have children, an error, or a place in another service. With more, all count as such.
-const MAX_PINNED: usize = 1024;
 /// Spans that wait for the filters' word. A transaction that has more is kept unasked.
 const MAX_HELD: usize = 1000;
 
@@ -23,8 +25,7 @@ const MAX_HELD: usize = 1000;
 pub(super) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
-    /// Open spans that must be sent, each by itself: something refers to them.
-    pinned: Vec<SpanId>,
+    pub(super) calls: Calls,
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
     #[expect(clippy::vec_box, reason = "they come boxed, and go on so")]
@@ -34,33 +35,38 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    pub(super) fn pin(&mut self, id: SpanId) {
-        if self.pinned.len() < MAX_PINNED && !self.pinned.contains(&id) {
-            self.pinned.push(id);
-        }
-    }
-
-    /// Whether the span, which ends, was pinned.
-    fn unpin(&mut self, id: SpanId) -> bool {
-        match self.pinned.iter().position(|pinned| *pinned == id) {
-            Some(at) => {
-                self.pinned.swap_remove(at);
-                true
-            }
-            None => self.pinned.len() == MAX_PINNED,
-        }
-    }
-
     fn child_of(&self, parent: SpanId) -> Option<usize> {
         self.waiting.iter().position(|waiting| waiting.record.parent_id == parent)
     }
-}
 
-/// A call that may be merged or dropped: it went well, and nothing is known to refer to it.
-fn is_plain_call(record: &SpanRecord) -> bool {
-    matches!(record.kind, SpanKind::Client | SpanKind::Producer)
-        && !matches!(record.status, Status::Error { .. })
-        && record.outcome != Some(Outcome::Failure)
+    fn take(&mut self, at: Option<usize>) -> Option<Box<SpanRecord>> {
+        at.map(|at| self.waiting.remove(at).record)
+    }
+
+    /// The id of what stands for a span that something refers to, and its record where it has waited until now.
+    fn refer(&mut self, id: SpanId) -> (SpanId, Option<Box<SpanRecord>>) {
+        let id = self.calls.refer(id);
+        let waiting = self.waiting.iter().position(|waiting| waiting.record.id == id);
+        (id, self.take(waiting))
+    }
+
+    /// Takes a call into its sibling, where there is one that is like it.
+    fn absorb(&mut self, call: &SpanRecord, config: &Config, describe: Describe) -> bool {
+        let Some(at) = self.child_of(call.parent_id) else { return false };
+        let absorbed = self.waiting[at].absorb(call, config, describe);
+        if absorbed {
+            self.calls.replace(call.id, self.waiting[at].record.id);
+        }
+        absorbed
+    }
+
+    /// Lets a call wait for its next sibling, in the place of the former one or of whoever waits longest.
+    fn wait(&mut self, call: Box<SpanRecord>) -> Option<Box<SpanRecord>> {
+        let at = self.child_of(call.parent_id).or_else(|| self.waiting.is_full().then_some(0));
+        let before = self.take(at);
+        self.waiting.push(Waiting::new(call));
+        before
+    }
 }
 
 impl Shared {
@@ -75,16 +81,53 @@ impl Shared {
         self.config.span_compression_enabled || !self.config.exit_span_min_duration.is_zero()
     }
 
-    /// Something refers to this span: a child of its, or another service. It must be sent, and by itself.
-    pub(crate) fn pin(&self, id: SpanId) {
-        if id != self.ids().id && self.settles() {
-            self.lock().spans.pin(id);
+    /// Something refers to this span: an error, or another service. It must be sent, and by itself. Where it is gone
+    /// already, the id of what stands for it is returned.
+    pub(crate) fn pin(&self, id: SpanId) -> SpanId {
+        if !self.may_be_call(id) {
+            return id;
         }
+        let (id, waited) = self.lock().spans.refer(id);
+        waited.into_iter().for_each(|record| self.deliver(record));
+        id
+    }
+
+    /// Whether some call of this transaction, one that runs or is over, may have this id.
+    fn may_be_call(&self, id: SpanId) -> bool {
+        id != self.ids().id && self.has_calls.load(Relaxed)
+    }
+
+    /// Finds the place of a span that begins, and knows it for a call from then on. None for one that must vanish: it is
+    /// part of a call that runs and told as something else (agent-spec 6.3).
+    pub(crate) fn place(&self, new: &Beginning<'_>) -> Option<Place> {
+        let Beginning { parent_id, kind, attributes, id } = *new;
+        let opens = id.filter(|_| is_call(kind));
+        let below_call = self.may_be_call(parent_id);
+        if !below_call && opens.is_none() {
+            return Some(Place { parent_id, within_call: false });
+        }
+        let family = || (self.recorder.family())(kind, attributes);
+        let own = opens.map(|_| family());
+        let mut state = self.lock();
+        let spans = &mut state.spans;
+        let above = if below_call { spans.calls.family(parent_id) } else { None };
+        if above.is_some_and(|above| own.unwrap_or_else(family) != above) {
+            return None;
+        }
+        if let Some((id, own)) = opens.zip(own) {
+            spans.calls.open(id, own);
+            self.has_calls.store(true, Relaxed);
+        }
+        let refers = below_call && id.is_some();
+        let (parent_id, waited) = if refers { spans.refer(parent_id) } else { (parent_id, None) };
+        drop(state);
+        waited.into_iter().for_each(|record| self.deliver(record));
+        Some(Place { parent_id, within_call: above.is_some() })
     }
 
     /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
     /// because the transaction has had its `transaction_max_spans` or the call was short.
-    pub(crate) fn span(&self, record: Box<SpanRecord>) {
+    pub(crate) fn span(&self, mut record: Box<SpanRecord>) {
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         if self.spans_started.fetch_update(Relaxed, Relaxed, ticket).is_err() {
@@ -92,38 +135,56 @@ impl Shared {
         } else if self.settles() {
             self.settle(record);
         } else {
+            if is_call(&record.kind) {
+                self.lock().spans.calls.close(record.id);
+            }
+            if self.wants_stack(&record) {
+                record.stack = Stack::here();
+            }
             self.deliver(record);
         }
     }
 
-    fn settle(&self, record: Box<SpanRecord>) {
+    /// By `span_stack_trace_min_duration`. Not for calls that are most likely dropped, nor for spans that came with one.
+    fn wants_stack(&self, record: &SpanRecord) -> bool {
+        self.config.span_stack_trace_min_duration.is_some_and(|least| record.duration >= least)
+            && self.config.stack_trace_limit != 0
+            && !(is_plain_call(record) && record.duration < self.config.exit_span_min_duration)
+            && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
+    }
+
+    fn settle(&self, mut record: Box<SpanRecord>) {
         let mut ready = ArrayVec::<Box<SpanRecord>, 2>::new();
         let mut by_itself = None;
         {
             let mut state = self.lock();
             let is_over = state.record.is_none();
             let spans = &mut state.spans;
-            let pinned = spans.unpin(record.id);
-            if let Some(at) = spans.child_of(record.id) {
-                ready.push(spans.waiting.remove(at).record);
-            }
-            let sibling = spans.child_of(record.parent_id);
-            if is_over || pinned || !is_plain_call(&record) {
-                ready.extend(sibling.map(|at| spans.waiting.remove(at).record));
-                by_itself = Some(record);
-            } else if !self.config.span_compression_enabled {
-                ready.push(record);
-            } else if let Some(at) = sibling {
-                if spans.waiting[at].absorb(&record, &self.config, self.recorder.describe()) {
-                    self.spans_started.fetch_sub(1, Relaxed);
-                } else {
-                    ready.push(std::mem::replace(&mut spans.waiting[at], Waiting::new(record)).record);
-                }
+            let referred = is_call(&record.kind) && spans.calls.close(record.id).unwrap_or_default();
+            let below = spans.child_of(record.id);
+            ready.extend(spans.take(below));
+            let compresses = self.config.span_compression_enabled;
+            let mut plain = !is_over && !referred && is_plain_call(&record);
+            if plain && compresses && spans.absorb(&record, &self.config, self.recorder.describe()) {
+                self.spans_started.fetch_sub(1, Relaxed);
             } else {
-                if spans.waiting.is_full() {
-                    ready.push(spans.waiting.remove(0).record);
+                if self.wants_stack(&record) {
+                    // takes too long to hold the lock meanwhile
+                    drop(state);
+                    record.stack = Stack::here();
+                    state = self.lock();
+                    plain = plain && state.record.is_some();
                 }
-                spans.waiting.push(Waiting::new(record));
+                let spans = &mut state.spans;
+                if !plain {
+                    let sibling = spans.child_of(record.parent_id);
+                    ready.extend(spans.take(sibling));
+                    by_itself = Some(record);
+                } else if compresses {
+                    ready.extend(spans.wait(record));
+                } else {
+                    ready.push(record);
+                }
             }
         }
         ready.into_iter().for_each(|record| self.report(record));
@@ -140,8 +201,9 @@ impl Shared {
         {
             self.spans_started.fetch_sub(1, Relaxed);
             self.span_dropped();
-            let mut state = self.lock();
-            return count_dropped(&mut state.spans.dropped, call, record.composite, record.duration);
+            let spans = &mut self.lock().spans;
+            spans.calls.replace(record.id, record.parent_id);
+            return count_dropped(&mut spans.dropped, call, record.composite, record.duration);
         }
         self.deliver(record);
     }
@@ -149,13 +211,16 @@ impl Shared {
     /// Counts a span that is one too many.
     pub(crate) fn span_beyond_limit(&self, record: &SpanRecord) {
         self.span_dropped();
-        if matches!(record.kind, SpanKind::Client | SpanKind::Producer)
-            && let Some(call) = (self.recorder.describe())(record)
-        {
-            let mut state = self.lock();
-            if state.record.is_some() {
-                count_dropped(&mut state.spans.dropped, call, record.composite, record.duration);
-            }
+        if !is_call(&record.kind) {
+            return;
+        }
+        let call = (self.recorder.describe())(record);
+        let mut state = self.lock();
+        if state.spans.calls.close(record.id).is_some() {
+            state.spans.calls.replace(record.id, record.parent_id);
+        }
+        if let Some(call) = call.filter(|_| state.record.is_some()) {
+            count_dropped(&mut state.spans.dropped, call, record.composite, record.duration);
         }
     }
 

@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::Instant,
 };
 
@@ -38,8 +41,12 @@ pub(crate) struct Shared {
     /// belongs to another trace.
     adopted: OnceLock<Box<Ids>>,
     pub(crate) began: Instant,
+    /// `began` by the wall clock, from which the times of its spans are counted.
+    began_micros: u64,
     pub(super) spans_started: AtomicU32,
     pub(super) spans_dropped: AtomicU32,
+    /// Some span below it has called another service: until then no span needs to look for one.
+    pub(super) has_calls: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -71,8 +78,10 @@ impl Shared {
             ids,
             adopted: OnceLock::new(),
             began,
+            began_micros: wall_micros(began),
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
+            has_calls: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
     }
@@ -98,6 +107,14 @@ impl Shared {
     /// False: the transaction is not sampled, or the agent only passes traces on.
     pub(crate) fn records_spans(&self) -> bool {
         self.ids().sampled && !self.config.context_propagation_only
+    }
+
+    /// Microseconds since the epoch, so that no clock that is set meanwhile moves a part of it out of it.
+    pub(crate) fn micros_at(&self, at: Instant) -> u64 {
+        match at.checked_duration_since(self.began) {
+            Some(after) => self.began_micros.saturating_add(after.as_micros() as u64),
+            None => self.began_micros.saturating_sub(self.began.duration_since(at).as_micros() as u64),
+        }
     }
 
     /// What the context in which it begins carries as baggage becomes attributes of the transaction.

@@ -4,6 +4,7 @@ mod body;
 mod context;
 mod custom;
 mod error;
+mod family;
 mod labels;
 mod metadata;
 mod metricset;
@@ -17,9 +18,10 @@ mod url;
 
 pub(crate) use self::{
     error::error,
+    family::family,
     labels::{index_key, is_exact},
     metadata::metadata,
     metricset::metricset,
-    span::{describe, span},
+    span::{describe, frames, span},
     transaction::transaction,
 };

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use opentelemetry::trace::{SpanKind, Status};
 
 use super::{
+    error::frame,
     labels,
     semconv::{Attributes, Language, broker, database, language},
     target::{Callee, authority, default_port, host_and_port},
@@ -16,12 +17,25 @@ use crate::{
         Composite, Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget,
         Span, SpanContext, Text,
     },
-    record::{Call, CallTarget, CompressionStrategy, Outcome, SpanRecord},
+    record::{Call, CallTarget, CompressionStrategy, Outcome, STACKTRACE, SpanRecord, Stack},
     sanitize::Sanitizer,
     sql,
+    stack::{self, Frame},
 };
 
-pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
+/// The frames of the stack that the span came with, or of the place where it ended. Of the latter only such as lead
+/// into the application: all others have the same.
+pub(crate) fn frames(record: &mut SpanRecord, limit: usize) -> Vec<Frame> {
+    let told = record.attributes.iter().find(|attribute| attribute.key.as_str() == STACKTRACE);
+    if let Some(told) = told {
+        return stack::resolve(Stack::Text(told.value.as_str().into()), limit);
+    }
+    let frames = stack::resolve(std::mem::take(&mut record.stack), limit);
+    if frames.iter().all(|frame| frame.library) { Vec::new() } else { frames }
+}
+
+/// `frames` are those of the record's stack, which the caller has resolved.
+pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Span<'a> {
     let attributes = Attributes::of(&record.attributes);
     let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
     let is_http = exit
@@ -43,7 +57,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
             ..Http::default()
         });
     }
-    if exit {
+    if exit && !record.within_call {
         let address = match (is_http, attributes.http_host()) {
             (true, Some(host)) => Some(with_port(host, &attributes)),
             _ => host.clone().map(|host| authority(host, port)),
@@ -85,7 +99,8 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
         outcome: outcome.as_str(),
         timestamp: record.timestamp,
         duration: milliseconds(record.duration),
-        sync: Some(true),
+        // Rust has no agreed default
+        sync: None,
         sample_rate: record.sample_rate,
         child_ids: Vec::new(),
         composite: record.composite.map(|composite| Composite {
@@ -95,7 +110,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
         }),
         links: links(&record.links),
         otel: otel(&record.kind, outcome),
-        stacktrace: Vec::new(),
+        stacktrace: frames.iter().map(frame).collect(),
         context: Some(Box::new(context)),
     }
 }
@@ -119,7 +134,7 @@ fn calls_to<'a>(service: Option<&Service<'a>>) -> Option<Text<'a>> {
 /// What a span will be, for those who decide whether it is sent. None for one that calls nobody.
 pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
     static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(Sanitizer::default);
-    let span = span(record, &SANITIZER);
+    let span = span(record, &[], &SANITIZER);
     let context = span.context?;
     let resource = context.destination?.service?.resource.to_string();
     let target = context.service?.target?;
