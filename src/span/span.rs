@@ -25,6 +25,8 @@ enum Role {
     Silent {
         dropped: bool,
     },
+    /// Part of a call that is told as something else: only its errors are told, as the call's.
+    Within,
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
     Root {
@@ -51,6 +53,11 @@ impl ApmSpan {
         Self { context, shared: Some(shared), role: Role::Silent { dropped } }
     }
 
+    /// A part of the call whose context this is.
+    pub(super) fn within(shared: Arc<Shared>, context: SpanContext) -> Self {
+        Self { context, shared: Some(shared), role: Role::Within }
+    }
+
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
         Self { context, shared: Some(shared), role: Role::Child(child) }
     }
@@ -72,7 +79,7 @@ impl ApmSpan {
             Role::Child(child) => shared.span(child.finish(shared, end)),
             Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
             Role::Silent { dropped: true } => shared.span_dropped(),
-            Role::Root { .. } | Role::Silent { .. } => {}
+            Role::Root { .. } | Role::Within | Role::Silent { .. } => {}
         }
     }
 }

@@ -76,7 +76,7 @@ impl ApmTracer {
         let id = shared.has_room_for_span().then(SpanId::random);
         let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
         let Some(place) = shared.place(&Beginning { parent_id, kind: &kind, attributes: &attributes, id }) else {
-            return ApmSpan::unrecorded(shared, parent.clone(), false);
+            return ApmSpan::within(shared, parent.clone());
         };
         if id.is_none() && !is_call(&kind) {
             return ApmSpan::unrecorded(shared, parent.clone(), true);

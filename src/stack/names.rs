@@ -120,7 +120,8 @@ pub(super) fn module(function: &str) -> Option<&str> {
     .filter(|module| !module.is_empty())
 }
 
-/// The first crate that a function's name mentions: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`.
+/// The first crate that a function's name mentions: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`. A type
+/// parameter belongs to none, so of `<T as shop::Settle>::settle` it is `shop` too.
 pub(super) fn crate_of(function: &str) -> &str {
     let mut path = function;
     loop {
@@ -131,7 +132,11 @@ pub(super) fn crate_of(function: &str) -> &str {
         }
         path = bare;
     }
-    path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()
+    let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(path.len());
+    match path[end..].strip_prefix(" as ") {
+        Some(of) => crate_of(of),
+        None => &path[..end],
+    }
 }
 
 pub(super) fn is_library_crate(name: &str) -> bool {
@@ -222,6 +227,8 @@ mod tests {
             ("shop::buy", "shop", false),
             ("<shop::Cart as core::ops::Drop>::drop", "shop", false),
             ("<&mut dyn shop::Chain as shop::Settle>::settle", "shop", false),
+            ("<T as shop::Settle>::settle", "shop", false),
+            ("<F as axum::handler::Handler<((),),S>>::call", "axum", true),
             ("<alloc::boxed::Box<F> as core::ops::FnOnce<A>>::call_once", "alloc", true),
             ("tower_apm::capture::new", "tower_apm", true),
             ("main", "main", true),
