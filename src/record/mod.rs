@@ -32,7 +32,7 @@ pub(crate) use self::{
     metric::{MetricsRecord, Sample},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
-    span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, set_attribute},
+    span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

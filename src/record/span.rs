@@ -45,7 +45,17 @@ pub(crate) struct Link {
     pub(crate) span_id: SpanId,
 }
 
+/// Kinds of spans that call another service: exit spans, in Elastic's words.
+pub(crate) fn is_call(kind: &SpanKind) -> bool {
+    matches!(kind, SpanKind::Client | SpanKind::Producer)
+}
+
 impl SpanRecord {
+    /// It calls another service, or belongs to such a call.
+    pub(crate) fn is_part_of_call(&self) -> bool {
+        self.within_call || is_call(&self.kind)
+    }
+
     pub(crate) fn heap_size(&self) -> usize {
         let links = self.links.len() * size_of::<Link>();
         self.name.len() + attributes_size(&self.attributes) + links + self.stack.heap_size()

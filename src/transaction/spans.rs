@@ -101,21 +101,22 @@ impl Shared {
     /// part of a call that runs and told as something else (agent-spec 6.3).
     pub(crate) fn place(&self, new: &Beginning<'_>) -> Option<Place> {
         let Beginning { parent_id, kind, attributes, id } = *new;
-        let opens = id.filter(|_| is_call(kind));
+        let calls = id.is_some() && is_call(kind);
         let below_call = self.may_be_call(parent_id);
-        if !below_call && opens.is_none() {
+        if !below_call && !calls {
             return Some(Place { parent_id, within_call: false });
         }
         let family = || (self.recorder.family())(kind, attributes);
-        let own = opens.map(|_| family());
+        let own = calls.then(family);
         let mut state = self.lock();
         let spans = &mut state.spans;
         let above = if below_call { spans.calls.family(parent_id) } else { None };
         if above.is_some_and(|above| own.unwrap_or_else(family) != above) {
             return None;
         }
-        if let Some((id, own)) = opens.zip(own) {
-            spans.calls.open(id, own);
+        // what is kept within a call is a call in this respect
+        if let Some((id, family)) = id.zip(above.or(own)) {
+            spans.calls.open(id, family);
             self.has_calls.store(true, Relaxed);
         }
         let refers = below_call && id.is_some();
@@ -135,7 +136,7 @@ impl Shared {
         } else if self.settles() {
             self.settle(record);
         } else {
-            if is_call(&record.kind) {
+            if record.is_or_is_within_call() {
                 self.lock().spans.calls.close(record.id);
             }
             if self.wants_stack(&record) {
@@ -160,7 +161,7 @@ impl Shared {
             let mut state = self.lock();
             let is_over = state.record.is_none();
             let spans = &mut state.spans;
-            let referred = is_call(&record.kind) && spans.calls.close(record.id).unwrap_or_default();
+            let referred = record.is_or_is_within_call() && spans.calls.close(record.id).unwrap_or_default();
             let below = spans.child_of(record.id);
             ready.extend(spans.take(below));
             let compresses = self.config.span_compression_enabled;
@@ -211,7 +212,7 @@ impl Shared {
     /// Counts a span that is one too many.
     pub(crate) fn span_beyond_limit(&self, record: &SpanRecord) {
         self.span_dropped();
-        if !is_call(&record.kind) {
+        if !record.is_or_is_within_call() {
             return;
         }
         let call = (self.recorder.describe())(record);
