@@ -19,8 +19,8 @@ use opentelemetry_sdk::{
 use super::{time::Start, tracer::is_ignored};
 use crate::{
     propagation::attached,
-    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, set_attribute},
-    transaction::{Beginning, Shared, handle_in, is_call, link_to},
+    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, is_call, set_attribute},
+    transaction::{Beginning, Shared, handle_in, link_to},
 };
 
 /// Spans that are open at a time; further ones are left out.

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, micros},
+    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, is_call, micros},
     transaction::{
-        Beginning, Recorder, Shared, continued, followed, handle_in, installed, is_call, link_to, new_record, root,
+        Beginning, Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root,
         span_context, supplied_parent,
     },
 };

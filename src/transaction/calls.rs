@@ -8,17 +8,12 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use crate::record::{Family, Outcome, SpanId, SpanRecord};
+use crate::record::{Family, Outcome, SpanId, SpanRecord, is_call};
 
 /// Calls that run at once before a map keeps them.
 const FEW: usize = 4;
 /// Calls that are gone whose place is remembered.
 const MAX_GONE: usize = 32;
-
-/// Kinds that call another service.
-pub(crate) fn is_call(kind: &SpanKind) -> bool {
-    matches!(kind, SpanKind::Client | SpanKind::Producer)
-}
 
 /// A call that may be merged or dropped: it went well, as far as it says itself.
 pub(super) fn is_plain_call(record: &SpanRecord) -> bool {

@@ -33,7 +33,7 @@ pub use self::{
     remote::TraceContext,
 };
 pub(crate) use self::{
-    calls::{Beginning, is_call},
+    calls::Beginning,
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},

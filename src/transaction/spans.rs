@@ -2,18 +2,20 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrayvec::ArrayVec;
+
 use super::{
     Shared,
-    calls::{Beginning, Calls, Place, is_call, is_plain_call},
+    calls::{Beginning, Calls, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
 };
 use crate::{
     config::Config,
     record::{
         Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, TransactionRecord, count_dropped,
+        is_call,
     },
 };
-use arrayvec::ArrayVec;
 
 /// Parents whose last call may wait for the next one at the same time.
 const MAX_WAITING: usize = 4;
@@ -136,7 +138,7 @@ impl Shared {
         } else if self.settles() {
             self.settle(record);
         } else {
-            if record.is_or_is_within_call() {
+            if record.is_part_of_call() {
                 self.lock().spans.calls.close(record.id);
             }
             if self.wants_stack(&record) {
@@ -161,7 +163,7 @@ impl Shared {
             let mut state = self.lock();
             let is_over = state.record.is_none();
             let spans = &mut state.spans;
-            let referred = record.is_or_is_within_call() && spans.calls.close(record.id).unwrap_or_default();
+            let referred = record.is_part_of_call() && spans.calls.close(record.id).unwrap_or_default();
             let below = spans.child_of(record.id);
             ready.extend(spans.take(below));
             let compresses = self.config.span_compression_enabled;
@@ -212,7 +214,7 @@ impl Shared {
     /// Counts a span that is one too many.
     pub(crate) fn span_beyond_limit(&self, record: &SpanRecord) {
         self.span_dropped();
-        if !record.is_or_is_within_call() {
+        if !record.is_part_of_call() {
             return;
         }
         let call = (self.recorder.describe())(record);

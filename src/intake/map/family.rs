@@ -8,11 +8,11 @@ use std::{
 use opentelemetry::{KeyValue, Value, trace::SpanKind};
 
 use super::semconv::{broker, database};
-use crate::record::Family;
+use crate::record::{Family, is_call};
 
 /// Equal for spans that will have the same type and subtype, if nothing that is set later changes that.
 pub(crate) fn family(kind: &SpanKind, attributes: &[KeyValue]) -> Family {
-    let exit = matches!(kind, SpanKind::Client | SpanKind::Producer);
+    let exit = is_call(kind);
     let (mut db, mut statement, mut messaging, mut rpc, mut http) = (None, false, None, None, false);
     for KeyValue { key, value, .. } in attributes {
         let told = || Some(value).filter(|value| !matches!(value, Value::String(text) if text.as_str().is_empty()));

@@ -17,7 +17,7 @@ use crate::{
         Composite, Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget,
         Span, SpanContext, Text,
     },
-    record::{Call, CallTarget, CompressionStrategy, Outcome, STACKTRACE, SpanRecord, Stack},
+    record::{Call, CallTarget, CompressionStrategy, Outcome, STACKTRACE, SpanRecord, Stack, is_call},
     sanitize::Sanitizer,
     sql,
     stack::{self, Frame},
@@ -37,7 +37,7 @@ pub(crate) fn frames(record: &mut SpanRecord, limit: usize) -> Vec<Frame> {
 /// `frames` are those of the record's stack, which the caller has resolved.
 pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Span<'a> {
     let attributes = Attributes::of(&record.attributes);
-    let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
+    let exit = is_call(&record.kind);
     let is_http = exit
         && (attributes.http_url().is_some()
             || attributes.http_scheme().is_some()
