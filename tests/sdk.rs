@@ -204,6 +204,7 @@ async fn section_6_3_and_8_3_calls_and_what_is_within_them() {
 async fn section_8_1_what_is_below_a_span_beyond_the_limit_hangs_below_its_parent() {
     let service = Service::configured(|agent| agent.transaction_max_spans(1));
     let tracer = service.provider.tracer("shop");
+    let mut headers = http::HeaderMap::new();
     service.agent.start_transaction("work", "scheduled").in_scope(|| {
         drop(tracer.start("one"));
         tracer.in_span("beyond", |_| {
@@ -211,10 +212,12 @@ async fn section_8_1_what_is_below_a_span_beyond_the_limit_hangs_below_its_paren
             drop(call.with_attributes([KeyValue::new("db.system", "mysql")]).start(&tracer));
             let error = std::io::Error::other("no such room");
             Context::current().span().record_error(&error);
+            tower_apm::trace_context::inject(&mut headers);
         });
     });
     let (transaction, spans) = service.work().await;
     assert_eq!(spans, [("one".to_owned(), transaction["id"].clone())]);
+    assert!(headers["traceparent"].to_str().unwrap().contains(transaction["id"].as_str().unwrap()));
     assert_eq!(transaction["span_count"], serde_json::json!({ "started": 1, "dropped": 2 }));
     assert_eq!(transaction["dropped_spans_stats"][0]["destination_service_resource"], "mysql");
     assert_eq!(service.sent(Kind::Error).await[0]["parent_id"], transaction["id"]);

@@ -119,8 +119,11 @@ impl SpanProcessor for ApmSpanProcessor {
         }
         let Some(data) = span.exported_data() else { return };
         let (fate, nearest) = begin(&data, &shared, parent_id, context);
-        let known = Known { shared, nearest, fate: Some(fate) };
-        self.spans().known.insert(data.span_context.span_id(), known);
+        let id = data.span_context.span_id();
+        if nearest != own(id) {
+            shared.replace_span(own(id), nearest);
+        }
+        self.spans().known.insert(id, Known { shared, nearest, fate: Some(fate) });
     }
 
     fn on_end(&self, span: SpanData) {

@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::time::Start;
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, cut, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 
@@ -156,7 +156,7 @@ impl Span for ApmSpan {
         T: Into<Cow<'static, str>>,
     {
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) => child.record.name = name.into(),
+            (Role::Child(child), _) => child.record.name = cut(name.into()),
             (Role::Root { .. }, Some(shared)) => shared.propose_name(Name::Text(name.into())),
             _ => {}
         }

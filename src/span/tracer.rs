@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, is_call, micros},
+    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
     transaction::{
         Beginning, Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root,
         span_context, supplied_parent,
@@ -71,7 +71,6 @@ impl ApmTracer {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
         let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
-        let start = Start::of(builder.start_time);
         let attributes = attributes(builder.attributes, context, shared.config());
         let id = shared.has_room_for_span().then(SpanId::random);
         let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
@@ -81,6 +80,7 @@ impl ApmTracer {
         if id.is_none() && !is_call(&kind) {
             return ApmSpan::unrecorded(shared, parent.clone(), true);
         }
+        let start = Start::of(builder.start_time);
         // nothing may hang below a span that is not sent
         let id_below = id.map_or(parent.span_id(), |id| id.0.into());
         let own =
@@ -94,7 +94,7 @@ impl ApmTracer {
             sample_rate: ids.sample_rate,
             timestamp: start.micros(&shared),
             duration: Duration::ZERO,
-            name: builder.name,
+            name: cut(builder.name),
             kind,
             attributes,
             status: Status::Unset,
@@ -104,11 +104,7 @@ impl ApmTracer {
             within_call: place.within_call,
             stack: Stack::None,
         });
-        let mut span = ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() });
-        for event in builder.events.into_iter().flatten() {
-            span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
-        }
-        span
+        ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })
     }
 }
 
@@ -138,16 +134,21 @@ fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> Vec<Link> {
 impl Tracer for ApmTracer {
     type Span = ApmSpan;
 
-    fn build_with_context(&self, builder: SpanBuilder, context: &Context) -> ApmSpan {
+    fn build_with_context(&self, mut builder: SpanBuilder, context: &Context) -> ApmSpan {
         if context.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
             return ApmSpan::off(SpanContext::empty_context());
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };
         let context = supplied.as_ref().unwrap_or(context);
-        match handle_in(context) {
+        let events = builder.events.take();
+        let mut span = match handle_in(context) {
             Some(shared) => Self::child(shared, builder, context),
             None => self.root(builder, context),
+        };
+        for event in events.into_iter().flatten() {
+            span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
         }
+        span
     }
 }
 

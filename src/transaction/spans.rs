@@ -94,6 +94,13 @@ impl Shared {
         id
     }
 
+    /// What refers to a span that is not sent shall refer to the other one.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn replace_span(&self, id: SpanId, instead: SpanId) {
+        self.lock().spans.calls.replace(id, instead);
+        self.has_calls.store(true, Relaxed);
+    }
+
     /// Whether some call of this transaction, one that runs or is over, may have this id.
     fn may_be_call(&self, id: SpanId) -> bool {
         id != self.ids().id && self.has_calls.load(Relaxed)
