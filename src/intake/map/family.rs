@@ -82,18 +82,20 @@ mod tests {
             &[("shop", "1")],
         ];
         let kinds = [SpanKind::Internal, SpanKind::Client, SpanKind::Producer, SpanKind::Server, SpanKind::Consumer];
-        let spans = || kinds.iter().flat_map(|kind| sets.iter().map(move |pairs| (kind.clone(), *pairs)));
-        let both = |(kind, pairs): (SpanKind, &[(&'static str, &'static str)])| {
+        let sanitizer = Sanitizer::default();
+        let both = |kind: &SpanKind, pairs: &[(&'static str, &'static str)]| {
             let attributes = pairs.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect::<Vec<_>>();
-            let family = family(&kind, &attributes);
-            let record = records::span("one", kind, attributes);
-            let sanitizer = Sanitizer::default();
+            let family = family(kind, &attributes);
+            let record = records::span("one", kind.clone(), attributes);
             let span = map::span(&record, &[], &sanitizer);
             (family, (span.r#type.to_owned(), span.subtype.map(Cow::into_owned)))
         };
-        for (one, other) in spans().flat_map(|one| spans().map(move |other| (one.clone(), other))) {
-            let ((family, told), (others, others_told)) = (both(one.clone()), both(other.clone()));
-            assert_eq!(family == others, told == others_told, "{one:?} {other:?}");
+        let all = kinds.iter().flat_map(|kind| sets.iter().map(move |pairs| (kind, *pairs)));
+        let all: Vec<_> = all.map(|(kind, pairs)| (both(kind, pairs), (kind, pairs))).collect();
+        for ((family, told), one) in &all {
+            for ((others, others_told), other) in &all {
+                assert_eq!(family == others, told == others_told, "{one:?} {other:?}");
+            }
         }
     }
 }
