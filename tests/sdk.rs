@@ -8,8 +8,9 @@ use std::{
 use axum::{Router, body::Body, http::Request, routing::get};
 use http_body_util::BodyExt;
 use opentelemetry::{
-    Context,
-    trace::{SpanId, TracerProvider},
+    Context, KeyValue,
+    baggage::BaggageExt,
+    trace::{SpanId, SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
@@ -18,7 +19,7 @@ use opentelemetry_sdk::{
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, ApmSpanProcessor, Environment,
+    Agent, AgentBuilder, ApmSpanProcessor, Environment,
     devserver::{DevServer, Kind, Query},
 };
 use tracing::{Instrument, info_span, subscriber::DefaultGuard};
@@ -56,9 +57,13 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
+        Self::configured(|agent| agent.span_compression_enabled(false))
+    }
+
+    fn configured(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Self {
         let server = DevServer::bind("127.0.0.1:0").unwrap();
         let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
-        let agent = builder.span_compression_enabled(false).build().unwrap();
+        let agent = configure(builder).build().unwrap();
         let theirs = Theirs::default();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(theirs.clone())
@@ -82,6 +87,16 @@ impl Service {
         let found = self.server.store().query(&Query::new().kind(kind));
         found.events.iter().map(|event| event.body()).collect()
     }
+
+    /// The transaction, and the names and parents of its spans.
+    async fn work(&self) -> (Value, Vec<(String, Value)>) {
+        let transaction = self.sent(Kind::Transaction).await.remove(0);
+        let spans = self.sent(Kind::Span).await;
+        let parents = spans.iter().map(|span| (span["name"].as_str().unwrap().to_owned(), span["parent_id"].clone()));
+        let mut parents: Vec<_> = parents.collect();
+        parents.sort_by(|one, other| one.0.cmp(&other.0));
+        (transaction, parents)
+    }
 }
 
 #[tokio::test]
@@ -92,7 +107,8 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
             "/",
             get(async || {
                 let query = info_span!("query", otel.kind = "client", db.system = "postgresql", db.namespace = "shop");
-                async { info_span!("decode").in_scope(|| ()) }.instrument(query).await;
+                let fetch = || info_span!("fetch", db.system = "postgresql");
+                async { fetch().in_scope(|| info_span!("step").in_scope(|| ())) }.instrument(query).await;
                 let task = async { info_span!("in a task").in_scope(|| ()) }.instrument(info_span!("task"));
                 tokio::spawn(task).await.unwrap();
                 "ok"
@@ -110,7 +126,7 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
         one
     };
     for (name, parent) in
-        [("query", transaction), ("decode", span("query")), ("task", transaction), ("in a task", span("task"))]
+        [("query", transaction), ("fetch", span("query")), ("task", transaction), ("in a task", span("task"))]
     {
         assert_eq!(span(name)["parent_id"], parent["id"], "{name}");
     }
@@ -120,12 +136,11 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
     let theirs = service.theirs.0.lock().unwrap();
     let mut names: Vec<_> = theirs.iter().map(|span| span.name.as_ref()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["decode", "in a task", "query", "task"], "their exporters get what they got before");
+    assert_eq!(names, ["fetch", "in a task", "query", "step", "task"], "their exporters get what they got before");
     let id = |span: &SpanData| span.span_context.span_id().to_string();
-    assert!(
-        theirs.iter().all(|theirs| spans.iter().any(|ours| ours["id"] == id(theirs).as_str())),
-        "with the same ids"
-    );
+    for ours in spans.iter() {
+        assert!(theirs.iter().any(|theirs| ours["id"] == id(theirs).as_str()), "with the same ids");
+    }
 }
 
 #[tokio::test]
@@ -161,4 +176,87 @@ async fn section_9_5_exceptions_of_their_spans_are_errors_once() {
     let spans = service.sent(Kind::Span).await;
     assert_eq!(errors[0]["parent_id"], spans[0]["id"]);
     service.provider.shutdown().unwrap();
+}
+
+#[tokio::test]
+async fn section_6_3_and_8_3_calls_and_what_is_within_them() {
+    let service = Service::configured(|agent| agent);
+    let call = |name: &'static str| info_span!("db", otel.name = name, otel.kind = "client", db.system = "postgresql");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        for _ in 0..3 {
+            call("SELECT 1").in_scope(|| info_span!("decode").in_scope(|| ()));
+        }
+        for _ in 0..2 {
+            call("SELECT 2").in_scope(|| call("FETCH").in_scope(|| ()));
+        }
+    });
+    let spans = service.sent(Kind::Span).await;
+    let count = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
+    assert_eq!((count("SELECT 1"), count("decode")), (1, 0), "what vanishes refers to nothing: {spans:?}");
+    assert_eq!((count("SELECT 2"), count("FETCH")), (2, 2), "what has a child stays by itself");
+    for fetch in spans.iter().filter(|span| span["name"] == "FETCH") {
+        assert_eq!(fetch["context"].get("destination"), None);
+        assert!(spans.iter().any(|span| span["name"] == "SELECT 2" && span["id"] == fetch["parent_id"]));
+    }
+}
+
+#[tokio::test]
+async fn section_8_1_what_is_below_a_span_beyond_the_limit_hangs_below_its_parent() {
+    let service = Service::configured(|agent| agent.transaction_max_spans(1));
+    let tracer = service.provider.tracer("shop");
+    let mut headers = http::HeaderMap::new();
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        drop(tracer.start("one"));
+        tracer.in_span("beyond", |_| {
+            let call = tracer.span_builder("call").with_kind(SpanKind::Client);
+            drop(call.with_attributes([KeyValue::new("db.system", "mysql")]).start(&tracer));
+            let error = std::io::Error::other("no such room");
+            Context::current().span().record_error(&error);
+            tower_apm::trace_context::inject(&mut headers);
+        });
+    });
+    let (transaction, spans) = service.work().await;
+    assert_eq!(spans, [("one".to_owned(), transaction["id"].clone())]);
+    assert!(headers["traceparent"].to_str().unwrap().contains(transaction["id"].as_str().unwrap()));
+    assert_eq!(transaction["span_count"], serde_json::json!({ "started": 1, "dropped": 2 }));
+    assert_eq!(transaction["dropped_spans_stats"][0]["destination_service_resource"], "mysql");
+    assert_eq!(service.sent(Kind::Error).await[0]["parent_id"], transaction["id"]);
+}
+
+#[tokio::test]
+async fn section_6_7_and_4_7_queues_are_ignored_and_baggage_is_attached() {
+    let service = Service::configured(|agent| agent.ignore_message_queues(["noise*"]).baggage_to_attach(["shop.*"]));
+    let tracer = service.provider.tracer("shop");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        let baggage = [KeyValue::new("shop.tenant", "7"), KeyValue::new("other", "8")];
+        let _attached = Context::current_with_baggage(baggage).attach();
+        let queue =
+            [KeyValue::new("messaging.system", "kafka"), KeyValue::new("messaging.destination.name", "noise.1")];
+        let receive = tracer.span_builder("receive").with_attributes(queue).start(&tracer);
+        let _within = Context::current_with_span(receive).attach();
+        tracer.in_span("handle", |_| ());
+    });
+    let (transaction, spans) = service.work().await;
+    assert_eq!(spans, [("handle".to_owned(), transaction["id"].clone())]);
+    assert_eq!(service.sent(Kind::Span).await[0]["context"]["tags"], serde_json::json!({ "baggage_shop_tenant": "7" }));
+    let theirs = service.theirs.0.lock().unwrap();
+    assert!(
+        theirs.iter().all(|span| span.attributes.iter().all(|attribute| !attribute.key.as_str().contains("tenant")))
+    );
+}
+
+#[tokio::test]
+async fn section_6_1_a_child_of_a_span_that_has_ended_stays_in_the_trace() {
+    let service = Service::start();
+    let tracer = service.provider.tracer("shop");
+    let context = service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        let context = Context::current_with_span(tracer.start("order"));
+        context.span().end();
+        context
+    });
+    // on a thread of its own, where no transaction runs
+    std::thread::scope(|scope| scope.spawn(|| drop(tracer.start_with_context("mail", &context))).join().unwrap());
+    let spans = service.sent(Kind::Span).await;
+    let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
+    assert_eq!(of("mail")["parent_id"], of("order")["id"]);
 }

@@ -159,7 +159,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_describe(intake::describe, intake::classify),
+                .with_describe(intake::describe, intake::span_type),
         );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());

@@ -163,7 +163,7 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
 pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
     match recorder.config().stack_trace_limit {
         0 => Stack::None,
-        _ => Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved())),
+        _ => Stack::here(),
     }
 }
 

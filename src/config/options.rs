@@ -167,12 +167,15 @@ macro_rules! for_each_option {
         /// The most spans that one transaction sends; further ones are counted. 0: none, below 0: no limit.
         @live transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
 
-        /// Calls to databases and other services that succeeded within less than this are not sent but counted, unless
-        /// the trace went on over there. 0: all are sent. Takes microseconds too (`500us`).
+        /// Calls to databases and the like that took less than this are not sent but counted, unless they failed: one
+        /// whose status nobody has set counts as gone well where no error was captured on it. Requests and messages to
+        /// other services are sent however short, for the other side may have got their id. 0: all are sent. Takes
+        /// microseconds too (`500us`).
         @live exit_span_min_duration: GranularDuration, "ELASTIC_APM_EXIT_SPAN_MIN_DURATION", default "0ms",
             set(least: Duration) = least;
 
-        /// Whether calls of one kind that follow each other closely become one span with a count.
+        /// Whether calls of one kind that follow each other closely become one span with a count. Requests and messages
+        /// to other services do not, for the other side may have got their id, nor do calls that failed.
         @live span_compression_enabled: Bool, "ELASTIC_APM_SPAN_COMPRESSION_ENABLED", default "true",
             set(compress: bool) = compress;
 
@@ -184,9 +187,9 @@ macro_rules! for_each_option {
         @live span_compression_same_kind_max_duration: NonNegativeDuration,
             "ELASTIC_APM_SPAN_COMPRESSION_SAME_KIND_MAX_DURATION", default "0ms", set(longest: Duration) = longest;
 
-        /// Spans that took at least this long get the stack of the place where they ended. In the environment `0ms`
-        /// means every span and `-1ms` none; in code `None` means none. The older
-        /// `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
+        /// Spans that took at least this long get the stack of the place where they ended, where that leads into the
+        /// application: some 20 µs each. In the environment `0ms` means every span and `-1ms` none; in code `None` means
+        /// none. The older `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
         @live span_stack_trace_min_duration: StackTraceMinDuration, "ELASTIC_APM_SPAN_STACK_TRACE_MIN_DURATION"
             | "ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", default "5ms",
             set(least: impl Into<Option<Duration>>) = least.into();

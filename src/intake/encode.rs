@@ -168,7 +168,7 @@ impl Batch for IntakeBatch {
 mod tests {
     use super::*;
     use crate::{
-        intake::map,
+        intake::{map, tests::records},
         record::{Context, Custom, Name, Outcome, Resource, SpanCount, SpanId, TraceId, TransactionRecord},
         sanitize::Sanitizer,
     };
@@ -262,6 +262,22 @@ mod tests {
         assert_eq!(lines[1]["transaction"]["context"]["custom"].as_object().unwrap().len(), 4);
         let custom = &lines[2]["transaction"]["context"]["custom"];
         assert_eq!(custom, &serde_json::json!({ "tower_apm": "left out: the event was over 300 KiB" }));
+    }
+
+    #[test]
+    fn a_span_that_is_too_long_does_without_its_stack() {
+        let attributes = vec![opentelemetry::KeyValue::new("shop", 1)];
+        let span = records::span("load", opentelemetry::trace::SpanKind::Internal, attributes);
+        let frame = crate::stack::Frame { function: Some("f".repeat(1000)), ..Default::default() };
+        let mut encoder = encoder(false);
+        for (frames, length) in [(100, 100), (1000, 0)] {
+            let frames = vec![frame.clone(); frames];
+            encoder.add(&mut Line::Span(map::span(&span, &frames, &Sanitizer::default()))).unwrap();
+            let lines = lines(&encoder.close().unwrap());
+            let sent = &lines[1]["span"];
+            assert_eq!(sent["stacktrace"].as_array().map_or(0, Vec::len), length);
+            assert_eq!(sent["context"]["tags"]["shop"], 1);
+        }
     }
 
     #[test]

@@ -92,16 +92,15 @@ impl Exporter for IntakeExporter {
                 watch(traps, &record.context, transaction.context.as_deref());
                 encoder.add(&mut Line::Transaction(transaction))
             }
-            Event::Span(record) => {
-                let span = map::span(&record, sanitizer);
+            Event::Span(mut record) => {
+                let frames = map::frames(&mut record, frames_limit(&self.config));
+                let span = map::span(&record, &frames, sanitizer);
                 span.context.iter().for_each(|context| traps.tags(&context.tags));
                 encoder.add(&mut Line::Span(span))
             }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
-                // negative: all
-                let limit = usize::try_from(self.config.stack_trace_limit).unwrap_or(usize::MAX);
-                let frames = stack::resolve(stack.unwrap_or_default(), limit);
+                let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
                 let error = map::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, error.context.as_deref());
                 encoder.add(&mut Line::Error(error))
@@ -144,6 +143,11 @@ fn metadata<'a>(resource: &'a Resource, server: &ServerVersion) -> Line<'a> {
         metadata.service.agent.activation_method = None;
     }
     Line::Metadata(Box::new(metadata))
+}
+
+/// Negative: all.
+fn frames_limit(config: &Config) -> usize {
+    usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX)
 }
 
 fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {

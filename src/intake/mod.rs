@@ -17,12 +17,12 @@ mod traps;
 
 pub(crate) use self::{
     exporter::IntakeExporter,
-    map::{classify, describe},
+    map::{describe, span_type},
 };
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{
-    map::{error, is_exact, span, transaction},
+    map::{error, frames, is_exact, span, transaction},
     traps::Traps,
 };
 

@@ -24,9 +24,12 @@ pub(super) fn shorten(line: &mut Line<'_>, step: usize) -> bool {
             _ => false,
         },
         Line::Span(span) => {
-            let Some(context) = &mut span.context else { return false };
-            context.tags = Entries::default();
-            step == 0
+            match (step, &mut span.context) {
+                (0, _) => span.stacktrace.clear(),
+                (1, Some(context)) => context.tags = Entries::default(),
+                _ => return false,
+            }
+            true
         }
         Line::Metadata(_) | Line::Metricset(_) | Line::Log(_) => false,
     }

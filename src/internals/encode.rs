@@ -86,6 +86,8 @@ impl Record {
             outcome: None,
             links: Vec::new(),
             composite: None,
+            within_call: false,
+            stack: Stack::None,
         })))
     }
 

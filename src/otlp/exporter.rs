@@ -105,16 +105,15 @@ impl Exporter for OtlpExporter {
                 watch(traps, &record.context, told.context.as_deref());
                 open.add_span((record.trace_id, record.id), project::transaction(&record, &told, *framework));
             }
-            Event::Span(record) => {
-                let told = intake::span(&record, sanitizer);
+            Event::Span(mut record) => {
+                let frames = intake::frames(&mut record, frames_limit(&self.config));
+                let told = intake::span(&record, &frames, sanitizer);
                 told.context.iter().for_each(|context| traps.tags(&context.tags));
                 open.add_span((record.trace_id, record.id), project::span(&record, &told, *framework));
             }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
-                // negative: all
-                let limit = usize::try_from(self.config.stack_trace_limit).unwrap_or(usize::MAX);
-                let frames = stack::resolve(stack.unwrap_or_default(), limit);
+                let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
@@ -152,6 +151,11 @@ impl Transport {
             }
         }
     }
+}
+
+/// Negative: all.
+fn frames_limit(config: &Config) -> usize {
+    usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX)
 }
 
 fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Label, SpanRecord};
+use opentelemetry::{KeyValue, trace::SpanKind};
+
+use super::Label;
 
 /// One metricset.
 #[derive(Debug, Clone)]
@@ -49,8 +51,8 @@ impl SpanType<'static> {
     pub(crate) const INTERNAL: Self = Self { kind: "app", subtype: Some(Cow::Borrowed("internal")) };
 }
 
-/// Tells a span's type without telling the whole span.
-pub(crate) type Classify = fn(&SpanRecord) -> SpanType<'_>;
+/// Tells a span's type by its kind and attributes.
+pub(crate) type SpanTypeOf = for<'a> fn(&SpanKind, &'a [KeyValue]) -> SpanType<'a>;
 
 /// The time that a transaction spent in spans of one type, without what their children took (agent-spec 10.4).
 #[derive(Debug, Clone, PartialEq, Eq)]

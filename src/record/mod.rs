@@ -18,17 +18,17 @@ mod span;
 mod transaction;
 
 pub(crate) use self::{
-    clock::{follow_wall_clock, micros, wall_micros},
+    clock::{follow_wall_clock, instant_of, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     exception::bounded,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
-    metric::{Breakdown, Classify, MetricsRecord, Sample, SelfTime, SpanType},
+    metric::{Breakdown, MetricsRecord, Sample, SelfTime, SpanType, SpanTypeOf},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
-    span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
+    span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
     transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

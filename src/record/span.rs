@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use super::{Composite, Outcome, SpanId, TraceId};
+use super::{Composite, Outcome, SpanId, Stack, TraceId};
 
 /// One finished span.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub(crate) struct SpanRecord {
     pub(crate) links: Vec<Link>,
     /// Set where the span stands for several.
     pub(crate) composite: Option<Composite>,
+    /// Part of a call of the same kind that is told already: it has no destination of its own (agent-spec 6.3).
+    pub(crate) within_call: bool,
+    /// Where it ended, if it took long.
+    pub(crate) stack: Stack,
 }
 
 /// A causal relation to a span of another trace.
@@ -41,11 +45,25 @@ pub(crate) struct Link {
     pub(crate) span_id: SpanId,
 }
 
+/// Kinds of spans that call another service: exit spans, in Elastic's words.
+pub(crate) fn is_call(kind: &SpanKind) -> bool {
+    matches!(kind, SpanKind::Client | SpanKind::Producer)
+}
+
 impl SpanRecord {
+    /// It calls another service, or belongs to such a call.
+    pub(crate) fn is_part_of_call(&self) -> bool {
+        self.within_call || is_call(&self.kind)
+    }
+
     pub(crate) fn heap_size(&self) -> usize {
-        self.name.len() + attributes_size(&self.attributes) + self.links.len() * size_of::<Link>()
+        let links = self.links.len() * size_of::<Link>();
+        self.name.len() + attributes_size(&self.attributes) + links + self.stack.heap_size()
     }
 }
+
+/// The attribute that holds the stack of a span which has got one from whoever made it.
+pub(crate) const STACKTRACE: &str = "code.stacktrace";
 
 /// Attributes and links that one span or transaction keeps; the SDK's limit.
 pub(crate) const MAX_ATTRIBUTES: usize = 128;

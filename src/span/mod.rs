@@ -7,6 +7,7 @@
 mod processor;
 #[expect(clippy::module_inception, reason = "the span itself, beside the tracer that makes it")]
 mod span;
+mod time;
 mod tracer;
 
 #[cfg(feature = "sdk")]

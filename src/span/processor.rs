@@ -1,28 +1,32 @@
 //! For a service that has a pipeline of OpenTelemetry's SDK: its spans, told to Elastic too.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use opentelemetry::{
-    Context,
-    trace::{Span as _, SpanId as OtelSpanId, TraceContextExt},
+    Context, KeyValue,
+    trace::{SpanId as OtelSpanId, TraceContextExt},
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{Span, SpanData, SpanProcessor},
 };
 
+use super::{time::Start, tracer::is_ignored};
 use crate::{
-    record::{Exception, SpanId, SpanRecord, micros},
-    transaction::{Shared, TimedChild, handle_in, link_to},
+    propagation::attached,
+    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, is_call, set_attribute},
+    transaction::{Beginning, Shared, handle_in, link_to},
 };
 
 /// Spans that are open at a time; further ones are left out.
 const MAX_OPEN: usize = 16_384;
+/// Spans that have ended and may have children yet.
+const MAX_ENDED: usize = 1024;
 
 /// Gives the spans of an [`SdkTracerProvider`](opentelemetry_sdk::trace::SdkTracerProvider) to the transactions that
 /// they belong to; what the provider does with them otherwise stays as it is.
@@ -32,39 +36,120 @@ const MAX_OPEN: usize = 16_384;
 /// any transaction are left out, and so are those that the provider's sampler does not record.
 #[derive(Clone, Default)]
 pub struct ApmSpanProcessor {
-    open: Arc<Mutex<HashMap<OtelSpanId, Arc<Shared>>>>,
+    spans: Arc<Mutex<Spans>>,
+}
+
+#[derive(Default)]
+struct Spans {
+    known: HashMap<OtelSpanId, Known>,
+    /// The oldest first.
+    ended: VecDeque<OtelSpanId>,
+}
+
+struct Known {
+    shared: Arc<Shared>,
+    /// What its children hang below: the span itself, or its parent where it is not sent.
+    nearest: SpanId,
+    /// None: it has ended.
+    fate: Option<Fate>,
+}
+
+enum Fate {
+    Sent(Begun),
+    /// A call that is one too many, and is counted by its target.
+    BeyondLimit(Begun),
+    Dropped,
+    /// It is to be ignored, or part of a call that is told already.
+    Ignored,
+}
+
+struct Begun {
+    start: Start,
+    parent_id: SpanId,
+    within_call: bool,
+    baggage: Vec<KeyValue>,
 }
 
 impl ApmSpanProcessor {
-    fn open(&self) -> MutexGuard<'_, HashMap<OtelSpanId, Arc<Shared>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spans(&self) -> MutexGuard<'_, Spans> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That of the parent: a span that is open, or the transaction itself.
-    fn transaction(&self, context: &Context) -> Option<Arc<Shared>> {
+    /// The transaction, and the span in it that a new one hangs below: that of the parent, which is open or has ended
+    /// not long ago, or the transaction itself.
+    fn above(&self, context: &Context) -> Option<(Arc<Shared>, SpanId)> {
         let parent = context.span().span_context().span_id();
-        let known = self.open().get(&parent).cloned();
-        known.or_else(|| handle_in(context))
+        let known = self.spans().known.get(&parent).map(|known| (known.shared.clone(), known.nearest));
+        known.or_else(|| Some((handle_in(context)?, own(parent))))
+    }
+}
+
+fn own(id: OtelSpanId) -> SpanId {
+    SpanId(u64::from_be_bytes(id.to_bytes()))
+}
+
+/// What becomes of a span that begins, and the span that its children hang below.
+fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context) -> (Fate, SpanId) {
+    let (kind, attributes) = (&span.span_kind, &span.attributes[..]);
+    if is_ignored(Some(attributes), shared.config()) {
+        return (Fate::Ignored, parent_id);
+    }
+    let id = shared.has_room_for_span().then(|| own(span.span_context.span_id()));
+    let start = Start::of(Some(span.start_time));
+    let new = Beginning { parent_id, kind, attributes, id, timestamp: start.micros(shared) };
+    let Some(place) = shared.place(&new) else {
+        return (Fate::Ignored, parent_id);
+    };
+    let begun = || Begun {
+        start,
+        parent_id: place.parent_id,
+        within_call: place.within_call,
+        baggage: attached(context, &shared.config().baggage_to_attach),
+    };
+    match id {
+        Some(id) => (Fate::Sent(begun()), id),
+        None if is_call(kind) => (Fate::BeyondLimit(begun()), parent_id),
+        None => (Fate::Dropped, parent_id),
     }
 }
 
 impl SpanProcessor for ApmSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        let Some(shared) = self.transaction(context).filter(|shared| shared.records_spans()) else { return };
-        let id = span.span_context().span_id();
-        let mut open = self.open();
-        if open.len() < MAX_OPEN {
-            let parent = SpanId(u64::from_be_bytes(context.span().span_context().span_id().to_bytes()));
-            shared.child_begins(parent, micros(SystemTime::now()), TimedChild::Span);
-            open.insert(id, shared);
+        let Some((shared, parent_id)) = self.above(context) else { return };
+        if !shared.records_spans() || self.spans().known.len() >= MAX_OPEN + MAX_ENDED {
+            return;
         }
+        let Some(data) = span.exported_data() else { return };
+        let (fate, nearest) = begin(&data, &shared, parent_id, context);
+        let id = data.span_context.span_id();
+        if nearest != own(id) {
+            shared.replace_span(own(id), nearest);
+        }
+        self.spans().known.insert(id, Known { shared, nearest, fate: Some(fate) });
     }
 
     fn on_end(&self, span: SpanData) {
         let id = span.span_context.span_id();
-        let Some(shared) = self.open().remove(&id) else { return };
-        let record = record(span, &shared);
-        shared.span(record);
+        let (shared, nearest, fate) = {
+            let mut spans = self.spans();
+            let Some(known) = spans.known.get_mut(&id) else { return };
+            let (shared, nearest, fate) = (known.shared.clone(), known.nearest, known.fate.take());
+            spans.ended.push_back(id);
+            let forgotten = if spans.ended.len() > MAX_ENDED { spans.ended.pop_front() } else { None };
+            let forgotten = forgotten.and_then(|forgotten| spans.known.remove(&forgotten));
+            drop(spans);
+            drop(forgotten);
+            (shared, nearest, fate)
+        };
+        for event in span.events.iter().filter(|event| event.name == "exception") {
+            shared.error(Exception::from_event(&event.attributes).into_record(event.timestamp), Some(nearest));
+        }
+        match fate {
+            Some(Fate::Sent(begun)) => shared.span(record(span, begun, &shared)),
+            Some(Fate::BeyondLimit(begun)) => shared.span_beyond_limit(&record(span, begun, &shared)),
+            Some(Fate::Dropped) => shared.unsent_ends(nearest, Start::of(Some(span.end_time)).micros(&shared)),
+            Some(Fate::Ignored) | None => {}
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -72,36 +157,42 @@ impl SpanProcessor for ApmSpanProcessor {
     }
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        let before = std::mem::take(&mut *self.spans());
+        drop(before);
         Ok(())
     }
 }
 
-fn record(span: SpanData, shared: &Shared) -> Box<SpanRecord> {
+fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
     let ids = shared.ids();
-    let id = SpanId(u64::from_be_bytes(span.span_context.span_id().to_bytes()));
-    for event in span.events.iter().filter(|event| event.name == "exception") {
-        shared.error(Exception::from_event(&event.attributes).into_record(event.timestamp), Some(id));
-    }
+    let timestamp = begun.start.micros(shared);
+    let mut attributes = span.attributes;
+    begun.baggage.into_iter().for_each(|attribute| set_attribute(&mut attributes, attribute));
+    attributes.truncate(MAX_ATTRIBUTES);
     Box::new(SpanRecord {
         trace_id: ids.trace_id,
-        id,
-        parent_id: SpanId(u64::from_be_bytes(span.parent_span_id.to_bytes())),
+        id: own(span.span_context.span_id()),
+        parent_id: begun.parent_id,
         transaction_id: Some(ids.id),
         sample_rate: ids.sample_rate,
-        timestamp: micros(span.start_time),
-        duration: span.end_time.duration_since(span.start_time).unwrap_or_default(),
+        timestamp,
+        duration: begun.start.until(Some(span.end_time), timestamp),
         name: span.name,
         kind: span.span_kind,
-        attributes: span.attributes,
+        attributes,
         status: span.status,
         outcome: None,
-        links: span.links.iter().filter_map(|link| link_to(&link.span_context)).collect(),
+        links: span.links.iter().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect(),
         composite: None,
+        within_call: begun.within_call,
+        stack: Stack::None,
     })
 }
 
 impl fmt::Debug for ApmSpanProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApmSpanProcessor").field("open", &self.open().len()).finish()
+        let spans = self.spans();
+        let open = spans.known.len() - spans.ended.len();
+        f.debug_struct("ApmSpanProcessor").field("open", &open).finish()
     }
 }

@@ -1,19 +1,15 @@
 //! One span between its start and its end.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
     trace::{Span, SpanContext, Status},
 };
 
+use super::time::Start;
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, micros, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, cut, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 
@@ -29,6 +25,8 @@ enum Role {
     Silent {
         dropped: bool,
     },
+    /// Part of a call that is told as something else: only its errors are told, as the call's.
+    Within,
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
     Root {
@@ -38,7 +36,7 @@ enum Role {
 
 /// A span that will be sent, already in the form in which it is.
 pub(crate) struct Child {
-    pub(super) start: SystemTime,
+    pub(super) start: Start,
     pub(super) record: Box<SpanRecord>,
     /// One more than the transaction may have: a call is counted, and not sent.
     pub(super) beyond_limit: bool,
@@ -55,6 +53,11 @@ impl ApmSpan {
         Self { context, shared: Some(shared), role: Role::Silent { dropped } }
     }
 
+    /// A part of the call whose context this is.
+    pub(super) fn within(shared: Arc<Shared>, context: SpanContext) -> Self {
+        Self { context, shared: Some(shared), role: Role::Within }
+    }
+
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
         Self { context, shared: Some(shared), role: Role::Child(child) }
     }
@@ -62,16 +65,32 @@ impl ApmSpan {
     pub(super) fn root(shared: Arc<Shared>, context: SpanContext) -> Self {
         Self { context, shared: Some(shared), role: Role::Root { status: Status::Unset } }
     }
+
+    /// The nearest span that is sent: itself, or the one that it hangs below.
+    fn nearest(&self) -> SpanId {
+        SpanId(u64::from_be_bytes(self.context.span_id().to_bytes()))
+    }
+
+    /// `end` is now where nothing is told.
+    fn finish(&mut self, end: Option<SystemTime>) {
+        let Some(shared) = &self.shared else { return };
+        match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
+            Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, end)),
+            Role::Child(child) => shared.span(child.finish(shared, end)),
+            Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
+            Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
+            Role::Root { .. } | Role::Within | Role::Silent { .. } => {}
+        }
+    }
 }
 
 impl Child {
-    fn finish(mut self, shared: &Shared, end: SystemTime) -> Box<SpanRecord> {
+    fn finish(mut self, shared: &Shared, end: Option<SystemTime>) -> Box<SpanRecord> {
         // a layer may have taken the transaction over meanwhile, and moved it to the caller's trace
         let ids = shared.ids();
         self.record.trace_id = ids.trace_id;
         self.record.sample_rate = ids.sample_rate;
-        // zero where the clock was set back meanwhile
-        self.record.duration = end.duration_since(self.start).unwrap_or(Duration::ZERO);
+        self.record.duration = self.start.until(end, self.record.timestamp);
         self.record
     }
 }
@@ -93,11 +112,7 @@ impl Span for ApmSpan {
         if let Some(shared) = &self.shared
             && name.into() == "exception"
         {
-            let parent = match &self.role {
-                Role::Child(_) => Some(SpanId(u64::from_be_bytes(self.context.span_id().to_bytes()))),
-                _ => None,
-            };
-            shared.error(Exception::from_event(&attributes).into_record(timestamp), parent);
+            shared.error(Exception::from_event(&attributes).into_record(timestamp), Some(self.nearest()));
         }
     }
 
@@ -141,7 +156,7 @@ impl Span for ApmSpan {
         T: Into<Cow<'static, str>>,
     {
         match (&mut self.role, &self.shared) {
-            (Role::Child(child), _) => child.record.name = name.into(),
+            (Role::Child(child), _) => child.record.name = cut(name.into()),
             (Role::Root { .. }, Some(shared)) => shared.propose_name(Name::Text(name.into())),
             _ => {}
         }
@@ -159,25 +174,13 @@ impl Span for ApmSpan {
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        let Some(shared) = &self.shared else { return };
-        match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
-            Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, timestamp)),
-            Role::Child(child) => shared.span(child.finish(shared, timestamp)),
-            Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
-            Role::Silent { dropped: true } => {
-                shared.span_dropped();
-                shared.unsent_ends(SpanId(u64::from_be_bytes(self.context.span_id().to_bytes())), micros(timestamp));
-            }
-            Role::Root { .. } | Role::Silent { .. } => {}
-        }
+        self.finish(Some(timestamp));
     }
 }
 
 impl Drop for ApmSpan {
     fn drop(&mut self) {
-        if self.is_recording() {
-            self.end_with_timestamp(SystemTime::now());
-        }
+        self.finish(None);
     }
 }
 

@@ -3,21 +3,24 @@
 use std::{
     borrow::Cow,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
-    trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+    trace::{Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 
-use super::span::{ApmSpan, Child};
+use super::{
+    span::{ApmSpan, Child},
+    time::Start,
+};
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
+    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
     transaction::{
-        Recorder, Shared, TimedChild, continued, followed, handle_in, installed, link_to, new_record, root,
+        Beginning, Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root,
         span_context, supplied_parent,
     },
 };
@@ -40,7 +43,7 @@ impl ApmTracer {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
-        if is_ignored(&builder, &config) {
+        if is_ignored(builder.attributes.as_deref(), &config) {
             return ApmSpan::off(parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {
@@ -64,51 +67,55 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
-        if !shared.records_spans() || is_ignored(&builder, shared.config()) {
+        if !shared.records_spans() || is_ignored(builder.attributes.as_deref(), shared.config()) {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
         let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
+        let attributes = attributes(builder.attributes, context, shared.config());
+        let id = shared.has_room_for_span().then(SpanId::random);
         let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
-        let start = builder.start_time.unwrap_or_else(SystemTime::now);
-        let beyond_limit = !shared.has_room_for_span();
-        if beyond_limit && !matches!(kind, SpanKind::Client | SpanKind::Producer) {
-            shared.child_begins(parent_id, micros(start), TimedChild::Unsent);
+        let start = Start::of(builder.start_time);
+        let timestamp = start.micros(&shared);
+        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, id, timestamp };
+        let Some(place) = shared.place(&new) else {
+            return ApmSpan::within(shared, parent.clone());
+        };
+        if id.is_none() && !is_call(&kind) {
             return ApmSpan::unrecorded(shared, parent.clone(), true);
         }
-        let id = SpanId::random();
-        shared.pin(parent_id);
-        shared.child_begins(parent_id, micros(start), TimedChild::Span);
         // nothing may hang below a span that is not sent
-        let id_below = if beyond_limit { parent.span_id() } else { id.0.into() };
+        let id_below = id.map_or(parent.span_id(), |id| id.0.into());
         let own =
             SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
         let ids = shared.ids();
         let record = Box::new(SpanRecord {
             trace_id: ids.trace_id,
-            id,
-            parent_id,
+            id: id.unwrap_or(SpanId(0)),
+            parent_id: place.parent_id,
             transaction_id: Some(ids.id),
             sample_rate: ids.sample_rate,
-            timestamp: micros(start),
+            timestamp,
             duration: Duration::ZERO,
-            name: builder.name,
+            name: cut(builder.name),
             kind,
-            attributes: attributes(builder.attributes, context, shared.config()),
+            attributes,
             status: Status::Unset,
             outcome: None,
             links: links(builder.links),
             composite: None,
+            within_call: place.within_call,
+            stack: Stack::None,
         });
-        ApmSpan::child(shared, own, Child { start, record, beyond_limit })
+        ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })
     }
 }
 
 /// `ignore_message_queues` names the queue or topic that it is about.
-fn is_ignored(builder: &SpanBuilder, config: &Config) -> bool {
+pub(super) fn is_ignored(attributes: Option<&[KeyValue]>, config: &Config) -> bool {
     let queues = &config.ignore_message_queues;
     let names = ["messaging.destination.name", "messaging.destination"];
     !queues.is_empty()
-        && builder.attributes.iter().flatten().any(|attribute| {
+        && attributes.unwrap_or_default().iter().any(|attribute| {
             names.contains(&attribute.key.as_str())
                 && queues.iter().any(|pattern| pattern.matches(&attribute.value.as_str()))
         })
@@ -129,16 +136,21 @@ fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> Vec<Link> {
 impl Tracer for ApmTracer {
     type Span = ApmSpan;
 
-    fn build_with_context(&self, builder: SpanBuilder, context: &Context) -> ApmSpan {
+    fn build_with_context(&self, mut builder: SpanBuilder, context: &Context) -> ApmSpan {
         if context.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
             return ApmSpan::off(SpanContext::empty_context());
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };
         let context = supplied.as_ref().unwrap_or(context);
-        match handle_in(context) {
+        let events = builder.events.take();
+        let mut span = match handle_in(context) {
             Some(shared) => Self::child(shared, builder, context),
             None => self.root(builder, context),
+        };
+        for event in events.into_iter().flatten() {
+            span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
         }
+        span
     }
 }
 

@@ -54,8 +54,24 @@ const LIBRARIES: &[&str] = &[
     "rustls",
 ];
 
-/// Crates that stand between the place of an error and the code that caught its stack.
-const GLUE: &[&str] = &["std", "core", "alloc", "backtrace", "tower_apm", "anyhow", "eyre", "color_eyre"];
+/// Crates that stand between the place of an error, or of the end of a span, and the code that caught its stack.
+const GLUE: &[&str] = &[
+    "std",
+    "core",
+    "alloc",
+    "backtrace",
+    "tower_apm",
+    "anyhow",
+    "eyre",
+    "color_eyre",
+    "tracing",
+    "tracing_core",
+    "tracing_futures",
+    "tracing_opentelemetry",
+    "tracing_subscriber",
+    "opentelemetry",
+    "opentelemetry_sdk",
+];
 
 /// Without the hash, and without the closures that `async` and iterators put behind the function that was written.
 pub(super) fn function(name: &str) -> String {
@@ -104,7 +120,8 @@ pub(super) fn module(function: &str) -> Option<&str> {
     .filter(|module| !module.is_empty())
 }
 
-/// The first crate that a function's name mentions: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`.
+/// The first crate that a function's name mentions: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`. A type
+/// parameter belongs to none, so of `<T as shop::Settle>::settle` it is `shop` too.
 pub(super) fn crate_of(function: &str) -> &str {
     let mut path = function;
     loop {
@@ -115,7 +132,11 @@ pub(super) fn crate_of(function: &str) -> &str {
         }
         path = bare;
     }
-    path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()
+    let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(path.len());
+    match path[end..].strip_prefix(" as ") {
+        Some(of) => crate_of(of),
+        None => &path[..end],
+    }
 }
 
 pub(super) fn is_library_crate(name: &str) -> bool {
@@ -206,6 +227,8 @@ mod tests {
             ("shop::buy", "shop", false),
             ("<shop::Cart as core::ops::Drop>::drop", "shop", false),
             ("<&mut dyn shop::Chain as shop::Settle>::settle", "shop", false),
+            ("<T as shop::Settle>::settle", "shop", false),
+            ("<F as axum::handler::Handler<((),),S>>::call", "axum", true),
             ("<alloc::boxed::Box<F> as core::ops::FnOnce<A>>::call_once", "alloc", true),
             ("tower_apm::capture::new", "tower_apm", true),
             ("main", "main", true),

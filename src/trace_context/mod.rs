@@ -135,7 +135,7 @@ fn outgoing(context: &Context) -> Option<Outgoing> {
         let Incoming { sampled, tracestate, .. } = incoming;
         return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage });
     };
-    shared.pin(parent_id);
+    let parent_id = shared.pin(parent_id);
     let ids = shared.ids();
     let legacy = shared.config().use_elastic_traceparent_header;
     let tracestate = ids.tracestate.clone();

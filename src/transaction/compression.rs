@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::Config,
-    record::{Call, Composite, CompressionStrategy, Describe, SpanRecord},
+    record::{Call, Composite, CompressionStrategy, Describe, Outcome, SpanRecord},
 };
 
 /// A finished call that waits for its next sibling.
@@ -40,7 +40,9 @@ impl Waiting {
             self.call = describe(first);
         }
         let Some(waiting) = &self.call else { return false };
-        let alike = waiting.kind == call.kind
+        let failed = [waiting.outcome, call.outcome].contains(&Outcome::Failure);
+        let alike = !failed
+            && waiting.kind == call.kind
             && waiting.subtype == call.subtype
             && waiting.target.kind == call.target.kind
             && waiting.target.name == call.target.name;

@@ -48,11 +48,9 @@ impl Shared {
         if self.recorder().ignores(&error) {
             return;
         }
+        let parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
-            if let Some(span) = parent {
-                state.spans.pin(span);
-            }
             if let Some(exception) = &error.exception {
                 let fingerprint = Fingerprint::of(exception);
                 let known = state.errors.iter().any(|told| told.tells(&fingerprint));

@@ -4,6 +4,7 @@
 //! written after the end is counted in [`Stats::late_writes`](crate::Stats).
 
 mod background;
+mod calls;
 mod captured_body;
 mod compression;
 mod context;
@@ -33,6 +34,7 @@ pub use self::{
     remote::TraceContext,
 };
 pub(crate) use self::{
+    calls::Beginning,
     captured_body::CapturedBody,
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},
@@ -42,7 +44,6 @@ pub(crate) use self::{
     ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
-    self_time::TimedChild,
     state::{Ids, Shared, new_record},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};

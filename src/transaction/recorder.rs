@@ -15,7 +15,7 @@ use crate::{
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{Classify, Describe, ErrorRecord, Event, SpanRecord, SpanType, TransactionRecord},
+    record::{Describe, ErrorRecord, Event, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Recorder {
     filters: TransactionFilters,
     error_filters: ErrorFilters,
     describe: Describe,
-    classify: Classify,
+    span_type: SpanTypeOf,
 }
 
 impl Recorder {
@@ -52,7 +52,7 @@ impl Recorder {
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
             describe: |_| None,
-            classify: |_| SpanType::INTERNAL,
+            span_type: |_, _| SpanType::INTERNAL,
         }
     }
 
@@ -60,13 +60,13 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be, and of which type.
-    pub(crate) fn with_describe(self, describe: Describe, classify: Classify) -> Self {
-        Self { describe, classify, ..self }
+    /// What tells of a span, before it is sent, what it will be, and at its start of which type.
+    pub(crate) fn with_describe(self, describe: Describe, span_type: SpanTypeOf) -> Self {
+        Self { describe, span_type, ..self }
     }
 
-    pub(super) fn classify(&self) -> Classify {
-        self.classify
+    pub(super) fn span_type(&self) -> SpanTypeOf {
+        self.span_type
     }
 
     pub(super) fn describe(&self) -> Describe {

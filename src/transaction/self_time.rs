@@ -68,7 +68,7 @@ impl SelfTimes {
         self.timers.iter().rposition(|timer| timer.parent == parent)
     }
 
-    fn begin(&mut self, parent: SpanId, now: u64, child: TimedChild) {
+    pub(super) fn begin(&mut self, parent: SpanId, now: u64, child: TimedChild) {
         let at = match self.timer(parent) {
             Some(at) => at,
             None if self.timers.len() == MAX_TIMERS => return,
@@ -138,21 +138,15 @@ impl SelfTimes {
 }
 
 impl Shared {
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         self.config.breakdown_metrics && !self.config.metrics_interval.is_zero()
     }
 
-    /// A span begins, `now` in microseconds since the epoch.
-    pub(crate) fn child_begins(&self, parent: SpanId, now: u64, child: TimedChild) {
-        if self.is_timed() {
-            self.lock().self_times.begin(parent, now, child);
-        }
-    }
-
-    /// A span without a record ends.
+    /// A span that is beyond the limit and calls nobody ends, `now` in microseconds since the epoch.
     pub(crate) fn unsent_ends(&self, parent: SpanId, now: u64) {
+        self.span_dropped();
         if self.is_timed() {
-            self.lock().self_times.end(parent, now, TimedChild::Unsent);
+            self.lock().spans().self_times.end(parent, now, TimedChild::Unsent);
         }
     }
 
@@ -161,14 +155,15 @@ impl Shared {
         if !self.is_timed() {
             return;
         }
-        let kind = (self.recorder.classify())(record);
+        let kind = (self.recorder.span_type())(&record.kind, &record.attributes);
         let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
         let end = record.timestamp.saturating_add(micros);
         let mut state = self.lock();
         if state.record.is_some() {
-            let own = state.self_times.close(record.id, record.timestamp, end);
-            state.self_times.end(record.parent_id, end, TimedChild::Span);
-            state.self_times.add(kind, 1, own);
+            let times = &mut state.spans().self_times;
+            let own = times.close(record.id, record.timestamp, end);
+            times.end(record.parent_id, end, TimedChild::Span);
+            times.add(kind, 1, own);
         }
     }
 }

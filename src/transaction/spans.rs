@@ -3,18 +3,23 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrayvec::ArrayVec;
-use opentelemetry::trace::{SpanKind, Status};
 
 use super::{
     Shared,
+    calls::{Beginning, Calls, Family, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
+    self_time::{SelfTimes, TimedChild},
 };
-use crate::record::{DroppedSpans, Outcome, SpanId, SpanRecord, TransactionRecord, count_dropped};
+use crate::{
+    config::Config,
+    record::{
+        Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, TransactionRecord, count_dropped,
+        is_call,
+    },
+};
 
 /// Parents whose last call may wait for the next one at the same time.
 const MAX_WAITING: usize = 4;
-/// Spans that are known to have children, an error, or a place in another service. With more, all count as such.
-const MAX_PINNED: usize = 1024;
 /// Spans that wait for the filters' word. A transaction that has more is kept unasked.
 const MAX_HELD: usize = 1000;
 
@@ -23,8 +28,8 @@ const MAX_HELD: usize = 1000;
 pub(super) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
-    /// Open spans that must be sent, each by itself: something refers to them.
-    pinned: Vec<SpanId>,
+    pub(super) calls: Calls,
+    pub(super) self_times: SelfTimes,
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
     #[expect(clippy::vec_box, reason = "they come boxed, and go on so")]
@@ -33,34 +38,49 @@ pub(super) struct Spans {
     verdict: Option<bool>,
 }
 
-impl Spans {
-    pub(super) fn pin(&mut self, id: SpanId) {
-        if self.pinned.len() < MAX_PINNED && !self.pinned.contains(&id) {
-            self.pinned.push(id);
-        }
-    }
+/// What a transaction that ends takes out of them.
+pub(super) struct Closed {
+    waiting: ArrayVec<Waiting, MAX_WAITING>,
+    self_times: SelfTimes,
+}
 
-    /// Whether the span, which ends, was pinned.
-    fn unpin(&mut self, id: SpanId) -> bool {
-        match self.pinned.iter().position(|pinned| *pinned == id) {
-            Some(at) => {
-                self.pinned.swap_remove(at);
-                true
-            }
-            None => self.pinned.len() == MAX_PINNED,
-        }
+impl Spans {
+    pub(super) fn close(&mut self) -> Closed {
+        Closed { waiting: std::mem::take(&mut self.waiting), self_times: std::mem::take(&mut self.self_times) }
     }
 
     fn child_of(&self, parent: SpanId) -> Option<usize> {
         self.waiting.iter().position(|waiting| waiting.record.parent_id == parent)
     }
-}
 
-/// A call that may be merged or dropped: it went well, and nothing is known to refer to it.
-fn is_plain_call(record: &SpanRecord) -> bool {
-    matches!(record.kind, SpanKind::Client | SpanKind::Producer)
-        && !matches!(record.status, Status::Error { .. })
-        && record.outcome != Some(Outcome::Failure)
+    fn take(&mut self, at: Option<usize>) -> Option<Box<SpanRecord>> {
+        at.map(|at| self.waiting.remove(at).record)
+    }
+
+    /// The id of what stands for a span that something refers to, and its record where it has waited until now.
+    fn refer(&mut self, id: SpanId) -> (SpanId, Option<Box<SpanRecord>>) {
+        let id = self.calls.refer(id);
+        let waiting = self.waiting.iter().position(|waiting| waiting.record.id == id);
+        (id, self.take(waiting))
+    }
+
+    /// Takes a call into its sibling, where there is one that is like it.
+    fn absorb(&mut self, call: &SpanRecord, config: &Config, describe: Describe) -> bool {
+        let Some(at) = self.child_of(call.parent_id) else { return false };
+        let absorbed = self.waiting[at].absorb(call, config, describe);
+        if absorbed {
+            self.calls.replace(call.id, self.waiting[at].record.id);
+        }
+        absorbed
+    }
+
+    /// Lets a call wait for its next sibling, in the place of the former one or of whoever waits longest.
+    fn wait(&mut self, call: Box<SpanRecord>) -> Option<Box<SpanRecord>> {
+        let at = self.child_of(call.parent_id).or_else(|| self.waiting.is_full().then_some(0));
+        let before = self.take(at);
+        self.waiting.push(Waiting::new(call));
+        before
+    }
 }
 
 impl Shared {
@@ -75,16 +95,65 @@ impl Shared {
         self.config.span_compression_enabled || !self.config.exit_span_min_duration.is_zero()
     }
 
-    /// Something refers to this span: a child of its, or another service. It must be sent, and by itself.
-    pub(crate) fn pin(&self, id: SpanId) {
-        if id != self.ids().id && self.settles() {
-            self.lock().spans.pin(id);
+    /// Something refers to this span: an error, or another service. It must be sent, and by itself. Where it is gone
+    /// already, the id of what stands for it is returned.
+    pub(crate) fn pin(&self, id: SpanId) -> SpanId {
+        if !self.may_be_call(id) {
+            return id;
         }
+        let (id, waited) = self.lock().spans().refer(id);
+        waited.into_iter().for_each(|record| self.deliver(record));
+        id
+    }
+
+    /// What refers to a span that is not sent shall refer to the other one.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn replace_span(&self, id: SpanId, instead: SpanId) {
+        self.lock().spans().calls.replace(id, instead);
+        self.has_calls.store(true, Relaxed);
+    }
+
+    /// Whether some call of this transaction, one that runs or is over, may have this id.
+    fn may_be_call(&self, id: SpanId) -> bool {
+        id != self.ids().id && self.has_calls.load(Relaxed)
+    }
+
+    /// Finds the place of a span that begins, and knows it for a call from then on. None for one that must vanish: it is
+    /// part of a call that runs and told as something else (agent-spec 6.3).
+    pub(crate) fn place(&self, new: &Beginning<'_>) -> Option<Place> {
+        let Beginning { parent_id, kind, attributes, id, timestamp } = *new;
+        let calls = id.is_some() && is_call(kind);
+        let below_call = self.may_be_call(parent_id);
+        if !below_call && !calls && !self.is_timed() {
+            return Some(Place { parent_id, within_call: false });
+        }
+        let family = || Family::of(&(self.recorder.span_type())(kind, attributes));
+        let own = calls.then(family);
+        let mut state = self.lock();
+        let spans = state.spans();
+        let above = if below_call { spans.calls.family(parent_id) } else { None };
+        if above.is_some_and(|above| own.unwrap_or_else(family) != above) {
+            return None;
+        }
+        // what is kept within a call is a call in this respect
+        if let Some((id, family)) = id.zip(above.or(own)) {
+            spans.calls.open(id, family);
+            self.has_calls.store(true, Relaxed);
+        }
+        let refers = below_call && id.is_some();
+        let (parent_id, waited) = if refers { spans.refer(parent_id) } else { (parent_id, None) };
+        if self.is_timed() {
+            let child = if id.is_none() && !is_call(kind) { TimedChild::Unsent } else { TimedChild::Span };
+            spans.self_times.begin(parent_id, timestamp, child);
+        }
+        drop(state);
+        waited.into_iter().for_each(|record| self.deliver(record));
+        Some(Place { parent_id, within_call: above.is_some() })
     }
 
     /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
     /// because the transaction has had its `transaction_max_spans` or the call was short.
-    pub(crate) fn span(&self, record: Box<SpanRecord>) {
+    pub(crate) fn span(&self, mut record: Box<SpanRecord>) {
         self.time(&record);
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
@@ -93,38 +162,56 @@ impl Shared {
         } else if self.settles() {
             self.settle(record);
         } else {
+            if record.is_part_of_call() {
+                self.lock().spans().calls.close(record.id);
+            }
+            if self.wants_stack(&record) {
+                record.stack = Stack::here();
+            }
             self.deliver(record);
         }
     }
 
-    fn settle(&self, record: Box<SpanRecord>) {
+    /// By `span_stack_trace_min_duration`. Not for calls that are most likely dropped, nor for spans that came with one.
+    fn wants_stack(&self, record: &SpanRecord) -> bool {
+        self.config.span_stack_trace_min_duration.is_some_and(|least| record.duration >= least)
+            && self.config.stack_trace_limit != 0
+            && !(is_plain_call(record) && record.duration < self.config.exit_span_min_duration)
+            && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
+    }
+
+    fn settle(&self, mut record: Box<SpanRecord>) {
         let mut ready = ArrayVec::<Box<SpanRecord>, 2>::new();
         let mut by_itself = None;
         {
             let mut state = self.lock();
             let is_over = state.record.is_none();
-            let spans = &mut state.spans;
-            let pinned = spans.unpin(record.id);
-            if let Some(at) = spans.child_of(record.id) {
-                ready.push(spans.waiting.remove(at).record);
-            }
-            let sibling = spans.child_of(record.parent_id);
-            if is_over || pinned || !is_plain_call(&record) {
-                ready.extend(sibling.map(|at| spans.waiting.remove(at).record));
-                by_itself = Some(record);
-            } else if !self.config.span_compression_enabled {
-                ready.push(record);
-            } else if let Some(at) = sibling {
-                if spans.waiting[at].absorb(&record, &self.config, self.recorder.describe()) {
-                    self.spans_started.fetch_sub(1, Relaxed);
-                } else {
-                    ready.push(std::mem::replace(&mut spans.waiting[at], Waiting::new(record)).record);
-                }
+            let spans = state.spans();
+            let referred = record.is_part_of_call() && spans.calls.close(record.id).unwrap_or_default();
+            let below = spans.child_of(record.id);
+            ready.extend(spans.take(below));
+            let compresses = self.config.span_compression_enabled;
+            let mut plain = !is_over && !referred && is_plain_call(&record);
+            if plain && compresses && spans.absorb(&record, &self.config, self.recorder.describe()) {
+                self.spans_started.fetch_sub(1, Relaxed);
             } else {
-                if spans.waiting.is_full() {
-                    ready.push(spans.waiting.remove(0).record);
+                if self.wants_stack(&record) {
+                    // takes too long to hold the lock meanwhile
+                    drop(state);
+                    record.stack = Stack::here();
+                    state = self.lock();
+                    plain = plain && state.record.is_some();
                 }
-                spans.waiting.push(Waiting::new(record));
+                let spans = state.spans();
+                if !plain {
+                    let sibling = spans.child_of(record.parent_id);
+                    ready.extend(spans.take(sibling));
+                    by_itself = Some(record);
+                } else if compresses {
+                    ready.extend(spans.wait(record));
+                } else {
+                    ready.push(record);
+                }
             }
         }
         ready.into_iter().for_each(|record| self.report(record));
@@ -142,7 +229,9 @@ impl Shared {
             self.spans_started.fetch_sub(1, Relaxed);
             self.span_dropped();
             let mut state = self.lock();
-            return count_dropped(&mut state.spans.dropped, call, record.composite, record.duration);
+            let spans = state.spans();
+            spans.calls.replace(record.id, record.parent_id);
+            return count_dropped(&mut spans.dropped, call, record.composite, record.duration);
         }
         self.deliver(record);
     }
@@ -155,13 +244,16 @@ impl Shared {
 
     fn drop_span(&self, record: &SpanRecord) {
         self.span_dropped();
-        if matches!(record.kind, SpanKind::Client | SpanKind::Producer)
-            && let Some(call) = (self.recorder.describe())(record)
-        {
-            let mut state = self.lock();
-            if state.record.is_some() {
-                count_dropped(&mut state.spans.dropped, call, record.composite, record.duration);
-            }
+        if !record.is_part_of_call() {
+            return;
+        }
+        let call = (self.recorder.describe())(record);
+        let mut state = self.lock();
+        if state.spans().calls.close(record.id).is_some() {
+            state.spans().calls.replace(record.id, record.parent_id);
+        }
+        if let Some(call) = call.filter(|_| state.record.is_some()) {
+            count_dropped(&mut state.spans().dropped, call, record.composite, record.duration);
         }
     }
 
@@ -171,7 +263,8 @@ impl Shared {
 
     fn deliver(&self, span: Box<SpanRecord>) {
         if !self.recorder.filters().is_empty() {
-            let spans = &mut self.lock().spans;
+            let mut state = self.lock();
+            let spans = state.spans();
             match spans.verdict {
                 Some(true) => {}
                 Some(false) => return self.recorder.filtered(1),
@@ -183,21 +276,30 @@ impl Shared {
     }
 
     /// The transaction is over: nothing waits any longer.
-    pub(super) fn close_spans(&self, waiting: ArrayVec<Waiting, MAX_WAITING>, record: &mut TransactionRecord) {
+    pub(super) fn close_spans(&self, closed: Option<Closed>, record: &mut TransactionRecord) {
+        let Some(Closed { waiting, self_times }) = closed else { return self.count_spans(record) };
+        let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
+        let end = record.timestamp.saturating_add(micros);
+        record.self_times = self_times.finish(record.id, record.timestamp, end);
         waiting.into_iter().for_each(|waiting| self.report(waiting.record));
+        self.count_spans(record);
+    }
+
+    fn count_spans(&self, record: &mut TransactionRecord) {
         record.spans.started = self.spans_started.load(Relaxed);
         record.spans.dropped = self.spans_dropped.load(Relaxed);
         if record.spans.dropped > 0 {
-            record.dropped_spans = std::mem::take(&mut self.lock().spans.dropped);
+            record.dropped_spans = std::mem::take(&mut self.lock().spans().dropped);
         }
     }
 
     /// Asks the filters, and sends or drops the spans that have waited for that.
     pub(super) fn keeps(&self, record: &TransactionRecord, has_errors: bool) -> bool {
-        let overflown = self.lock().spans.held.len() > MAX_HELD;
+        let overflown = self.lock().spans().held.len() > MAX_HELD;
         let keeps = overflown || self.recorder.filters().keep(record, has_errors, &self.recorder);
         let held = {
-            let spans = &mut self.lock().spans;
+            let mut state = self.lock();
+            let spans = state.spans();
             spans.verdict = Some(keeps);
             std::mem::take(&mut spans.held)
         };
@@ -207,9 +309,5 @@ impl Shared {
             self.recorder.filtered(1 + held.len() as u64);
         }
         keeps
-    }
-
-    pub(super) fn take_waiting(spans: &mut Spans) -> ArrayVec<Waiting, MAX_WAITING> {
-        std::mem::take(&mut spans.waiting)
     }
 }

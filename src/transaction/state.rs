@@ -3,16 +3,16 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::Instant,
 };
 
 use opentelemetry::trace::SpanKind;
 
-use super::{
-    captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, self_time::SelfTimes,
-    spans::Spans,
-};
+use super::{captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
@@ -41,8 +41,12 @@ pub(crate) struct Shared {
     /// belongs to another trace.
     adopted: OnceLock<Box<Ids>>,
     pub(crate) began: Instant,
+    /// `began` by the wall clock, from which the times of its spans are counted.
+    began_micros: u64,
     pub(super) spans_started: AtomicU32,
     pub(super) spans_dropped: AtomicU32,
+    /// Some span below it has called another service: until then no span needs to look for one.
+    pub(super) has_calls: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -55,10 +59,16 @@ pub(crate) struct State {
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
     pub(super) errors: Vec<Fingerprint>,
-    pub(super) spans: Spans,
-    pub(super) self_times: SelfTimes,
+    /// Made with the first span.
+    spans: Option<Box<Spans>>,
     /// The request's body, where `capture_body` asks for it.
     pub(super) body: Option<CapturedBody>,
+}
+
+impl State {
+    pub(super) fn spans(&mut self) -> &mut Spans {
+        self.spans.get_or_insert_default()
+    }
 }
 
 impl Shared {
@@ -75,8 +85,10 @@ impl Shared {
             ids,
             adopted: OnceLock::new(),
             began,
+            began_micros: wall_micros(began),
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
+            has_calls: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
     }
@@ -102,6 +114,14 @@ impl Shared {
     /// False: the transaction is not sampled, or the agent only passes traces on.
     pub(crate) fn records_spans(&self) -> bool {
         self.ids().sampled && !self.config.context_propagation_only
+    }
+
+    /// Microseconds since the epoch, so that no clock that is set meanwhile moves a part of it out of it.
+    pub(crate) fn micros_at(&self, at: Instant) -> u64 {
+        match at.checked_duration_since(self.began) {
+            Some(after) => self.began_micros.saturating_add(after.as_micros() as u64),
+            None => self.began_micros.saturating_sub(self.began.duration_since(at).as_micros() as u64),
+        }
     }
 
     /// What the context in which it begins carries as baggage becomes attributes of the transaction.
@@ -201,12 +221,11 @@ impl Shared {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        let (mut record, outcome_by_user, body, has_errors, waiting, self_times) = {
+        let (mut record, outcome_by_user, body, has_errors, spans) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
-            let waiting = Self::take_waiting(&mut state.spans);
-            let self_times = std::mem::take(&mut state.self_times);
-            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), waiting, self_times)
+            let spans = state.spans.as_deref_mut().map(Spans::close);
+            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), spans)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -214,8 +233,6 @@ impl Shared {
             request.body = body.get();
         }
         record.duration = duration;
-        let end = record.timestamp.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-        record.self_times = self_times.finish(record.id, record.timestamp, end);
         let outcome = finish(&mut record);
         if !outcome_by_user {
             record.outcome = outcome;
@@ -223,7 +240,7 @@ impl Shared {
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
         }
-        self.close_spans(waiting, &mut record);
+        self.close_spans(spans, &mut record);
         if self.config.context_propagation_only {
             return;
         }

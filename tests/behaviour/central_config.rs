@@ -1,8 +1,13 @@
 //! Does the agent do what the server tells it to, while it runs? (agent-spec, section 3)
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::{Router, routing::get};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Span, SpanKind, Tracer, TracerProvider},
+};
+use serde_json::json;
 use tower_apm::{
     Agent, AgentBuilder, Environment,
     devserver::{DevServer, Kind, Query},
@@ -62,6 +67,49 @@ async fn a_transaction_keeps_the_options_that_it_began_with() {
     agent.flush(LONG).await.unwrap();
     let sent = server.store().query(&Query::new().kind(Kind::Transaction).name("settle"));
     assert_eq!(sent.total, 1);
+}
+
+#[tokio::test]
+async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
+    let server = server();
+    let agent = agent(&server, |agent| agent);
+    let tracer = agent.tracer_provider().tracer("db");
+    let call = |at: u64| {
+        let time = |at| SystemTime::UNIX_EPOCH + Duration::from_millis(at);
+        let call = tracer.span_builder("SELECT").with_kind(SpanKind::Client).with_start_time(time(at));
+        call.with_attributes([KeyValue::new("db.system", "mysql")]).start(&tracer).end_with_timestamp(time(at + 1));
+    };
+    let begun = agent.start_transaction("begun before", "scheduled");
+    let context = Context::from(begun.clone());
+    server.set_agent_config(
+        "shop",
+        [
+            ("transaction_max_spans", "1"),
+            ("span_compression_enabled", "false"),
+            ("exit_span_min_duration", "1s"),
+            ("recording", "false"), // shows that the rest has arrived
+        ],
+    );
+    until_recorded(&agent, false).await;
+    {
+        let _attached = context.attach();
+        (0..3).for_each(|n| call(n * 10));
+        (0..3).for_each(|_| drop(tracer.start("step")));
+    }
+    drop(begun);
+    server.set_agent_config("shop", [("transaction_max_spans", "1"), ("exit_span_min_duration", "1s")]);
+    until_recorded(&agent, true).await;
+    agent.start_transaction("begun after", "scheduled").in_scope(|| {
+        call(0);
+        (0..3).for_each(|_| drop(tracer.start("step")));
+    });
+    agent.flush(LONG).await.unwrap();
+    for (name, count) in
+        [("begun before", json!({ "started": 4 })), ("begun after", json!({ "started": 0, "dropped": 4 }))]
+    {
+        let sent = server.store().query(&Query::new().kind(Kind::Transaction).name(name));
+        assert_eq!(sent.events[0].body()["span_count"], count, "{name}");
+    }
 }
 
 #[tokio::test]

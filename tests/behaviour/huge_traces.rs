@@ -4,18 +4,19 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
     Context, KeyValue,
+    global::BoxedTracer,
     trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use serde_json::{Value, json};
 use tower_apm::{AgentBuilder, devserver::Kind, testkit::TestAgent, trace_context};
 
-async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+pub(crate) async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
     TestAgent::builder().configure(configure).start().await
 }
 
 /// A call that began so many milliseconds after the epoch and took so many.
 #[derive(Clone, Copy)]
-struct Call {
+pub(crate) struct Call {
     name: &'static str,
     system: &'static str,
     database: &'static str,
@@ -23,26 +24,27 @@ struct Call {
     took: u64,
 }
 
-const SELECT: Call = Call { name: "SELECT FROM orders", system: "postgresql", database: "shop", at: 0, took: 2 };
+pub(crate) const SELECT: Call =
+    Call { name: "SELECT FROM orders", system: "postgresql", database: "shop", at: 0, took: 2 };
 
 impl Call {
-    fn at(self, at: u64) -> Self {
+    pub(crate) fn at(self, at: u64) -> Self {
         Self { at, ..self }
     }
 
-    fn took(self, took: u64) -> Self {
+    pub(crate) fn took(self, took: u64) -> Self {
         Self { took, ..self }
     }
 
-    fn named(self, name: &'static str) -> Self {
+    pub(crate) fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
 
-    fn to(self, system: &'static str, database: &'static str) -> Self {
+    pub(crate) fn to(self, system: &'static str, database: &'static str) -> Self {
         Self { system, database, ..self }
     }
 
-    fn start<T: Tracer>(self, tracer: &T) -> T::Span {
+    pub(crate) fn start<T: Tracer>(self, tracer: &T) -> T::Span {
         let attributes = [KeyValue::new("db.system", self.system), KeyValue::new("db.namespace", self.database)];
         let start = SystemTime::UNIX_EPOCH + Duration::from_millis(self.at);
         tracer
@@ -53,17 +55,21 @@ impl Call {
             .start(tracer)
     }
 
-    fn end(self, span: &mut impl Span) {
+    pub(crate) fn end(self, span: &mut impl Span) {
         span.end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(self.at + self.took));
     }
 
-    fn run<T: Tracer>(self, tracer: &T) {
+    pub(crate) fn end_in(self, context: &Context) {
+        context.span().end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(self.at + self.took));
+    }
+
+    pub(crate) fn run<T: Tracer>(self, tracer: &T) {
         self.end(&mut self.start(tracer));
     }
 }
 
 /// The transaction's span count and all spans, in the order in which they were sent, after these calls.
-async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>) -> (Value, Vec<Value>) {
+pub(crate) async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>) -> (Value, Vec<Value>) {
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent()
         .start_transaction("work", "scheduled")
@@ -71,14 +77,14 @@ async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>) -> (Value
     sent(apm).await
 }
 
-async fn sent(apm: &TestAgent) -> (Value, Vec<Value>) {
+pub(crate) async fn sent(apm: &TestAgent) -> (Value, Vec<Value>) {
     let transaction = apm.expect_transaction("work").await.json().clone();
     let mut spans = apm.events(Kind::Span);
     spans.sort_by_key(|span| span["timestamp"].as_u64());
     (transaction, spans)
 }
 
-fn names(spans: &[Value]) -> Vec<&str> {
+pub(crate) fn names(spans: &[Value]) -> Vec<&str> {
     spans.iter().map(|span| span["name"].as_str().unwrap()).collect()
 }
 
@@ -176,17 +182,90 @@ async fn section_8_3_what_something_refers_to_stays_by_itself() {
         });
         assert_eq!(sent(&apm).await.1.len(), 3, "{what}");
     }
+    for (child, sent_spans, what) in
+        [(SELECT.named("FETCH"), 4, "a child of its kind"), (SELECT.to("redis", ""), 1, "a child that vanishes")]
+    {
+        let apm = TestAgent::start().await;
+        let tracer = apm.agent().tracer_provider().tracer("db");
+        apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+            for n in 0..2 {
+                let call = SELECT.at(n * 10);
+                let context = Context::current_with_span(call.start(&tracer));
+                let _attached = context.clone().attach();
+                drop(child.start(&tracer));
+                call.end_in(&context);
+            }
+        });
+        assert_eq!(sent(&apm).await.1.len(), sent_spans, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn section_8_3_calls_that_failed_stay_apart() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        for n in 0..2 {
-            let context = Context::current_with_span(SELECT.at(n * 10).start(&tracer));
-            let _attached = context.clone().attach();
-            drop(tracer.start("fetch"));
-            context.span().end_with_timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(n * 10 + 2));
+        for n in 0..4 {
+            let call = SELECT.at(n * 10);
+            let mut span = call.start(&tracer);
+            // the status is not set, the code alone says how it went
+            span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(n == 0 || n == 2)));
+            call.end(&mut span);
         }
     });
-    assert_eq!(sent(&apm).await.1.len(), 4, "a child");
+    let (_, spans) = sent(&apm).await;
+    let outcomes: Vec<_> = spans.iter().map(|span| span["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["failure", "success", "failure", "success"], "the first, and one that comes");
+}
+
+#[tokio::test]
+async fn section_8_3_long_calls_of_one_name_are_not_merged_as_of_one_kind() {
+    let apm = apm(|agent| agent.span_compression_same_kind_max_duration(Duration::from_millis(100))).await;
+    let (_, spans) = after(&apm, [SELECT.took(60), SELECT.at(100).took(60)]).await;
+    assert_eq!(names(&spans), ["SELECT FROM orders"; 2]);
+}
+
+#[tokio::test]
+async fn section_8_3_what_refers_to_others_does_not_end_compression() {
+    let apm = apm(|agent| agent.transaction_max_spans(-1)).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        for n in 0..1100 {
+            let call = SELECT.at(n * 10);
+            let context = Context::current_with_span(call.start(&tracer));
+            call.end_in(&context);
+            let _attached = context.attach();
+            trace_context::inject(&mut http::HeaderMap::new());
+        }
+        (1100..1105).for_each(|n| SELECT.named("SELECT FROM users").at(n * 10).run(&tracer));
+    });
+    let (_, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 1101);
+    assert_eq!(spans[1100]["composite"]["count"], 5);
+}
+
+#[tokio::test]
+async fn trap_28_a_call_that_waits_is_told_however_the_request_ends() {
+    async fn waits(tracer: BoxedTracer, end: fn()) {
+        SELECT.at(0).run(&tracer);
+        end();
+        std::future::pending().await
+    }
+    let apm = TestAgent::start().await;
+    let job = || apm.agent().start_transaction("work", "scheduled");
+    let tracer = || BoxedTracer::new(Box::new(apm.agent().tracer_provider().tracer("db")));
+
+    let cancelled = tokio::spawn(job().run(waits(tracer(), || {})));
+    tokio::task::yield_now().await;
+    cancelled.abort();
+    cancelled.await.unwrap_err();
+    tokio::spawn(job().run(waits(tracer(), || panic!("boom")))).await.unwrap_err();
+    let deadline = Duration::from_millis(1);
+    tokio::time::timeout(deadline, job().run(waits(tracer(), || {}))).await.unwrap_err();
+
+    apm.expect_transactions("work", 3).await;
+    let spans = apm.events(Kind::Span);
+    assert_eq!(spans.len(), 3, "{spans:?}");
 }
 
 #[tokio::test]
@@ -215,6 +294,84 @@ async fn section_8_1_and_8_2_what_is_beyond_the_limit_is_counted_by_target_and_o
     };
     let expected = json!([stats("postgresql/shop", Some("shop"), 2, 5000), stats("redis", None, 1, 2000)]);
     assert_eq!(transaction["dropped_spans_stats"], expected);
+}
+
+#[tokio::test]
+async fn section_8_2_each_outcome_is_told_apart_and_a_composite_counts_for_all_of_its_calls() {
+    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(3)).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        // trap 30: 9 ms in 23 ms are dropped
+        (0..3).for_each(|n| SELECT.at(n * 10).took(3).run(&tracer));
+        (3..6).for_each(|n| SELECT.named("INSERT").at(n * 100).took(60).run(&tracer));
+        for (n, status) in (6..).zip([Status::Ok, Status::error("lost"), Status::Ok, Status::Unset]) {
+            let call = SELECT.at(n * 100);
+            let mut span = call.start(&tracer);
+            span.set_status(status);
+            call.end(&mut span);
+        }
+    });
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(names(&spans), ["INSERT"; 3]);
+    assert_eq!(transaction["span_count"], json!({ "started": 3, "dropped": 5 }));
+    let stats = transaction["dropped_spans_stats"].as_array().unwrap();
+    let of = |outcome: &str| &stats.iter().find(|entry| entry["outcome"] == outcome).unwrap()["duration"];
+    assert_eq!(of("unknown"), &json!({ "count": 4, "sum": { "us": 11000 } }), "three that were one, and one");
+    assert_eq!(of("success"), &json!({ "count": 2, "sum": { "us": 4000 } }));
+    assert_eq!(of("failure"), &json!({ "count": 1, "sum": { "us": 2000 } }));
+}
+
+#[tokio::test]
+async fn section_8_2_a_long_name_of_a_target_loses_no_transaction() {
+    for system in ["mysql", &"kafka".repeat(200)] {
+        let apm = apm(|agent| agent.transaction_max_spans(0)).await;
+        let tracer = apm.agent().tracer_provider().tracer("db");
+        let attributes = [
+            KeyValue::new("messaging.system", system.to_owned()),
+            KeyValue::new("messaging.destination.name", "ä".repeat(513)),
+        ];
+        let send = tracer.span_builder("SEND").with_kind(SpanKind::Producer).with_attributes(attributes);
+        apm.agent().start_transaction("work", "scheduled").in_scope(|| drop(send.start(&tracer)));
+        let (transaction, _) = sent(&apm).await;
+        let target = &transaction["dropped_spans_stats"][0];
+        let length = |key: &str| target[key].as_str().unwrap().chars().count();
+        assert_eq!(length("service_target_name"), 512);
+        assert_eq!(length("service_target_type"), system.len().min(512));
+        assert_eq!(length("destination_service_resource"), (system.len() + 1 + 513).min(1024));
+    }
+}
+
+#[tokio::test]
+async fn section_8_1_a_span_that_is_dropped_without_its_end_is_counted() {
+    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
+    let tracer = apm.agent().tracer_provider().tracer("app");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        tracer.in_span("load", |_| ());
+        drop(tracer.start("store"));
+        tracer.start("show").end();
+    });
+    assert_eq!(sent(&apm).await.0["span_count"], json!({ "started": 0, "dropped": 3 }));
+}
+
+#[tokio::test]
+async fn section_8_1_trap_31_threads_together_have_no_more_spans_than_one() {
+    let apm = apm(|agent| agent.transaction_max_spans(100)).await;
+    let tracer = apm.agent().tracer_provider().tracer("app");
+    let work = apm.agent().start_transaction("work", "scheduled");
+    let context = Context::from(work.clone());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                // all have begun before the first one ends, so that each found room
+                let spans: Vec<_> = (0..100).map(|_| tracer.start_with_context("step", &context)).collect();
+                drop(spans);
+            });
+        }
+    });
+    drop((work, context));
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(transaction["span_count"], json!({ "started": 100, "dropped": 700 }));
+    assert_eq!(spans.len(), 100);
 }
 
 #[tokio::test]

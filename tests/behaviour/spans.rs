@@ -1,7 +1,12 @@
 //! What becomes of spans below a transaction?
 
+use std::time::SystemTime;
+
 use axum::{Router, handler::Handler, routing::get};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{
+    KeyValue,
+    trace::{Event, TraceContextExt, Tracer, TracerProvider},
+};
 use tower_apm::{
     Transaction,
     testkit::{Kind, TestAgent},
@@ -261,4 +266,17 @@ async fn without_the_requests_span_spans_are_still_below_the_transaction() {
     let app = Router::new().route("/", get(async || load(1).await)).layer(apm.layer().request_span(false));
     call(app, "/").await;
     apm.expect_transaction("GET /").await.span("load", |span| span.child_of("GET /"));
+}
+
+#[tokio::test]
+async fn section_9_5_an_exception_that_a_span_begins_with_is_an_error() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("app");
+    let lost = vec![KeyValue::new("exception.message", "lost"), KeyValue::new("exception.type", "shop::Lost")];
+    let events = vec![Event::new("exception", SystemTime::now(), lost, 0)];
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        drop(tracer.span_builder("load").with_events(events).start(&tracer));
+    });
+    let span = apm.expect_span("load").await;
+    apm.expect_transaction("work").await.error("lost", |error| error.field("/parent_id", span.id()));
 }

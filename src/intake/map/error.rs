@@ -75,7 +75,7 @@ fn message<'a>(text: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
     }
 }
 
-fn frame(frame: &Frame) -> model::Frame<'_> {
+pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
     let file = frame.file.as_deref().filter(|file| !file.is_empty());
     model::Frame {
         filename: file,

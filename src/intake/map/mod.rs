@@ -10,6 +10,7 @@ mod metricset;
 mod request;
 mod semconv;
 mod span;
+mod span_type;
 mod target;
 mod transaction;
 mod truncate;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     labels::{index_key, is_exact},
     metadata::metadata,
     metricset::metricset,
-    span::{classify, describe, span},
+    span::{describe, frames, span},
+    span_type::span_type,
     transaction::transaction,
 };

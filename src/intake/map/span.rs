@@ -5,8 +5,10 @@ use std::{borrow::Cow, sync::LazyLock};
 use opentelemetry::trace::{SpanKind, Status};
 
 use super::{
+    error::frame,
     labels,
-    semconv::{Attributes, Language, broker, database, language},
+    semconv::{Attributes, Language, language},
+    span_type::span_type,
     target::{Callee, authority, default_port, host_and_port},
     transaction::{links, milliseconds, otel},
     truncate::{joined, keyword, long, map_text},
@@ -16,14 +18,27 @@ use crate::{
         Composite, Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget,
         Span, SpanContext, Text,
     },
-    record::{Call, CallTarget, CompressionStrategy, Outcome, SpanRecord, SpanType},
+    record::{Call, CallTarget, CompressionStrategy, Outcome, STACKTRACE, SpanRecord, SpanType, Stack, is_call},
     sanitize::Sanitizer,
     sql,
+    stack::{self, Frame},
 };
 
-pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
+/// The frames of the stack that the span came with, or of the place where it ended. Of the latter only such as lead
+/// into the application: all others have the same.
+pub(crate) fn frames(record: &mut SpanRecord, limit: usize) -> Vec<Frame> {
+    let told = record.attributes.iter().find(|attribute| attribute.key.as_str() == STACKTRACE);
+    if let Some(told) = told {
+        return stack::resolve(Stack::Text(told.value.as_str().into()), limit);
+    }
+    let frames = stack::resolve(std::mem::take(&mut record.stack), limit);
+    if frames.iter().all(|frame| frame.library) { Vec::new() } else { frames }
+}
+
+/// `frames` are those of the record's stack, which the caller has resolved.
+pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Span<'a> {
     let attributes = Attributes::of(&record.attributes);
-    let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
+    let exit = is_call(&record.kind);
     let is_http = attributes.is_http_call(&record.kind);
     let shape = shape(record, &attributes, is_http, sanitizer);
     let outcome = outcome(record, &attributes, is_http);
@@ -40,7 +55,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
             ..Http::default()
         });
     }
-    if exit {
+    if exit && !record.within_call {
         let address = match (is_http, attributes.http_host()) {
             (true, Some(host)) => Some(with_port(host, &attributes)),
             _ => host.clone().map(|host| authority(host, port)),
@@ -82,7 +97,8 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
         outcome: outcome.as_str(),
         timestamp: record.timestamp,
         duration: milliseconds(record.duration),
-        sync: Some(true),
+        // Rust has no agreed default
+        sync: None,
         sample_rate: record.sample_rate,
         child_ids: Vec::new(),
         composite: record.composite.map(|composite| Composite {
@@ -92,7 +108,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a
         }),
         links: links(&record.links),
         otel: otel(&record.kind, outcome),
-        stacktrace: Vec::new(),
+        stacktrace: frames.iter().map(frame).collect(),
         context: Some(Box::new(context)),
     }
 }
@@ -116,7 +132,7 @@ fn calls_to<'a>(service: Option<&Service<'a>>) -> Option<Text<'a>> {
 /// What a span will be, for those who decide whether it is sent. None for one that calls nobody.
 pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
     static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(Sanitizer::default);
-    let span = span(record, &SANITIZER);
+    let span = span(record, &[], &SANITIZER);
     let context = span.context?;
     let resource = context.destination?.service?.resource.to_string();
     let target = context.service?.target?;
@@ -132,36 +148,6 @@ pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
     })
 }
 
-/// Its type alone, told of every span where it ends: most are internal, and known to be so at a glance.
-pub(crate) fn classify(record: &SpanRecord) -> SpanType<'_> {
-    let may_tell = |key: &str| ["db.", "sql.", "messaging.", "rpc."].iter().any(|family| key.starts_with(family));
-    let is_internal = record.kind == SpanKind::Internal;
-    if is_internal && !record.attributes.iter().any(|attribute| may_tell(attribute.key.as_str())) {
-        return SpanType::INTERNAL;
-    }
-    span_type(&record.kind, &Attributes::of(&record.attributes))
-}
-
-fn span_type<'a>(kind: &SpanKind, attributes: &Attributes<'a>) -> SpanType<'a> {
-    if attributes.is_database() {
-        return SpanType { kind: "db", subtype: attributes.db_system().map(database).map(keyword) };
-    }
-    if let Some(system) = attributes.messaging_system() {
-        return SpanType { kind: "messaging", subtype: Some(keyword(broker(system))) };
-    }
-    if let Some(system) = attributes.rpc_system() {
-        return SpanType { kind: "external", subtype: Some(rpc(system)) };
-    }
-    if attributes.is_http_call(kind) {
-        return SpanType { kind: "external", subtype: Some("http".into()) };
-    }
-    if *kind == SpanKind::Internal { SpanType::INTERNAL } else { SpanType { kind: "unknown", subtype: None } }
-}
-
-fn rpc(system: Cow<'_, str>) -> Cow<'_, str> {
-    if system == "apache_dubbo" { "dubbo".into() } else { keyword(system) }
-}
-
 /// What kind of span it is, and what that kind tells.
 struct Shape<'a> {
     kind: &'static str,
@@ -175,8 +161,8 @@ struct Shape<'a> {
 
 fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool, sanitizer: &Sanitizer) -> Shape<'a> {
     let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
-    let SpanType { kind, subtype } = span_type(&record.kind, attributes);
-    let plain = Shape { kind, subtype, action: None, name, db: None, message: None, rpc: false };
+    let SpanType { kind, subtype } = span_type(&record.kind, &record.attributes);
+    let plain = Shape { kind, subtype: subtype.map(keyword), action: None, name, db: None, message: None, rpc: false };
     if attributes.is_database() {
         return of_database(record, attributes, plain, sanitizer);
     }

@@ -8,7 +8,7 @@ use super::{
     context::context,
     labels,
     semconv::{Attributes, is_user},
-    truncate::{joined, keyword},
+    truncate::{joined, keyword, short_keyword},
 };
 use crate::{
     intake::model::{
@@ -63,8 +63,8 @@ pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitiz
 fn dropped_spans(dropped: &DroppedSpans) -> DroppedSpanStats<'_> {
     DroppedSpanStats {
         destination_service_resource: keyword(&*dropped.target.resource),
-        service_target_type: dropped.target.kind.as_deref().map(keyword),
-        service_target_name: dropped.target.name.as_deref().map(keyword),
+        service_target_type: dropped.target.kind.as_deref().map(short_keyword),
+        service_target_name: dropped.target.name.as_deref().map(short_keyword),
         outcome: dropped.outcome.as_str(),
         duration: DroppedDuration {
             count: dropped.count,

@@ -7,6 +7,14 @@ use crate::{intake::model::Text, sanitize::Sanitizer};
 /// Indexed text.
 pub(super) const KEYWORD: usize = 1024;
 
+/// `service.target` within the statistics of dropped spans.
+const SHORT_KEYWORD: usize = 512;
+
+/// At most 512 characters, the last of them `…` where something was cut.
+pub(super) fn short_keyword<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    cut(text.into(), SHORT_KEYWORD)
+}
+
 /// At most 1024 characters, the last of them `…` where something was cut.
 pub(super) fn keyword<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
     cut(text.into(), KEYWORD)

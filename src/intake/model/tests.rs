@@ -87,7 +87,7 @@ fn a_transaction_of_a_function_in_a_session() {
 #[test]
 fn a_compressed_span() {
     let record = records::span("GET", opentelemetry::trace::SpanKind::Client, Vec::new());
-    let mut span = map::span(&record, &Sanitizer::default());
+    let mut span = map::span(&record, &[], &Sanitizer::default());
     span.composite = Some(Composite { compression_strategy: "same_kind", count: 2, sum: 1.5 });
     let request = HttpRequest { id: Some("1"), body: Some("b") };
     span.context.get_or_insert_default().http = Some(Http { request: Some(request), ..Http::default() });

@@ -105,6 +105,8 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
         outcome: None,
         links: Vec::new(),
         composite: None,
+        within_call: false,
+        stack: Stack::None,
     }
 }
 

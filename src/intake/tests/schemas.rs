@@ -33,7 +33,7 @@ pub(in crate::intake) fn transaction(record: &TransactionRecord) -> Value {
 }
 
 pub(in crate::intake) fn span(record: &SpanRecord) -> Value {
-    valid(&Line::Span(map::span(record, &Sanitizer::default())))
+    valid(&Line::Span(map::span(record, &[], &Sanitizer::default())))
 }
 
 pub(in crate::intake) fn error(mut record: ErrorRecord) -> Value {

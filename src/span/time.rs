@@ -1,0 +1,51 @@
+//! When a span began, and how long it took.
+//!
+//! `tracing-opentelemetry` reads the wall clock for every span, which may be set while the span runs. What was read a
+//! moment ago is told by the monotonic clock instead (agent-spec 5.1, trap 34); a time that the caller has chosen
+//! himself, for work of another day, stays as it is.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::{
+    record::{instant_of, micros},
+    transaction::Shared,
+};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    At(Instant),
+    /// By the caller's own clock.
+    Told(SystemTime),
+}
+
+impl Start {
+    /// Now, where nothing is told.
+    pub(super) fn of(told: Option<SystemTime>) -> Self {
+        match told {
+            None => Self::At(Instant::now()),
+            Some(told) => instant_of(told).map_or(Self::Told(told), Self::At),
+        }
+    }
+
+    /// Microseconds since the epoch.
+    pub(super) fn micros(self, shared: &Shared) -> u64 {
+        match self {
+            Self::At(at) => shared.micros_at(at),
+            Self::Told(at) => micros(at),
+        }
+    }
+
+    /// How long it is from here to an end, which is now where nothing is told. `timestamp` is that of the start.
+    pub(super) fn until(self, end: Option<SystemTime>, timestamp: u64) -> Duration {
+        match (self, end) {
+            (Self::At(start), None) => start.elapsed(),
+            (Self::At(start), Some(end)) => match instant_of(end) {
+                Some(end) => end.saturating_duration_since(start),
+                None => Duration::from_micros(micros(end).saturating_sub(timestamp)),
+            },
+            (Self::Told(start), end) => {
+                end.unwrap_or_else(SystemTime::now).duration_since(start).unwrap_or(Duration::ZERO)
+            }
+        }
+    }
+}

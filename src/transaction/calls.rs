@@ -1,0 +1,149 @@
+//! The calls to other services that run, and what stands for those that are not sent. Pure.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use arrayvec::ArrayVec;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanKind, Status},
+};
+
+use crate::record::{Outcome, SpanId, SpanRecord, SpanType, is_call};
+
+/// Calls that run at once before a map keeps them.
+const FEW: usize = 4;
+/// Calls that are gone whose place is remembered.
+const MAX_GONE: usize = 32;
+
+/// A call that may be merged or dropped: it went well, as far as it says itself.
+pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
+    is_call(&record.kind)
+        && !matches!(record.status, Status::Error { .. })
+        && record.outcome != Some(Outcome::Failure)
+        && !record.within_call
+}
+
+/// Where a new span goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) parent_id: SpanId,
+    /// The parent is a call of the same family, which is told with its destination.
+    pub(crate) within_call: bool,
+}
+
+/// A span that begins.
+pub(crate) struct Beginning<'a> {
+    pub(crate) parent_id: SpanId,
+    pub(crate) kind: &'a SpanKind,
+    pub(crate) attributes: &'a [KeyValue],
+    /// Microseconds since the epoch.
+    pub(crate) timestamp: u64,
+    /// None: it will not be sent.
+    pub(crate) id: Option<SpanId>,
+}
+
+/// Type and subtype of a span as far as its start tells them, for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Family(u64);
+
+impl Family {
+    pub(super) fn of(span_type: &SpanType<'_>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (span_type.kind, span_type.subtype.as_deref()).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+struct OpenCall {
+    family: Family,
+    /// A child, an error or another service refers to it: it must be sent, and by itself.
+    referred: bool,
+}
+
+/// Only calls can be merged or dropped, so only those are known; an entry lives as long as its span.
+#[derive(Default)]
+pub(super) struct Calls {
+    few: ArrayVec<(SpanId, OpenCall), FEW>,
+    more: BTreeMap<u64, OpenCall>,
+    gone: VecDeque<(SpanId, SpanId)>,
+}
+
+impl Calls {
+    pub(super) fn open(&mut self, id: SpanId, family: Family) {
+        let call = OpenCall { family, referred: false };
+        if let Err(full) = self.few.try_push((id, call)) {
+            self.more.insert(id.0, full.element().1);
+        }
+    }
+
+    fn get(&mut self, id: SpanId) -> Option<&mut OpenCall> {
+        match self.few.iter_mut().rfind(|(known, _)| *known == id) {
+            Some((_, call)) => Some(call),
+            None => self.more.get_mut(&id.0),
+        }
+    }
+
+    /// The call is over: whether something refers to it. None for one that was not known.
+    pub(super) fn close(&mut self, id: SpanId) -> Option<bool> {
+        let call = match self.few.iter().rposition(|(known, _)| *known == id) {
+            Some(at) => Some(self.few.swap_remove(at).1),
+            None => self.more.remove(&id.0),
+        };
+        call.map(|call| call.referred)
+    }
+
+    /// Something refers to a span: the id of what stands for it.
+    pub(super) fn refer(&mut self, id: SpanId) -> SpanId {
+        let gone = self.gone.iter().rfind(|(gone, _)| *gone == id);
+        let id = gone.map_or(id, |(_, instead)| *instead);
+        if let Some(call) = self.get(id) {
+            call.referred = true;
+        }
+        id
+    }
+
+    /// The family of a call that runs.
+    pub(super) fn family(&mut self, id: SpanId) -> Option<Family> {
+        self.get(id).map(|call| call.family)
+    }
+
+    /// What refers to this span from now on shall refer to the other one.
+    pub(super) fn replace(&mut self, gone: SpanId, instead: SpanId) {
+        if self.gone.len() == MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back((gone, instead));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_known_while_they_run_however_many() {
+        let mut calls = Calls::default();
+        (0..100).for_each(|id| calls.open(SpanId(id), Family(id)));
+        for id in (0..100).step_by(3) {
+            assert_eq!(calls.refer(SpanId(id)), SpanId(id));
+        }
+        assert_eq!(calls.refer(SpanId(1000)), SpanId(1000), "a span that is none of them leaves nothing behind");
+        for id in 0..100 {
+            assert_eq!(calls.family(SpanId(id)), Some(Family(id)));
+            assert_eq!(calls.close(SpanId(id)), Some(id % 3 == 0), "{id}");
+            assert_eq!((calls.close(SpanId(id)), calls.family(SpanId(id))), (None, None), "{id}");
+        }
+        assert!(calls.few.is_empty() && calls.more.is_empty());
+    }
+
+    #[test]
+    fn the_last_that_are_gone_are_remembered() {
+        let mut calls = Calls::default();
+        (0..1000).for_each(|id| calls.replace(SpanId(id), SpanId(5000)));
+        assert_eq!(calls.gone.len(), MAX_GONE);
+        assert_eq!((calls.refer(SpanId(999)), calls.refer(SpanId(1))), (SpanId(5000), SpanId(1)));
+    }
+}

@@ -1,0 +1,155 @@
+//! What becomes of spans within a call to another service, and after it? (agent-spec, section 6.3)
+
+use std::time::Duration;
+
+use opentelemetry::{
+    Context,
+    trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
+};
+use serde_json::{Value, json};
+use tower_apm::{Transaction, testkit::TestAgent, trace_context};
+use tracing::info_span;
+
+use crate::huge_traces::{SELECT, apm, names, sent};
+
+fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
+    spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
+}
+
+#[tokio::test]
+async fn section_6_3_trap_25_what_a_call_does_inside_and_is_told_as_something_else_vanishes() {
+    let apm = TestAgent::start().await;
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let call = info_span!("search", otel.kind = "client", db.system = "elasticsearch");
+        call.in_scope(|| {
+            info_span!("encode")
+                .in_scope(|| info_span!("below").in_scope(|| assert!(Transaction::current().is_active())));
+            let inner =
+                info_span!("POST", otel.kind = "client", url.full = "http://es:9200/", http.request.method = "POST");
+            inner.in_scope(|| info_span!("connect", otel.kind = "client", rpc.system = "grpc").in_scope(|| ()));
+        });
+        info_span!("show").in_scope(|| ());
+    });
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(names(&spans), ["search", "show"]);
+    assert_eq!(transaction["span_count"], json!({ "started": 2 }), "what vanishes is not dropped");
+    assert_eq!(transaction.get("dropped_spans_stats"), None);
+}
+
+#[tokio::test]
+async fn section_6_3_a_call_within_a_call_of_its_kind_has_no_destination() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let _outer = Context::current_with_span(SELECT.start(&tracer)).attach();
+        let _inner = Context::current_with_span(SELECT.named("FETCH").start(&tracer)).attach();
+        SELECT.named("READ").run(&tracer);
+        tracer.in_span("decode", |_| ());
+    });
+    let (_, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    let outer = named(&spans, "SELECT FROM orders");
+    assert_eq!(outer["context"]["service"]["target"], json!({ "type": "postgresql", "name": "shop" }));
+    for (name, parent) in [("FETCH", "SELECT FROM orders"), ("READ", "FETCH")] {
+        let inner = named(&spans, name);
+        assert_eq!(inner["parent_id"], named(&spans, parent)["id"]);
+        assert_eq!((&inner["type"], &inner["subtype"]), (&json!("db"), &json!("postgresql")));
+        assert_eq!(inner["context"]["db"]["instance"], "shop");
+        assert_eq!((inner["context"].get("destination"), inner["context"].get("service")), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn section_6_3_what_refers_to_a_span_that_vanished_refers_to_the_call() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    let mut headers = http::HeaderMap::new();
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        for n in 0..2 {
+            let call = SELECT.at(n * 10);
+            let context = Context::current_with_span(call.start(&tracer));
+            let _attached = context.clone().attach();
+            tracer.in_span("send", |inner| {
+                if n == 0 {
+                    trace_context::inject(&mut headers);
+                } else {
+                    inner.span().record_error(&std::io::Error::other("lost"));
+                }
+            });
+            call.end_in(&context);
+        }
+    });
+    let (_, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 2, "each stays by itself: {spans:?}");
+    assert!(headers["traceparent"].to_str().unwrap().contains(spans[0]["id"].as_str().unwrap()));
+    let error = &apm.events(tower_apm::devserver::Kind::Error)[0];
+    assert_eq!(error["parent_id"], spans[1]["id"]);
+}
+
+#[tokio::test]
+async fn section_6_3_within_a_call_beyond_the_limit_nothing_hangs_below_it() {
+    let apm = apm(|agent| agent.transaction_max_spans(1)).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let _outer = Context::current_with_span(SELECT.start(&tracer)).attach();
+        SELECT.named("FETCH").run(&tracer);
+        drop(SELECT.named("FETCH").start(&tracer));
+        tracer.in_span("decode", |_| ());
+    });
+    // the one that is still open when the limit is reached is one too many
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(names(&spans), ["FETCH"]);
+    assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 2 }));
+    assert_eq!(transaction["dropped_spans_stats"][0]["duration"]["count"], 1, "it is counted once");
+}
+
+#[tokio::test]
+async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
+    let least = |agent: tower_apm::AgentBuilder| agent.exit_span_min_duration(Duration::from_millis(4));
+    let apm = apm(least).await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    let mut headers = http::HeaderMap::new();
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let run = |call: crate::huge_traces::Call| {
+            let context = Context::current_with_span(call.start(&tracer));
+            call.end_in(&context);
+            context
+        };
+        let waits = run(SELECT);
+        drop(tracer.start_with_context("after one that waited", &waits));
+
+        let first = run(SELECT.at(100));
+        let absorbed = run(SELECT.at(110));
+        let inserted = run(SELECT.named("INSERT").at(200).took(1)); // the two before are told, this one waits
+        drop(tracer.start_with_context("after one that was absorbed", &absorbed));
+        run(SELECT.named("UPDATE").at(300).took(9));
+        drop(tracer.start_with_context("after one that was dropped", &inserted));
+        let _attached = inserted.attach();
+        trace_context::inject(&mut headers);
+        drop(first);
+    });
+    let (transaction, spans) = sent(&apm).await;
+    let after = |name: &str| named(&spans, name)["parent_id"].clone();
+    assert_eq!(after("after one that waited"), spans[0]["id"]);
+    let composite = spans.iter().find(|span| span["composite"]["count"] == 2).unwrap();
+    assert_eq!(after("after one that was absorbed"), composite["id"]);
+    assert_eq!(after("after one that was dropped"), transaction["id"]);
+    assert!(headers["traceparent"].to_str().unwrap().contains(transaction["id"].as_str().unwrap()));
+    assert_eq!(names(&spans).iter().filter(|name| **name == "INSERT").count(), 0);
+}
+
+#[tokio::test]
+async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("db");
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let context = Context::current_with_span(SELECT.start(&tracer));
+        SELECT.end_in(&context);
+        let task = tracer.span_builder("task").with_kind(SpanKind::Internal).start_with_context(&tracer, &context);
+        SELECT.at(10).run(&tracer);
+        drop(task);
+    });
+    let (_, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 3, "the second call is not merged into the first one: {spans:?}");
+    assert_eq!(named(&spans, "task")["parent_id"], spans[0]["id"]);
+}
