@@ -66,8 +66,18 @@ pub(crate) enum Stack {
     Captured(Box<backtrace::Backtrace>),
     /// A `std::backtrace::Backtrace`, as it displays itself.
     Text(Box<str>),
+    /// A panic's, which knows its own place also where there is no debug information.
+    Panic { stack: Box<backtrace::Backtrace>, place: Place },
     /// Where a panic happened, when nothing more is known.
-    Location { file: Cow<'static, str>, line: u32, column: u32 },
+    Location(Place),
+}
+
+/// In the source, as the compiler knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) file: Cow<'static, str>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl ErrorRecord {
@@ -81,8 +91,10 @@ impl Exception {
     fn heap_size(&self) -> usize {
         let stack = match &self.stack {
             Stack::Captured(stack) => stack.frames().len() * 64,
+            Stack::Panic { stack, place } => stack.frames().len() * 64 + place.file.len(),
             Stack::Text(text) => text.len(),
-            Stack::None | Stack::Location { .. } => 0,
+            Stack::Location(place) => place.file.len(),
+            Stack::None => 0,
         };
         let causes: usize = self.causes.iter().map(|cause| size_of::<Exception>() + cause.heap_size()).sum();
         self.message.len() + causes + stack

@@ -13,14 +13,14 @@ use opentelemetry::{
 };
 
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, set_attribute},
-    transaction::{Shared, answer_handle, link_to},
+    record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, set_attribute},
+    transaction::{Handle, Ignored, Shared, answer_handle, link_to},
 };
 
 /// What the tracer hands out.
 pub(crate) struct ApmSpan {
     context: SpanContext,
-    shared: Option<Arc<Shared>>,
+    handle: Handle,
     role: Role,
 }
 
@@ -31,9 +31,14 @@ enum Role {
     },
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
-    Root {
-        status: Status,
-    },
+    Root(Root),
+}
+
+/// What a transaction that is a span knows beside its record.
+pub(super) struct Root {
+    status: Status,
+    /// Before the transaction's own clock began to run: none where that could be set back.
+    before: Duration,
 }
 
 /// A span that will be sent, already in the form in which it is.
@@ -47,20 +52,31 @@ pub(crate) struct Child {
 impl ApmSpan {
     /// Nothing is recorded; the context of the parent passes through.
     pub(super) fn off(context: SpanContext) -> Self {
-        Self { context, shared: None, role: Role::Silent { dropped: false } }
+        Self { context, handle: Handle::None, role: Role::Silent { dropped: false } }
+    }
+
+    /// As [`off`](Self::off), and so is all that is below it.
+    pub(super) fn ignored(ignored: Arc<Ignored>, context: SpanContext) -> Self {
+        Self { context, handle: Handle::Ignored(ignored), role: Role::Silent { dropped: false } }
     }
 
     /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
     pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext, dropped: bool) -> Self {
-        Self { context, shared: Some(shared), role: Role::Silent { dropped } }
+        Self { context, handle: Handle::Transaction(shared), role: Role::Silent { dropped } }
     }
 
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
-        Self { context, shared: Some(shared), role: Role::Child(child) }
+        Self { context, handle: Handle::Transaction(shared), role: Role::Child(child) }
     }
 
-    pub(super) fn root(shared: Arc<Shared>, context: SpanContext) -> Self {
-        Self { context, shared: Some(shared), role: Role::Root { status: Status::Unset } }
+    /// `before` is what had passed when the transaction's clock began to run.
+    pub(super) fn root(shared: Arc<Shared>, context: SpanContext, before: Duration) -> Self {
+        let role = Role::Root(Root { status: Status::Unset, before });
+        Self { context, handle: Handle::Transaction(shared), role }
+    }
+
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        self.handle.transaction()
     }
 }
 
@@ -76,12 +92,18 @@ impl Child {
     }
 }
 
-/// OpenTelemetry's words for it, until the mapping knows better: unset stays unknown.
-fn outcome(status: &Status) -> Outcome {
-    match status {
-        Status::Unset => Outcome::Unknown,
-        Status::Ok => Outcome::Success,
-        Status::Error { .. } => Outcome::Failure,
+impl Root {
+    fn end(self, shared: &Shared, end: SystemTime) {
+        let elapsed = self.before + shared.began.elapsed();
+        // an end that was given lies apart from now; one that was not is now, and the wall clock has no say
+        let duration = match SystemTime::now().duration_since(end) {
+            Ok(ago) => elapsed.saturating_sub(ago),
+            Err(ahead) => elapsed.saturating_add(ahead.duration()),
+        };
+        shared.end(|record| {
+            record.duration = duration;
+            record.bridged_end(&self.status)
+        });
     }
 }
 
@@ -90,14 +112,12 @@ impl Span for ApmSpan {
     where
         T: Into<Cow<'static, str>>,
     {
-        if let Some(shared) = &self.shared
-            && name.into() == "exception"
-        {
+        if !self.handle.is_none() && name.into() == "exception" {
             let parent = match &self.role {
                 Role::Child(_) => Some(SpanId(u64::from_be_bytes(self.context.span_id().to_bytes()))),
                 _ => None,
             };
-            shared.error(Exception::from_event(&attributes).into_record(timestamp), parent);
+            self.handle.error(Exception::from_event(&attributes).into_record(timestamp), parent);
         }
     }
 
@@ -110,28 +130,24 @@ impl Span for ApmSpan {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) => set_attribute(&mut child.record.attributes, attribute),
-            (Role::Root { .. }, Some(shared)) => shared.update(|record| {
-                if let Some(otel) = &mut record.otel {
-                    set_attribute(&mut otel.attributes, attribute);
-                }
-            }),
+            (Role::Root(_), Some(shared)) => shared.update(|record| record.bridged_attribute(attribute)),
             _ => {}
         }
     }
 
     fn set_status(&mut self, status: Status) {
         if status == Status::Unset {
-            if let Some(shared) = &self.shared {
-                answer_handle(shared);
+            if !self.handle.is_none() {
+                answer_handle(|| self.handle.clone());
             }
             return;
         }
         match &mut self.role {
             // by OpenTelemetry's rule: Ok is final, Error beats Unset
             Role::Child(child) if child.record.status < status => child.record.status = status,
-            Role::Root { status: known } if *known < status => *known = status,
+            Role::Root(root) if root.status < status => root.status = status,
             _ => {}
         }
     }
@@ -140,18 +156,18 @@ impl Span for ApmSpan {
     where
         T: Into<Cow<'static, str>>,
     {
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) => child.record.name = name.into(),
-            (Role::Root { .. }, Some(shared)) => shared.propose_name(Name::Text(name.into())),
+            (Role::Root(_), Some(shared)) => shared.propose_name(Name::Text(name.into())),
             _ => {}
         }
     }
 
     fn add_link(&mut self, context: SpanContext, _: Vec<KeyValue>) {
         let Some(link) = link_to(&context) else { return };
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
-            (Role::Root { .. }, Some(shared)) => shared.update(|record| {
+            (Role::Root(_), Some(shared)) => shared.update(|record| {
                 record.add_link(link);
             }),
             _ => {}
@@ -159,13 +175,14 @@ impl Span for ApmSpan {
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        let Some(shared) = &self.shared else { return };
-        match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
+        let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
+        let Some(shared) = self.shared() else { return };
+        match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, timestamp)),
             Role::Child(child) => shared.span(child.finish(shared, timestamp)),
-            Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
+            Role::Root(root) if shared.is_up_for_adoption() => root.end(shared, timestamp),
             Role::Silent { dropped: true } => shared.span_dropped(),
-            Role::Root { .. } | Role::Silent { .. } => {}
+            Role::Root(_) | Role::Silent { .. } => {}
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{
-        Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
-        supplied_parent,
+        Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record, root,
+        span_context, supplied_parent,
     },
 };
 
@@ -41,24 +41,26 @@ impl ApmTracer {
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
         if is_ignored(&builder, &config) {
-            return ApmSpan::off(parent.clone());
+            return ApmSpan::ignored(Arc::new(Ignored::new(recorder, parent.clone())), parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {
             Some(incoming) if parent.is_remote() => continued(incoming, &config),
             Some(incoming) => (followed(incoming), None),
             None => (root(&config), None),
         };
-        let began = Instant::now();
+        let (began, before) = clock_of(builder.start_time);
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began, Default::default());
+        let attributes = attributes(builder.attributes, context, &config);
+        let otel = OtelPart { kind, attributes };
+        let r#type = Cow::Borrowed(otel.transaction_type());
+        let mut record = new_record(&ids, r#type, Name::Text(builder.name), began, Default::default());
         if let Some(start) = builder.start_time {
             record.timestamp = micros(start);
         }
         record.links = link.into_iter().chain(links(builder.links)).collect();
-        let attributes = attributes(builder.attributes, context, &config);
-        record.otel = Some(Box::new(OtelPart { kind, attributes }));
+        record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
-        ApmSpan::root(Arc::new(Shared::new(recorder, config, ids, began, record).up_for_adoption()), context)
+        ApmSpan::root(Arc::new(Shared::new(recorder, config, ids, began, record).up_for_adoption()), context, before)
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
@@ -101,6 +103,14 @@ impl ApmTracer {
     }
 }
 
+/// Where the monotonic clock stood when the span began, which may be long before it is built: the bridge of `tracing`
+/// builds it when it is first entered. What a clock that began with the machine cannot tell comes apart from it.
+fn clock_of(start: Option<SystemTime>) -> (Instant, Duration) {
+    let now = Instant::now();
+    let ago = start.and_then(|start| SystemTime::now().duration_since(start).ok()).unwrap_or(Duration::ZERO);
+    now.checked_sub(ago).map_or((now, ago), |began| (began, Duration::ZERO))
+}
+
 /// `ignore_message_queues` names the queue or topic that it is about.
 fn is_ignored(builder: &SpanBuilder, config: &Config) -> bool {
     let queues = &config.ignore_message_queues;
@@ -133,9 +143,10 @@ impl Tracer for ApmTracer {
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };
         let context = supplied.as_ref().unwrap_or(context);
-        match handle_in(context) {
-            Some(shared) => Self::child(shared, builder, context),
-            None => self.root(builder, context),
+        match found_in(context) {
+            Handle::Transaction(shared) => Self::child(shared, builder, context),
+            Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
+            Handle::None => self.root(builder, context),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One frame, and the way there from each form of a stack.
 
 use super::{names, text};
-use crate::record::Stack;
+use crate::record::{Place, Stack};
 
 /// One call of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +42,8 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
         Stack::None => Vec::new(),
         Stack::Captured(captured) => resolved(*captured),
         Stack::Text(text) => text::frames(&text),
-        Stack::Location { file, line, column } => vec![Frame::new(None, Some(&file), Some(line), Some(column))],
+        Stack::Panic { stack, .. } => resolved(*stack),
+        Stack::Location(at) => vec![Frame::new(None, Some(&at.file), Some(at.line), Some(at.column))],
     };
     let glue = frames.iter().take_while(|frame| frame.is_glue()).count();
     if glue < frames.len() {
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_panic_location_is_one_frame() {
-        let stack = Stack::Location { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 };
+        let stack = Stack::Location(Place { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 });
         let [frame] = &resolve(stack, 50)[..] else { panic!("not one frame") };
         assert_eq!(frame.file.as_deref(), Some("shop/src/market/service.rs"));
         assert_eq!((frame.line, frame.library, frame.function.as_deref()), (Some(7), false, None));

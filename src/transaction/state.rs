@@ -9,7 +9,7 @@ use std::{
 
 use opentelemetry::trace::SpanKind;
 
-use super::{captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, spans::Spans};
+use super::{captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) began: Instant,
     pub(super) spans_started: AtomicU32,
     pub(super) spans_dropped: AtomicU32,
+    /// What late errors need, from the end on.
+    rest: OnceLock<Rest>,
     state: Mutex<State>,
 }
 
@@ -51,7 +53,7 @@ pub(crate) struct State {
     outcome_by_user: bool,
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
-    pub(super) errors: Vec<Fingerprint>,
+    pub(super) told: Told,
     pub(super) spans: Spans,
     /// The request's body, where `capture_body` asks for it.
     pub(super) body: Option<CapturedBody>,
@@ -73,6 +75,7 @@ impl Shared {
             began,
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
+            rest: OnceLock::new(),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
     }
@@ -136,6 +139,10 @@ impl Shared {
         self.lock().record.as_deref().map(look)
     }
 
+    pub(super) fn rest(&self) -> Option<&Rest> {
+        self.rest.get()
+    }
+
     pub(crate) fn set_name(&self, name: Cow<'static, str>) {
         let mut state = self.lock();
         state.named_by_user = true;
@@ -185,6 +192,15 @@ impl Shared {
         true
     }
 
+    /// The request for which a span outside of the layer began this is ignored: nothing of it is sent.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        if state.up_for_adoption {
+            state.up_for_adoption = false;
+            state.record = None;
+        }
+    }
+
     pub(crate) fn capture_body(&self, body: CapturedBody) {
         self.lock().body = Some(body);
     }
@@ -201,7 +217,7 @@ impl Shared {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             let waiting = Self::take_waiting(&mut state.spans);
-            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), waiting)
+            (record, state.outcome_by_user, state.body.take(), !state.told.is_empty(), waiting)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -216,16 +232,19 @@ impl Shared {
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
         }
+        let _ = self.rest.set(Rest::of(&record));
         self.close_spans(waiting, &mut record);
         if self.config.context_propagation_only {
+            return;
+        }
+        if !record.sampled && !self.recorder.server().takes_unsampled() {
+            // nobody's to judge: it would not be sent
             return;
         }
         if !self.recorder.filters().is_empty() && !self.keeps(&record, has_errors) {
             return;
         }
-        if record.sampled || self.recorder.server().takes_unsampled() {
-            self.recorder.transaction(record);
-        }
+        self.recorder.transaction(record);
     }
 }
 
