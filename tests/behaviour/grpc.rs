@@ -50,7 +50,11 @@ async fn a_stream_that_the_client_leaves_is_aborted() {
     let mut changes = client.watch(of("")).await.unwrap().into_inner();
     changes.message().await.unwrap().unwrap();
     drop((changes, client));
-    apm.expect_transaction("/grpc.health.v1.Health/Watch").await.outcome("success").label("aborted", true).result("CANCELLED");
+    apm.expect_transaction("/grpc.health.v1.Health/Watch")
+        .await
+        .outcome("success")
+        .label("aborted", true)
+        .result("CANCELLED");
 }
 
 type Frames = Vec<Result<http_body::Frame<axum::body::Bytes>, std::convert::Infallible>>;

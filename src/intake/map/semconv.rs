@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value};
 
+use crate::record::integer;
+
 macro_rules! attributes {
     (
         text { $($text:ident: $($new_text:literal)|+ $(, $($old_text:literal)|+)?;)+ }
@@ -105,13 +107,14 @@ fn text(value: &Value) -> Cow<'_, str> {
     value.as_str()
 }
 
-/// `tracing` writes some integers as text.
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::I64(number) => Some(*number),
-        Value::String(text) => text.as_str().parse().ok(),
-        _ => None,
-    }
+/// Tells nothing of the work itself: what is dropped whole, what the bridge of `tracing` adds, and what may hold a
+/// password that no name tells.
+pub(super) fn is_noise(key: &str) -> bool {
+    matches!(key, "busy_ns" | "idle_ns" | "target" | "level" | "db.connection_string") || is_of_dropped_family(key)
+}
+
+fn is_of_dropped_family(key: &str) -> bool {
+    DROPPED_FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
 impl<'a> Attributes<'a> {
@@ -135,11 +138,21 @@ impl<'a> Attributes<'a> {
         matches!(self.messaging_temporary, Some(Value::Bool(true)))
     }
 
+    pub(super) fn all(&self) -> &'a [KeyValue] {
+        self.all
+    }
+
+    /// Of several names the first that is there.
+    pub(super) fn first(&self, names: &[&str]) -> Option<Cow<'a, str>> {
+        let value = |name: &&str| self.all.iter().find(|attribute| attribute.key.as_str() == *name);
+        names.iter().find_map(value).map(|attribute| text(&attribute.value)).filter(|text| !text.is_empty())
+    }
+
     /// What no native field holds: labels, so that it can be found.
     pub(super) fn unmapped(&self) -> impl Iterator<Item = &'a KeyValue> {
         self.all.iter().filter(|attribute| {
             let key = attribute.key.as_str();
-            (!is_told_elsewhere(key) || is_user(key)) && !DROPPED_FAMILIES.iter().any(|family| key.starts_with(family))
+            (!is_told_elsewhere(key) || is_user(key)) && !is_of_dropped_family(key)
         })
     }
 }
