@@ -61,8 +61,12 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
         exception.stack = stack_here(&recorder);
         let mut record = exception.into_record(SystemTime::now());
         if let Some(message) = fields.message {
-            record.log =
-                Some(LogMessage { message, level: "error", logger: Cow::Borrowed(metadata.target()), template: None });
+            record.log = Some(LogMessage {
+                message,
+                level: "error",
+                logger: Some(Cow::Borrowed(metadata.target())),
+                template: None,
+            });
         }
         for (key, value) in fields.labels {
             // unlike a label that a developer sets, a field was not chosen to be found

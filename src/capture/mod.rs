@@ -151,7 +151,7 @@ impl CapturedError {
         let log = template.map(|template| LogMessage {
             message: exception.message.clone(),
             level: "error",
-            logger: Cow::Borrowed(""),
+            logger: None,
             template: Some(template),
         });
         let mut record = exception.into_record(SystemTime::now());

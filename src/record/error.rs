@@ -51,8 +51,8 @@ pub(crate) struct Exception {
 pub(crate) struct LogMessage {
     pub(crate) message: String,
     pub(crate) level: &'static str,
-    /// `tracing`'s target.
-    pub(crate) logger: Cow<'static, str>,
+    /// `tracing`'s target; None for an error that is no line.
+    pub(crate) logger: Option<Cow<'static, str>>,
     /// The message without its variable parts: what the server groups by.
     pub(crate) template: Option<Cow<'static, str>>,
 }

@@ -138,7 +138,7 @@ pub(in crate::intake) fn error() -> ErrorRecord {
         log: Some(LogMessage {
             message: "purchase failed".to_owned(),
             level: "error",
-            logger: "marketplace::market".into(),
+            logger: Some("marketplace::market".into()),
             template: Some("purchase failed".into()),
         }),
         context: context(),
