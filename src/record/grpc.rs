@@ -45,6 +45,10 @@ impl GrpcStatus {
         NAMES.iter().position(|known| *known == name).map(Self)
     }
 
+    pub(crate) fn code(self) -> i64 {
+        self.0 as i64
+    }
+
     pub(crate) fn name(self) -> &'static str {
         NAMES[self.0]
     }

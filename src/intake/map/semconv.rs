@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value};
 
-use crate::record::integer;
+use crate::record::{GrpcStatus, integer};
 
 macro_rules! attributes {
     (
@@ -84,7 +84,7 @@ attributes! {
     }
     other {
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
-        rpc_status: "rpc.grpc.status_code";
+        rpc_status: "rpc.grpc.status_code", "rpc.response.status_code";
         http_status: "http.response.status_code", "http.status_code";
         peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
     }
@@ -123,7 +123,9 @@ impl<'a> Attributes<'a> {
     }
 
     pub(super) fn grpc_status(&self) -> Option<i64> {
-        self.rpc_status.and_then(integer)
+        // by its name in the newest conventions
+        let named = |value: &Value| GrpcStatus::of_name(&value.as_str()).map(GrpcStatus::code);
+        self.rpc_status.and_then(|value| integer(value).or_else(|| named(value)))
     }
 
     pub(super) fn port(&self) -> Option<u16> {
