@@ -32,9 +32,9 @@ impl Frame {
     }
 
     fn is_glue(&self) -> bool {
-        let is_glue = |name: &str| names::is_glue_crate(names::crate_of(name)) || names::is_own_trait(name);
-        self.library && self.function.as_deref().is_some_and(is_glue)
-            || self.function.as_deref().is_some_and(names::is_own_trait)
+        self.function.as_deref().is_some_and(|name| {
+            names::is_own_trait(name) || self.library && names::is_glue_crate(names::crate_of(name))
+        })
     }
 
     /// Of one function: closures within closures, and what calls itself.

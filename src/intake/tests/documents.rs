@@ -161,11 +161,11 @@ fn an_error_with_its_causes_and_its_place() {
         "message": "settlement failed at http://chain/rpc?token=[REDACTED]", "type": "SettlementError",
         "module": "marketplace::market", "handled": false,
         "stacktrace": [
+            { "classname": "sqlx::query", "function": "sqlx::query::fetch_one", "module": "sqlx::query", "library_frame": true },
             {
                 "filename": "src/market/service.rs", "function": "marketplace::market::service::purchase",
                 "module": "marketplace::market::service", "lineno": 42, "colno": 13, "library_frame": false,
             },
-            { "classname": "axum::handler", "function": "axum::handler::call", "module": "axum::handler", "library_frame": true },
         ],
         "cause": [{ "message": "the chain refused", "cause": [{ "message": "execution reverted" }] }],
     });
