@@ -119,7 +119,10 @@ pub use crate::{
     error::BuildError,
     pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
-    server::{ApmLayer, ApmService, Panicked, ResponseBody, ResponseExt, ResponseFuture, ServiceError, layer},
+    server::{
+        ApmLayer, ApmService, ErrorVerdict, IntoVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
+        ServiceError, layer,
+    },
     transaction::{FinishedTransaction, ReportedError, StartedTransaction, TraceContext, Transaction},
 };
 

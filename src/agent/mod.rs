@@ -5,7 +5,7 @@ mod guard;
 mod resource;
 mod subscriber;
 
-use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use tracing::Subscriber;
@@ -16,6 +16,7 @@ use self::subscriber::LogLevelSwitch;
 pub(crate) use self::subscriber::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
 use crate::{
+    capture::CapturedError,
     pipeline::{Queue, Stats, Unsent, Worker},
     server::ApmLayer,
     span::ApmTracer,
@@ -156,6 +157,28 @@ impl Agent {
         kind: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
         StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), kind.into())
+    }
+
+    /// Records an error that was handled: in the current transaction where that is this agent's, else without any; see
+    /// [`Transaction::capture_error`](crate::Transaction::capture_error).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// if let Err(error) = std::fs::read("rates.json") {
+    ///     agent.capture_error(&error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capture_error<E: Error + 'static + ?Sized>(&self, error: &E) {
+        self.error(error).capture();
+    }
+
+    /// As [`capture_error`](Self::capture_error), with more to say about it; see
+    /// [`Transaction::error`](crate::Transaction::error).
+    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
+        CapturedError::of_agent(&self.inner.recorder, error)
     }
 
     /// Waits until all that was recorded before the call is delivered, at most for `timeout`.

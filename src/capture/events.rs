@@ -17,7 +17,7 @@ use super::{active_span, stack_here};
 use crate::{
     record::{Exception, LabelValue, LogMessage, bounded},
     sanitize::REDACTED,
-    transaction::{Recorder, Transaction, contain, installed},
+    transaction::{Handle, Recorder, Transaction, contain, installed},
 };
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
@@ -36,7 +36,7 @@ impl ErrorEventsLayer {
     }
 
     fn recorder(&self, transaction: &Transaction) -> Option<Arc<Recorder>> {
-        let recorder = transaction.shared().map(|shared| shared.recorder().clone());
+        let recorder = transaction.handle().recorder().cloned();
         recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
     }
 }
@@ -61,8 +61,12 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
         exception.stack = stack_here(&recorder);
         let mut record = exception.into_record(SystemTime::now());
         if let Some(message) = fields.message {
-            record.log =
-                Some(LogMessage { message, level: "error", logger: Cow::Borrowed(metadata.target()), template: None });
+            record.log = Some(LogMessage {
+                message,
+                level: "error",
+                logger: Some(Cow::Borrowed(metadata.target())),
+                template: None,
+            });
         }
         for (key, value) in fields.labels {
             // unlike a label that a developer sets, a field was not chosen to be found
@@ -73,7 +77,12 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
             };
             record.context.set_label(Cow::Borrowed(key), value);
         }
-        let Some(shared) = transaction.shared() else { return recorder.error(record) };
+        let Some(shared) = transaction.shared() else {
+            return match transaction.handle() {
+                Handle::None => recorder.error(record),
+                handle => handle.error(record, None),
+            };
+        };
         let parent = active_span(shared);
         if parent.is_some_and(|span| span != shared.ids().id) {
             // a span that met an error has failed; a request's outcome is its status

@@ -11,6 +11,7 @@ use std::{
     borrow::Cow,
     error::Error,
     fmt,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -20,13 +21,14 @@ pub(crate) use self::events::ErrorEventsLayer;
 pub use self::panic::panic_hook;
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
-    transaction::{Recorder, Shared, Transaction, contain, link_to},
+    transaction::{Handle, Recorder, Shared, Transaction, contain, installed, link_to},
 };
 
 impl Transaction {
     /// Records an error that was handled, with all its causes and the stack of this call.
     ///
-    /// It does not change the outcome of a request: the status does.
+    /// It does not change the outcome of a request: the status does. Outside of any transaction the error is the
+    /// installed agent's ([`Agent::capture_error`](crate::Agent::capture_error) names another), and sent without one.
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -52,25 +54,42 @@ impl Transaction {
     /// tx.error(&error).handled(true).label("step", "announce").capture();
     /// ```
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
-        let shared = self.shared().filter(|shared| shared.recorder().is_recording());
-        let parts = shared.map(|shared| Parts {
-            exception: exception_of(shared.recorder(), || Exception::from_error(error)),
+        let recorder = self.handle().recorder().cloned().or_else(installed);
+        CapturedError::new(self.handle().clone(), recorder, error)
+    }
+}
+
+impl CapturedError {
+    /// For an agent that may not be the installed one: part of the current transaction where that is the agent's own.
+    pub(crate) fn of_agent<E: Error + 'static + ?Sized>(recorder: &Arc<Recorder>, error: &E) -> Self {
+        let current = Transaction::current().handle().clone();
+        let is_own = current.recorder().is_some_and(|current| Arc::ptr_eq(current, recorder));
+        Self::new(if is_own { current } else { Handle::None }, Some(recorder.clone()), error)
+    }
+
+    fn new<E: Error + 'static + ?Sized>(handle: Handle, recorder: Option<Arc<Recorder>>, error: &E) -> Self {
+        let recorder = recorder.filter(|recorder| recorder.is_recording());
+        let parts = recorder.map(|recorder| Parts {
+            exception: exception_of(&recorder, || Exception::from_error(error)),
             context: Context::default(),
             template: None,
+            recorder,
         });
-        CapturedError { transaction: self.clone(), parts }
+        Self { handle, parts }
     }
 }
 
 /// An error on its way into the record. Nothing is sent before [`capture`](Self::capture).
 #[must_use = "nothing is recorded before `capture()`"]
 pub struct CapturedError {
-    transaction: Transaction,
-    /// None where there is no transaction.
+    /// The transaction that it belongs to, if any.
+    handle: Handle,
+    /// None where nobody records it.
     parts: Option<Parts>,
 }
 
 struct Parts {
+    recorder: Arc<Recorder>,
     exception: Exception,
     context: Context,
     template: Option<Cow<'static, str>>,
@@ -98,11 +117,10 @@ impl CapturedError {
 
     /// Custom context of the error alone, beside the transaction's.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
-        let Some(recorder) = self.transaction.shared().map(|shared| shared.recorder().clone()) else { return self };
         self.change(|parts| {
             let key = key.into();
             let used = parts.context.custom_bytes_without(&key);
-            let json = crate::transaction::to_json(&key, &value, used, &recorder);
+            let json = crate::transaction::to_json(&key, &value, used, &parts.recorder);
             parts.context.set_custom(key, json);
         })
     }
@@ -126,20 +144,22 @@ impl CapturedError {
 
     /// Records it.
     pub fn capture(self) {
-        let (Some(shared), Some(parts)) = (self.transaction.shared(), self.parts) else { return };
-        let Parts { mut exception, context, template } = parts;
+        let Some(Parts { recorder, mut exception, context, template }) = self.parts else { return };
         if matches!(exception.stack, Stack::None) {
-            exception.stack = stack_here(shared.recorder());
+            exception.stack = stack_here(&recorder);
         }
         let log = template.map(|template| LogMessage {
             message: exception.message.clone(),
             level: "error",
-            logger: Cow::Borrowed(""),
+            logger: None,
             template: Some(template),
         });
         let mut record = exception.into_record(SystemTime::now());
         *record = ErrorRecord { log, context, ..*record };
-        shared.error(record, active_span(shared));
+        match self.handle {
+            Handle::None => recorder.error(record),
+            handle => handle.error(record, handle.transaction().and_then(|shared| active_span(shared))),
+        }
     }
 }
 

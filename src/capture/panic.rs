@@ -9,8 +9,8 @@ use std::{
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, Stack},
-    transaction::{installed, is_contained, running},
+    record::{Exception, Place, Stack},
+    transaction::{hold, installed, is_contained, running},
 };
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.
@@ -37,19 +37,25 @@ fn record(info: &PanicHookInfo<'_>) {
     if is_contained() {
         return;
     }
-    let shared = running();
-    let recorder = shared.as_ref().map(|shared| shared.recorder().clone()).or_else(installed);
+    let running = running();
+    let recorder = running.recorder().cloned().or_else(installed);
     let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
     let mut exception = Exception::from_panic(info.payload());
     exception.stack = match (stack_here(&recorder), info.location()) {
-        (Stack::None, Some(at)) => {
-            Stack::Location { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() }
+        (stack, Some(at)) => {
+            let place = Place { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() };
+            match stack {
+                Stack::Captured(stack) => Stack::Panic { stack, place },
+                _ => Stack::Location(place),
+            }
         }
-        (stack, _) => stack,
+        (stack, None) => stack,
     };
     let record = exception.into_record(SystemTime::now());
-    match shared {
-        Some(shared) => shared.error(record, active_span(&shared)),
-        None => recorder.error(record),
+    if running.is_none() {
+        return recorder.error(record);
     }
+    // `on_error` may have a word when the panic gets there
+    let parent = running.transaction().and_then(|shared| active_span(shared));
+    hold(running, record, parent);
 }

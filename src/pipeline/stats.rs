@@ -38,7 +38,7 @@ pub struct Stats {
     pub contained_panics: u64,
     /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
     pub suppressed_errors: u64,
-    /// Transactions that a filter turned away, their spans, and errors that one turned away; never offered to the queue.
+    /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
     pub filtered: u64,
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct Exception {
 pub(crate) struct LogMessage {
     pub(crate) message: String,
     pub(crate) level: &'static str,
-    /// `tracing`'s target.
-    pub(crate) logger: Cow<'static, str>,
+    /// `tracing`'s target; None for an error that is no line.
+    pub(crate) logger: Option<Cow<'static, str>>,
     /// The message without its variable parts: what the server groups by.
     pub(crate) template: Option<Cow<'static, str>>,
 }
@@ -66,8 +66,18 @@ pub(crate) enum Stack {
     Captured(Box<backtrace::Backtrace>),
     /// A `std::backtrace::Backtrace`, as it displays itself.
     Text(Box<str>),
+    /// A panic's, which knows its own place also where there is no debug information.
+    Panic { stack: Box<backtrace::Backtrace>, place: Place },
     /// Where a panic happened, when nothing more is known.
-    Location { file: Cow<'static, str>, line: u32, column: u32 },
+    Location(Place),
+}
+
+/// In the source, as the compiler knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) file: Cow<'static, str>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl Stack {
@@ -79,8 +89,10 @@ impl Stack {
     pub(super) fn heap_size(&self) -> usize {
         match self {
             Self::Captured(stack) => stack.frames().len() * 64,
+            Self::Panic { stack, place } => stack.frames().len() * 64 + place.file.len(),
             Self::Text(text) => text.len(),
-            Self::None | Self::Location { .. } => 0,
+            Self::Location(place) => place.file.len(),
+            Self::None => 0,
         }
     }
 }

@@ -3,11 +3,13 @@
 //! Nothing here knows a protocol or a thread. A record owns copied text in few buffers: a kept `Uri` or
 //! `HeaderValue` would pin the connection's read buffer.
 
+mod bridge;
 mod clock;
 mod context;
 mod dropped;
 mod error;
 mod exception;
+mod grpc;
 mod headers;
 mod http;
 mod ids;
@@ -18,11 +20,13 @@ mod span;
 mod transaction;
 
 pub(crate) use self::{
+    bridge::{http_result, integer},
     clock::{follow_wall_clock, instant_of, micros, wall_micros},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
-    error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
+    error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::bounded,
+    grpc::GrpcStatus,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
     metric::{Breakdown, MetricsRecord, Sample, SelfTime, SpanType, SpanTypeOf},

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use opentelemetry::Context;
 use tracing::Span;
 
-use super::{guard::Ending, response_error::with_error_of};
+use super::{guard::Ending, ignored::Aside, response_error::with_error_of};
 use crate::transaction::{enter, enter_own};
 
 pin_project_lite::pin_project! {
@@ -24,6 +24,8 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: B,
         watch: Option<Watch>,
+        // of an ignored request
+        aside: Option<Box<Aside>>,
     }
 }
 
@@ -42,7 +44,12 @@ struct Live {
 
 impl<B> ResponseBody<B> {
     pub(super) fn untouched(inner: B) -> Self {
-        Self { inner, watch: None }
+        Self { inner, watch: None, aside: None }
+    }
+
+    /// A body that is made while it is sent, of a request that is ignored.
+    pub(super) fn aside(inner: B, aside: Aside) -> Self {
+        Self { inner, watch: None, aside: Some(Box::new(aside)) }
     }
 
     pub(super) fn wrap_untouched(response: Response<B>) -> Response<Self> {
@@ -54,13 +61,14 @@ impl<B> ResponseBody<B> {
     /// a server polls at once.
     pub(super) fn known(inner: B, mut ending: Ending, size: u64) -> Self {
         ending.set_handed_out(true);
-        Self { inner, watch: Some(Watch { ending, left: Some(size), live: None }) }
+        Self { inner, watch: Some(Watch { ending, left: Some(size), live: None }), aside: None }
     }
 
     /// A body that is made while it is sent.
     pub(super) fn live(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self {
         ending.body_follows();
-        Self { inner, watch: Some(Watch { ending, left: promised, live: Some(Live { context, span }) }) }
+        let watch = Watch { ending, left: promised, live: Some(Live { context, span }) };
+        Self { inner, watch: Some(watch), aside: None }
     }
 }
 
@@ -97,6 +105,21 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        if let Some(aside) = this.aside {
+            let _entered = aside.enter();
+            return match aside.within(|| this.inner.poll_frame(cx)) {
+                Ok(polled) => {
+                    if let Poll::Ready(Some(Err(error))) = &polled {
+                        aside.body_failed(error);
+                    }
+                    polled
+                }
+                Err(panic) => {
+                    aside.panicked(&*panic);
+                    resume_unwind(panic)
+                }
+            };
+        }
         let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
         watch.ending.set_handed_out(false);
         let polled = watch.within(|| this.inner.as_mut().poll_frame(cx));

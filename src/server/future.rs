@@ -14,16 +14,17 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{
-    ResponseBody, grpc,
+    ResponseBody,
     guard::Ending,
     hooks::Options,
+    ignored::Aside,
     outcome,
     response_error::{ResponseError, with_error_of},
 };
 use crate::transaction::{Transaction, enter, enter_own};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
-const IN_ONE_PIECE: u64 = 64 * 1024;
+pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;
 
 pin_project_lite::pin_project! {
     /// The response to come, of [`ApmService`](super::ApmService).
@@ -44,6 +45,7 @@ pub(super) enum Role {
         options: Arc<Options>,
     },
     Owner(Owner),
+    Ignored(Aside),
 }
 
 pub(super) struct Owner {
@@ -51,8 +53,6 @@ pub(super) struct Owner {
     pub(super) context: Context,
     pub(super) span: Span,
     pub(super) asked: outcome::Asked,
-    /// A call of gRPC.
-    pub(super) is_call: bool,
     pub(super) options: Arc<Options>,
 }
 
@@ -72,17 +72,36 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Role::Owner(owner) = this.role else {
-            let Role::Inner { transaction, options } = this.role else {
-                return this.inner.poll(cx).map_ok(ResponseBody::wrap_untouched);
-            };
-            return match catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))) {
-                Ok(polled) => polled.map(|result| inner_result(options, transaction, result)),
-                Err(panic) => {
-                    options.run_on_panic(transaction, &*panic);
-                    resume_unwind(panic)
-                }
-            };
+        let owner = match this.role {
+            Role::Owner(owner) => owner,
+            Role::Off => return this.inner.poll(cx).map_ok(ResponseBody::wrap_untouched),
+            Role::Inner { transaction, options } => {
+                return match catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))) {
+                    Ok(polled) => polled.map(|result| inner_result(options, transaction, result)),
+                    Err(panic) => {
+                        options.run_on_panic(transaction, &*panic);
+                        resume_unwind(panic)
+                    }
+                };
+            }
+            Role::Ignored(aside) => {
+                let _entered = aside.enter();
+                let result = match aside.within(|| this.inner.poll(cx)) {
+                    Ok(polled) => std::task::ready!(polled),
+                    Err(panic) => {
+                        aside.panicked(&*panic);
+                        resume_unwind(panic)
+                    }
+                };
+                let Role::Ignored(aside) = std::mem::replace(this.role, Role::Off) else { return Poll::Pending };
+                return Poll::Ready(match result {
+                    Ok(response) => Ok(aside.respond(response)),
+                    Err(error) => {
+                        aside.failed(&error);
+                        Err(error)
+                    }
+                });
+            }
         };
         let entered = owner.ending.transaction().shared().map(|shared| enter(shared, &owner.context));
         let polled = enter_own(&owner.span, || catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))));
@@ -126,19 +145,22 @@ where
             Ok(response.map(ResponseBody::untouched))
         }
         Err(error) => {
-            if let Some(shared) = transaction.shared().filter(|_| !options.on_error.is_empty()) {
-                with_error_of(&error, shared.recorder(), |error, _| options.run_on_error(transaction, error));
+            if let Some(recorder) = transaction.handle().recorder().filter(|_| !options.on_error.is_empty()) {
+                with_error_of(&error, recorder, |error, exception| {
+                    options.run_on_error(transaction, error, || exception);
+                });
             }
             Err(error)
         }
     }
 }
 
-fn run_hooks<B>(options: &Options, transaction: &Transaction, response: Response<B>) -> Response<B> {
+pub(super) fn run_hooks<B>(options: &Options, transaction: &Transaction, response: Response<B>) -> Response<B> {
     if !options.on_error.is_empty()
-        && let Some(attached) = response.extensions().get::<ResponseError>()
+        && let (Some(attached), Some(recorder)) =
+            (response.extensions().get::<ResponseError>(), transaction.handle().recorder())
     {
-        options.run_on_error(transaction, attached.error());
+        options.run_on_error(transaction, attached.error(), || attached.without_stack(recorder));
     }
     if options.on_response.is_empty() {
         return response;
@@ -169,9 +191,7 @@ impl Owner {
         {
             self.ending.error(attached.exception(shared.recorder()));
         }
-        if self.is_call && grpc::is_grpc(response.headers()) {
-            self.ending.grpc(response.headers());
-        }
+        self.ending.answered(response.headers());
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);
@@ -192,7 +212,7 @@ impl Owner {
     fn fail<E: fmt::Display + 'static>(self, error: &E) {
         if let Some(shared) = self.ending.transaction().shared() {
             with_error_of(error, shared.recorder(), |error, mut exception| {
-                self.options.run_on_error(self.ending.transaction(), error);
+                self.options.run_on_error(self.ending.transaction(), error, || exception.clone());
                 exception.handled = false;
                 self.ending.error(exception);
             });

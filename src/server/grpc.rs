@@ -3,69 +3,23 @@
 
 use http::{HeaderMap, Method, Request, Version, header};
 
-use crate::record::Outcome;
+pub(super) use crate::record::GrpcStatus as Status;
 
-/// The status of a call, by its [code](https://grpc.io/docs/guides/status-codes/).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Status(usize);
-
-const NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-impl Status {
-    /// The caller did not wait for the end.
-    pub(super) const CANCELLED: Self = Self(1);
-    /// What it is where an answer ends without one, or with one that nobody knows.
-    pub(super) const UNKNOWN: Self = Self(2);
-    /// Nobody serves what the caller named.
-    pub(super) const UNIMPLEMENTED: Self = Self(12);
-
-    /// Of an answer's head or trailers.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        let code = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.trim().parse().ok());
-        Some(code.filter(|code| *code < NAMES.len()).map_or(Self::UNKNOWN, Self))
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        NAMES[self.0]
-    }
-
-    /// For the server: what the client got wrong is no failure of ours.
-    pub(super) fn outcome(self) -> Outcome {
-        match self.name() {
-            "UNKNOWN"
-            | "DEADLINE_EXCEEDED"
-            | "RESOURCE_EXHAUSTED"
-            | "FAILED_PRECONDITION"
-            | "ABORTED"
-            | "INTERNAL"
-            | "UNAVAILABLE"
-            | "DATA_LOSS" => Outcome::Failure,
-            _ => Outcome::Success,
-        }
-    }
+/// The status in an answer's head or trailers.
+pub(super) fn status_in(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.trim().parse().ok());
+    Some(code.map_or(Status::UNKNOWN, Status::of_code))
 }
 
 /// gRPC needs HTTP/2: other requests are not looked into.
 pub(super) fn is_call<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2 && *request.method() == Method::POST && is_grpc(request.headers())
+}
+
+/// The route that a server of gRPC has for a service: `/package.Service/{*rest}`.
+pub(super) fn is_service(route: &str) -> bool {
+    let Some((service, rest)) = route.strip_prefix('/').and_then(|route| route.split_once('/')) else { return false };
+    service.contains('.') && !service.contains('{') && rest.starts_with("{*") && rest.ends_with('}')
 }
 
 /// `application/grpc`, also with a format such as `application/grpc+proto`, but not gRPC-Web, whose trailers are bytes
@@ -83,6 +37,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::record::Outcome;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
@@ -90,7 +45,7 @@ mod tests {
 
     #[test]
     fn section_6_9_names_and_outcomes_of_a_server() {
-        let status = |code: &'static str| Status::of(&headers("grpc-status", code)).unwrap();
+        let status = |code: &'static str| status_in(&headers("grpc-status", code)).unwrap();
         for (code, name, outcome) in [
             ("0", "OK", Outcome::Success),
             ("1", "CANCELLED", Outcome::Success),
@@ -115,8 +70,22 @@ mod tests {
         ] {
             assert_eq!((status(code).name(), status(code).outcome()), (name, outcome), "{code}");
         }
-        assert_eq!(Status::of(&HeaderMap::new()), None);
+        assert_eq!(status_in(&HeaderMap::new()), None);
         assert_eq!((Status::UNKNOWN.name(), Status::UNIMPLEMENTED.name()), ("UNKNOWN", "UNIMPLEMENTED"));
+    }
+
+    #[test]
+    fn a_service_has_a_route_of_its_own() {
+        for (route, is) in [
+            ("/grpc.health.v1.Health/{*rest}", true),
+            ("/{service}/{*rest}", false),
+            ("/{*path}", false),
+            ("/static/{*path}", false),
+            ("/shop.Market/{method}", false),
+            ("", false),
+        ] {
+            assert_eq!(is_service(route), is, "{route}");
+        }
     }
 
     #[test]

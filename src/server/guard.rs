@@ -24,13 +24,16 @@ pub(super) struct Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Http,
+    /// Of gRPC by the request's word alone.
+    Asked,
     /// With the status, once it is known.
     Grpc(Option<grpc::Status>),
 }
 
 impl Ending {
-    pub(super) fn new(transaction: Transaction) -> Self {
-        Self { transaction, handed_out: false, call: Call::Http }
+    /// `is_call`: the request says that it is gRPC's.
+    pub(super) fn new(transaction: Transaction, is_call: bool) -> Self {
+        Self { transaction, handed_out: false, call: if is_call { Call::Asked } else { Call::Http } }
     }
 
     pub(super) fn set_handed_out(&mut self, handed_out: bool) {
@@ -45,20 +48,43 @@ impl Ending {
         self.transaction.shared()
     }
 
-    /// The answer is gRPC's; its head has the status already where there is nothing else to come.
-    pub(super) fn grpc(&mut self, headers: &HeaderMap) {
-        let status = grpc::Status::of(headers);
+    /// The head is there, and tells whether a call of gRPC was one. It has the status already where there is nothing
+    /// else to come.
+    pub(super) fn answered(&mut self, headers: &HeaderMap) {
+        if self.call != Call::Asked {
+            return;
+        }
+        if !grpc::is_grpc(headers) {
+            self.call = Call::Http;
+            return self.name_by_route();
+        }
+        let status = grpc::status_in(headers);
         self.call = Call::Grpc(status);
-        if let Some(shared) = self.shared().filter(|_| status == Some(grpc::Status::UNIMPLEMENTED)) {
-            // the name is whatever the caller wrote
+        match status {
+            // nobody vouches for what the caller wrote: no such method, or a caller whom nobody let in
+            Some(grpc::Status::UNIMPLEMENTED | grpc::Status::UNAUTHENTICATED) => self.name_by_route(),
+            _ => self.name_by_method(),
+        }
+    }
+
+    fn name_by_route(&self) {
+        if let Some(shared) = self.shared() {
             shared.propose_name(Name::Route);
+        }
+    }
+
+    fn name_by_method(&self) {
+        let Some(shared) = self.shared() else { return };
+        let path = |record: &TransactionRecord| Some(record.context.request.as_ref()?.text.path().to_owned());
+        if let Some(path) = shared.read(path).flatten() {
+            shared.propose_name(Name::Text(path.into()));
         }
     }
 
     /// What follows the body.
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Call::Grpc(status) = &mut self.call {
-            *status = grpc::Status::of(trailers).or(*status);
+            *status = grpc::status_in(trailers).or(*status);
         }
     }
 
@@ -95,7 +121,13 @@ impl Ending {
 
     /// The service or the body failed.
     pub(super) fn failed(mut self) {
-        self.end(|_| Outcome::Failure);
+        let call = self.call;
+        self.end(|record| {
+            if call != Call::Http {
+                record.result.get_or_insert(grpc::Status::UNKNOWN.name().into());
+            }
+            Outcome::Failure
+        });
     }
 
     /// A panic went through: it is an error, and there is no status to tell of.
@@ -110,6 +142,10 @@ impl Ending {
     }
 
     fn end(&mut self, outcome: impl FnOnce(&mut TransactionRecord) -> Outcome) {
+        if self.call == Call::Asked {
+            // no answer has said that the path is a method
+            self.name_by_route();
+        }
         let transaction = std::mem::take(&mut self.transaction);
         if let Some(shared) = transaction.shared() {
             shared.end(outcome);
@@ -121,7 +157,7 @@ fn completed(record: &mut TransactionRecord, finished: bool, call: Call) -> Outc
     let Some(response) = record.context.response.as_mut() else { return Outcome::Unknown };
     response.finished = finished;
     match call {
-        Call::Http => outcome::of_status(response.status),
+        Call::Http | Call::Asked => outcome::of_status(response.status),
         Call::Grpc(status) => {
             let status = status.unwrap_or(grpc::Status::UNKNOWN);
             record.result.get_or_insert(status.name().into());
@@ -139,11 +175,14 @@ impl Drop for Ending {
         }
         let call = self.call;
         self.end(|record| {
-            if call == Call::Grpc(None) {
-                record.result.get_or_insert(grpc::Status::CANCELLED.name().into());
-            }
             record.context.set_label("aborted".into(), LabelValue::Bool(true));
-            Outcome::Unknown
+            let status = match call {
+                Call::Http => return Outcome::Unknown,
+                Call::Asked | Call::Grpc(None) => grpc::Status::CANCELLED,
+                Call::Grpc(Some(status)) => status,
+            };
+            record.result.get_or_insert(status.name().into());
+            status.outcome()
         });
     }
 }

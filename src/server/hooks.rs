@@ -4,7 +4,7 @@ use std::{any::Any, borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::{HeaderName, request, response};
 
-use super::Panicked;
+use super::{ErrorVerdict, Panicked};
 use crate::{
     record::Exception,
     transaction::{Recorder, Transaction, contain},
@@ -12,7 +12,7 @@ use crate::{
 
 type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
 type OnResponse = Arc<dyn Fn(&Transaction, &response::Parts) + Send + Sync>;
-type OnError = Arc<dyn Fn(&Transaction, &(dyn Error + 'static)) + Send + Sync>;
+type OnError = Arc<dyn Fn(&Transaction, &(dyn Error + 'static)) -> ErrorVerdict + Send + Sync>;
 
 /// What a layer was told by its builder methods.
 #[derive(Clone, Default)]
@@ -29,30 +29,43 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn run_on_request(&self, transaction: &Transaction, parts: &request::Parts) {
-        self.on_request.iter().for_each(|hook| run(transaction, || hook(transaction, parts)));
+        if transaction.is_active() {
+            self.on_request.iter().for_each(|hook| _ = run(transaction, || hook(transaction, parts)));
+        }
     }
 
     pub(super) fn run_on_response(&self, transaction: &Transaction, parts: &response::Parts) {
-        self.on_response.iter().for_each(|hook| run(transaction, || hook(transaction, parts)));
+        if transaction.is_active() {
+            self.on_response.iter().for_each(|hook| _ = run(transaction, || hook(transaction, parts)));
+        }
     }
 
-    pub(super) fn run_on_error(&self, transaction: &Transaction, error: &(dyn Error + 'static)) {
-        self.on_error.iter().for_each(|hook| run(transaction, || hook(transaction, error)));
+    /// All of them see the error, and any may have it left out; `exception` is what would be told of it. The hooks see
+    /// errors of ignored requests too, with a transaction that does nothing.
+    pub(super) fn run_on_error(
+        &self,
+        transaction: &Transaction,
+        error: &(dyn Error + 'static),
+        exception: impl FnOnce() -> Exception,
+    ) {
+        let discarded = |hook: &&OnError| run(transaction, || hook(transaction, error)) == Some(ErrorVerdict::Discard);
+        if self.on_error.iter().filter(discarded).count() > 0 {
+            transaction.handle().veto(&exception());
+        }
     }
 
     pub(super) fn run_on_panic(&self, transaction: &Transaction, panic: &(dyn Any + Send)) {
         if !self.on_error.is_empty() {
-            let message = Exception::from_panic(panic).message;
-            self.run_on_error(transaction, &Panicked { message });
+            let exception = Exception::from_panic(panic);
+            let panicked = Panicked { message: exception.message.clone() };
+            self.run_on_error(transaction, &panicked, || exception);
         }
     }
 }
 
 /// A hook that panics loses its own work only.
-fn run(transaction: &Transaction, hook: impl FnOnce()) {
-    if let Some(shared) = transaction.shared() {
-        contain(shared.recorder(), hook);
-    }
+fn run<T>(transaction: &Transaction, hook: impl FnOnce() -> T) -> Option<T> {
+    contain(transaction.handle().recorder()?, hook)
 }
 
 impl fmt::Debug for Options {

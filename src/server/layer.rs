@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, sync::Arc};
 use http::{HeaderName, request, response};
 use tower_layer::Layer;
 
-use super::{ApmService, hooks::Options};
+use super::{ApmService, IntoVerdict, hooks::Options};
 use crate::transaction::{Recorder, Transaction};
 
 /// The layer of the installed agent, for any router or service.
@@ -108,11 +108,26 @@ impl ApmLayer {
     /// });
     /// # let _ = layer;
     /// ```
+    ///
+    /// A hook may have the error left out by returning [`ErrorVerdict::Discard`](crate::ErrorVerdict::Discard): no
+    /// error document is made of it in this request, and the outcome stays what the status says.
+    ///
+    /// ```
+    /// use tower_apm::ErrorVerdict;
+    ///
+    /// let layer = tower_apm::layer().on_error(|_, error| {
+    ///     if error.is::<std::io::Error>() { ErrorVerdict::Discard } else { ErrorVerdict::Record }
+    /// });
+    /// # let _ = layer;
+    /// ```
     #[must_use]
-    pub fn on_error<F>(self, hook: F) -> Self
+    pub fn on_error<F, V>(self, hook: F) -> Self
     where
-        F: Fn(&Transaction, &(dyn Error + 'static)) + Send + Sync + 'static,
+        F: Fn(&Transaction, &(dyn Error + 'static)) -> V + Send + Sync + 'static,
+        V: IntoVerdict,
     {
+        let hook =
+            move |transaction: &Transaction, error: &(dyn Error + 'static)| hook(transaction, error).into_verdict();
         self.with(|options| options.on_error.push(Arc::new(hook)))
     }
 

@@ -9,11 +9,13 @@ mod future;
 mod grpc;
 mod guard;
 mod hooks;
+mod ignored;
 mod layer;
 mod outcome;
 mod request;
 mod response_error;
 mod service;
+mod verdict;
 
 pub use self::{
     body::ResponseBody,
@@ -21,4 +23,5 @@ pub use self::{
     layer::{ApmLayer, layer},
     response_error::{Panicked, ResponseExt, ServiceError},
     service::ApmService,
+    verdict::{ErrorVerdict, IntoVerdict},
 };

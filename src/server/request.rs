@@ -87,12 +87,16 @@ fn framework<B: 'static>() -> Option<&'static str> {
     None
 }
 
+/// As the caller wrote it.
+pub(super) fn path<B>(request: &Request<B>) -> &str {
+    original_uri(request.extensions()).unwrap_or(request.uri()).path()
+}
+
 /// Whether a request makes no transaction, by its path or by its `User-Agent`.
 pub(super) fn is_ignored<B>(request: &Request<B>, config: &Config) -> bool {
-    let path = || original_uri(request.extensions()).unwrap_or(request.uri()).path();
     let user_agent = || request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let (urls, user_agents) = (&config.transaction_ignore_urls, &config.transaction_ignore_user_agents);
-    let by_url = || urls.iter().any(|pattern| pattern.matches(path()));
+    let by_url = || urls.iter().any(|pattern| pattern.matches(path(request)));
     let by_user_agent = || user_agent().is_some_and(|name| user_agents.iter().any(|pattern| pattern.matches(name)));
     !urls.is_empty() && by_url() || !user_agents.is_empty() && by_user_agent()
 }

@@ -46,8 +46,8 @@ pub trait ResponseExt {
 impl<B> ResponseExt for Response<B> {
     fn with_error<E: Into<BoxError>>(mut self, error: E) -> Self {
         let transaction = Transaction::current();
-        let stack = match transaction.shared() {
-            Some(shared) if self.status().is_server_error() => stack_here(shared.recorder()),
+        let stack = match transaction.handle().recorder() {
+            Some(recorder) if self.status().is_server_error() => stack_here(recorder),
             _ => Stack::None,
         };
         let attached = Attached { error: error.into(), path: type_name::<E>(), stack: stack.into() };
@@ -72,13 +72,19 @@ impl ResponseError {
     }
 
     pub(super) fn exception(&self, recorder: &Recorder) -> Exception {
+        let mut exception = self.without_stack(recorder);
+        exception.stack = self.0.stack.lock().map_or(Stack::None, |mut stack| std::mem::take(&mut stack));
+        exception
+    }
+
+    /// As [`exception`](Self::exception), which can be told once.
+    pub(super) fn without_stack(&self, recorder: &Recorder) -> Exception {
         let mut exception = exception_of(recorder, || Exception::from_error(self.error()));
         if !is_erased(self.0.path) {
             exception.set_path(self.0.path);
             exception.erased = false;
         }
         exception.handled = false;
-        exception.stack = self.0.stack.lock().map_or(Stack::None, |mut stack| std::mem::take(&mut stack));
         exception
     }
 }

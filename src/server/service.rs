@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
-use opentelemetry::baggage::BaggageExt;
+use opentelemetry::{baggage::BaggageExt, trace::TraceContextExt};
 use tower_service::Service;
 use tracing::Span;
 
@@ -19,6 +19,7 @@ use super::{
     grpc,
     guard::Ending,
     hooks::Options,
+    ignored::Aside,
     outcome::Asked,
     request,
 };
@@ -27,8 +28,8 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, Name},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, enter, followed, handle_in, installed, new_record,
-        new_request_span, otel_context, root,
+        Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
+        ignored_context, installed, new_record, new_request_span, otel_context, root,
     },
 };
 
@@ -64,7 +65,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(outer) = request.extensions().get::<Transaction>() {
             let transaction = outer.clone();
-            if !transaction.is_active() {
+            if transaction.handle().is_none() {
                 return ResponseFuture::new(self.inner.call(request), Role::Off);
             }
             add_route(&transaction, &request);
@@ -83,9 +84,7 @@ where
         };
         let config = recorder.snapshot();
         if request::is_ignored(&request, &config) {
-            // the layers further in shall see that it was decided
-            request.extensions_mut().insert(Transaction::default());
-            return ResponseFuture::new(self.inner.call(request), Role::Off);
+            return self.ignore(recorder, request);
         }
         self.own(recorder, config, request)
     }
@@ -123,8 +122,8 @@ impl<S> ApmService<S> {
         }
         let transaction = Transaction::from_shared(shared.clone());
         request.extensions_mut().insert(transaction.clone());
-        let ending = Ending::new(transaction);
-        let (asked, is_call) = (Asked::from(request.method()), grpc::is_call(&request));
+        let ending = Ending::new(transaction, grpc::is_call(&request));
+        let asked = Asked::from(request.method());
 
         let context = baggage_from(request.headers(), otel_context(&shared));
         shared.attach_baggage(&context);
@@ -134,18 +133,47 @@ impl<S> ApmService<S> {
         let options = &*self.options;
         // the span is entered by the future: handlers run there, and entering it costs as much as making it
         let called = catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))));
-        drop(entered);
         match called {
             Ok(future) => {
-                let owner = Owner { ending, context, span, asked, is_call, options: self.options.clone() };
+                drop(entered);
+                let owner = Owner { ending, context, span, asked, options: self.options.clone() };
                 ResponseFuture::new(future, Role::Owner(owner))
             }
             Err(panic) => {
                 options.run_on_panic(ending.transaction(), &*panic);
                 ending.panicked(&*panic);
+                drop(entered);
                 resume_unwind(panic)
             }
         }
+    }
+
+    /// No transaction, and no spans below: neither of layers further in nor of the handler.
+    fn ignore<B>(&mut self, recorder: Arc<Recorder>, mut request: Request<B>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let current = opentelemetry::Context::current();
+        if let Some(outer) = handle_in(&current) {
+            outer.discard();
+        }
+        let incoming = propagation::extract(request.headers()).map(|incoming| incoming.span_context());
+        let place = incoming.unwrap_or_else(|| current.span().span_context().clone());
+        let ignored = Arc::new(Ignored::new(recorder, place));
+        let context = baggage_from(request.headers(), ignored_context(&ignored));
+        let transaction = Transaction::ignored(ignored);
+        request.extensions_mut().insert(transaction.clone());
+        let entered = enter_handle(transaction.handle().clone(), &context);
+        let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
+        let aside = Aside::new(transaction, context, span, self.options.clone());
+        // as for a transaction: the future enters the span
+        let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
+        let future = called.unwrap_or_else(|panic| {
+            aside.panicked(&*panic);
+            resume_unwind(panic)
+        });
+        drop(entered);
+        ResponseFuture::new(future, Role::Ignored(aside))
     }
 }
 
@@ -182,8 +210,6 @@ fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) 
 /// Starts the transaction: continued from the caller's headers, taken over from a root span that somebody outside has
 /// opened through our tracer, a child of a foreign span that is current, or the first of a trace.
 fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Request<B>) -> Arc<Shared> {
-    use opentelemetry::trace::TraceContextExt;
-
     let began = Instant::now();
     let incoming = propagation::extract(request.headers()).map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
@@ -210,16 +236,20 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Req
     Arc::new(Shared::new(recorder, config, ids, began, record))
 }
 
-/// A gRPC call is named by its method, and everything else by its route.
+/// A gRPC call is named by its method, and everything else by its route. That it is one is certain when it has been
+/// answered; until then only a route that is a service's vouches for the path, which is whatever the caller wrote.
 fn name<B>(request: &Request<B>) -> Name {
-    if grpc::is_call(request) { Name::Text(request.uri().path().to_owned().into()) } else { Name::Route }
+    let is_served = || request::route(request.extensions()).is_some_and(grpc::is_service);
+    if grpc::is_call(request) && is_served() {
+        Name::Text(request::path(request).to_owned().into())
+    } else {
+        Name::Route
+    }
 }
 
 /// The place below the current span: of another tracer, of the transaction that calls this service in process, or of a
 /// caller whose headers somebody else has read.
 fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Option<Link>)> {
-    use opentelemetry::trace::TraceContextExt;
-
     let span = current.span();
     let mut incoming = Incoming::of(span.span_context())?;
     if span.span_context().is_remote() {

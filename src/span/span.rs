@@ -9,14 +9,14 @@ use opentelemetry::{
 
 use super::time::Start;
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, cut, set_attribute},
-    transaction::{Shared, answer_handle, link_to},
+    record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, set_attribute},
+    transaction::{Handle, Ignored, Shared, answer_handle, link_to},
 };
 
 /// What the tracer hands out.
 pub(crate) struct ApmSpan {
     context: SpanContext,
-    shared: Option<Arc<Shared>>,
+    handle: Handle,
     role: Role,
 }
 
@@ -29,9 +29,13 @@ enum Role {
     Within,
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
-    Root {
-        status: Status,
-    },
+    Root(Root),
+}
+
+/// What a transaction that is a span knows beside its record.
+pub(super) struct Root {
+    status: Status,
+    start: Start,
 }
 
 /// A span that will be sent, already in the form in which it is.
@@ -45,25 +49,35 @@ pub(crate) struct Child {
 impl ApmSpan {
     /// Nothing is recorded; the context of the parent passes through.
     pub(super) fn off(context: SpanContext) -> Self {
-        Self { context, shared: None, role: Role::Silent { dropped: false } }
+        Self { context, handle: Handle::None, role: Role::Silent { dropped: false } }
+    }
+
+    /// As [`off`](Self::off), and so is all that is below it.
+    pub(super) fn ignored(ignored: Arc<Ignored>, context: SpanContext) -> Self {
+        Self { context, handle: Handle::Ignored(ignored), role: Role::Silent { dropped: false } }
     }
 
     /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
     pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext, dropped: bool) -> Self {
-        Self { context, shared: Some(shared), role: Role::Silent { dropped } }
+        Self { context, handle: Handle::Transaction(shared), role: Role::Silent { dropped } }
     }
 
     /// A part of the call whose context this is.
     pub(super) fn within(shared: Arc<Shared>, context: SpanContext) -> Self {
-        Self { context, shared: Some(shared), role: Role::Within }
+        Self { context, handle: Handle::Transaction(shared), role: Role::Within }
     }
 
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
-        Self { context, shared: Some(shared), role: Role::Child(child) }
+        Self { context, handle: Handle::Transaction(shared), role: Role::Child(child) }
     }
 
-    pub(super) fn root(shared: Arc<Shared>, context: SpanContext) -> Self {
-        Self { context, shared: Some(shared), role: Role::Root { status: Status::Unset } }
+    pub(super) fn root(shared: Arc<Shared>, context: SpanContext, start: Start) -> Self {
+        let role = Role::Root(Root { status: Status::Unset, start });
+        Self { context, handle: Handle::Transaction(shared), role }
+    }
+
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        self.handle.transaction()
     }
 
     /// The nearest span that is sent: itself, or the one that it hangs below.
@@ -73,13 +87,14 @@ impl ApmSpan {
 
     /// `end` is now where nothing is told.
     fn finish(&mut self, end: Option<SystemTime>) {
-        let Some(shared) = &self.shared else { return };
-        match std::mem::replace(&mut self.role, Role::Silent { dropped: false }) {
+        let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
+        let Some(shared) = self.shared() else { return };
+        match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, end)),
             Role::Child(child) => shared.span(child.finish(shared, end)),
-            Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
+            Role::Root(root) if shared.is_up_for_adoption() => root.end(shared, end),
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
-            Role::Root { .. } | Role::Within | Role::Silent { .. } => {}
+            Role::Root(_) | Role::Within | Role::Silent { .. } => {}
         }
     }
 }
@@ -95,12 +110,12 @@ impl Child {
     }
 }
 
-/// OpenTelemetry's words for it, until the mapping knows better: unset stays unknown.
-fn outcome(status: &Status) -> Outcome {
-    match status {
-        Status::Unset => Outcome::Unknown,
-        Status::Ok => Outcome::Success,
-        Status::Error { .. } => Outcome::Failure,
+impl Root {
+    fn end(self, shared: &Shared, end: Option<SystemTime>) {
+        shared.end(|record| {
+            record.duration = self.start.until(end, record.timestamp);
+            record.bridged_end(&self.status)
+        });
     }
 }
 
@@ -109,10 +124,8 @@ impl Span for ApmSpan {
     where
         T: Into<Cow<'static, str>>,
     {
-        if let Some(shared) = &self.shared
-            && name.into() == "exception"
-        {
-            shared.error(Exception::from_event(&attributes).into_record(timestamp), Some(self.nearest()));
+        if !self.handle.is_none() && name.into() == "exception" {
+            self.handle.error(Exception::from_event(&attributes).into_record(timestamp), Some(self.nearest()));
         }
     }
 
@@ -125,28 +138,24 @@ impl Span for ApmSpan {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) => set_attribute(&mut child.record.attributes, attribute),
-            (Role::Root { .. }, Some(shared)) => shared.update(|record| {
-                if let Some(otel) = &mut record.otel {
-                    set_attribute(&mut otel.attributes, attribute);
-                }
-            }),
+            (Role::Root(_), Some(shared)) => shared.update(|record| record.bridged_attribute(attribute)),
             _ => {}
         }
     }
 
     fn set_status(&mut self, status: Status) {
         if status == Status::Unset {
-            if let Some(shared) = &self.shared {
-                answer_handle(shared);
+            if !self.handle.is_none() {
+                answer_handle(|| self.handle.clone());
             }
             return;
         }
         match &mut self.role {
             // by OpenTelemetry's rule: Ok is final, Error beats Unset
             Role::Child(child) if child.record.status < status => child.record.status = status,
-            Role::Root { status: known } if *known < status => *known = status,
+            Role::Root(root) if root.status < status => root.status = status,
             _ => {}
         }
     }
@@ -155,18 +164,18 @@ impl Span for ApmSpan {
     where
         T: Into<Cow<'static, str>>,
     {
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) => child.record.name = cut(name.into()),
-            (Role::Root { .. }, Some(shared)) => shared.propose_name(Name::Text(name.into())),
+            (Role::Root(_), Some(shared)) => shared.propose_name(Name::Text(name.into())),
             _ => {}
         }
     }
 
     fn add_link(&mut self, context: SpanContext, _: Vec<KeyValue>) {
         let Some(link) = link_to(&context) else { return };
-        match (&mut self.role, &self.shared) {
+        match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
-            (Role::Root { .. }, Some(shared)) => shared.update(|record| {
+            (Role::Root(_), Some(shared)) => shared.update(|record| {
                 record.add_link(link);
             }),
             _ => {}

@@ -27,6 +27,14 @@ impl Start {
         }
     }
 
+    /// Where the monotonic clock stood; now, for a start by another clock.
+    pub(super) fn instant(self) -> Instant {
+        match self {
+            Self::At(at) => at,
+            Self::Told(_) => Instant::now(),
+        }
+    }
+
     /// Microseconds since the epoch.
     pub(super) fn micros(self, shared: &Shared) -> u64 {
         match self {

@@ -1,10 +1,6 @@
 //! Makes the spans: what `tracing-opentelemetry` and code that uses OpenTelemetry's API call.
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
@@ -20,8 +16,8 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
     transaction::{
-        Beginning, Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root,
-        span_context, supplied_parent,
+        Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
+        root, span_context, supplied_parent,
     },
 };
 
@@ -44,24 +40,29 @@ impl ApmTracer {
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
         if is_ignored(builder.attributes.as_deref(), &config) {
-            return ApmSpan::off(parent.clone());
+            return ApmSpan::ignored(Arc::new(Ignored::new(recorder, parent.clone())), parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {
             Some(incoming) if parent.is_remote() => continued(incoming, &config),
             Some(incoming) => (followed(incoming), None),
             None => (root(&config), None),
         };
-        let began = Instant::now();
+        let start = Start::of(builder.start_time);
+        let began = start.instant();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let mut record = new_record(&ids, Cow::Borrowed("custom"), Name::Text(builder.name), began, Default::default());
-        if let Some(start) = builder.start_time {
+        let attributes = attributes(builder.attributes, context, &config);
+        let otel = OtelPart { kind, attributes };
+        let r#type = Cow::Borrowed(otel.transaction_type());
+        let name = Name::Text(cut(builder.name));
+        let mut record = new_record(&ids, r#type, name, began, Default::default());
+        if let Start::Told(start) = start {
             record.timestamp = micros(start);
         }
         record.links = link.into_iter().chain(links(builder.links)).collect();
-        let attributes = attributes(builder.attributes, context, &config);
-        record.otel = Some(Box::new(OtelPart { kind, attributes }));
+        record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
-        ApmSpan::root(Arc::new(Shared::new(recorder, config, ids, began, record).up_for_adoption()), context)
+        let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
+        ApmSpan::root(Arc::new(shared), context, start)
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
@@ -143,9 +144,10 @@ impl Tracer for ApmTracer {
         let supplied = if context.has_active_span() { None } else { supplied_parent() };
         let context = supplied.as_ref().unwrap_or(context);
         let events = builder.events.take();
-        let mut span = match handle_in(context) {
-            Some(shared) => Self::child(shared, builder, context),
-            None => self.root(builder, context),
+        let mut span = match found_in(context) {
+            Handle::Transaction(shared) => Self::child(shared, builder, context),
+            Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
+            Handle::None => self.root(builder, context),
         };
         for event in events.into_iter().flatten() {
             span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);

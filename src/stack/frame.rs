@@ -1,7 +1,7 @@
 //! One frame, and the way there from each form of a stack.
 
 use super::{names, text};
-use crate::record::Stack;
+use crate::record::{Place, Stack};
 
 /// One call of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,35 +21,73 @@ pub(crate) struct Frame {
 impl Frame {
     pub(super) fn new(function: Option<&str>, file: Option<&str>, line: Option<u32>, column: Option<u32>) -> Self {
         let function = function.map(names::function);
-        let library = file.is_some_and(names::is_library_file)
-            || function.as_deref().is_some_and(|name| names::is_library_crate(names::crate_of(name)));
+        let library = match (file, function.as_deref()) {
+            (Some(file), _) if names::is_library_file(file) => true,
+            // inlined, with line tables only: the name has no path, and the file must tell
+            (Some(_), Some(name)) if name.starts_with('{') => false,
+            (_, name) => name.is_some_and(|name| names::is_library_crate(names::crate_of(name))),
+        };
         let module = function.as_deref().and_then(names::module).map(str::to_owned);
         Self { module, function, file: file.map(names::file), line, column, library }
     }
 
     fn is_glue(&self) -> bool {
-        self.function
-            .as_deref()
-            .is_some_and(|name| names::is_glue_crate(names::crate_of(name)) || names::is_own_trait(name))
+        self.function.as_deref().is_some_and(|name| {
+            names::is_own_trait(name) || self.library && names::is_glue_crate(names::crate_of(name))
+        })
+    }
+
+    /// Of one function: closures within closures, and what calls itself.
+    fn is_same_function(&self, other: &Self) -> bool {
+        self.function.is_some() && self.function == other.function && self.module == other.module
     }
 }
 
-/// At most `limit` frames, the innermost first. What caught the stack (panic machinery, error constructors, this
-/// agent) is cut off its top, unless nothing else is there.
+/// At most `limit` frames, the innermost first, as the server groups them.
+///
+/// What caught the stack (panic machinery, error constructors, this agent) is cut off its top, unless nothing else is
+/// there. The libraries' frames in which it happened stay; those between and below the application's are left out: they
+/// are the runtime's, and the compiler inlines them as it likes.
 pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
-    let mut frames = match stack {
-        _ if limit == 0 => return Vec::new(),
-        Stack::None => Vec::new(),
-        Stack::Captured(captured) => resolved(*captured),
-        Stack::Text(text) => text::frames(&text),
-        Stack::Location { file, line, column } => vec![Frame::new(None, Some(&file), Some(line), Some(column))],
+    if limit == 0 {
+        return Vec::new();
+    }
+    let (mut frames, place) = match stack {
+        Stack::None => (Vec::new(), None),
+        Stack::Captured(captured) => (resolved(*captured), None),
+        Stack::Panic { stack, place } => (resolved(*stack), Some(place)),
+        Stack::Text(text) => (text::frames(&text), None),
+        Stack::Location(place) => (Vec::new(), Some(place)),
     };
     let glue = frames.iter().take_while(|frame| frame.is_glue()).count();
     if glue < frames.len() {
         frames.drain(..glue);
     }
+    if let Some(first) = frames.iter().position(|frame| !frame.library) {
+        let mut at = 0..;
+        frames.retain(|frame| at.next() <= Some(first) || !frame.library);
+    }
+    frames.dedup_by(|outer, inner| inner.is_same_function(outer));
+    if let Some(place) = place {
+        fill(&mut frames, &place);
+    }
     frames.truncate(limit);
     frames
+}
+
+/// A panic knows where it was raised, also where there is no debug information.
+fn fill(frames: &mut Vec<Frame>, place: &Place) {
+    let raised = Frame::new(None, Some(&place.file), Some(place.line), Some(place.column));
+    if frames.is_empty() {
+        return frames.push(raised);
+    }
+    let is_library = names::is_library_file(&place.file);
+    if let Some(frame) = frames.iter_mut().find(|frame| frame.library == is_library)
+        && frame.file.is_none()
+    {
+        let Frame { file, line, column, .. } = raised;
+        (frame.file, frame.line, frame.column) = (file, line, column);
+    }
 }
 
 fn resolved(mut captured: backtrace::Backtrace) -> Vec<Frame> {
@@ -104,15 +142,95 @@ mod tests {
         let text = "   0: <http::response::Response<B> as tower_apm::server::response_error::ResponseExt>::with_error\n   \
                     1: <shop::AppError as axum_core::response::IntoResponse>::into_response\n";
         let [first] = &resolve(Stack::Text(text.into()), 50)[..] else { panic!("not one frame") };
-        assert_eq!(first.module, None);
+        assert_eq!(first.module.as_deref(), Some("shop"));
         assert!(first.function.as_deref().is_some_and(|name| name.starts_with("<shop::AppError")), "{first:?}");
     }
 
     #[test]
     fn a_panic_location_is_one_frame() {
-        let stack = Stack::Location { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 };
+        let stack = Stack::Location(Place { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 });
         let [frame] = &resolve(stack, 50)[..] else { panic!("not one frame") };
         assert_eq!(frame.file.as_deref(), Some("shop/src/market/service.rs"));
         assert_eq!((frame.line, frame.library, frame.function.as_deref()), (Some(7), false, None));
+    }
+
+    fn recorded(text: &str) -> Vec<Frame> {
+        resolve(Stack::Text(text.into()), 50)
+    }
+
+    /// What the server's grouping key is made of.
+    fn grouping(frames: &[Frame]) -> Vec<(&str, &str)> {
+        let part = Option::as_deref;
+        frames
+            .iter()
+            .map(|frame| (part(&frame.module).unwrap_or_default(), part(&frame.function).unwrap_or_default()))
+            .collect()
+    }
+
+    /// `recorded/shop.rs.txt`, built in several ways.
+    const DEBUG: &str = include_str!("recorded/debug.txt");
+    const RELEASE: &str = include_str!("recorded/release.txt");
+    const RELEASE_V0: &str = include_str!("recorded/release_v0.txt");
+    const LINE_TABLES: &str = include_str!("recorded/release_line_tables.txt");
+    const BARE: &str = include_str!("recorded/release_without_debug_info.txt");
+
+    #[test]
+    fn section_9_4_one_error_groups_alike_in_every_build_with_debug_information() {
+        let debug = recorded(DEBUG);
+        let want = [
+            ("shop::market", "shop::market::report"),
+            ("shop::market", "<shop::market::Chain as shop::market::Settle>::settle"),
+            ("shop::market", "shop::market::buy"),
+            ("shop::market", "shop::market::checked"),
+            ("shop::market", "shop::market::buy"),
+            ("shop", "shop::handle"),
+            ("shop", "shop::block_on"),
+            ("shop", "shop::main"),
+        ];
+        assert_eq!(grouping(&debug), want);
+        let release = recorded(RELEASE);
+        assert_eq!(grouping(&release), want);
+        assert_eq!(grouping(&recorded(RELEASE_V0)), want);
+        let lines = |frames: &[Frame]| frames.iter().map(|frame| frame.line).collect::<Vec<_>>();
+        assert_ne!(lines(&debug), lines(&release), "the code around has changed");
+    }
+
+    #[test]
+    fn section_9_4_without_debug_information_what_is_left_has_the_same_names() {
+        let (debug, bare) = (recorded(DEBUG), recorded(BARE));
+        let (debug, bare) = (grouping(&debug), grouping(&bare));
+        let mut all = debug.iter();
+        assert!(bare.len() > 3 && bare.iter().all(|frame| all.any(|other| other == frame)), "{bare:?}");
+    }
+
+    #[test]
+    fn section_9_4_with_line_tables_only_the_files_tell_whose_a_frame_is() {
+        let frames = recorded(LINE_TABLES);
+        let lines: Vec<_> = frames.iter().map(|frame| (frame.file.as_deref(), frame.line)).collect();
+        assert!(lines.iter().all(|(file, _)| *file == Some("shop.rs")), "{lines:?}");
+        let debug: Vec<_> = recorded(DEBUG).iter().map(|frame| frame.line).collect();
+        assert_eq!(lines.first().map(|(_, line)| *line), debug.first().copied());
+        assert!(
+            !frames.iter().any(|frame| frame.function.as_deref().is_some_and(|name| name.contains('#'))),
+            "{frames:?}"
+        );
+    }
+
+    #[test]
+    fn section_9_5_a_panic_s_place_is_that_of_the_first_frame_that_has_none() {
+        let place = |file: &str| Place { file: file.to_owned().into(), line: 30, column: 9 };
+        let mut frames = recorded(BARE);
+        fill(&mut frames, &place("src/market.rs"));
+        let own: Vec<_> = frames.iter().filter(|frame| !frame.library).map(|frame| frame.line).collect();
+        assert_eq!((frames[0].file.as_deref(), own[0], own[1]), (Some("src/market.rs"), Some(30), None));
+        // what is known stays
+        let mut frames = recorded(DEBUG);
+        let before = frames.clone();
+        fill(&mut frames, &place("src/market.rs"));
+        assert_eq!(frames, before);
+        // a library's place is not the application's
+        let mut frames = recorded(BARE);
+        fill(&mut frames, &place("/rustc/17067e9ac6d/library/core/src/option.rs"));
+        assert_eq!(frames, recorded(BARE));
     }
 }

@@ -15,7 +15,35 @@ const LIBRARIES: &[&str] = &[
     "futures_core",
     "futures_util",
     "futures_executor",
+    "futures_channel",
+    "futures_io",
+    "futures_sink",
+    "async_stream",
     "async_trait",
+    "tokio_stream",
+    "tokio_rustls",
+    "bytes",
+    "dashmap",
+    "hashbrown",
+    "indexmap",
+    "log",
+    "once_cell",
+    "parking_lot",
+    "parking_lot_core",
+    "regex",
+    "smallvec",
+    "prost",
+    "deadpool",
+    "diesel",
+    "mongodb",
+    "rdkafka",
+    "redis",
+    "tokio_postgres",
+    "hyper_rustls",
+    "hyper_tls",
+    "tower_cookies",
+    "tower_sessions",
+    "tracing_log",
     "hyper",
     "hyper_util",
     "http",
@@ -64,17 +92,26 @@ const GLUE: &[&str] = &[
     "anyhow",
     "eyre",
     "color_eyre",
+    // by which spans end and error events come
     "tracing",
     "tracing_core",
     "tracing_futures",
+    "tracing_log",
     "tracing_opentelemetry",
     "tracing_subscriber",
+    "log",
     "opentelemetry",
     "opentelemetry_sdk",
 ];
 
-/// Without the hash, and without the closures that `async` and iterators put behind the function that was written.
+/// Without the hash, without the closures that `async` and iterators put behind the function that was written, without
+/// arguments of types, which one way of mangling writes and the other does not, and without the numbers of closures and
+/// `impl` blocks, which change with the code around them.
 pub(super) fn function(name: &str) -> String {
+    without_arguments(&without_numbers(&without_closures(name)))
+}
+
+fn without_closures(name: &str) -> String {
     let mut rest = without_hash(name.trim());
     let mut clean = String::with_capacity(rest.len());
     while let Some((before, brace)) = rest.split_once("::{") {
@@ -87,8 +124,84 @@ pub(super) fn function(name: &str) -> String {
             }
         }
     }
+    clean.push_str(rest.split_once("{{").map_or(rest, |(before, _)| before));
+    clean
+}
+
+/// `{impl#3}` is `{impl}`.
+fn without_numbers(name: &str) -> String {
+    let mut parts = name.split('#');
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        if !rest.starts_with('}') {
+            clean.push('#');
+            clean.push_str(part);
+        } else {
+            clean.push_str(rest);
+        }
+    }
+    clean
+}
+
+/// `shop::Cart<T>::buy` and `shop::Cart::buy::<u8>` are `shop::Cart::buy`. The brackets around `<shop::Cart as Sale>::buy`
+/// stay, and so do those of an `impl` within a path.
+fn without_arguments(name: &str) -> String {
+    let mut clean = String::with_capacity(name.len());
+    let mut rest = name;
+    // brackets that stay open
+    let mut kept = 0_u32;
+    while let Some(at) = rest.find(['<', '>']) {
+        clean.push_str(&rest[..at]);
+        let inside = &rest[at + 1..];
+        let is_arrow = clean.ends_with('-');
+        rest = match (rest.as_bytes()[at], clean.chars().last()) {
+            (b'>', _) if kept > 0 && !is_arrow => {
+                kept -= 1;
+                clean.push('>');
+                inside
+            }
+            (b'>', _) => {
+                clean.push('>');
+                inside
+            }
+            (_, None | Some('<' | '(' | '[' | '&' | ' ' | ',' | '*')) => {
+                kept += 1;
+                clean.push('<');
+                inside
+            }
+            (_, Some(':')) if inside.starts_with("impl ") => {
+                kept += 1;
+                clean.push('<');
+                inside
+            }
+            _ => {
+                let turbofish = clean.strip_suffix("::").map(str::len);
+                clean.truncate(turbofish.unwrap_or(clean.len()));
+                end_of_arguments(inside)
+            }
+        };
+    }
     clean.push_str(rest);
     clean
+}
+
+/// What comes behind the bracket that closes the one before `text`.
+fn end_of_arguments(text: &str) -> &str {
+    let mut depth = 1_u32;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' if before != '-' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &text[at + 1..];
+        }
+        before = c;
+    }
+    ""
 }
 
 /// What comes behind the brace that closes the one before `text`.
@@ -111,19 +224,34 @@ fn without_hash(name: &str) -> &str {
     }
 }
 
-/// The path without its last part, where it is a plain path.
+/// The path without its last part: of a plain function, or of the type whose method it is.
 pub(super) fn module(function: &str) -> Option<&str> {
-    match function.split_once(['<', '{', ' ']) {
-        Some((path, _)) => path.strip_suffix("::").unwrap_or(path).rsplit_once("::").map(|(module, _)| module),
-        None => function.rsplit_once("::").map(|(module, _)| module),
-    }
-    .filter(|module| !module.is_empty())
+    let path = if function.starts_with('<') {
+        owner(function)
+    } else {
+        match function.find(['<', '{', ' ']) {
+            // `shop::market::<impl Sale for u8>::buy`: the path is the module's
+            Some(at) if function[..at].ends_with("::") => return function[..at].strip_suffix("::"),
+            Some(at) => &function[..at],
+            None => function,
+        }
+    };
+    path.rsplit_once("::").map(|(module, _)| module).filter(|module| !module.is_empty())
 }
 
-/// The first crate that a function's name mentions: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`. A type
-/// parameter belongs to none, so of `<T as shop::Settle>::settle` it is `shop` too.
-pub(super) fn crate_of(function: &str) -> &str {
-    let mut path = function;
+/// The path that says whose a function is: the type of a method, or the trait where the type is a parameter or the
+/// language's own. Of `<shop::Cart as core::ops::Drop>::drop` it is `shop::Cart`, of `<F as axum::Handler>::call` it is
+/// `axum::Handler`.
+fn owner(function: &str) -> &str {
+    let own = path_at_start(function);
+    match function.split_once(" as ") {
+        Some((_, of)) if function.starts_with('<') && !own.contains("::") => path_at_start(of),
+        _ => own,
+    }
+}
+
+fn path_at_start(text: &str) -> &str {
+    let mut path = text;
     loop {
         let bare = path.trim_start_matches(['<', '&', '*', '[', '(', ' ']);
         let bare = ["mut ", "dyn ", "const ", "impl "].iter().find_map(|word| bare.strip_prefix(word)).unwrap_or(bare);
@@ -132,11 +260,13 @@ pub(super) fn crate_of(function: &str) -> &str {
         }
         path = bare;
     }
-    let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(path.len());
-    match path[end..].strip_prefix(" as ") {
-        Some(of) => crate_of(of),
-        None => &path[..end],
-    }
+    let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(path.len());
+    &path[..end]
+}
+
+/// The crate that a function belongs to: of `<shop::Cart as core::ops::Drop>::drop` it is `shop`.
+pub(super) fn crate_of(function: &str) -> &str {
+    owner(function).split("::").next().unwrap_or_default()
 }
 
 pub(super) fn is_library_crate(name: &str) -> bool {
@@ -212,8 +342,21 @@ mod tests {
             ("shop::buy::{closure#0}", "shop::buy"),
             ("shop::buy::{{closure}}::inner", "shop::buy::inner"),
             ("shop::buy::{async_fn_env#0}", "shop::buy"),
-            ("shop::{impl#3}::buy", "shop::{impl#3}::buy"),
-            ("<shop::Cart as tower::Service<R>>::call", "<shop::Cart as tower::Service<R>>::call"),
+            ("shop::{impl#3}::buy", "shop::{impl}::buy"),
+            ("{closure#1}<u32>", "{closure}"),
+            ("{async_fn#0}<shop::Chain<u32>>", "{async_fn}"),
+            ("<shop::Cart as tower::Service<R>>::call", "<shop::Cart as tower::Service>::call"),
+            ("<shop::Cart<u8> as tower::Service<R<T>>>::call", "<shop::Cart as tower::Service>::call"),
+            ("<&mut shop::Cart<fn(u8) -> R> as shop::Sale>::sell::<u8>", "<&mut shop::Cart as shop::Sale>::sell"),
+            ("<[shop::Cart<T>] as shop::Sale>::sell", "<[shop::Cart] as shop::Sale>::sell"),
+            ("shop::Cart<T>::buy", "shop::Cart::buy"),
+            ("shop::buy::<shop::Cart<fn() -> u8>, 3>", "shop::buy"),
+            ("shop::buy::<shop::Cart>::{closure#0}", "shop::buy"),
+            ("shop::market::<impl shop::Sale<T> for u8>::sell", "shop::market::<impl shop::Sale for u8>::sell"),
+            ("settle<core::ops::{closure_env#0}<&u64>, u64>", "settle"),
+            ("core::ops::FnOnce::call_once{{vtable.shim}}", "core::ops::FnOnce::call_once"),
+            ("shop::buy::<cut", "shop::buy"),
+            ("shop::of#1", "shop::of#1"),
             ("shop::hash", "shop::hash"),
             ("", ""),
         ] {
@@ -230,6 +373,8 @@ mod tests {
             ("<T as shop::Settle>::settle", "shop", false),
             ("<F as axum::handler::Handler<((),),S>>::call", "axum", true),
             ("<alloc::boxed::Box<F> as core::ops::FnOnce<A>>::call_once", "alloc", true),
+            ("<F as axum::handler::Handler>::call", "axum", true),
+            ("<str as shop::Sale>::sell", "shop", false),
             ("tower_apm::capture::new", "tower_apm", true),
             ("main", "main", true),
             ("__rust_begin_short_backtrace", "__rust_begin_short_backtrace", true),
@@ -239,8 +384,11 @@ mod tests {
         }
         assert_eq!(module("shop::market::buy"), Some("shop::market"));
         assert_eq!(module("shop::Cart<T>::buy"), Some("shop"));
-        assert_eq!(module("<shop::Cart as A>::b"), None);
+        assert_eq!(module("<shop::market::Cart as core::ops::Drop>::drop"), Some("shop::market"));
+        assert_eq!(module("<F as axum::handler::Handler>::call"), Some("axum::handler"));
+        assert_eq!(module("shop::market::<impl shop::Sale for u8>::sell"), Some("shop::market"));
         assert_eq!(module("main"), None);
+        assert_eq!(module("{closure}"), None);
     }
 
     #[test]

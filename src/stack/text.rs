@@ -73,7 +73,7 @@ mod tests {
                 "std::backtrace_rs::backtrace::libunwind::trace",
                 "anyhow::error::<impl anyhow::Error>::msg",
                 "marketplace::market::service::purchase",
-                "tokio::runtime::task::core::Core<T,S>::poll",
+                "tokio::runtime::task::core::Core::poll",
                 "__libc_start_main",
             ]
         );

@@ -17,41 +17,101 @@ use opentelemetry::{
     trace::{Span, SpanContext, SpanKind, Status, TraceContextExt, TraceState},
 };
 
-use super::{Shared, Transaction, current::running_if};
+use super::{Handle, Ignored, Shared, Transaction, current::running_if};
 use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId, set_attribute};
 
 thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
-    static ANSWER: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static ANSWER: RefCell<Handle> = const { RefCell::new(Handle::None) };
 }
 
 /// The transaction that a context belongs to.
 pub(crate) fn handle_in(context: &Context) -> Option<Arc<Shared>> {
+    match found_in(context) {
+        Handle::Transaction(shared) => Some(shared),
+        Handle::None | Handle::Ignored(_) => None,
+    }
+}
+
+/// What a context belongs to: a transaction, or a request or message that is ignored.
+pub(crate) fn found_in(context: &Context) -> Handle {
     if !context.has_active_span() {
-        return None;
+        return Handle::None;
     }
     let span = context.span();
     let trace_id = TraceId(u128::from_be_bytes(span.span_context().trace_id().to_bytes()));
-    let running = running_if(|shared| shared.is_in_trace(trace_id));
-    if running.is_some() {
+    let running = running_if(|running| running.is_in_trace(trace_id));
+    if !running.is_none() {
         return running;
     }
     ASKED.set(true);
     span.set_status(Status::Unset);
     ASKED.set(false);
-    ANSWER.try_with(RefCell::take).ok().flatten()
+    ANSWER.try_with(RefCell::take).unwrap_or_default()
 }
 
-/// For `Span::set_status(Unset)` of our spans: answers [`handle_in`].
-pub(crate) fn answer_handle(shared: &Arc<Shared>) {
+/// For `Span::set_status(Unset)` of our spans: answers [`found_in`].
+pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
     if ASKED.get() {
-        let _ = ANSWER.try_with(|answer| answer.replace(Some(shared.clone())));
+        let _ = ANSWER.try_with(|answer| answer.replace(handle()));
     }
 }
 
 /// The current context with this transaction as its span.
 pub(crate) fn otel_context(shared: &Arc<Shared>) -> Context {
     Context::current_with_span(TransactionSpan::new(shared.clone()))
+}
+
+/// The current context with a span that records nothing and says so to every span below it.
+pub(crate) fn ignored_context(ignored: &Arc<Ignored>) -> Context {
+    Context::current_with_span(IgnoredSpan {
+        ignored: Handle::Ignored(ignored.clone()),
+        context: ignored.context().clone(),
+    })
+}
+
+/// In place of the transaction of a request that is ignored.
+#[derive(Debug)]
+struct IgnoredSpan {
+    ignored: Handle,
+    context: SpanContext,
+}
+
+impl Span for IgnoredSpan {
+    fn add_event_with_timestamp<T>(&mut self, name: T, timestamp: SystemTime, attributes: Vec<KeyValue>)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        if name.into() == "exception" {
+            self.ignored.error(Exception::from_event(&attributes).into_record(timestamp), None);
+        }
+    }
+
+    fn span_context(&self) -> &SpanContext {
+        &self.context
+    }
+
+    fn is_recording(&self) -> bool {
+        false
+    }
+
+    fn set_attribute(&mut self, _: KeyValue) {}
+
+    fn set_status(&mut self, status: Status) {
+        if status == Status::Unset {
+            answer_handle(|| self.ignored.clone());
+        }
+    }
+
+    fn update_name<T>(&mut self, _: T)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+    }
+
+    fn add_link(&mut self, _: SpanContext, _: Vec<KeyValue>) {}
+
+    fn end_with_timestamp(&mut self, _: SystemTime) {}
 }
 
 /// What user code sets on the current span reaches the transaction. Its end is the layer's.
@@ -103,7 +163,7 @@ impl Span for TransactionSpan {
 
     fn set_status(&mut self, status: Status) {
         match status {
-            Status::Unset => answer_handle(&self.shared),
+            Status::Unset => answer_handle(|| Handle::Transaction(self.shared.clone())),
             Status::Ok => self.shared.set_outcome(Outcome::Success),
             Status::Error { .. } => self.shared.set_outcome(Outcome::Failure),
         }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Shared, naming::renamed};
+use super::{Recorder, Shared, current::release_held, naming::renamed};
 use crate::{
     config::CaptureBody,
     record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord},
@@ -16,16 +16,70 @@ use crate::{
 /// Documents for errors that one transaction gives; further ones are counted.
 const MAX_ERRORS: usize = 50;
 
+/// What was said of the errors of a transaction.
+#[derive(Default)]
+pub(super) struct Told {
+    errors: Vec<Fingerprint>,
+    vetoed: Vec<Fingerprint>,
+}
+
+/// What becomes of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Told,
+    Suppressed,
+    Vetoed,
+}
+
+impl Told {
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The same error met again, and errors beyond the limit, are not told.
+    pub(super) fn judge(&mut self, exception: Option<&Exception>) -> Verdict {
+        let Some(exception) = exception else { return Verdict::Told };
+        let fingerprint = Fingerprint::of(exception);
+        if self.vetoed.iter().any(|vetoed| vetoed.is_same(&fingerprint)) {
+            return Verdict::Vetoed;
+        }
+        if self.errors.iter().any(|told| told.tells(&fingerprint)) || self.errors.len() >= MAX_ERRORS {
+            return Verdict::Suppressed;
+        }
+        self.errors.push(fingerprint);
+        Verdict::Told
+    }
+
+    pub(super) fn veto(&mut self, exception: &Exception) {
+        if self.vetoed.len() < MAX_ERRORS {
+            self.vetoed.push(Fingerprint::of(exception));
+        }
+    }
+}
+
+impl Verdict {
+    /// An error that is not told is counted.
+    pub(super) fn is_to_be_told(self, recorder: &Recorder) -> bool {
+        match self {
+            Verdict::Told => {}
+            Verdict::Suppressed => recorder.suppressed_error(),
+            Verdict::Vetoed => recorder.filtered(1),
+        }
+        self == Verdict::Told
+    }
+}
+
 impl Shared {
     /// An error was recorded on this transaction.
     pub(crate) fn has_errors(&self) -> bool {
-        !self.lock().errors.is_empty()
+        !self.lock().told.is_empty()
     }
 
     /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
-        let exception = Exception::from_panic(panic);
-        self.error(exception.into_record(SystemTime::now()), None);
+        if !release_held() {
+            self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
+        }
     }
 
     /// Where an error under this transaction belongs; `parent` is the active span.
@@ -42,6 +96,20 @@ impl Shared {
         }
     }
 
+    /// As [`error_parent`](Self::error_parent), after the end: the record is gone, name and type were kept.
+    fn late_error_parent(&self, parent: Option<SpanId>) -> ErrorParent {
+        let ids = self.ids();
+        let rest = self.rest();
+        ErrorParent {
+            trace_id: ids.trace_id,
+            transaction_id: ids.id,
+            parent_id: parent.unwrap_or(ids.id),
+            sampled: ids.sampled,
+            kind: rest.map_or(Cow::Borrowed("request"), |rest| rest.kind.clone()),
+            name: Name::Text(rest.map_or(Cow::Borrowed(""), |rest| rest.name().to_owned().into())),
+        }
+    }
+
     /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
     /// The same error met again, and errors beyond the limit, are counted instead.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
@@ -51,13 +119,8 @@ impl Shared {
         let parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
-            if let Some(exception) = &error.exception {
-                let fingerprint = Fingerprint::of(exception);
-                let known = state.errors.iter().any(|told| told.tells(&fingerprint));
-                if known || state.errors.len() >= MAX_ERRORS {
-                    return self.recorder.suppressed_error();
-                }
-                state.errors.push(fingerprint);
+            if !state.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+                return;
             }
             match &state.record {
                 Some(record) => {
@@ -73,17 +136,7 @@ impl Shared {
                     });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
-                None => {
-                    let ids = self.ids();
-                    error.parent = Some(ErrorParent {
-                        trace_id: ids.trace_id,
-                        transaction_id: ids.id,
-                        parent_id: parent.unwrap_or(ids.id),
-                        sampled: ids.sampled,
-                        kind: Cow::Borrowed("request"),
-                        name: Name::Text(Cow::Borrowed("")),
-                    });
-                }
+                None => error.parent = Some(self.late_error_parent(parent)),
             }
         }
         if !self.config.context_propagation_only {
@@ -115,12 +168,16 @@ impl Fingerprint {
         Self { chains, kind }
     }
 
+    fn is_same(&self, other: &Self) -> bool {
+        let kinds = self.kind.as_ref().zip(other.kind.as_ref());
+        self.chains.last() == other.chains.last() && kinds.is_none_or(|(one, other)| one == other)
+    }
+
     /// True for the same error, and for one that was told as a cause already. One that has this as its cause tells more.
     fn tells(&self, other: &Self) -> bool {
-        let Some((whole, causes)) = self.chains.split_last() else { return false };
+        let Some((_, causes)) = self.chains.split_last() else { return false };
         let Some(others) = other.chains.last() else { return false };
-        let kinds = self.kind.as_ref().zip(other.kind.as_ref());
-        causes.contains(others) || whole == others && kinds.is_none_or(|(one, other)| one == other)
+        causes.contains(others) || self.is_same(other)
     }
 }
 

@@ -41,7 +41,8 @@ impl FinishedTransaction<'_> {
     /// The status of the response; None where there was none.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.record.context.response.as_ref().map(|response| response.status)
+        let told = self.record.context.response.as_ref().map(|response| response.status);
+        told.or_else(|| self.record.otel.as_ref()?.http_status())
     }
 
     /// The path of the request, without its query; None where there was no request.

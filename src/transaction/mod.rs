@@ -1,7 +1,7 @@
 //! The unit of work that is recorded: its handle, and how code below a layer finds it.
 //!
-//! A handle is cheap to clone, can go anywhere and never fails: outside of any transaction it does nothing, and what is
-//! written after the end is counted in [`Stats::late_writes`](crate::Stats).
+//! A handle is cheap to clone, can go anywhere and never fails: outside of any transaction it does nothing but pass errors
+//! on, and what is written after the end is counted in [`Stats::late_writes`](crate::Stats).
 
 mod background;
 mod calls;
@@ -15,11 +15,13 @@ mod explicit_parent;
 #[cfg(feature = "axum")]
 mod extract;
 mod filter;
+mod handle;
 mod ids;
 mod naming;
 mod recorder;
 mod remote;
 mod request_span;
+mod rest;
 mod self_time;
 mod spans;
 mod state;
@@ -36,11 +38,12 @@ pub use self::{
 pub(crate) use self::{
     calls::Beginning,
     captured_body::CapturedBody,
-    context::{answer_handle, handle_in, link_to, otel_context, span_context},
-    current::{enter, running},
+    context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context},
+    current::{Entered, enter, enter_handle, hold, running},
     custom::{contain, is_contained, to_json},
     explicit_parent::{SupplyParentLayer, supplied_parent},
     filter::{ErrorFilters, TransactionFilters},
+    handle::{Handle, Ignored},
     ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
@@ -70,7 +73,7 @@ use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};
 /// ```
 #[derive(Clone, Default)]
 pub struct Transaction {
-    shared: Option<Arc<Shared>>,
+    handle: Handle,
 }
 
 impl Transaction {
@@ -80,33 +83,41 @@ impl Transaction {
     /// in a spawned task that runs `in_current_span()`.
     #[must_use]
     pub fn current() -> Self {
-        Self { shared: handle_in(&opentelemetry::Context::current()) }
+        Self { handle: found_in(&opentelemetry::Context::current()) }
     }
 
     pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
-        Self { shared: Some(shared) }
+        Self { handle: Handle::Transaction(shared) }
+    }
+
+    pub(crate) fn ignored(ignored: Arc<Ignored>) -> Self {
+        Self { handle: Handle::Ignored(ignored) }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
-        self.shared.as_ref()
+        self.handle.transaction()
     }
 
-    /// False for a handle that does nothing.
+    /// False for a handle that does nothing but pass errors on.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.shared.is_some()
+        self.shared().is_some()
     }
 
     /// The trace that the transaction belongs to: what a user can quote to support.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
-        self.shared.as_ref().map(|shared| shared.ids().trace_id)
+        self.shared().map(|shared| shared.ids().trace_id)
     }
 
     /// The transaction's own id.
     #[must_use]
     pub fn id(&self) -> Option<SpanId> {
-        self.shared.as_ref().map(|shared| shared.ids().id)
+        self.shared().map(|shared| shared.ids().id)
     }
 
     /// The transaction's parent, which a transaction at the root of its trace gets by this call: the id that a page may
@@ -136,7 +147,7 @@ impl Transaction {
     /// Replaces the name. Kibana groups by it, so it must not hold ids or anything else that a user chose.
     /// Cut to 1024 characters.
     pub fn name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = self.shared() {
             shared.set_name(cut(name.into()));
         }
         self
@@ -150,7 +161,7 @@ impl Transaction {
 
     /// Replaces the outcome. By default a status of 500 and above is a failure, anything else a success.
     pub fn outcome(&self, outcome: Outcome) -> &Self {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = self.shared() {
             shared.set_outcome(outcome);
         }
         self
@@ -162,7 +173,7 @@ impl Transaction {
     /// A transaction keeps 128 of them; further ones are counted in [`Stats::excess_labels`](crate::Stats).
     pub fn label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
         let (key, value) = (key.into(), value.into());
-        let Some(shared) = &self.shared else { return self };
+        let Some(shared) = self.shared() else { return self };
         let mut room = true;
         shared.update(|record| room = record.context.set_label(key, value));
         if !room {
@@ -185,7 +196,7 @@ impl Transaction {
     /// It is serialized at once and sanitised before it is sent (`sanitize_field_names`). At most 64 KiB for each
     /// transaction: a value beyond that is replaced by a note that says so. A `Serialize` that panics is contained.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
-        let Some(shared) = &self.shared else { return self };
+        let Some(shared) = self.shared() else { return self };
         let key = key.into();
         let used = shared.read(|record| record.context.custom_bytes_without(&key)).unwrap_or_default();
         let json = to_json(&key, &value, used, shared.recorder());
@@ -194,7 +205,7 @@ impl Transaction {
 
     /// No code of the user's may run in `change`: a panic there would meet the panic hook with the lock held.
     fn update(&self, change: impl FnOnce(&mut crate::record::TransactionRecord)) -> &Self {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = self.shared() {
             shared.update(change);
         }
         self
@@ -203,9 +214,6 @@ impl Transaction {
 
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.shared {
-            Some(shared) => shared.fmt(f),
-            None => f.write_str("Transaction(none)"),
-        }
+        self.handle.fmt(f)
     }
 }

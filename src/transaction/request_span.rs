@@ -3,10 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use opentelemetry::Context;
@@ -18,9 +15,9 @@ use tracing::{
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
 
 use super::{
-    Shared,
-    current::{Entered, enter, enter_attached, is_any_running},
-    explicit_parent, handle_in,
+    Handle,
+    current::{Entered, enter_attached, enter_handle, is_any_running},
+    explicit_parent, found_in,
 };
 
 /// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
@@ -69,7 +66,7 @@ pub(crate) struct RequestSpanLayer;
 
 struct MadeIn {
     context: Context,
-    shared: Arc<Shared>,
+    handle: Handle,
 }
 
 /// The context of the request's span, where a span with this explicit parent has no other above it that the bridge knows.
@@ -99,8 +96,9 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
         if attributes.metadata().target() == REQUEST_TARGET {
             let current = Context::current();
-            if let (Some(span), Some(shared)) = (context.span(id), handle_in(&current)) {
-                span.extensions_mut().insert(MadeIn { context: current, shared });
+            let handle = found_in(&current);
+            if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
+                span.extensions_mut().insert(MadeIn { context: current, handle });
             }
         } else if let Some(parent) = attributes.parent() {
             explicit_parent::withdraw();
@@ -121,10 +119,10 @@ where
         }
         let Some(span) = context.span(id) else { return };
         let entered = if span.metadata().target() == REQUEST_TARGET {
-            span.extensions().get::<MadeIn>().map(|made_in| enter(&made_in.shared, &made_in.context))
+            span.extensions().get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
         } else if !is_any_running() {
             // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
-            handle_in(&Context::current()).map(enter_attached)
+            Some(found_in(&Context::current())).filter(|found| !found.is_none()).map(enter_attached)
         } else {
             None
         };

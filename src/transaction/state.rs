@@ -12,7 +12,7 @@ use std::{
 
 use opentelemetry::trace::SpanKind;
 
-use super::{captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, spans::Spans};
+use super::{captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(super) spans_dropped: AtomicU32,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
+    /// What late errors need, from the end on.
+    rest: OnceLock<Rest>,
     state: Mutex<State>,
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct State {
     outcome_by_user: bool,
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
-    pub(super) errors: Vec<Fingerprint>,
+    pub(super) told: Told,
     /// Made with the first span.
     spans: Option<Box<Spans>>,
     /// The request's body, where `capture_body` asks for it.
@@ -89,6 +91,7 @@ impl Shared {
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
             has_calls: AtomicBool::new(false),
+            rest: OnceLock::new(),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
     }
@@ -160,6 +163,10 @@ impl Shared {
         self.lock().record.as_deref().map(look)
     }
 
+    pub(super) fn rest(&self) -> Option<&Rest> {
+        self.rest.get()
+    }
+
     pub(crate) fn set_name(&self, name: Cow<'static, str>) {
         let mut state = self.lock();
         state.named_by_user = true;
@@ -209,6 +216,15 @@ impl Shared {
         true
     }
 
+    /// The request for which a span outside of the layer began this is ignored: nothing of it is sent.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        if state.up_for_adoption {
+            state.up_for_adoption = false;
+            state.record = None;
+        }
+    }
+
     pub(crate) fn capture_body(&self, body: CapturedBody) {
         self.lock().body = Some(body);
     }
@@ -225,7 +241,7 @@ impl Shared {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             let spans = state.spans.as_deref_mut().map(Spans::close);
-            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), spans)
+            (record, state.outcome_by_user, state.body.take(), !state.told.is_empty(), spans)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -240,16 +256,19 @@ impl Shared {
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
         }
+        let _ = self.rest.set(Rest::of(&record));
         self.close_spans(spans, &mut record);
         if self.config.context_propagation_only {
+            return;
+        }
+        if !record.sampled && !self.recorder.server().takes_unsampled() {
+            // nobody's to judge: it would not be sent
             return;
         }
         if !self.recorder.filters().is_empty() && !self.keeps(&record, has_errors) {
             return;
         }
-        if record.sampled || self.recorder.server().takes_unsampled() {
-            self.recorder.transaction(record);
-        }
+        self.recorder.transaction(record);
     }
 }
 

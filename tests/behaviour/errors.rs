@@ -1,6 +1,10 @@
 //! Which errors are documents, and what do they tell?
 
-use std::{backtrace::Backtrace, io};
+use std::{
+    backtrace::Backtrace,
+    io,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -11,7 +15,7 @@ use axum::{
 use opentelemetry::{KeyValue, trace::TraceContextExt};
 use tower::ServiceExt;
 use tower_apm::{
-    AgentBuilder, ResponseExt, TraceId, Transaction, User,
+    AgentBuilder, ErrorVerdict, ResponseExt, TraceId, Transaction, User,
     testkit::{Kind, TestAgent},
 };
 
@@ -374,3 +378,132 @@ struct TimedOut;
 #[derive(Debug, thiserror::Error)]
 #[error("reverted")]
 struct Reverted(#[source] OutOfGas);
+
+#[tokio::test]
+async fn section_9_2_errors_may_occur_outside_of_any_transaction() {
+    let apm = TestAgent::start().await;
+    apm.agent().capture_error(&Reverted(OutOfGas));
+    apm.agent().error(&TimedOut).handled(false).label("step", "start-up").custom("attempt", 3).capture();
+    apm.expect_error("Reverted").await.caused_by("out of gas").frame_contains("errors.rs").no_field("/transaction_id");
+    apm.expect_error("TimedOut").await.handled(false).label("step", "start-up").custom("/attempt", 3);
+    // in a transaction of the agent's, it is that one's
+    let agent = apm.agent().clone();
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| agent.capture_error(&OutOfGas));
+    apm.expect_transaction("work").await.outcome("failure").error("OutOfGas", |error| error);
+    // in another agent's, it is not
+    let other = TestAgent::start().await;
+    other.agent().start_transaction("theirs", "scheduled").in_scope(|| agent.capture_error(&TimedOut));
+    other.expect_transaction("theirs").await.outcome("success").no_error();
+    apm.flush().await;
+    assert_eq!(apm.events(Kind::Error).len(), 4);
+}
+
+#[tokio::test]
+async fn an_error_after_the_end_still_knows_whose_it_is() {
+    let apm = TestAgent::start().await;
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let keep = late.clone();
+    let handler = move |tx: Transaction| async move { keep.lock().unwrap().push(tx) };
+    let long = format!("/listings/{}/{{id}}", "x".repeat(200));
+    let app = Router::new().route("/listings/{id}", get(handler.clone())).route(&long, get(handler)).layer(apm.layer());
+    call(app.clone(), "/listings/7").await;
+    call(app, &long.replace("{id}", "7")).await;
+    let work = apm.agent().start_transaction("settle", "scheduled");
+    late.lock().unwrap().push((*work).clone());
+    drop(work);
+    for (tx, text) in late.lock().unwrap().iter().zip(["first", "second", "third"]) {
+        tx.capture_error(&io::Error::other(text));
+    }
+    let first = apm.expect_error("first").await.field("/transaction/name", "GET /listings/{id}");
+    first.field("/transaction/type", "request").child_of("GET /listings/{id}");
+    apm.expect_error("second").await.field("/transaction/name", format!("GET {long}"));
+    apm.expect_error("third").await.field("/transaction/name", "settle").field("/transaction/type", "scheduled");
+}
+
+fn discards_out_of_gas(error: &(dyn std::error::Error + 'static)) -> ErrorVerdict {
+    if error.is::<OutOfGas>() || error.to_string() == "out of gas" {
+        ErrorVerdict::Discard
+    } else {
+        ErrorVerdict::Record
+    }
+}
+
+#[tokio::test]
+async fn a_hook_may_veto_an_error() {
+    let apm = TestAgent::start().await;
+    let answer = |error: fn() -> Box<dyn std::error::Error + Send + Sync>| async move {
+        StatusCode::BAD_GATEWAY.into_response().with_error(error())
+    };
+    let module = Router::new()
+        .route("/boxed", get(move || answer(|| OutOfGas.into())))
+        .route("/plain", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(OutOfGas)))
+        .route("/other", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(TimedOut)))
+        .layer(tower_apm::layer().module("chain").on_error(|_, error| discards_out_of_gas(error)));
+    // the owner's own hook of today's form has no say, and needs no annotated types
+    let app = module.layer(apm.layer().on_error(|tx, error| {
+        tx.label("seen", error.to_string());
+    }));
+    for path in ["/boxed", "/plain", "/other"] {
+        call(app.clone(), path).await;
+    }
+    for path in ["GET /boxed", "GET /plain"] {
+        apm.expect_transaction(path).await.outcome("failure").label("seen", "out of gas").no_error();
+    }
+    apm.expect_transaction("GET /other").await.error("TimedOut", |error| error);
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().filtered), (1, 2));
+}
+
+#[tokio::test]
+async fn a_hook_may_veto_a_panic_and_tell_more_of_one() {
+    let apm = TestAgent::start().await;
+    tower_apm::panic_hook();
+    let module = Router::new()
+        .route("/gas", get(async || -> StatusCode { panic!("out of gas") }))
+        .route("/apes", get(async || -> StatusCode { panic!("out of apes") }))
+        .layer(tower_apm::layer().module("chain").on_error(|tx, error| {
+            tx.label("reason", error.to_string());
+            discards_out_of_gas(error)
+        }));
+    let app = module.layer(apm.layer());
+    for path in ["/gas", "/apes"] {
+        tokio::spawn(app.clone().oneshot(empty(request(path)))).await.unwrap_err();
+    }
+    apm.expect_transaction("GET /gas").await.outcome("failure").result("panic").no_error();
+    apm.expect_transaction("GET /apes").await.error("panic", |error| {
+        error.message("out of apes").frame_contains("errors.rs").label("reason", "out of apes")
+    });
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().filtered), (1, 1));
+}
+
+#[tokio::test]
+async fn a_hook_may_veto_a_service_s_error() {
+    let apm = TestAgent::start().await;
+    let failing = tower::service_fn(async |_: axum::extract::Request| {
+        Err::<Response, _>(Box::<dyn std::error::Error + Send + Sync>::from(OutOfGas))
+    });
+    let inner = tower_apm::layer().on_error(|_, error| discards_out_of_gas(error));
+    let app = tower::ServiceBuilder::new().layer(apm.layer()).layer(inner).service(failing);
+    app.oneshot(empty(request("/"))).await.unwrap_err();
+    apm.expect_transaction("GET unknown route").await.outcome("failure").no_error();
+    assert_eq!(apm.agent().stats().filtered, 1);
+}
+
+#[tokio::test]
+async fn a_panic_that_the_handler_catches_is_told_at_once() {
+    let apm = TestAgent::start().await;
+    tower_apm::panic_hook();
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let wait = Arc::new(Mutex::new(Some(wait)));
+    let handler = move || async move {
+        std::panic::catch_unwind(|| panic!("caught")).unwrap_err();
+        let wait = wait.lock().unwrap().take().unwrap();
+        wait.await.unwrap();
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    let running = tokio::spawn(app.oneshot(empty(request("/"))));
+    apm.expect_error("panic").await.message("caught").field("/transaction/name", "GET /");
+    go.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}

@@ -50,7 +50,11 @@ async fn a_stream_that_the_client_leaves_is_aborted() {
     let mut changes = client.watch(of("")).await.unwrap().into_inner();
     changes.message().await.unwrap().unwrap();
     drop((changes, client));
-    apm.expect_transaction("/grpc.health.v1.Health/Watch").await.outcome("unknown").aborted().result("CANCELLED");
+    apm.expect_transaction("/grpc.health.v1.Health/Watch")
+        .await
+        .outcome("success")
+        .label("aborted", true)
+        .result("CANCELLED");
 }
 
 type Frames = Vec<Result<http_body::Frame<axum::body::Bytes>, std::convert::Infallible>>;
@@ -103,4 +107,64 @@ async fn a_method_that_nobody_serves_is_no_name() {
     let apm = TestAgent::start().await;
     call(app(&apm, Some("12"), None)).await;
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNIMPLEMENTED").outcome("success");
+}
+
+fn says_it_is_grpc(path: &str) -> Request {
+    let mut request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+/// A path that a client makes up must not become a name.
+#[tokio::test]
+async fn a_caller_who_only_says_that_he_speaks_grpc_names_nothing() {
+    let apm = TestAgent::start().await;
+    let failing = async |tx: tower_apm::Transaction| {
+        tx.capture_error(&std::io::Error::other("early"));
+        axum::http::StatusCode::NOT_FOUND
+    };
+    let app = Router::new().route("/static/{*path}", post(failing)).layer(apm.layer());
+    send(app.clone(), says_it_is_grpc("/made.Up/Name")).await;
+    send(app, says_it_is_grpc("/static/made-up")).await;
+    apm.expect_transaction("POST unknown route").await.status(404).result("HTTP 4xx").outcome("success");
+    apm.expect_transaction("POST /static/{*path}").await.status(404);
+    apm.expect_error("early").await.field("/transaction/name", "POST /static/{*path}");
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_is_named_by_its_route() {
+    use tower::{Layer, ServiceExt};
+
+    let apm = TestAgent::start().await;
+    let failing = tower::service_fn(async |_: Request| Err::<Response<Body>, _>(std::io::Error::other("gone")));
+    apm.layer().layer(failing).oneshot(says_it_is_grpc("/made.Up/Failed")).await.unwrap_err();
+    apm.expect_transaction("POST unknown route").await.result("UNKNOWN").outcome("failure");
+    let apm = TestAgent::start().await;
+    let pending = tower::service_fn(async |_: Request| {
+        std::future::pending::<()>().await;
+        Ok::<Response<Body>, std::convert::Infallible>(Response::default())
+    });
+    let mut future = Box::pin(apm.layer().layer(pending).oneshot(says_it_is_grpc("/made.Up/Dropped")));
+    assert!(futures_util::poll!(&mut future).is_pending());
+    drop(future);
+    apm.expect_transaction("POST unknown route").await.label("aborted", true).result("CANCELLED").outcome("success");
+}
+
+#[tokio::test]
+async fn an_error_of_a_served_method_is_named_by_it() {
+    let apm = TestAgent::start().await;
+    let failing = async |tx: tower_apm::Transaction| {
+        tx.capture_error(&std::io::Error::other("early"));
+        axum::http::StatusCode::OK
+    };
+    let app = Router::new().route("/shop.Market/{*rest}", post(failing)).layer(apm.layer());
+    send(app, says_it_is_grpc("/shop.Market/Buy")).await;
+    apm.expect_error("early").await.field("/transaction/name", "/shop.Market/Buy");
+}
+
+#[tokio::test]
+async fn a_caller_whom_nobody_let_in_names_nothing() {
+    let apm = TestAgent::start().await;
+    call(app(&apm, Some("16"), None)).await;
+    apm.expect_transaction("POST /shop.Market/{method}").await.result("UNAUTHENTICATED").outcome("success");
 }

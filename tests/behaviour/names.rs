@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex};
 use axum::{
     Router,
     body::Body,
-    http::{Request, StatusCode},
+    extract::Path,
+    http::{self, Request, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
 use opentelemetry::{
     KeyValue,
-    trace::{SpanKind, Tracer, TracerProvider},
+    trace::{FutureExt, SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
-use tower_apm::{AgentBuilder, Outcome, ResponseExt, devserver::Kind, testkit::TestAgent};
+use tower_apm::{AgentBuilder, ErrorVerdict, Outcome, ResponseExt, Transaction, devserver::Kind, testkit::TestAgent};
+use tracing::Instrument;
 
 use crate::http::{call, send};
 
@@ -170,4 +172,168 @@ async fn a_span_that_outlives_a_transaction_that_was_turned_away_goes_with_it() 
     apm.expect_span("late").await.child_of("scheduled");
     apm.flush().await;
     assert_eq!((apm.events(Kind::Span).len(), apm.agent().stats().filtered), (1, 2));
+}
+
+fn ignoring(agent: AgentBuilder) -> AgentBuilder {
+    agent.transaction_ignore_urls(["/health*"])
+}
+
+#[tracing::instrument]
+async fn ping() {
+    tokio::task::yield_now().await;
+    tracing::info_span!("deeper").in_scope(|| {});
+}
+
+#[tokio::test]
+async fn section_5_5_an_ignored_request_makes_no_spans_either() {
+    let apm = apm(ignoring).await;
+    let provider = apm.agent().tracer_provider();
+    let handler = move |tx: Transaction| async move {
+        tx.label("seen", true);
+        ping().await;
+        let task = tokio::spawn(ping().in_current_span());
+        task.await.unwrap();
+        let tracer = provider.tracer("by hand");
+        drop(tracer.span_builder("by hand").with_kind(SpanKind::Client).start(&tracer));
+        assert_eq!((tx.is_active(), Transaction::current().is_active(), tx.trace_id()), (false, false, None));
+        let stream = futures_util::stream::once(async {
+            ping().await;
+            Ok::<_, std::convert::Infallible>("alive")
+        });
+        Body::from_stream(stream)
+    };
+    let module = Router::new().route("/health", get(handler)).layer(tower_apm::layer().module("inner"));
+    let app = module.route("/listings/{id}", get(async || ping().await)).layer(apm.layer());
+    assert_eq!(call(app.clone(), "/health").await.body(), "alive");
+    call(app, "/listings/7").await;
+    apm.expect_transaction("GET /listings/{id}").await.span_count(2);
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (1, 2));
+}
+
+#[tokio::test]
+async fn section_5_5_a_span_outside_of_the_layer_goes_with_the_ignored_request() {
+    let apm = apm(ignoring).await;
+    let app = Router::new().route("/health", get(async || ping().await)).layer(apm.layer());
+    let tracer = apm.agent().tracer_provider().tracer("outside");
+    let outside = tracer.start("outside");
+    let context = opentelemetry::Context::new().with_span(outside);
+    call(app, "/health").with_context(context).await;
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn section_5_5_errors_of_ignored_requests_are_sent_without_a_transaction() {
+    let apm = apm(ignoring).await;
+    let layer = apm.layer().on_error(|_, error| match error.to_string().as_str() {
+        "nobody cares" => ErrorVerdict::Discard,
+        _ => ErrorVerdict::Record,
+    });
+    let handler = async |tx: Transaction, Path(way): Path<String>| {
+        match way.as_str() {
+            "extracted" => drop(tx.capture_error(&std::io::Error::other("extracted"))),
+            "current" => drop(Transaction::current().capture_error(&std::io::Error::other("current"))),
+            "logged" => tracing::error!(error = "logged", "no pulse"),
+            "panicked" => panic!("panicked"),
+            _ => {}
+        }
+        StatusCode::SERVICE_UNAVAILABLE.into_response().with_error(std::io::Error::other(way))
+    };
+    let app = Router::new().route("/health/{way}", get(handler)).layer(layer);
+    for way in ["extracted", "current", "logged", "answered", "nobody%20cares"] {
+        call(app.clone(), &format!("/health/{way}")).await;
+    }
+    let request = Request::get("/health/panicked").body(Body::empty()).unwrap();
+    tokio::spawn(tower::ServiceExt::oneshot(app, request)).await.unwrap_err();
+    for way in ["extracted", "current", "answered", "panicked"] {
+        let error = apm.expect_error(way).await;
+        error.no_field("/trace_id").no_field("/transaction_id").no_field("/parent_id").no_field("/transaction");
+    }
+    apm.expect_error("no pulse").await.no_field("/transaction");
+    apm.flush().await;
+    let stats = apm.agent().stats();
+    // `extracted`, `current` and `logged` come by as the answer's error once more; the same error is one document
+    assert_eq!((apm.events(Kind::Error).len(), apm.events(Kind::Transaction).len()), (5, 0), "{stats:?}");
+    assert_eq!((stats.filtered, stats.suppressed_errors), (1, 3), "{stats:?}");
+}
+
+#[tokio::test]
+async fn section_5_5_the_caller_s_trace_goes_on_below_an_ignored_request() {
+    let apm = apm(ignoring).await;
+    let handler = async || {
+        ping().await;
+        let span = tracing::info_span!("outgoing");
+        let _entered = span.enter();
+        let mut headers = http::HeaderMap::new();
+        tower_apm::trace_context::inject(&mut headers);
+        headers.get("traceparent").map_or_else(|| "none".to_owned(), |value| value.to_str().unwrap().to_owned())
+    };
+    let app = Router::new().route("/health", get(handler)).layer(apm.layer());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = Request::get("/health").header("traceparent", parent).body(Body::empty()).unwrap();
+    assert_eq!(send(app.clone(), request).await.body(), parent);
+    assert_eq!(call(app, "/health").await.body(), "none");
+}
+
+#[tokio::test]
+async fn section_6_7_what_an_ignored_message_causes_is_ignored_too() {
+    let apm = apm(|agent| agent.ignore_message_queues(["internal.*"])).await;
+    let tracer = apm.agent().tracer_provider().tracer("kafka");
+    let consume = |topic: &'static str| {
+        let topic = KeyValue::new("messaging.destination.name", topic);
+        let span = tracer.span_builder(format!("consume {}", topic.value)).with_kind(SpanKind::Consumer);
+        let context = opentelemetry::Context::new().with_span(span.with_attributes([topic]).start(&tracer));
+        let _attached = context.attach();
+        tracing::info_span!("handle").in_scope(|| tracing::info_span!("deeper").in_scope(|| {}));
+        Transaction::current().capture_error(&std::io::Error::other("spoiled"));
+    };
+    consume("internal.audit");
+    apm.expect_error("spoiled").await.no_field("/transaction");
+    consume("sales");
+    apm.expect_transaction("consume sales").await.span_count(2);
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_transaction_of_its_own_within_an_ignored_request_is_recorded() {
+    let apm = apm(ignoring).await;
+    let agent = apm.agent().clone();
+    let handler = move || {
+        let agent = agent.clone();
+        async move { agent.start_transaction("repair", "scheduled").run(ping()).await }
+    };
+    call(Router::new().route("/health", get(handler)).layer(apm.layer()), "/health").await;
+    apm.expect_transaction("repair").await.span_count(2);
+    assert_eq!(apm.events(Kind::Transaction).len(), 1);
+}
+
+#[tokio::test]
+async fn a_filter_is_not_asked_about_what_would_not_be_sent() {
+    let filter = |agent: AgentBuilder| agent.transaction_sample_rate(0.0).transaction_filter(|_| false);
+    let apm = apm(filter).await;
+    // from the first delivery on it is known that the server takes none that are not sampled
+    apm.agent().capture_error(&std::io::Error::other("first"));
+    apm.expect_error("first").await;
+    healthy(&apm, 200).await;
+    apm.flush().await;
+    assert_eq!((apm.agent().stats().filtered, apm.events(Kind::Transaction).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_transaction_with_more_spans_than_can_wait_is_kept_unasked() {
+    let filter = |agent: AgentBuilder| agent.transaction_max_spans(-1).transaction_filter(|_| false);
+    let apm = apm(filter).await;
+    let spans = |count| {
+        apm.agent().start_transaction(format!("{count} spans"), "scheduled").in_scope(|| {
+            (0..count).for_each(|_| tracing::info_span!("step").in_scope(|| {}));
+        });
+    };
+    spans(1000);
+    assert_eq!((apm.agent().stats().filtered, apm.agent().stats().recorded), (1001, 0));
+    spans(1100);
+    apm.expect_transaction("1100 spans").await.field("/span_count/started", 1100);
+    apm.flush().await;
+    assert_eq!((apm.events(Kind::Span).len(), apm.agent().stats().filtered), (1100, 1001));
 }

@@ -92,7 +92,7 @@ async fn section_6_1_a_span_that_brings_its_stack_keeps_it() {
         span.start(&tracer).end_with_timestamp(SystemTime::now());
     });
     let span = apm.expect_span("query").await;
-    assert_eq!(functions(span.json()), ["shop::pool::Connection::run", "tokio::runtime::run"]);
+    assert_eq!(functions(span.json()), ["shop::pool::Connection::run"], "the runtime below it says nothing");
     assert_eq!(span.json()["stacktrace"][0]["lineno"], 7);
     assert_eq!(span.json()["context"].get("tags"), None);
 }

@@ -7,6 +7,7 @@
 mod apm_server_process;
 mod delivery;
 mod document;
+mod grouping;
 mod loss;
 mod metrics;
 mod server;

@@ -11,6 +11,10 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanKind, Tracer, TracerProvider},
+};
 use tower::ServiceExt;
 use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User};
 use tracing::{info_span, trace_span};
@@ -127,6 +131,34 @@ async fn call(agent: &Agent, mut request: Request) {
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
 }
 
+/// A server and a consumer that tell of themselves by OpenTelemetry alone.
+fn foreign(agent: &Agent) {
+    let tracer = agent.tracer_provider().tracer("foreign");
+    let span = |name, kind, attributes: &[(&'static str, &'static str)]| {
+        let attributes = attributes.iter().map(|(key, value)| KeyValue::new(*key, *value));
+        drop(tracer.span_builder(name).with_kind(kind).with_attributes(attributes).start(&tracer));
+    };
+    span(
+        "GET /rates",
+        SpanKind::Server,
+        &[
+            ("http.request.method", "GET"),
+            ("url.scheme", "https"),
+            ("server.address", "shop.example"),
+            ("server.port", "8443"),
+            ("url.path", "/rates"),
+            ("url.query", "of=eth&token=hunter2-and-more"),
+            ("http.response.status_code", "503"),
+            ("network.peer.address", "192.0.2.7"),
+            ("network.protocol.version", "1.1"),
+            ("user_agent.original", "curl/8"),
+            ("http.route", "/rates"),
+        ],
+    );
+    let sales = [("messaging.system", "kafka"), ("messaging.destination.name", "sales")];
+    span("sales receive", SpanKind::Consumer, &sales);
+}
+
 pub(crate) async fn day(agent: &Agent) {
     let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
     let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
@@ -147,6 +179,7 @@ pub(crate) async fn day(agent: &Agent) {
     let request = Request::post("/shop.Prices/Get").version(Version::HTTP_2).header("host", "shop.example");
     call(agent, request.header("content-type", "application/grpc").body(Body::empty()).unwrap()).await;
 
+    foreign(agent);
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
     nightly.outcome(Outcome::Unknown).result("done");
     let late = nightly.in_scope(|| {

@@ -85,7 +85,8 @@ pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
             None => Some(frame.module.as_deref().or(frame.function.as_deref()).unwrap_or("unknown")),
         },
         function: frame.function.as_deref(),
-        module: frame.module.as_deref(),
+        // the server groups by it; the file in its place is there or not as the program was built
+        module: frame.module.as_deref().or(frame.function.as_deref()),
         lineno: frame.line,
         colno: frame.column,
         library_frame: Some(frame.library),
@@ -97,7 +98,7 @@ fn log<'a>(line: &'a LogMessage, sanitizer: &Sanitizer) -> ErrorLog<'a> {
     ErrorLog {
         message: message(&line.message, sanitizer),
         level: Some(line.level),
-        logger_name: Some(keyword(&*line.logger)),
+        logger_name: line.logger.as_deref().map(keyword),
         param_message: line.template.as_deref().map(keyword),
         stacktrace: Vec::new(),
     }

@@ -34,6 +34,11 @@ pub(super) fn set_attribute<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, sa
     set(tags, key, value);
 }
 
+/// An attribute whose text was cleaned already.
+pub(super) fn set_text<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, text: Cow<'a, str>) {
+    set(tags, attribute.key.as_str(), Scalar::Text(keyword(text)));
+}
+
 /// A key without a character would make the index refuse the document.
 fn set<'a>(tags: &mut Tags<'a>, key: &'a str, value: Scalar<'a>) {
     if let Some(key) = index_key(key) {

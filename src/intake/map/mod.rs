@@ -1,6 +1,7 @@
 //! From record to model, purely: no clock, no I/O, no globals. Here the rules of the server and of its index are met.
 
 mod body;
+mod bridged;
 mod context;
 mod custom;
 mod error;

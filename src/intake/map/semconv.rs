@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value, trace::SpanKind};
 
+use crate::record::{GrpcStatus, integer};
+
 macro_rules! attributes {
     (
         text { $($text:ident: $($new_text:literal)|+ $(, $($old_text:literal)|+)?;)+ }
@@ -82,7 +84,7 @@ attributes! {
     }
     other {
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
-        rpc_status: "rpc.grpc.status_code";
+        rpc_status: "rpc.grpc.status_code", "rpc.response.status_code";
         http_status: "http.response.status_code", "http.status_code";
         peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
     }
@@ -105,13 +107,14 @@ fn text(value: &Value) -> Cow<'_, str> {
     value.as_str()
 }
 
-/// `tracing` writes some integers as text.
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::I64(number) => Some(*number),
-        Value::String(text) => text.as_str().parse().ok(),
-        _ => None,
-    }
+/// Tells nothing of the work itself: what is dropped whole, what the bridge of `tracing` adds, and what may hold a
+/// password that no name tells.
+pub(super) fn is_noise(key: &str) -> bool {
+    matches!(key, "busy_ns" | "idle_ns" | "target" | "level" | "db.connection_string") || is_of_dropped_family(key)
+}
+
+fn is_of_dropped_family(key: &str) -> bool {
+    DROPPED_FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
 impl<'a> Attributes<'a> {
@@ -120,7 +123,9 @@ impl<'a> Attributes<'a> {
     }
 
     pub(super) fn grpc_status(&self) -> Option<i64> {
-        self.rpc_status.and_then(integer)
+        // by its name in the newest conventions
+        let named = |value: &Value| GrpcStatus::of_name(&value.as_str()).map(GrpcStatus::code);
+        self.rpc_status.and_then(|value| integer(value).or_else(|| named(value)))
     }
 
     pub(super) fn port(&self) -> Option<u16> {
@@ -145,11 +150,21 @@ impl<'a> Attributes<'a> {
         matches!(self.messaging_temporary, Some(Value::Bool(true)))
     }
 
+    pub(super) fn all(&self) -> &'a [KeyValue] {
+        self.all
+    }
+
+    /// Of several names the first that is there.
+    pub(super) fn first(&self, names: &[&str]) -> Option<Cow<'a, str>> {
+        let value = |name: &&str| self.all.iter().find(|attribute| attribute.key.as_str() == *name);
+        names.iter().find_map(value).map(|attribute| text(&attribute.value)).filter(|text| !text.is_empty())
+    }
+
     /// What no native field holds: labels, so that it can be found.
     pub(super) fn unmapped(&self) -> impl Iterator<Item = &'a KeyValue> {
         self.all.iter().filter(|attribute| {
             let key = attribute.key.as_str();
-            (!is_told_elsewhere(key) || is_user(key)) && !DROPPED_FAMILIES.iter().any(|family| key.starts_with(family))
+            (!is_told_elsewhere(key) || is_user(key)) && !is_of_dropped_family(key)
         })
     }
 }

@@ -170,6 +170,7 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool,
         let send = || (record.kind == SpanKind::Producer).then_some(Cow::Borrowed("send"));
         let action = attributes.messaging_operation().map(|operation| match &*operation {
             "publish" | "create" => Cow::Borrowed("send"),
+            "receive" => Cow::Borrowed("poll"),
             _ => operation,
         });
         let queue = attributes.messaging_destination().map(|name| Queue { name: keyword(name) });

@@ -5,15 +5,14 @@ use std::{borrow::Cow, time::Duration};
 use opentelemetry::trace::SpanKind;
 
 use super::{
+    bridged,
     context::context,
-    labels,
-    semconv::{Attributes, is_user},
+    semconv::Attributes,
     truncate::{joined, keyword, short_keyword},
 };
 use crate::{
     intake::model::{
-        DroppedDuration, DroppedSpanStats, DroppedSum, Link, Marks, Message, Otel, Queue, SpanCount, Text, Transaction,
-        User,
+        DroppedDuration, DroppedSpanStats, DroppedSum, Link, Marks, Otel, SpanCount, Text, Transaction, User,
     },
     record::{self, DroppedSpans, HttpRequest, Name, Outcome, TransactionRecord},
     sanitize::Sanitizer,
@@ -24,15 +23,7 @@ pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitiz
     if let Some(otel) = &record.otel {
         let attributes = Attributes::of(&otel.attributes);
         context.user = with_attributes(context.user.take(), &attributes);
-        context.message = attributes
-            .messaging_destination()
-            .map(|name| Message { queue: Some(Queue { name: keyword(name) }), ..Message::default() });
-        // what the developer set through our own handle stands
-        for attribute in attributes.unmapped().filter(|attribute| !is_user(attribute.key.as_str())) {
-            if labels::index_key(attribute.key.as_str()).is_some_and(|key| context.tags.get(&key).is_none()) {
-                labels::set_attribute(&mut context.tags, attribute, sanitizer);
-            }
-        }
+        bridged::add(&mut context, &attributes, sanitizer);
     }
     Transaction {
         id: record.id,
@@ -105,16 +96,7 @@ pub(super) fn kind(kind: &str) -> Cow<'_, str> {
 }
 
 fn result(record: &TransactionRecord) -> Option<Cow<'_, str>> {
-    let of_status = || {
-        Some(match record.context.response.as_ref()?.status / 100 {
-            1 => "HTTP 1xx",
-            2 => "HTTP 2xx",
-            3 => "HTTP 3xx",
-            4 => "HTTP 4xx",
-            5 => "HTTP 5xx",
-            _ => return None,
-        })
-    };
+    let of_status = || record::http_result(record.context.response.as_ref()?.status);
     record.result.as_deref().or_else(of_status).map(keyword)
 }
 

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     intake::map::metadata,
     record::{
-        Cloud, CloudPart, HttpResponse, Kubernetes, Name, OtelPart, Outcome, Resource, Stack, TransactionRecord, User,
+        Cloud, CloudPart, HttpResponse, Kubernetes, Name, OtelPart, Outcome, Place, Resource, Stack, TransactionRecord,
+        User,
     },
 };
 
@@ -160,11 +161,11 @@ fn an_error_with_its_causes_and_its_place() {
         "message": "settlement failed at http://chain/rpc?token=[REDACTED]", "type": "SettlementError",
         "module": "marketplace::market", "handled": false,
         "stacktrace": [
+            { "classname": "sqlx::query", "function": "sqlx::query::fetch_one", "module": "sqlx::query", "library_frame": true },
             {
                 "filename": "src/market/service.rs", "function": "marketplace::market::service::purchase",
                 "module": "marketplace::market::service", "lineno": 42, "colno": 13, "library_frame": false,
             },
-            { "classname": "axum::handler", "function": "axum::handler::call", "module": "axum::handler", "library_frame": true },
         ],
         "cause": [{ "message": "the chain refused", "cause": [{ "message": "execution reverted" }] }],
     });
@@ -184,7 +185,7 @@ fn transaction_context() -> serde_json::Value {
 fn a_panic_s_location_is_its_culprit() {
     let mut record = records::error();
     if let Some(exception) = &mut record.exception {
-        exception.stack = Stack::Location { file: "src/market/routes.rs".into(), line: 3, column: 5 };
+        exception.stack = Stack::Location(Place { file: "src/market/routes.rs".into(), line: 3, column: 5 });
     }
     let event = error(record);
     assert_eq!(event["culprit"], "src/market/routes.rs");

@@ -116,8 +116,8 @@ fn cause(message: &str) -> Exception {
 }
 
 pub(in crate::intake) fn error() -> ErrorRecord {
-    let stack = "   0: marketplace::market::service::purchase::{{closure}}\n             at ./src/market/service.rs:42:13\n   \
-                 1: axum::handler::call\n";
+    let stack = "   0: sqlx::query::fetch_one\n   1: marketplace::market::service::purchase::{{closure}}\n             at \
+                 ./src/market/service.rs:42:13\n   2: axum::handler::call\n";
     ErrorRecord {
         id: TraceId(9),
         timestamp: 1_795_376_332_145_000,
@@ -141,7 +141,7 @@ pub(in crate::intake) fn error() -> ErrorRecord {
         log: Some(LogMessage {
             message: "purchase failed".to_owned(),
             level: "error",
-            logger: "marketplace::market".into(),
+            logger: Some("marketplace::market".into()),
             template: Some("purchase failed".into()),
         }),
         context: context(),

@@ -266,3 +266,22 @@ fn types_are_those_of_the_catalogue() {
         assert!(catalogue[kind]["subtypes"].get(subtype).is_some(), "{key}={value} gives {kind}/{subtype}");
     }
 }
+
+#[test]
+fn section_6_9_a_call_s_status_may_come_by_its_name() {
+    for (name, value, outcome) in [
+        ("rpc.grpc.status_code", "0", "success"),
+        ("rpc.response.status_code", "OK", "success"),
+        ("rpc.response.status_code", "NOT_FOUND", "failure"),
+        ("rpc.response.status_code", "what", "unknown"),
+    ] {
+        let span = exit("call", &[("rpc.system.name", "grpc"), (name, value)]);
+        assert_eq!((&span["outcome"], span["context"].get("tags")), (&json!(outcome), None), "{name} {value}");
+    }
+}
+
+#[test]
+fn section_6_7_a_receive_is_a_poll() {
+    let span = exit("receive", &[("messaging.system", "kafka"), ("messaging.operation.type", "receive")]);
+    assert_eq!(kind(&span), ["messaging", "kafka", "poll"]);
+}

@@ -1,0 +1,70 @@
+//! The statuses of gRPC's calls, and what they mean for a server. By Elastic's
+//! [specification for gRPC](https://github.com/elastic/apm/blob/main/specs/agents/tracing-instrumentation-grpc.md).
+
+use super::Outcome;
+
+/// The status of a call, by its [code](https://grpc.io/docs/guides/status-codes/).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GrpcStatus(usize);
+
+const NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl GrpcStatus {
+    /// The caller did not wait for the end.
+    pub(crate) const CANCELLED: Self = Self(1);
+    /// What it is where an answer ends without one, or with one that nobody knows.
+    pub(crate) const UNKNOWN: Self = Self(2);
+    /// Nobody serves what the caller named.
+    pub(crate) const UNIMPLEMENTED: Self = Self(12);
+    /// Somebody whom nobody knows has named it.
+    pub(crate) const UNAUTHENTICATED: Self = Self(16);
+
+    pub(crate) fn of_code(code: i64) -> Self {
+        usize::try_from(code).ok().filter(|code| *code < NAMES.len()).map_or(Self::UNKNOWN, Self)
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        NAMES.iter().position(|known| *known == name).map(Self)
+    }
+
+    pub(crate) fn code(self) -> i64 {
+        self.0 as i64
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        NAMES[self.0]
+    }
+
+    /// For the server: what the client got wrong is no failure of ours.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self.name() {
+            "UNKNOWN"
+            | "DEADLINE_EXCEEDED"
+            | "RESOURCE_EXHAUSTED"
+            | "FAILED_PRECONDITION"
+            | "ABORTED"
+            | "INTERNAL"
+            | "UNAVAILABLE"
+            | "DATA_LOSS" => Outcome::Failure,
+            _ => Outcome::Success,
+        }
+    }
+}

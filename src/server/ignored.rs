@@ -1,0 +1,84 @@
+//! A request that is ignored: no transaction, no spans, and the errors raised meanwhile without one (agent-spec 5.5).
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use http::Response;
+use opentelemetry::Context;
+use tracing::Span;
+
+use super::{
+    ResponseBody,
+    future::{IN_ONE_PIECE, run_hooks},
+    hooks::Options,
+    response_error::{ResponseError, with_error_of},
+};
+use crate::{
+    record::Exception,
+    transaction::{Entered, Transaction, enter_handle, enter_own},
+};
+
+/// What goes with the request, and with a body that is made while it is sent.
+pub(super) struct Aside {
+    transaction: Transaction,
+    context: Context,
+    span: Span,
+    options: Arc<Options>,
+}
+
+impl Aside {
+    pub(super) fn new(transaction: Transaction, context: Context, span: Span, options: Arc<Options>) -> Self {
+        Self { transaction, context, span, options }
+    }
+
+    pub(super) fn enter(&self) -> Entered {
+        enter_handle(self.transaction.handle().clone(), &self.context)
+    }
+
+    /// Runs what is the host's, with spans below going nowhere.
+    pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+        enter_own(&self.span, || catch_unwind(AssertUnwindSafe(work)))
+    }
+
+    pub(super) fn panicked(&self, panic: &(dyn Any + Send)) {
+        self.options.run_on_panic(&self.transaction, panic);
+        self.transaction.handle().panicked(panic);
+    }
+
+    fn error(&self, mut exception: Exception) {
+        exception.handled = false;
+        self.transaction.handle().error(exception.into_record(SystemTime::now()), None);
+    }
+
+    pub(super) fn failed<E: fmt::Display + 'static>(&self, error: &E) {
+        if let Some(recorder) = self.transaction.handle().recorder() {
+            with_error_of(error, recorder, |error, exception| {
+                self.options.run_on_error(&self.transaction, error, || exception.clone());
+                self.error(exception);
+            });
+        }
+    }
+
+    pub(super) fn body_failed<E: fmt::Display + 'static>(&self, error: &E) {
+        if let Some(recorder) = self.transaction.handle().recorder() {
+            with_error_of(error, recorder, |_, exception| self.error(exception));
+        }
+    }
+
+    pub(super) fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let response = run_hooks(&self.options, &self.transaction, response);
+        if response.status().is_server_error()
+            && let (Some(attached), Some(recorder)) =
+                (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
+        {
+            self.error(attached.exception(recorder));
+        }
+        let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
+        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::aside(body, self) })
+    }
+}

@@ -1,0 +1,192 @@
+//! What becomes of a transaction that no layer has begun, but a span of OpenTelemetry's? (agent-spec, section 7)
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::{
+    KeyValue,
+    trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+};
+use tower_apm::testkit::{Kind, TestAgent};
+
+fn attributes(pairs: &[(&'static str, &'static str)]) -> Vec<KeyValue> {
+    pairs.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect()
+}
+
+/// A root of this name with these attributes, ended with this status.
+fn root(apm: &TestAgent, name: &'static str, kind: SpanKind, pairs: &[(&'static str, &'static str)], status: Status) {
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let mut span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes(pairs)).start(&tracer);
+    span.set_status(status);
+}
+
+#[tokio::test]
+async fn section_7_3_the_type_is_that_of_the_work() {
+    let apm = TestAgent::start().await;
+    root(&apm, "GET /rates", SpanKind::Server, &[("http.request.method", "GET")], Status::Unset);
+    root(&apm, "shop.Market/Buy", SpanKind::Server, &[("rpc.system", "grpc")], Status::Unset);
+    root(&apm, "sales receive", SpanKind::Consumer, &[("messaging.system", "kafka")], Status::Unset);
+    root(&apm, "by hand", SpanKind::Internal, &[], Status::Unset);
+    apm.expect_transaction("GET /rates").await.kind("request");
+    apm.expect_transaction("shop.Market/Buy").await.kind("request");
+    apm.expect_transaction("sales receive").await.kind("messaging");
+    apm.expect_transaction("by hand").await.kind("unknown").outcome("unknown");
+}
+
+#[tokio::test]
+async fn section_7_3_what_comes_later_may_tell_the_type() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let context = opentelemetry::Context::new()
+        .with_span(tracer.span_builder("GET /rates").with_kind(SpanKind::Server).start(&tracer));
+    context.span().record_error(&std::io::Error::other("early"));
+    context.span().set_attribute(KeyValue::new("url.full", "http://shop.example/rates"));
+    context.span().record_error(&std::io::Error::other("later"));
+    drop(context);
+    apm.expect_transaction("GET /rates").await.kind("request");
+    apm.expect_error("early").await.field("/transaction/type", "unknown");
+    apm.expect_error("later").await.field("/transaction/type", "request");
+}
+
+/// Trap 21: the status of a server's span stays unset where all went well.
+#[tokio::test]
+async fn section_7_2_an_unset_status_is_the_response_s() {
+    let statuses = [
+        (&[("http.method", "GET"), ("http.status_code", "200")][..], Status::Unset, "success", Some("HTTP 2xx")),
+        (
+            &[("http.request.method", "GET"), ("http.response.status_code", "404")],
+            Status::Unset,
+            "success",
+            Some("HTTP 4xx"),
+        ),
+        (
+            &[("http.request.method", "GET"), ("http.response.status_code", "503")],
+            Status::Unset,
+            "failure",
+            Some("HTTP 5xx"),
+        ),
+        (
+            &[("http.request.method", "GET"), ("http.response.status_code", "200")],
+            Status::error("late"),
+            "failure",
+            Some("HTTP 2xx"),
+        ),
+        (
+            &[("http.request.method", "GET"), ("http.response.status_code", "503")],
+            Status::Ok,
+            "success",
+            Some("HTTP 5xx"),
+        ),
+        (&[("rpc.system", "grpc"), ("rpc.grpc.status_code", "5")], Status::Unset, "success", Some("NOT_FOUND")),
+        (&[("rpc.system", "grpc"), ("rpc.grpc.status_code", "13")], Status::Unset, "failure", Some("INTERNAL")),
+        (
+            &[("rpc.system.name", "grpc"), ("rpc.response.status_code", "UNAVAILABLE")],
+            Status::Unset,
+            "failure",
+            Some("UNAVAILABLE"),
+        ),
+        (&[("http.request.method", "GET")], Status::Unset, "unknown", None),
+        (&[], Status::Ok, "success", None),
+    ];
+    for (pairs, status, outcome, result) in statuses {
+        let apm = TestAgent::start().await;
+        root(&apm, "work", SpanKind::Server, pairs, status);
+        let sent = apm.expect_transaction("work").await.outcome(outcome);
+        match result {
+            Some(result) => sent.result(result),
+            None => sent.no_field("/result"),
+        };
+    }
+    let apm = TestAgent::start().await;
+    root(&apm, "call", SpanKind::Client, &[("http.response.status_code", "503")], Status::Unset);
+    apm.expect_transaction("call").await.outcome("unknown").no_field("/result");
+}
+
+#[tokio::test]
+async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be() {
+    let apm = TestAgent::start().await;
+    let pairs = [
+        ("http.request.method", "GET"),
+        ("url.full", "https://shop.example/rates?token=hunter2&of=eth"),
+        ("http.response.status_code", "200"),
+        ("client.address", "192.0.2.7"),
+        ("http.route", "/rates"),
+        ("rpc.service", "shop.Market"),
+    ];
+    root(&apm, "GET /rates", SpanKind::Server, &pairs, Status::Unset);
+    let queue = [("messaging.system", "kafka"), ("messaging.destination.name", "sales")];
+    root(&apm, "sales receive", SpanKind::Consumer, &queue, Status::Ok);
+    apm.expect_transaction("GET /rates")
+        .await
+        .status(200)
+        .field("/context/request/method", "GET")
+        .field("/context/request/url/full", "https://shop.example/rates?token=[REDACTED]&of=eth")
+        .field("/context/request/url/pathname", "/rates")
+        .field("/context/request/socket/remote_address", "192.0.2.7")
+        .label("http.route", "/rates")
+        .label("rpc.service", "shop.Market")
+        .no_field("/otel/attributes");
+    apm.expect_transaction("sales receive")
+        .await
+        .field("/context/message/queue/name", "sales")
+        .label("messaging.system", "kafka");
+    apm.assert_no_secret("hunter2");
+}
+
+#[tokio::test]
+async fn attributes_of_a_request_that_have_no_field_are_labels() {
+    let apm = TestAgent::start().await;
+    let handler = async || {
+        let context = opentelemetry::Context::current();
+        context.span().set_attribute(KeyValue::new("db.system", "sqlite"));
+        context.span().set_attribute(KeyValue::new("url.path", "/made-up"));
+    };
+    let app = axum::Router::new().route("/", axum::routing::get(handler)).layer(apm.layer());
+    crate::http::call(app, "/").await;
+    apm.expect_transaction("GET /")
+        .await
+        .kind("request")
+        .label("db.system", "sqlite")
+        .no_label("url.path")
+        .field("/context/request/url/pathname", "/");
+}
+
+/// In milliseconds.
+fn duration(apm: &TestAgent) -> f64 {
+    apm.events(Kind::Transaction)[0]["duration"].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn times_that_are_given_are_taken() {
+    let now = SystemTime::now();
+    for ago in [Duration::from_secs(90), Duration::from_secs(20 * 365 * 24 * 3600)] {
+        let apm = TestAgent::start().await;
+        let tracer = apm.agent().tracer_provider().tracer("by hand");
+        let start = now - ago;
+        let mut span = tracer.span_builder("replayed").with_start_time(start).start(&tracer);
+        span.end_with_timestamp(start + Duration::from_millis(1500));
+        let micros = start.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
+        apm.expect_transaction("replayed").await.field("/timestamp", micros);
+        // both clocks are read one behind the other
+        assert!((duration(&apm) - 1500.0).abs() < 500.0, "{}", duration(&apm));
+    }
+}
+
+#[tokio::test]
+async fn a_span_that_is_built_late_has_begun_when_it_began() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    // as the bridge of `tracing` builds them: when they are first entered
+    let builder = tracer.span_builder("late").with_start_time(SystemTime::now() - Duration::from_secs(60));
+    drop(builder.start(&tracer));
+    apm.expect_transaction("late").await;
+    assert!((60_000.0..120_000.0).contains(&duration(&apm)), "{}", duration(&apm));
+}
+
+#[tokio::test]
+async fn an_end_before_the_start_is_no_time() {
+    let apm = TestAgent::start().await;
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let mut span = tracer.start("backwards");
+    span.end_with_timestamp(SystemTime::now() - Duration::from_secs(60));
+    apm.expect_transaction("backwards").await.field("/duration", 0.0);
+}
