@@ -105,8 +105,11 @@ fn parse(body: &[u8]) -> serde_json::Result<Central> {
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let directives = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let mut directives = directives.flat_map(|value| value.split(',')).map(str::trim);
-    let seconds = directives.find_map(|directive| directive.strip_prefix("max-age="))?;
-    seconds.parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    let seconds = directives.find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("max-age").then_some(value)
+    })?;
+    seconds.trim().trim_matches('"').parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -132,6 +135,9 @@ mod tests {
         let cases = [
             ("max-age=30, must-revalidate", 30),
             ("must-revalidate,max-age=60", 60),
+            ("Must-Revalidate, Max-Age=60", 60),
+            ("max-age=\"60\"", 60),
+            ("s-maxage=60", 300),
             ("max-age=1", 5),
             ("max-age=0", 300),
             ("max-age=-1", 300),

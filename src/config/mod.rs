@@ -6,6 +6,7 @@
 
 mod env;
 mod live;
+mod not_offered;
 mod options;
 mod resolve;
 mod value;
