@@ -159,10 +159,12 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
     shared.is_in_trace(active.trace_id).then_some(active.span_id)
 }
 
-/// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0.
+/// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0 or no error is sent anyway.
 pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
-    match recorder.config().stack_trace_limit {
+    let config = recorder.config();
+    match config.stack_trace_limit {
         0 => Stack::None,
+        _ if config.context_propagation_only => Stack::None,
         _ => Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved())),
     }
 }
