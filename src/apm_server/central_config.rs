@@ -24,6 +24,16 @@ pub(crate) async fn follow(
     environment: Option<String>,
     apply: impl Fn(Central),
 ) {
+    follow_with(client, service_name, environment, apply, tokio::time::sleep).await;
+}
+
+async fn follow_with<P: Future<Output = ()>>(
+    client: ServerClient,
+    service_name: String,
+    environment: Option<String>,
+    apply: impl Fn(Central),
+    wait: impl Fn(Duration) -> P,
+) {
     let mut query = vec![("service.name", service_name)];
     query.extend(environment.map(|environment| ("service.environment", environment)));
     let mut poll = Poll::default();
@@ -36,7 +46,7 @@ pub(crate) async fn follow(
             }
             Err(_) => PAUSE,
         };
-        tokio::time::sleep(pause).await;
+        wait(pause).await;
     }
 }
 
@@ -111,6 +121,10 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     })?;
     seconds.trim().trim_matches('"').parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
+
+#[cfg(test)]
+#[path = "central_config_tests.rs"]
+mod on_the_wire;
 
 #[cfg(test)]
 mod tests {

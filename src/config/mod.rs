@@ -26,7 +26,9 @@ pub(crate) use self::{
 pub(crate) use self::resolve::Origin;
 
 #[cfg(feature = "_internals")]
-pub(crate) use self::resolve::{OPTIONS, resolve};
+pub(crate) use self::resolve::OPTIONS;
+#[cfg(any(test, feature = "_internals"))]
+pub(crate) use self::resolve::resolve;
 
 #[cfg(test)]
 mod reference;
