@@ -37,6 +37,7 @@ async fn follow_with<P: Future<Output = ()>>(
     let mut query = vec![("service.name", service_name)];
     query.extend(environment.map(|environment| ("service.environment", environment)));
     let mut poll = Poll::default();
+    let mut other_server = client.changes();
     loop {
         let pause = match client.request(Method::GET, "/config/v1/agents") {
             Ok(request) => {
@@ -46,7 +47,10 @@ async fn follow_with<P: Future<Output = ()>>(
             }
             Err(_) => PAUSE,
         };
-        wait(pause).await;
+        tokio::select! {
+            () = wait(pause) => {}
+            Ok(()) = other_server.changed() => wait(SHORTEST_PAUSE).await,
+        }
     }
 }
 

@@ -105,12 +105,12 @@ impl ServerClient {
 
     async fn deliver(&self, request: RequestBuilder) -> Result<Answer, String> {
         let asked = *self.in_use.borrow();
-        let answer = self.send(request).await?;
+        let sent = self.send(request).await;
         // 400 and 413 are about what was sent, and no other server would say otherwise
-        if !matches!(answer.status, 200..300 | 400 | 413) {
+        if !sent.as_ref().is_ok_and(|answer| matches!(answer.status, 200..300 | 400 | 413)) {
             self.go_on_from(asked);
         }
-        Ok(answer)
+        sent
     }
 
     /// Begins a request for a path of the server's API, which begins with a slash.
@@ -125,21 +125,18 @@ impl ServerClient {
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, String> {
-        let asked = *self.in_use.borrow();
         let suppressed = opentelemetry::Context::current().with_telemetry_suppressed();
         let sent = async {
             let response = request.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             Ok(Answer { status, headers, body: read(response).await })
         };
-        sent.with_context(suppressed).await.map_err(|error| {
-            self.go_on_from(asked);
-            self.hide_in(&reason(error))
-        })
+        sent.with_context(suppressed).await.map_err(|error| self.hide_in(&reason(error)))
     }
 
-    /// The server of this index failed: the next one is called from now on (agent-spec 2.6). Of several requests that
-    /// fail on one server the first one counts.
+    /// The server of this index took no events: the next one is called from now on (agent-spec 2.6). The worker backs
+    /// off between its attempts, so that they do not chase each other when all are down; what is asked beside goes to
+    /// whichever server the events go to.
     fn go_on_from(&self, failed: usize) {
         let next = (failed + 1) % self.servers.len().max(1);
         self.in_use.send_if_modified(|in_use| {
