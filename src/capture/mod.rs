@@ -175,3 +175,27 @@ impl fmt::Debug for CapturedError {
         f.debug_struct("CapturedError").field("type", &kind).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{CodeOptions, Environment, LiveConfig},
+        pipeline::Queue,
+    };
+
+    #[test]
+    fn no_stack_is_taken_for_an_error_that_nobody_is_told() {
+        let taken = |only: bool, frames: i64| {
+            let code = CodeOptions {
+                context_propagation_only: Some(only),
+                stack_trace_limit: Some(frames),
+                ..CodeOptions::default()
+            };
+            let (live, _) = LiveConfig::new(code, Environment::empty());
+            matches!(stack_here(&Recorder::new(live, Queue::new(8, 1 << 20))), Stack::Captured(_))
+        };
+        assert!(taken(false, 50) && taken(false, -1));
+        assert!(!taken(true, 50) && !taken(false, 0));
+    }
+}
