@@ -38,7 +38,7 @@ macro_rules! for_each_option {
             set(url: impl Into<String>) = url.into();
 
         /// Several servers of one Elastic stack, in place of `server_url`. The first is used until it fails; then the
-        /// next one is, round and round. Events are sent to one of them, never to all.
+        /// next one is, round and round. Events are sent to one of them, never to all. OTLP over gRPC knows the first only.
         server_urls: Urls, "ELASTIC_APM_SERVER_URLS",
             set(urls: impl IntoIterator<Item = impl Into<String>>) = urls.into_iter().map(Into::into).collect();
 
