@@ -13,7 +13,7 @@ use tracing_subscriber::{Layer, layer};
 
 use super::*;
 use crate::{
-    apm_server::ServerSettings,
+    apm_server::{ServerSettings, ServerVersion, look_up},
     config::{CodeOptions, Environment, resolve},
     devserver::{Answer as Laid, DevServer},
 };
@@ -100,6 +100,27 @@ async fn section_3_5_an_answer_that_is_none_keeps_what_holds_and_the_next_one_co
     assert!(first.starts_with('"') && first.ends_with('"'), "{first}: as it came");
     assert_eq!([second, third, fourth], [&Some(first.clone()); 3], "a failure does not forget the tag");
     assert_ne!(last, first);
+}
+
+#[tokio::test]
+async fn section_2_8_an_empty_answer_means_wrong_credentials_and_is_said_once() {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    for (token, warnings) in [("hunter2", 0), ("hunter3", 1)] {
+        let server = DevServer::builder().secret_token(token).bind("127.0.0.1:0").unwrap();
+        let version = ServerVersion::default();
+        tokio::select! {
+            () = look_up(client(&server), version.clone()) => {}
+            () = async { version.asked().await; tokio::task::yield_now().await } => {}
+        }
+        let lines = std::mem::take(&mut *lines.0.lock().unwrap());
+        let warned = lines.iter().filter(|(level, _)| *level == Level::WARN).collect::<Vec<_>>();
+        assert_eq!(warned.len(), warnings, "{lines:?}");
+        assert!(warned.iter().all(|(_, text)| text.contains("check secret_token and api_key")), "{lines:?}");
+        assert_eq!(version.takes_unsampled(), token == "hunter3", "what is not known is taken for old");
+    }
 }
 
 /// Levels and texts of what is logged.

@@ -38,6 +38,10 @@ pin_project_lite::pin_project! {
 pub(super) enum Role {
     /// Nothing is recorded, or the response is already out.
     Off,
+    /// The options want no transaction, and so no spans.
+    Ignored {
+        context: Context,
+    },
     /// A layer further out owns the transaction.
     Inner {
         transaction: Transaction,
@@ -73,6 +77,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Role::Owner(owner) = this.role else {
+            let _entered = match &this.role {
+                Role::Ignored { context } => Some(context.clone().attach()),
+                _ => None,
+            };
             let Role::Inner { transaction, options } = this.role else {
                 return this.inner.poll(cx).map_ok(ResponseBody::wrap_untouched);
             };

@@ -27,7 +27,7 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, Name},
     transaction::{
-        Ids, Recorder, Shared, Transaction, continued, enter, followed, handle_in, installed, new_record,
+        Ids, Recorder, Shared, Transaction, continued, enter, followed, handle_in, ignored, installed, new_record,
         new_request_span, otel_context, root,
     },
 };
@@ -85,7 +85,11 @@ where
         if request::is_ignored(&request, &config) {
             // the layers further in shall see that it was decided
             request.extensions_mut().insert(Transaction::default());
-            return ResponseFuture::new(self.inner.call(request), Role::Off);
+            let context = ignored();
+            let entered = context.clone().attach();
+            let future = self.inner.call(request);
+            drop(entered);
+            return ResponseFuture::new(future, Role::Ignored { context });
         }
         self.own(recorder, config, request)
     }

@@ -17,7 +17,7 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{
-        Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
+        self, Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
         supplied_parent,
     },
 };
@@ -40,7 +40,7 @@ impl ApmTracer {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
-        if is_ignored(&builder, &config) {
+        if is_ignored(&builder, &config) || transaction::is_ignored() {
             return ApmSpan::off(parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {

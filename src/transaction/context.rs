@@ -42,6 +42,19 @@ pub(crate) fn handle_in(context: &Context) -> Option<Arc<Shared>> {
     ANSWER.try_with(RefCell::take).ok().flatten()
 }
 
+/// Within a request that `transaction_ignore_urls` or `transaction_ignore_user_agents` names.
+#[derive(Debug)]
+struct Ignored;
+
+/// The current context, for a request that is to make no transaction: what begins in it makes none either.
+pub(crate) fn ignored() -> Context {
+    Context::current_with_value(Ignored)
+}
+
+pub(crate) fn is_ignored() -> bool {
+    Context::map_current(|context| context.get::<Ignored>().is_some())
+}
+
 /// For `Span::set_status(Unset)` of our spans: answers [`handle_in`].
 pub(crate) fn answer_handle(shared: &Arc<Shared>) {
     if ASKED.get() {

@@ -33,7 +33,7 @@ pub use self::{
 };
 pub(crate) use self::{
     captured_body::CapturedBody,
-    context::{answer_handle, handle_in, link_to, otel_context, span_context},
+    context::{answer_handle, handle_in, ignored, is_ignored, link_to, otel_context, span_context},
     current::{enter, running},
     custom::{contain, is_contained, to_json},
     explicit_parent::{SupplyParentLayer, supplied_parent},

@@ -13,6 +13,7 @@ use tower_apm::{
     devserver::{DevServer, Kind as ServerKind, Query},
     testkit::{Answer, Kind, TestAgent},
 };
+use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::http::{call, empty, get as request, send};
@@ -197,6 +198,17 @@ async fn ignored_paths_make_no_transaction_at_any_layer() {
     }
     apm.expect_transaction("GET /listings/{id}").await;
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
+    apm.clear();
+    // its spans are no transactions in its place
+    let handler = async || {
+        tracing::info_span!("SELECT 1").in_scope(|| {});
+        tokio::task::yield_now().await;
+        async { tracing::info!("well") }.instrument(tracing::info_span!("look")).await;
+        tower_apm::Transaction::current().is_active().to_string()
+    };
+    let app = Router::new().route("/health", get(handler)).layer(apm.layer());
+    assert_eq!(call(app, "/health").await.body(), "false");
+    apm.expect_nothing().await;
 }
 
 #[tokio::test]
