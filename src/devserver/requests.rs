@@ -15,7 +15,7 @@ use http::header::AUTHORIZATION;
 use super::server::Shared;
 
 const MAX_KEPT: usize = 200;
-/// Of one request, for its headers and its URL; one that has more is kept without headers.
+/// Of the headers of one request; one that has more is kept without them.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// Cheap to clone; every clone is the same.
