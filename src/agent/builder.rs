@@ -147,14 +147,17 @@ impl AgentBuilder {
     /// When a certificate cannot be read or used, or no thread can be started. Other options never fail: see
     /// [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
+        let agent = self.start()?;
+        agent.introduce();
+        Ok(agent)
+    }
+
+    fn start(self) -> Result<Agent, BuildError> {
         let env = self.env.unwrap_or_else(Environment::process);
         let unknown = unknown_variables(&env);
         let (live, warnings) = LiveConfig::new(self.options, env);
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(unknown).collect();
         let config = live.snapshot();
-        for warning in &warnings {
-            tracing::warn!(target: "tower_apm", "{warning}");
-        }
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
@@ -187,16 +190,15 @@ impl AgentBuilder {
         };
         let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;
-        let agent = self.build()?;
+        let agent = self.start()?;
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
         opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
         panic_hook();
         install(recorder.clone());
-        // there was nobody to print them before
-        agent.warnings().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
-        tracing::info!(target: "tower_apm", version = env!("CARGO_PKG_VERSION"), "{}", recorder.config().describe());
+        // there was nobody to print it before
+        agent.introduce();
         Ok(AgentGuard::new(agent))
     }
 }
@@ -214,14 +216,15 @@ fn start_worker(
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
     let mut settings = WorkerSettings { max_age: config.api_request_time, measuring: None };
-    if config.disable_send {
+    if config.disable_send || config.context_propagation_only {
         return Worker::start(queue.clone(), Discard::default(), settings, None, ready(())).map_err(thread);
     }
-    let client = ServerClient::new(&ServerSettings::from_config(config, gzip))?;
+    let server_settings = ServerSettings::from_config(config, gzip);
+    let client = ServerClient::new(&server_settings)?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
-    let cloud = CloudMetadata::new(config.cloud_provider, config.server_url.is_loopback());
+    let cloud = CloudMetadata::new(config.cloud_provider, server_settings.is_loopback());
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud)) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
@@ -247,6 +250,7 @@ fn is_elsewhere(config: &Config) -> bool {
     config.exporter == Exporter::Otlp
         && config.otlp_endpoint.is_some()
         && config.origin("server_url") == Some(Origin::Default)
+        && config.server_urls.is_empty()
 }
 
 /// What is to be known before the first event goes out, within [`MAX_PREPARING`].
@@ -272,20 +276,19 @@ async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLev
         return recorder.server().is_not_asked();
     }
     let version = look_up(client.clone(), recorder.server().clone());
-    if !config.central_config || config.context_propagation_only {
+    if !config.central_config {
         return version.await;
     }
     let (service_name, environment) = (config.service_name.clone(), config.environment.clone());
-    let follow = follow(client, service_name, environment, |central| {
-        apply(&recorder, central);
-        log_level.set(recorder.config().log_level);
-    });
+    let follow = follow(client, service_name, environment, |central| apply(&recorder, &log_level, central));
     tokio::join!(version, follow);
 }
 
-fn apply(recorder: &Recorder, central: Central) {
+/// Takes over what is set centrally, the whole of it, and says so.
+pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Central) {
     let before = recorder.config().describe();
     let applied = recorder.apply(central);
+    log_level.set(recorder.config().log_level);
     let now = recorder.config().describe();
     if now != before {
         tracing::info!(target: "tower_apm", "central configuration has changed the options: {now}");

@@ -11,10 +11,12 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use self::subscriber::LogLevelSwitch;
 #[cfg(feature = "testkit")]
 pub(crate) use self::subscriber::routing_layer;
+use self::subscriber::{LogLevelSwitch, OwnLogs};
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
+#[cfg(feature = "testkit")]
+use crate::config::Central;
 use crate::{
     capture::CapturedError,
     pipeline::{Queue, Stats, Unsent, Worker},
@@ -103,7 +105,8 @@ impl Agent {
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
-        subscriber::tracing_layer(Some(self.inner.recorder.clone()))
+        let recorder = &self.inner.recorder;
+        OwnLogs::of(recorder.clone()).and_then(subscriber::tracing_layer(Some(recorder.clone())))
     }
 
     /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of
@@ -112,7 +115,8 @@ impl Agent {
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
-        subscriber::without_spans(self.inner.recorder.clone())
+        let recorder = &self.inner.recorder;
+        OwnLogs::of(recorder.clone()).and_then(subscriber::without_spans(recorder.clone()))
     }
 
     /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global
@@ -228,6 +232,34 @@ impl Agent {
     /// What was not as it should be in the options, a sentence for each: also logged once at the start.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.inner.warnings.iter().cloned()
+    }
+
+    /// Who the agent is, where it runs, and by which options, each with where its value came from: those that are not
+    /// at their default, and a few in any case. Secrets are hidden. One line, the one that is logged at the start; for a
+    /// service whose subscriber is set up after [`build`](AgentBuilder::build), or a page of its own.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = tower_apm::Agent::builder().service_name("marketplace").build()?;
+    /// assert!(agent.describe().contains(r#"service_name="marketplace""#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn describe(&self) -> String {
+        resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
+    }
+
+    /// Logs what it is and what was wrong.
+    fn introduce(&self) {
+        self.inner.warnings.iter().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
+        tracing::info!(target: "tower_apm", "{}", self.describe());
+    }
+
+    /// As if the server had told it.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn apply_central_config(&self, central: Central) {
+        builder::apply(&self.inner.recorder, &self.inner.log_level, central);
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {

@@ -80,6 +80,21 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
     }
 }
 
+/// What a start-up line tells, by agent-spec 13.4.
+pub(crate) fn introduction(config: &Config, environment: &Environment) -> String {
+    let host = detected_hostname(environment, &Host::read());
+    format!(
+        "tower-apm {} (pid {}, {} {}, host {}, rust {}): {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        host.as_deref().unwrap_or("unknown"),
+        option_env!("TOWER_APM_RUSTC_VERSION").unwrap_or("unknown"),
+        config.describe()
+    )
+}
+
 fn asks_azure(provider: CloudProvider) -> bool {
     matches!(provider, CloudProvider::Auto | CloudProvider::Azure)
 }

@@ -5,9 +5,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry::LookupSpan, reload,
+    EnvFilter, Layer,
+    filter::filter_fn,
+    fmt,
+    layer::{Context, SubscriberExt},
+    registry::LookupSpan,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -38,6 +43,38 @@ pub enum LogFormat {
 pub(super) struct LogFilters {
     pub(super) from_env: Option<String>,
     pub(super) from_code: Option<String>,
+}
+
+/// Keeps the agent's own log lines to `log_level`, as it holds, for whichever layer prints them. The subscriber that
+/// [`set_global`] makes does so by its filter, over which `RUST_LOG` has the last word.
+pub(super) struct OwnLogs {
+    recorder: Arc<Recorder>,
+}
+
+impl OwnLogs {
+    pub(super) fn of(recorder: Arc<Recorder>) -> Self {
+        Self { recorder }
+    }
+
+    fn is_own(metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target() == "tower_apm"
+    }
+}
+
+impl<S: Subscriber> Layer<S> for OwnLogs {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // asked each time: the level can change
+        if Self::is_own(metadata) { Interest::sometimes() } else { Interest::always() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        !Self::is_own(metadata) || LevelFilter::from(self.recorder.config().log_level) >= *metadata.level()
+    }
+
+    /// Adds nothing to what others want to see.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
 }
 
 type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;

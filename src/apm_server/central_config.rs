@@ -24,9 +24,20 @@ pub(crate) async fn follow(
     environment: Option<String>,
     apply: impl Fn(Central),
 ) {
+    follow_with(client, service_name, environment, apply, tokio::time::sleep).await;
+}
+
+async fn follow_with<P: Future<Output = ()>>(
+    client: ServerClient,
+    service_name: String,
+    environment: Option<String>,
+    apply: impl Fn(Central),
+    wait: impl Fn(Duration) -> P,
+) {
     let mut query = vec![("service.name", service_name)];
     query.extend(environment.map(|environment| ("service.environment", environment)));
     let mut poll = Poll::default();
+    let mut other_server = client.changes();
     loop {
         let pause = match client.request(Method::GET, "/config/v1/agents") {
             Ok(request) => {
@@ -36,7 +47,10 @@ pub(crate) async fn follow(
             }
             Err(_) => PAUSE,
         };
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = wait(pause) => {}
+            Ok(()) = other_server.changed() => wait(SHORTEST_PAUSE).await,
+        }
     }
 }
 
@@ -105,9 +119,16 @@ fn parse(body: &[u8]) -> serde_json::Result<Central> {
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let directives = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let mut directives = directives.flat_map(|value| value.split(',')).map(str::trim);
-    let seconds = directives.find_map(|directive| directive.strip_prefix("max-age="))?;
-    seconds.parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    let seconds = directives.find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("max-age").then_some(value)
+    })?;
+    seconds.trim().trim_matches('"').parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
+
+#[cfg(test)]
+#[path = "central_config_tests.rs"]
+mod on_the_wire;
 
 #[cfg(test)]
 mod tests {
@@ -132,6 +153,9 @@ mod tests {
         let cases = [
             ("max-age=30, must-revalidate", 30),
             ("must-revalidate,max-age=60", 60),
+            ("Must-Revalidate, Max-Age=60", 60),
+            ("max-age=\"60\"", 60),
+            ("s-maxage=60", 300),
             ("max-age=1", 5),
             ("max-age=0", 300),
             ("max-age=-1", 300),

@@ -10,6 +10,8 @@ use reqwest::{
     redirect,
 };
 
+use tokio::sync::watch;
+
 use super::ServerSettings;
 use crate::{
     config::{Secret, ServerUrl},
@@ -31,17 +33,23 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// Calls the server with our credentials. Cheap to clone.
+/// Calls the server with our credentials. Cheap to clone; every clone calls the same one of several servers.
 #[derive(Clone)]
 pub(crate) struct ServerClient {
-    client: Client,
-    /// May hold a user and password.
-    url: ServerUrl,
+    servers: Arc<[Server]>,
+    /// The index of the one that is called.
+    in_use: watch::Sender<usize>,
     /// What is never shown.
     secrets: Arc<[Secret]>,
     /// There is an `Authorization` header.
     authorized: bool,
     gzip: bool,
+}
+
+struct Server {
+    client: Client,
+    /// May hold a user and password.
+    url: ServerUrl,
 }
 
 impl ServerClient {
@@ -50,26 +58,29 @@ impl ServerClient {
     /// # Errors
     /// Names the option that cannot be used. That the server cannot be reached is none.
     pub(crate) fn new(settings: &ServerSettings) -> Result<Self, BuildError> {
-        let server = &settings.server_url;
         let (mut headers, secrets) = settings.secret_headers().map_err(client_error)?;
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(settings.tls()?)
-            .default_headers(headers)
-            .user_agent(settings.user_agent.clone())
-            .redirect(redirect::Policy::none())
-            .timeout(settings.server_timeout)
-            .connect_timeout(settings.server_timeout.min(CONNECT))
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .http1_only();
-        if server.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(client_error)?;
-        let gzip = settings.gzip.unwrap_or(!server.is_loopback());
-        let authorized = settings.is_authorized();
-        Ok(Self { client, url: server.clone(), secrets, authorized, gzip })
+        let tls = settings.tls()?;
+        let server = |url: &ServerUrl| {
+            let mut builder = Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .default_headers(headers.clone())
+                .user_agent(settings.user_agent.clone())
+                .redirect(redirect::Policy::none())
+                .timeout(settings.server_timeout)
+                .connect_timeout(settings.server_timeout.min(CONNECT))
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(1)
+                .http1_only();
+            if url.is_loopback() {
+                builder = builder.no_proxy();
+            }
+            Ok(Server { client: builder.build().map_err(client_error)?, url: url.clone() })
+        };
+        let servers = settings.urls().map(server).collect::<Result<_, BuildError>>()?;
+        let gzip = settings.gzip.unwrap_or(!settings.is_loopback());
+        let (authorized, in_use) = (settings.is_authorized(), watch::Sender::new(0));
+        Ok(Self { servers, in_use, secrets, authorized, gzip })
     }
 
     /// Whether bodies are compressed.
@@ -83,23 +94,34 @@ impl ServerClient {
         if gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        self.send(request).await
+        self.deliver(request).await
     }
 
     /// Sends a body with headers of its own; one attempt.
     #[cfg(feature = "otlp")]
     pub(crate) async fn post_with(&self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
-        self.send(self.request(Method::POST, path)?.headers(headers).body(body)).await
+        self.deliver(self.request(Method::POST, path)?.headers(headers).body(body)).await
+    }
+
+    async fn deliver(&self, request: RequestBuilder) -> Result<Answer, String> {
+        let asked = *self.in_use.borrow();
+        let sent = self.send(request).await;
+        // 400 and 413 are about what was sent, and no other server would say otherwise
+        if !sent.as_ref().is_ok_and(|answer| matches!(answer.status, 200..300 | 400 | 413)) {
+            self.go_on_from(asked);
+        }
+        sent
     }
 
     /// Begins a request for a path of the server's API, which begins with a slash.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
-        let mut url = Url::parse(&self.url.join(path)).map_err(|error| error.to_string())?;
+        let server = self.servers.get(*self.in_use.borrow()).ok_or("there is no server")?;
+        let mut url = Url::parse(&server.url.join(path)).map_err(|error| error.to_string())?;
         if self.authorized {
             // or those of the URL would take the header's place
             let _ = url.set_username("").and_then(|()| url.set_password(None));
         }
-        Ok(self.client.request(method, url))
+        Ok(server.client.request(method, url))
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, String> {
@@ -112,6 +134,25 @@ impl ServerClient {
         sent.with_context(suppressed).await.map_err(|error| self.hide_in(&reason(error)))
     }
 
+    /// The server of this index took no events: the next one is called from now on (agent-spec 2.6). The worker backs
+    /// off between its attempts, so that they do not chase each other when all are down; what is asked beside goes to
+    /// whichever server the events go to.
+    fn go_on_from(&self, failed: usize) {
+        let next = (failed + 1) % self.servers.len().max(1);
+        self.in_use.send_if_modified(|in_use| {
+            let goes_on = *in_use == failed && next != failed;
+            if goes_on {
+                *in_use = next;
+            }
+            goes_on
+        });
+    }
+
+    /// Tells each time another server is called.
+    pub(super) fn changes(&self) -> watch::Receiver<usize> {
+        self.in_use.subscribe()
+    }
+
     /// What came from outside, without our credentials.
     pub(crate) fn hide_in(&self, text: &str) -> String {
         hide(&self.secrets, text)
@@ -120,7 +161,7 @@ impl ServerClient {
 
 impl std::fmt::Debug for ServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerClient").field("url", &self.url).finish_non_exhaustive()
+        f.debug_list().entries(self.servers.iter().map(|server| &server.url)).finish()
     }
 }
 

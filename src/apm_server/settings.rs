@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct ServerSettings {
     /// A path in it is a prefix.
     pub(crate) server_url: ServerUrl,
+    /// Where to go when that one fails, one after the other.
+    pub(crate) further_urls: Vec<ServerUrl>,
     /// Wins over the secret token.
     pub(crate) api_key: Option<Secret>,
     pub(crate) secret_token: Option<Secret>,
@@ -35,8 +37,13 @@ pub(crate) struct ServerSettings {
 
 impl ServerSettings {
     pub(crate) fn from_config(config: &Config, gzip: Option<bool>) -> Self {
+        let (server_url, further_urls) = match &*config.server_urls {
+            [] => (config.server_url.clone(), Vec::new()),
+            [first, further @ ..] => (first.clone(), further.to_vec()),
+        };
         Self {
-            server_url: config.server_url.clone(),
+            server_url,
+            further_urls,
             api_key: config.api_key.clone(),
             secret_token: config.secret_token.clone(),
             verify_server_cert: config.verify_server_cert,
@@ -50,9 +57,19 @@ impl ServerSettings {
 }
 
 impl ServerSettings {
+    /// All servers, in their order.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &ServerUrl> {
+        [&self.server_url].into_iter().chain(&self.further_urls)
+    }
+
+    /// All servers are on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.urls().all(ServerUrl::is_loopback)
+    }
+
     /// Whom the handshake trusts.
     pub(crate) fn tls(&self) -> Result<rustls::ClientConfig, BuildError> {
-        client_config(match (&self.server_ca_cert_file, self.server_url.is_https()) {
+        client_config(match (&self.server_ca_cert_file, self.urls().any(ServerUrl::is_https)) {
             (_, false) => Trust::Nobody,
             _ if !self.verify_server_cert => Trust::Everybody,
             (Some(file), true) => Trust::Only(file),
@@ -97,6 +114,7 @@ impl ServerSettings {
         let url = config.otlp_endpoint.as_ref().map(|endpoint| endpoint.url.clone());
         let native = Self::from_config(config, gzip);
         Self {
+            further_urls: if url.is_some() { Vec::new() } else { native.further_urls },
             server_url: url.unwrap_or(native.server_url),
             server_ca_cert_file: native.server_ca_cert_file.or_else(|| config.otlp_certificate.clone()),
             server_timeout: config.otlp_timeout.unwrap_or(native.server_timeout),

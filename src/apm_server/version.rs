@@ -57,6 +57,11 @@ impl ServerVersion {
         self.inner.asked.close();
     }
 
+    /// Another server is called, which may be of another version.
+    fn forget(&self) {
+        self.inner.packed.store(0, Relaxed);
+    }
+
     /// From 8.0 on the server throws unsampled transactions away.
     pub(crate) fn takes_unsampled(&self) -> bool {
         // what is not known is 0
@@ -73,11 +78,23 @@ fn pack(major: u8, minor: u8, patch: u8) -> u32 {
     u32::from_be_bytes([1, major, minor, patch])
 }
 
-/// Asks the server until it answers.
+/// Asks the server until it answers, and again when another one is called.
 pub(crate) async fn look_up(client: ServerClient, version: ServerVersion) {
+    let mut changes = client.changes();
+    loop {
+        let known = until_known(&client, &version);
+        tokio::select! {
+            () = known => if changes.changed().await.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        version.forget();
+    }
+}
+
+async fn until_known(client: &ServerClient, version: &ServerVersion) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let done = attempt(&client, &version).await;
+        let done = attempt(client, version).await;
         version.inner.asked.close();
         if done {
             return;
@@ -99,6 +116,12 @@ async fn attempt(client: &ServerClient, version: &ServerVersion) -> bool {
     }
     match parse(&answer.body) {
         Some([major, minor, patch]) => version.set(major, minor, patch),
+        // it tells those who are allowed in
+        None if answer.body.trim_ascii().is_empty() => tracing::warn!(
+            target: "tower_apm",
+            "the APM Server does not tell its version, as it does not to those whom it does not know: check secret_token \
+             and api_key"
+        ),
         None => tracing::debug!(target: "tower_apm", "the APM Server does not tell its version"),
     }
     true

@@ -179,10 +179,12 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
     shared.is_in_trace(active.trace_id).then_some(active.span_id)
 }
 
-/// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0.
+/// Addresses only, some 20 µs; nothing when `stack_trace_limit` is 0 or no error is sent anyway.
 pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
-    match recorder.config().stack_trace_limit {
+    let config = recorder.config();
+    match config.stack_trace_limit {
         0 => Stack::None,
+        _ if config.context_propagation_only => Stack::None,
         _ => Stack::here(),
     }
 }
@@ -191,5 +193,29 @@ impl fmt::Debug for CapturedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.parts.as_ref().and_then(|parts| parts.exception.kind.as_deref());
         f.debug_struct("CapturedError").field("type", &kind).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{CodeOptions, Environment, LiveConfig},
+        pipeline::Queue,
+    };
+
+    #[test]
+    fn no_stack_is_taken_for_an_error_that_nobody_is_told() {
+        let taken = |only: bool, frames: i64| {
+            let code = CodeOptions {
+                context_propagation_only: Some(only),
+                stack_trace_limit: Some(frames),
+                ..CodeOptions::default()
+            };
+            let (live, _) = LiveConfig::new(code, Environment::empty());
+            matches!(stack_here(&Recorder::new(live, Queue::new(8, 1 << 20))), Stack::Captured(_))
+        };
+        assert!(taken(false, 50) && taken(false, -1));
+        assert!(!taken(true, 50) && !taken(false, 0));
     }
 }

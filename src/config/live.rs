@@ -81,14 +81,12 @@ impl LiveConfig {
             central.into_iter().partition(|(name, _)| known.contains(name));
         let (_, mut warnings) = resolve_with(&central, code, environment);
         warnings.retain(|warning| warning.origin == Origin::Central);
-        for warning in &warnings {
-            let refused = OPTIONS.iter().filter(|row| row.name == warning.option).flat_map(|row| row.central_names());
-            for name in refused {
-                match accepted.get(&name) {
-                    Some(former) => central.insert(name, former.clone()),
-                    None => central.remove(&name),
-                };
-            }
+        for Warning { name, .. } in &warnings {
+            // under its other names the option may be set all right
+            match accepted.get(name) {
+                Some(former) => central.insert(name.clone(), former.clone()),
+                None => central.remove(name),
+            };
         }
         let (config, _) = resolve_with(&central, code, environment);
         for warning in &mut warnings {
@@ -165,5 +163,19 @@ mod tests {
         assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::ZERO));
         live.apply(central(&[("span_frames_min_duration", "-1ms"), ("span_stack_trace_min_duration", "-1ms")]));
         assert_eq!(live.load().span_stack_trace_min_duration, None);
+    }
+
+    #[test]
+    fn a_bad_value_under_one_name_leaves_the_good_one_under_another() {
+        let live = live(&[]);
+        let both = [("span_stack_trace_min_duration", "soon"), ("span_frames_min_duration", "7ms")];
+        let applied = live.apply(central(&both));
+        assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::from_millis(7)));
+        let [warning] = &applied.warnings[..] else { panic!("{applied:?}") };
+        assert!(warning.to_string().ends_with("using \"7ms\" (central configuration)"), "{warning}");
+
+        let applied = live.apply(central(&[("span_frames_min_duration", "soon")]));
+        assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::from_millis(7)), "the former one holds");
+        assert!(applied.warnings[0].to_string().starts_with("span_frames_min_duration=\"soon\""), "{applied:?}");
     }
 }

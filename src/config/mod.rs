@@ -6,6 +6,7 @@
 
 mod env;
 mod live;
+mod not_offered;
 mod options;
 mod resolve;
 mod value;
@@ -25,7 +26,9 @@ pub(crate) use self::{
 pub(crate) use self::resolve::Origin;
 
 #[cfg(feature = "_internals")]
-pub(crate) use self::resolve::{OPTIONS, resolve};
+pub(crate) use self::resolve::OPTIONS;
+#[cfg(any(test, feature = "_internals"))]
+pub(crate) use self::resolve::resolve;
 
 #[cfg(test)]
 mod reference;

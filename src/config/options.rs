@@ -10,11 +10,13 @@
 macro_rules! for_each_option {
     ($then:ident $($first:tt)*) => { $then! { [$($first)*]
         /// The master switch. When it is off there is no thread, no connection, and the layer lets every request
-        /// through untouched.
+        /// through untouched; nothing can switch it on then but a restart. Switched off centrally, nothing is recorded,
+        /// and the agent's thread goes on asking whether it is switched on again.
         @live enabled: Bool, "ELASTIC_APM_ENABLED" | "ELASTIC_APM_ACTIVE", default "true", set(on: bool) = on;
 
-        /// Whether transactions, spans and errors are recorded. When it is off, the layer lets
-        /// every request through untouched.
+        /// Whether transactions, spans and errors are recorded. When it is off, the layer lets every request through
+        /// untouched, and no trace is passed on; a transaction that has begun before goes on with its spans, and errors
+        /// are none. The server is still asked whether it is to be switched on.
         @live recording: Bool, "ELASTIC_APM_RECORDING", default "true", set(on: bool) = on;
 
         /// Whether options are also read from the APM Server (Kibana's *Agent configuration*), in the background. What
@@ -25,13 +27,20 @@ macro_rules! for_each_option {
         /// where there is none.
         disable_send: Bool, "ELASTIC_APM_DISABLE_SEND", default "false", set(disable: bool) = disable;
 
-        /// Passes the trace on to the services that are called, and records nothing itself.
+        /// Passes the trace on to the services that are called, and records nothing itself. Set locally it means that
+        /// nothing is sent to the server and nothing asked, central configuration included, so that only a restart
+        /// takes it back; set centrally it goes back when it vanishes there.
         @live context_propagation_only: Bool, "ELASTIC_APM_CONTEXT_PROPAGATION_ONLY", default "false",
             set(only: bool) = only;
 
         /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix.
         server_url: Url, "ELASTIC_APM_SERVER_URL", default "http://127.0.0.1:8200",
             set(url: impl Into<String>) = url.into();
+
+        /// Several servers of one Elastic stack, in place of `server_url`. The first is used until it fails; then the
+        /// next one is, round and round. Events are sent to one of them, never to all. OTLP over gRPC knows the first only.
+        server_urls: Urls, "ELASTIC_APM_SERVER_URLS",
+            set(urls: impl IntoIterator<Item = impl Into<String>>) = urls.into_iter().map(Into::into).collect();
 
         /// How long one request to the server may take, at least 1 ms.
         server_timeout: NonZeroDuration, "ELASTIC_APM_SERVER_TIMEOUT", default "30s", set(timeout: Duration) = timeout;
@@ -233,7 +242,8 @@ macro_rules! for_each_option {
         /// The most bytes of memory that waiting events hold, from 64 KiB to 1 GiB; the bound that is met first counts.
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
 
-        /// How much the agent says about itself, through `tracing`.
+        /// How much the agent says about itself, through `tracing` under the target `tower_apm`. Where `install()` prints
+        /// the log, a directive of `RUST_LOG` for that target wins; in a subscriber of your own it holds for all layers.
         @live log_level: LogLevel, "ELASTIC_APM_LOG_LEVEL", default "info", set(level: LogLevel) = level;
     }};
 }

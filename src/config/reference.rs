@@ -2,9 +2,13 @@
 
 use std::{env, fs, path::Path};
 
-use super::resolve::{OPTIONS, OptionRow};
+use super::{
+    not_offered::NOT_OFFERED,
+    resolve::{OPTIONS, OptionRow},
+};
 
 const BEGIN: &str = "<!-- made from the table of options: begin -->\n";
+const BEGIN_NOT_OFFERED: &str = "<!-- made from the list of what is not offered: begin -->\n";
 const END: &str = "<!-- end -->\n";
 
 fn row(option: &OptionRow) -> String {
@@ -26,15 +30,22 @@ fn row(option: &OptionRow) -> String {
     )
 }
 
+fn with_table(text: &str, begin: &str, table: &str) -> String {
+    let (before, rest) = text.split_once(begin).expect("the table's beginning is marked");
+    let (_, after) = rest.split_once(END).expect("the table's end is marked");
+    format!("{before}{begin}{table}{END}{after}")
+}
+
 #[test]
 fn the_reference_says_what_the_table_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/options.md");
     let text = fs::read_to_string(&path).unwrap();
     let rows: String = OPTIONS.iter().map(row).collect();
-    let table = format!("{BEGIN}| option | default | central | what it is |\n|---|---|---|---|\n{rows}{END}");
-    let (before, rest) = text.split_once(BEGIN).expect("the table's beginning is marked");
-    let (_, after) = rest.split_once(END).expect("the table's end is marked");
-    let expected = format!("{before}{table}{after}");
+    let table = format!("| option | default | central | what it is |\n|---|---|---|---|\n{rows}");
+    let expected = with_table(&text, BEGIN, &table);
+    let rows: String = NOT_OFFERED.iter().map(|(name, instead)| format!("| `{name}` | {instead} |\n")).collect();
+    let table = format!("| option | why not, or what instead |\n|---|---|\n{rows}");
+    let expected = with_table(&expected, BEGIN_NOT_OFFERED, &table);
     if env::var_os("TOWER_APM_UPDATE_DOCS").is_some() {
         fs::write(&path, &expected).unwrap();
     } else {

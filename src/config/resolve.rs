@@ -1,16 +1,17 @@
 //! From the table, the code and the environment to one [`Config`].
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use super::{
     env::Environment,
     live::Central,
+    not_offered::instead_of,
     options::for_each_option,
     value::{
         Bool, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HIDDEN, HeaderList, Kind,
         Labels, Limit, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol,
         OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration,
-        Text, TraceContinuationStrategy, Url,
+        Text, TraceContinuationStrategy, Url, Urls,
     },
 };
 
@@ -52,7 +53,12 @@ pub(crate) fn unknown_variables(environment: &Environment) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unknown.sort_unstable();
-    (!unknown.is_empty()).then(|| format!("this agent has no such option: {}", unknown.join(", ")))
+    let told = unknown.iter().map(|name| match instead_of(&name[PREFIX.len()..].to_lowercase()) {
+        Some(instead) => format!("{name} ({instead})"),
+        None => (*name).to_owned(),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!unknown.is_empty()).then(|| format!("this agent has no such option: {told}"))
 }
 
 macro_rules! define_config {
@@ -181,6 +187,8 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub(crate) option: &'static str,
+    /// What the source calls it: an older name of the option, where that was used.
+    pub(crate) name: String,
     pub(crate) origin: Origin,
     /// `***` for a secret.
     pub(crate) value: String,
@@ -191,10 +199,10 @@ pub(crate) struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { option, origin, value, allowed, used } = self;
+        let Self { option, name, origin, value, allowed, used } = self;
         match origin {
             Origin::Environment(name) => write!(f, "{name}={value:?}")?,
-            Origin::Central => write!(f, "{option}={value:?} of the central configuration")?,
+            Origin::Central => write!(f, "{name}={value:?} of the central configuration")?,
             Origin::Code | Origin::Default => write!(f, "{option}({value:?})")?,
         }
         write!(f, " is not allowed: {option} is {allowed}; using {used}")
@@ -237,33 +245,33 @@ impl Reader<'_> {
     }
 
     fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
-        for (index, name) in row.central_names().enumerate() {
-            if let Some(text) = self.central.get(&name).filter(|text| !text.trim().is_empty()) {
+        let end = row.variables.len();
+        let split = if K::ALIASES_LAST { 1 } else { end };
+        self.named::<K>(row, 0..split)
+            .or_else(|| {
+                let code = code?;
+                self.accept::<K>(row, row.name, Origin::Code, K::check(code), || K::show_code(code))
+            })
+            .or_else(|| self.named::<K>(row, split..end))
+            .or_else(|| self.attribute::<K>(row))
+    }
+
+    /// What central configuration, or else the environment, has under some of the option's names.
+    fn named<K: Kind>(&mut self, row: &OptionRow, names: Range<usize>) -> Option<(K::Value, Origin)> {
+        let (central, environment) = (self.central, self.environment);
+        for (index, name) in row.central_names().enumerate().filter(|(index, _)| names.contains(index)) {
+            if let Some(text) = central.get(&name).filter(|text| !text.trim().is_empty()) {
                 let reading = read::<K>(index, text);
-                let found = self.accept::<K>(row, Origin::Central, reading, || K::show_text(text));
+                let found = self.accept::<K>(row, &name, Origin::Central, reading, || K::show_text(text));
                 if found.is_some() {
                     return found;
                 }
             }
         }
-        for (index, name) in row.variables.iter().enumerate() {
-            if let Some(text) = self.environment.get(name) {
+        for (index, name) in row.variables.iter().enumerate().filter(|(index, _)| names.contains(index)) {
+            if let Some(text) = environment.get(name) {
                 let reading = read::<K>(index, text);
-                let found = self.accept::<K>(row, Origin::Environment(name), reading, || K::show_text(text));
-                if found.is_some() {
-                    return found;
-                }
-            }
-        }
-        if let Some(code) = code {
-            let found = self.accept::<K>(row, Origin::Code, K::check(code), || K::show_code(code));
-            if found.is_some() {
-                return found;
-            }
-        }
-        for attribute in row.attributes {
-            if let Some((source, text)) = self.environment.otel_attribute(attribute) {
-                let found = self.accept::<K>(row, Origin::Environment(source), K::read(&text), || K::show_text(&text));
+                let found = self.accept::<K>(row, name, Origin::Environment(name), reading, || K::show_text(text));
                 if found.is_some() {
                     return found;
                 }
@@ -272,9 +280,17 @@ impl Reader<'_> {
         None
     }
 
+    fn attribute<K: Kind>(&mut self, row: &OptionRow) -> Option<(K::Value, Origin)> {
+        row.attributes.iter().find_map(|attribute| {
+            let (source, text) = self.environment.otel_attribute(attribute)?;
+            self.accept::<K>(row, source, Origin::Environment(source), K::read(&text), || K::show_text(&text))
+        })
+    }
+
     fn accept<K: Kind>(
         &mut self,
         row: &OptionRow,
+        name: &str,
         origin: Origin,
         reading: Reading<K::Value>,
         shown: impl FnOnce() -> String,
@@ -287,6 +303,7 @@ impl Reader<'_> {
         };
         self.warnings.push(Warning {
             option: row.name,
+            name: name.to_owned(),
             origin,
             value: shown().chars().take(MAX_SHOWN).collect(),
             allowed: K::ALLOWED,

@@ -225,6 +225,9 @@ fn a_variable_that_is_no_option_is_named_and_its_value_is_not() {
     let told =
         of(&[("ELASTIC_APM_SECRET_TOKN", "hunter2"), ("ELASTIC_APM_API_KEYS", "hunter2"), ("ELASTIC_APM_X", "")]);
     assert_eq!(told.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
+    let told = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
+    let instead = "ELASTIC_APM_API_BUFFER_SIZE (use `max_queue_bytes`), ELASTIC_APM_X";
+    assert_eq!(told.unwrap(), format!("this agent has no such option: {instead}"));
 }
 
 #[test]
@@ -234,4 +237,140 @@ fn every_variable_and_every_central_name_stands_for_one_option() {
     variables.sort_unstable();
     variables.dedup();
     assert_eq!(variables.len(), count);
+}
+
+/// The names of agent-spec 1.5.
+const SPECIFIED: &[&str] = &[
+    "enabled",
+    "recording",
+    "server_url",
+    "server_urls",
+    "server_timeout",
+    "secret_token",
+    "api_key",
+    "verify_server_cert",
+    "server_ca_cert_file",
+    "server_cert",
+    "service_name",
+    "service_version",
+    "service_node_name",
+    "environment",
+    "hostname",
+    "cloud_provider",
+    "central_config",
+    "global_labels",
+    "capture_headers",
+    "capture_body",
+    "sanitize_field_names",
+    "transaction_sample_rate",
+    "transaction_max_spans",
+    "transaction_ignore_urls",
+    "transaction_ignore_user_agents",
+    "transaction_name_groups",
+    "use_path_as_transaction_name",
+    "ignore_message_queues",
+    "exit_span_min_duration",
+    "span_compression_enabled",
+    "span_compression_exact_match_max_duration",
+    "span_compression_same_kind_max_duration",
+    "span_stack_trace_min_duration",
+    "span_frames_min_duration",
+    "stack_trace_limit",
+    "metrics_interval",
+    "disable_metrics",
+    "breakdown_metrics",
+    "metrics_limit",
+    "custom_metrics_histogram_boundaries",
+    "api_request_time",
+    "api_request_size",
+    "api_buffer_size",
+    "metrics_buffer_size",
+    "max_queue_size",
+    "log_level",
+    "log_file",
+    "trace_continuation_strategy",
+    "use_elastic_traceparent_header",
+    "baggage_to_attach",
+    "context_propagation_only",
+    "disable_send",
+    "opentelemetry_bridge_enabled",
+    "long_field_max_length",
+    "elasticsearch_capture_body_urls",
+    "mongodb_capture_statement_commands",
+    "agent_background_overhead_metrics",
+    "log_ecs_reformatting",
+    "log_ecs_formatter_allow_list",
+    "log_sending",
+    "context_manager",
+    "ignore_exceptions",
+    "payload_log_file",
+    "config_file",
+];
+
+#[test]
+fn section_1_5_every_option_is_offered_or_it_is_said_what_to_use_instead() {
+    for name in SPECIFIED {
+        let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
+        let offered = OPTIONS.iter().any(|row| row.variables.contains(&&*variable));
+        let declined = not_offered::instead_of(name).is_some();
+        assert!(offered != declined, "{name}: offered is {offered}, declined is {declined}");
+    }
+}
+
+#[test]
+fn no_option_is_without_effect() {
+    use std::{fs, path::Path};
+
+    fn sources(folder: &Path, text: &mut String) {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !["config", "tests", "devserver", "testkit"].contains(&&*name) {
+                    sources(&path, text);
+                }
+            } else if name.ends_with(".rs") && !name.contains("tests") {
+                let source = fs::read_to_string(&path).unwrap();
+                let code = source.lines().take_while(|line| !line.contains("#[cfg(test)]"));
+                code.filter(|line| !line.trim_start().starts_with("//")).for_each(|line| {
+                    text.push_str(line.trim());
+                    text.push(' ');
+                });
+            }
+        }
+    }
+    let mut code = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    let is_read = |name: &str| {
+        let field = format!(".{name}");
+        code.match_indices(&field).any(|(at, _)| {
+            let next = code[at + field.len()..].chars().next();
+            // with a bracket it is the builder's setter
+            next.is_some_and(|next| !next.is_alphanumeric() && next != '_' && next != '(')
+        })
+    };
+    for row in OPTIONS {
+        assert!(is_read(row.name), "{} is read", row.name);
+    }
+}
+
+#[test]
+fn the_predecessor_of_an_option_counts_only_where_nobody_uses_the_option() {
+    let old = [("ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", "7ms")];
+    let code = CodeOptions { span_stack_trace_min_duration: Some(None), ..CodeOptions::default() };
+    let (config, _) = resolve(&code, &old.into_iter().collect());
+    assert_eq!(config.span_stack_trace_min_duration, None, "code uses the new one");
+    assert_eq!(from(&old).0.span_stack_trace_min_duration, Some(Duration::from_millis(7)));
+    // another name of the same thing is as good as its own
+    let code = CodeOptions { enabled: Some(true), ..CodeOptions::default() };
+    let (config, _) = resolve(&code, &[("ELASTIC_APM_ACTIVE", "false")].into_iter().collect());
+    assert!(!config.enabled);
+}
+
+#[test]
+fn a_comma_alone_clears_a_list() {
+    let (config, warnings) =
+        from(&[("ELASTIC_APM_SANITIZE_FIELD_NAMES", ","), ("ELASTIC_APM_BAGGAGE_TO_ATTACH", " , ")]);
+    assert_eq!(warnings, []);
+    assert!(config.sanitize_field_names.is_empty() && config.baggage_to_attach.is_empty());
+    assert!(!from(&[("ELASTIC_APM_SANITIZE_FIELD_NAMES", "")]).0.sanitize_field_names.is_empty());
 }

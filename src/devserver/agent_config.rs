@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     body::to_bytes,
-    extract::{Query as Parameters, Request, State},
+    extract::{ConnectInfo, Query as Parameters, Request, State},
     response::Response,
 };
 use http::{
@@ -19,7 +19,7 @@ use http::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{reply, server::Shared};
+use super::{connection::Peer, reply, script::Reply, server::Shared};
 
 /// The tag of the empty configuration.
 const EMPTY: &str = "-";
@@ -102,10 +102,29 @@ fn tag(settings: &Settings) -> String {
 }
 
 /// `GET` and `POST /config/v1/agents`, for agents.
-pub(crate) async fn agents(State(shared): State<Shared>, request: Request) -> Response {
+pub(crate) async fn agents(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
     let headers = request.headers().clone();
     if let Err(message) = shared.credentials.check(&headers) {
         return failed(&headers, StatusCode::UNAUTHORIZED, message);
+    }
+    let scripted = shared.agent_config_script.next();
+    if !scripted.delay.is_zero() {
+        tokio::time::sleep(scripted.delay).await;
+    }
+    match scripted.reply {
+        Reply::Account => {}
+        Reply::Failure { status, message } | Reply::Refusal { status, message } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return failed(&headers, status, message);
+        }
+        Reply::Cut => {
+            peer.cut();
+            return reply::empty(StatusCode::OK);
+        }
     }
     let (name, environment) = match asked(request).await {
         Ok(asked) => asked,

@@ -54,6 +54,7 @@ mod lines;
 mod page;
 mod query;
 mod reply;
+mod requests;
 mod script;
 mod server;
 mod server_info;

@@ -1,4 +1,5 @@
-//! Answers that a test has laid down: what the server shall do with the next requests to its intake.
+//! Answers that a test has laid down: what the server shall do with the next requests to its intake, or for central
+//! configuration.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// What the server does with one intake request, for tests of an agent's worst days.
+/// What the server does with one request, for tests of an agent's worst days.
 ///
 /// ```
 /// use std::time::Duration;
@@ -106,6 +107,12 @@ impl Answer {
     #[must_use]
     pub const fn forbidden() -> Self {
         Self::new(Fate::Lost, Reply::Failure { status: 403, message: "unauthorized: not allowed to write events" })
+    }
+
+    /// This status, of 400 or above, before anything is read: nothing is stored.
+    #[must_use]
+    pub const fn status(status: u16) -> Self {
+        Self::new(Fate::Lost, Reply::Refusal { status, message: "as laid down" })
     }
 
     /// 400: the first valid events are refused, one with each of these messages; all others are stored.

@@ -26,6 +26,7 @@ use super::{
     connection::{BoundedListener, Peer},
     error::DevServerError,
     intake, page, reply,
+    requests::{self, Requests},
     script::{Answer, Script},
     server_info,
     store::Store,
@@ -50,6 +51,8 @@ pub struct DevServer {
     store: Store,
     script: Arc<Script>,
     agent_configs: AgentConfigs,
+    agent_config_script: Arc<Script>,
+    requests: Requests,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) agent_configs: AgentConfigs,
     pub(crate) agent_config_max_age: Duration,
+    pub(crate) agent_config_script: Arc<Script>,
+    pub(crate) requests: Requests,
     /// None: it is not told.
     pub(crate) version: Option<Arc<str>>,
     /// Only this machine reaches it.
@@ -90,12 +95,15 @@ impl DevServer {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DevServerError::Start)?;
         let (store, script) = (Store::new(limits), Arc::<Script>::default());
         let agent_configs = AgentConfigs::default();
+        let (agent_config_script, requests) = (Arc::<Script>::default(), Requests::default());
         let shared = Shared {
             store: store.clone(),
             script: script.clone(),
             credentials: Arc::new(credentials),
             agent_configs: agent_configs.clone(),
             agent_config_max_age,
+            agent_config_script: agent_config_script.clone(),
+            requests: requests.clone(),
             version: (!version.is_empty()).then(|| version.into()),
             on_loopback: addr.ip().to_canonical().is_loopback(),
         };
@@ -120,7 +128,8 @@ impl DevServer {
             .stack_size(8 * 1024 * 1024)
             .spawn(serve)
             .map_err(DevServerError::Start)?;
-        Ok(Self { addr, store, script, agent_configs, stop: Some(stop), thread: Some(thread) })
+        let (stop, thread) = (Some(stop), Some(thread));
+        Ok(Self { addr, store, script, agent_configs, agent_config_script, requests, stop, thread })
     }
 
     /// The address that it listens on.
@@ -178,8 +187,40 @@ impl DevServer {
         self.script.len()
     }
 
-    /// Forgets the events and the answers that are laid down.
+    /// As [`script`](Self::script), for requests for central configuration. The fate of events is of no meaning there.
+    ///
+    /// ```
+    /// use tower_apm::devserver::{Answer, DevServer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = DevServer::bind("127.0.0.1:0")?;
+    /// server.script_agent_config([Answer::unavailable(), Answer::status(404), Answer::cut()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn script_agent_config(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.agent_config_script.extend(answers);
+    }
+
+    /// The last 200 requests, without their bodies, the oldest first: to one path, or for an empty one to any. Those of
+    /// people (`/ui`, `/api`) are not among them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = tower_apm::devserver::DevServer::bind("127.0.0.1:0")?;
+    /// assert!(server.requests("/config/v1/agents").is_empty(), "no agent has asked yet");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn requests(&self, path: &str) -> Vec<http::Request<()>> {
+        if path.is_empty() { self.requests.all() } else { self.requests.to(path) }
+    }
+
+    /// Forgets the events, the requests and the answers that are laid down.
     pub fn clear(&self) {
+        self.agent_config_script.clear();
+        self.requests.clear();
         self.script.clear();
         self.store.clear();
     }
@@ -218,6 +259,7 @@ fn router(shared: Shared) -> Router {
         .route("/ui", get(page::show))
         .merge(api)
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(shared.clone(), requests::keep))
         .with_state(shared)
 }
 

@@ -163,3 +163,7 @@ fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>
     traps.custom(&record.custom);
     mapped.into_iter().for_each(|context| traps.tags(&context.tags));
 }
+
+#[cfg(test)]
+#[path = "exporter_tests.rs"]
+mod tests;

@@ -1,11 +1,7 @@
 //! What a caller or a message tells of the trace that it belongs to.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::{
-    baggage::KeyValueMetadata,
-    propagation::Extractor,
-    trace::{SpanContext, TraceState},
-};
+use opentelemetry::{baggage::KeyValueMetadata, propagation::Extractor, trace::SpanContext};
 
 use super::{
     BAGGAGE, ELASTIC_APM_TRACEPARENT, ELASTICAPMTRACEPARENT, TRACEPARENT, TRACESTATE, baggage, binary, traceparent,
@@ -53,7 +49,7 @@ impl Incoming {
     /// For OpenTelemetry, as a remote parent.
     pub(crate) fn span_context(&self) -> SpanContext {
         let flags = opentelemetry::TraceFlags::default().with_sampled(self.sampled);
-        let state = self.tracestate.header().and_then(|text| text.parse::<TraceState>().ok()).unwrap_or_default();
+        let state = self.tracestate.header().map(|list| tracestate::to_opentelemetry(&list)).unwrap_or_default();
         SpanContext::new(self.trace_id.0.into(), self.parent_id.0.into(), flags, true, state)
     }
 

@@ -26,10 +26,10 @@ impl Outgoing {
     /// ASCII.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
         let parent = traceparent(self.trace_id, self.parent_id, self.sampled);
-        let legacy = self.legacy.then(|| (ELASTIC_APM_TRACEPARENT.as_str(), Some(parent.clone())));
+        let legacy = (ELASTIC_APM_TRACEPARENT.as_str(), self.legacy.then(|| parent.clone()));
         let state = (TRACESTATE.as_str(), self.tracestate.header().map(Cow::into_owned));
         let baggage = self.baggage.clone().map(|baggage| (BAGGAGE.as_str(), Some(baggage)));
-        [(TRACEPARENT.as_str(), Some(parent)), state].into_iter().chain(legacy).chain(baggage)
+        [(TRACEPARENT.as_str(), Some(parent)), state, legacy].into_iter().chain(baggage)
     }
 
     /// For a message: the text form, and the binary one for consumers under older agents.

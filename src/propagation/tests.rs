@@ -103,7 +103,10 @@ fn states_are_joined_and_checked() {
     let valid = |list: String| received([list.as_bytes()].into_iter()).is_some();
     assert!(valid(format!("{long_key}={long_value}")));
     assert!(!valid(format!("{long_key}k=v")) && !valid(format!("a={long_value}v")));
-    assert!(valid(entries(32)) && !valid(entries(33)));
+    assert!(valid(entries(32)) && valid(entries(33)) && valid(entries(1000)));
+    assert!(!valid(format!("{},k0=v", entries(40))) && !valid(format!("k50=v,{}", entries(60))), "a key comes twice");
+    assert!(!valid(format!("{},=v", entries(40))));
+    assert!(valid(entries(1160)) && !valid(entries(1170)), "8 KiB are the limit");
     assert!(received([&b"a=\xff"[..]].into_iter()).is_none());
 }
 
@@ -144,6 +147,17 @@ fn the_legacy_header_is_the_second_choice() {
 }
 
 #[test]
+fn section_4_5_opentelemetrys_context_loses_no_more_of_a_list_than_it_must() {
+    let told = |list: &str| incoming(list, "01").span_context().trace_state().header();
+    assert_eq!(told("b=2,,a=1 ,\tc= 3"), "b=2,a=1,c= 3");
+    // 14 characters after the `@` are allowed by the W3C, and too many for OpenTelemetry
+    assert_eq!(told("tenant@abcdefghijklmn=1,es=s:0.5"), "es=s:0.5");
+    let many = (0..40).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+    let told = told(&format!("{many},es=s:0.5"));
+    assert!(told.starts_with("es=s:0.5,k0=v,") && told.split(',').count() == 32, "{told}");
+}
+
+#[test]
 fn elastics_entry_tells_who_stood_at_the_root() {
     for (state, elastic) in [("es=s:1", true), ("es=x:1", true), ("a=1,es=s:2", true), ("a=1", false), ("ess=1", false)]
     {
@@ -161,7 +175,10 @@ fn out(tracestate: Tracestate, sampled: bool) -> Outgoing {
 fn what_goes_out() {
     let out = |state: Tracestate, sampled| {
         let headers: Vec<_> = out(state, sampled).headers().collect();
-        let [("traceparent", Some(parent)), ("tracestate", state)] = &headers[..] else { panic!("{headers:?}") };
+        let [("traceparent", Some(parent)), ("tracestate", state), ("elastic-apm-traceparent", None)] = &headers[..]
+        else {
+            panic!("{headers:?}")
+        };
         (parent.clone(), state.clone())
     };
     let sampled = "00-0000000000000000000000000000000a-000000000000000b-01";

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use opentelemetry::trace::TraceState;
+
 /// What goes on to the services that are called.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Tracestate {
@@ -31,11 +33,14 @@ impl fmt::Display for Tracestate {
     }
 }
 
-/// The most entries of a list, by the W3C.
-const MAX_ENTRIES: usize = 32;
+/// The W3C's limit of 32 entries is not kept, for no vendor's entry may be lost on the way; the bytes of a list are
+/// limited instead.
+const MAX_BYTES: usize = 8192;
+/// The most keys that are compared with each other one by one.
+const FEW: usize = 32;
 
-/// Several headers are one list, in their order. None if there is no entry or if one of them is not allowed: the W3C
-/// wants the whole list dropped then.
+/// Several headers are one list, in their order. None if there is no entry, if one of them is not allowed (the W3C wants
+/// the whole list dropped then), or beyond 8 KiB.
 pub(super) fn received<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Arc<str>> {
     let mut joined: Cow<'a, str> = Cow::Borrowed("");
     for value in values {
@@ -48,28 +53,37 @@ pub(super) fn received<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Arc
             joined.push_str(value);
         }
     }
-    is_valid(&joined).then(|| joined.into())
+    (joined.len() <= MAX_BYTES && is_valid(&joined)).then(|| joined.into())
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
 
-fn entries(list: &str) -> impl Iterator<Item = &str> {
+pub(super) fn entries(list: &str) -> impl Iterator<Item = &str> {
     // a blank may begin a value, but not end it
     list.split(',').map(|entry| entry.trim_matches(BLANK)).filter(|entry| !entry.is_empty())
 }
 
 fn is_valid(list: &str) -> bool {
-    let mut seen = [""; MAX_ENTRIES];
+    let mut seen = [""; FEW];
     let mut count = 0;
     for entry in entries(list) {
         let Some((key, value)) = entry.split_once('=') else { return false };
-        if count == MAX_ENTRIES || !is_key(key) || !is_value(value) || seen[..count].contains(&key) {
+        if !is_key(key) || !is_value(value) || seen[..count.min(FEW)].contains(&key) {
             return false;
         }
-        seen[count] = key;
+        if let Some(slot) = seen.get_mut(count) {
+            *slot = key;
+        }
         count += 1;
     }
-    count > 0
+    count > 0 && (count <= FEW || is_without_doubles(list))
+}
+
+/// For a long list, where comparing each key with each other would take long.
+fn is_without_doubles(list: &str) -> bool {
+    let mut keys: Vec<_> = entries(list).filter_map(|entry| entry.split('=').next()).collect();
+    keys.sort_unstable();
+    keys.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// `vendor`, or `tenant@system`.
@@ -96,10 +110,26 @@ fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= 256 && value.bytes().all(visible) && !value.ends_with(' ')
 }
 
+const KEY: &str = "es";
 const ELASTIC: &str = "es=";
 
 pub(super) fn has_elastic(list: &str) -> bool {
     entries(list).any(|entry| entry.starts_with(ELASTIC))
+}
+
+/// For OpenTelemetry, which takes 32 entries at most, and refuses a list for the sake of one entry that it understands
+/// otherwise than the W3C's first version: what it takes goes on, Elastic's entry before others.
+pub(super) fn to_opentelemetry(list: &str) -> TraceState {
+    if let Ok(state) = list.parse::<TraceState>()
+        && entries(list).count() <= FEW
+    {
+        return state;
+    }
+    let takes = |pair: &(&str, &str)| TraceState::from_key_value([*pair]).is_ok();
+    let pairs = || entries(list).filter_map(|entry| entry.split_once('=')).filter(takes);
+    let is_ours = |(key, _): &(&str, &str)| *key == KEY;
+    let ordered = pairs().filter(is_ours).chain(pairs().filter(|pair| !is_ours(pair)));
+    TraceState::from_key_value(ordered).unwrap_or_default()
 }
 
 /// The rate of the root, from the entry `es=s:<rate>`; None without one, or if it is no number from 0 to 1.

@@ -1,6 +1,6 @@
 //! An agent and the server that it sends to, for one test.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 use serde_json::Value;
 
@@ -93,6 +93,28 @@ impl TestAgent {
     /// ```
     pub fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.server.script(answers);
+    }
+
+    /// Sets central configuration, the whole of it, as if Kibana had: the server tells it from now on, and the agent
+    /// takes it over at once instead of at its next poll. An empty one takes back what was set.
+    ///
+    /// ```
+    /// use tower_apm::testkit::TestAgent;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let apm = TestAgent::start().await;
+    /// apm.set_central_config([("transaction_name_groups", "settle *")]);
+    /// apm.agent().start_transaction("settle 7", "scheduled").run(async {}).await;
+    ///
+    /// apm.expect_transaction("settle *").await;
+    /// # }
+    /// ```
+    pub fn set_central_config(&self, options: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) {
+        let options = options.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let options: BTreeMap<String, String> = options.collect();
+        self.server.set_agent_config("", options.clone());
+        self.scene.agent.apply_central_config(options);
     }
 
     /// Forgets what has arrived, and answers that are laid down.

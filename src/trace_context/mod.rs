@@ -50,7 +50,7 @@ pub use self::propagator::ElasticPropagator;
 pub use crate::transaction::TraceContext;
 use crate::{
     propagation::{Incoming, Outgoing, baggage_of},
-    transaction::handle_in,
+    transaction::{handle_in, installed},
 };
 
 /// Puts `traceparent`, `tracestate` and `baggage` of the current span, or else of the current transaction, into the
@@ -133,7 +133,8 @@ fn outgoing(context: &Context) -> Option<Outgoing> {
     let baggage = baggage_of(context);
     let Some(shared) = handle_in(context) else {
         let Incoming { sampled, tracestate, .. } = incoming;
-        return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage });
+        let legacy = installed().is_some_and(|agent| agent.config().use_elastic_traceparent_header);
+        return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy, baggage });
     };
     let parent_id = shared.pin(parent_id);
     let ids = shared.ids();

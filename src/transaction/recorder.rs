@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue};
 use super::filter::{ErrorFilters, TransactionFilters};
 use crate::{
     apm_server::ServerVersion,
-    config::{Applied, Central, Config, LiveConfig},
+    config::{Applied, Central, Config, Environment, LiveConfig},
     pipeline::Queue,
     propagation::attached,
     record::{Describe, ErrorRecord, Event, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
@@ -89,6 +89,11 @@ impl Recorder {
     /// The options that hold now, for a transaction to keep to its end.
     pub(crate) fn snapshot(&self) -> Arc<Config> {
         self.config.snapshot()
+    }
+
+    /// The variables that the options were read from.
+    pub(crate) fn environment(&self) -> &Environment {
+        self.config.environment()
     }
 
     pub(crate) fn sanitizer(&self) -> Guard<Arc<Sanitizer>> {

@@ -1,21 +1,30 @@
 //! Does the agent do what the server tells it to, while it runs? (agent-spec, section 3)
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    future::ready,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, http::Request, routing::get, routing::post};
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Span, SpanKind, Tracer, TracerProvider},
+    trace::{Span, SpanBuilder, SpanKind, Tracer, TracerProvider},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_apm::{
     Agent, AgentBuilder, Environment,
     devserver::{DevServer, Kind, Query},
+    testkit::TestAgent,
 };
+use tracing_subscriber::{Layer, layer::SubscriberExt};
 
-use crate::http::call;
+use crate::http::{call, send};
 
 const LONG: Duration = Duration::from_secs(30);
+const PATH: &str = "/config/v1/agents";
 
 fn server() -> DevServer {
     DevServer::builder().agent_config_max_age(Duration::from_secs(1)).bind("127.0.0.1:0").unwrap()
@@ -28,6 +37,14 @@ fn agent(server: &DevServer, configure: impl FnOnce(AgentBuilder) -> AgentBuilde
 
 fn app(agent: &Agent) -> Router {
     Router::new().route("/listings", get(async || "ok")).layer(agent.layer())
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < LONG, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Sends requests until it shows that they are recorded, or that they are not.
@@ -47,26 +64,154 @@ async fn until_recorded(agent: &Agent, wanted: bool) {
 #[tokio::test]
 async fn options_change_without_a_restart_and_go_back_when_they_vanish() {
     let server = server();
-    server.set_agent_config("shop", [("recording", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
+    server.set_agent_config("shop", [("enabled", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
     let agent = agent(&server, |agent| agent);
     until_recorded(&agent, false).await;
     server.set_agent_config("shop", [("capture_body", "all")]);
     until_recorded(&agent, true).await;
-    server.set_agent_config("shop", [("enabled", "false")]);
-    until_recorded(&agent, false).await;
+}
+
+/// What one request shows of the options: it comes with a trace, baggage, a body and headers, makes spans of several
+/// kinds, and meets an error.
+async fn day(apm: &TestAgent) -> Value {
+    apm.clear();
+    let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
+    let handler = move |body: String| {
+        let began = SystemTime::now();
+        let mut at = 0;
+        let mut span = |name: &'static str, kind, attributes: &[(&'static str, &'static str)]| {
+            let begin = began + Duration::from_millis(at);
+            let attributes = attributes.iter().map(|(key, value)| KeyValue::new(*key, *value));
+            let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(begin);
+            let builder = builder.with_attributes(attributes.collect::<Vec<_>>());
+            builder
+                .start_with_context(&*tracer, &Context::current())
+                .end_with_timestamp(begin + Duration::from_millis(1));
+            at += 1;
+        };
+        span("work", SpanKind::Internal, &[]);
+        for name in ["SELECT a", "SELECT a", "SELECT b", "SELECT c"] {
+            span(name, SpanKind::Client, &[("db.system", "sqlite"), ("db.name", "shop")]);
+        }
+        span("send", SpanKind::Producer, &[("messaging.system", "kafka"), ("messaging.destination.name", "orders")]);
+        let error = std::io::Error::other("no such room");
+        tower_apm::Transaction::current().capture_error(&"a".parse::<u8>().unwrap_err());
+        tracing::error!(error = &error as &(dyn Error + 'static), pin = "1234", "not announced");
+        ready(body)
+    };
+    let app = Router::new().route("/{id}", post(handler)).layer(apm.layer());
+    let request = Request::post("/7").header("user-agent", "probe/1").header("x-room", "blue");
+    let request = request.header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let request = request.header("baggage", "user=0xabc").header("content-type", "text/plain");
+    send(app, request.body(Body::from("a bid")).unwrap()).await;
+    apm.agent().start_transaction("settle", "scheduled").run(async {}).await;
+    apm.flush().await;
+
+    let transactions = apm.events(Kind::Transaction);
+    let transaction = transactions.iter().find(|event| event["type"] == "request").cloned().unwrap_or_default();
+    let mut spans = apm.events(Kind::Span);
+    spans.sort_by_key(|span| span["timestamp"].as_u64());
+    let shown = |span: &Value| match span.pointer("/composite/count") {
+        Some(count) => format!("{} x{count}", span["name"].as_str().unwrap()),
+        None => span["name"].as_str().unwrap().to_owned(),
+    };
+    let errors = apm.events(Kind::Error);
+    let told = errors.iter().find(|error| error["context"]["tags"]["pin"].is_string()).cloned().unwrap_or_default();
+    json!({
+        "transactions": transactions.len(),
+        "name": transaction["name"],
+        "room": transaction["context"]["request"]["headers"]["x-room"],
+        "body": transaction["context"]["request"]["body"],
+        "continued": transaction["parent_id"].is_string(),
+        "user": transaction["context"]["tags"]["baggage_user"],
+        "spans": spans.iter().map(shown).collect::<Vec<_>>().join(", "),
+        "stacks": spans.iter().filter(|span| span["stacktrace"].is_array()).count(),
+        "errors": errors.len(),
+        "pin": told["context"]["tags"]["pin"],
+        "has frames": told["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
+        "warnings": warnings(apm),
+    })
+}
+
+/// How many lines of the agent's own come through its layer, of one that warns.
+fn warnings(apm: &TestAgent) -> usize {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<usize>>);
+    impl<S: tracing::Subscriber> Layer<S> for Lines {
+        fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer()).with(lines.clone());
+    tracing::subscriber::with_default(subscriber, || drop(apm.layer().trace_id_header("no header")));
+    *lines.0.lock().unwrap()
+}
+
+const SPANS: &str = "work, SELECT a x2, SELECT b, SELECT c, send";
+
+/// An option that can change while the service runs, a value, and what a day shows of it: before, and with it.
+fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value)> {
+    let apart = "work, SELECT a, SELECT a, SELECT b, SELECT c, send";
+    vec![
+        ("enabled", "false", "transactions", json!(2), json!(0)),
+        ("recording", "false", "transactions", json!(2), json!(0)),
+        ("recording", "false", "errors", json!(2), json!(0)),
+        ("context_propagation_only", "true", "transactions", json!(2), json!(0)),
+        ("context_propagation_only", "true", "errors", json!(2), json!(0)),
+        ("capture_headers", "false", "room", json!("blue"), Value::Null),
+        ("capture_body", "all", "body", Value::Null, json!("a bid")),
+        // in the exporter, and where labels are made of what an event carries
+        ("sanitize_field_names", "x-room", "room", json!("blue"), json!("[REDACTED]")),
+        ("sanitize_field_names", "pin", "pin", json!("1234"), json!("[REDACTED]")),
+        ("transaction_sample_rate", "0", "transactions", json!(2), json!(1)),
+        ("trace_continuation_strategy", "restart", "continued", json!(true), json!(false)),
+        ("baggage_to_attach", ",", "user", json!("0xabc"), Value::Null),
+        ("transaction_ignore_urls", "/7", "transactions", json!(2), json!(1)),
+        ("transaction_ignore_user_agents", "probe*", "transactions", json!(2), json!(1)),
+        ("transaction_name_groups", "POST *", "name", json!("POST /{id}"), json!("POST *")),
+        ("ignore_message_queues", "ord*", "spans", json!(SPANS), json!("work, SELECT a x2, SELECT b, SELECT c")),
+        ("transaction_max_spans", "1", "spans", json!(SPANS), json!("work")),
+        ("exit_span_min_duration", "10m", "spans", json!(SPANS), json!("work, send")),
+        ("span_compression_enabled", "false", "spans", json!(SPANS), json!(apart)),
+        ("span_compression_exact_match_max_duration", "0ms", "spans", json!(SPANS), json!(apart)),
+        (
+            "span_compression_same_kind_max_duration",
+            "1s",
+            "spans",
+            json!(SPANS),
+            json!("work, SELECT a x2, Calls to sqlite/shop x2, send"),
+        ),
+        ("span_stack_trace_min_duration", "0ms", "stacks", json!(0), json!(5)),
+        ("stack_trace_limit", "0", "has frames", json!(true), json!(false)),
+        ("ignore_exceptions", "*ParseIntError", "errors", json!(2), json!(1)),
+        ("log_level", "error", "warnings", json!(1), json!(0)),
+    ]
 }
 
 #[tokio::test]
-async fn a_transaction_keeps_the_options_that_it_began_with() {
-    let server = server();
-    let agent = agent(&server, |agent| agent);
-    let begun = agent.start_transaction("settle", "scheduled");
-    server.set_agent_config("shop", [("recording", "false")]);
-    until_recorded(&agent, false).await;
-    drop(begun);
-    agent.flush(LONG).await.unwrap();
-    let sent = server.store().query(&Query::new().kind(Kind::Transaction).name("settle"));
-    assert_eq!(sent.total, 1);
+async fn section_3_6_each_live_option_takes_effect_and_goes_back_when_it_vanishes() {
+    let apm = TestAgent::start().await;
+    for (option, value, what, before, with) in live_options() {
+        assert_eq!(day(&apm).await[what], before, "{what} before {option}");
+        apm.set_central_config([(option, value)]);
+        assert_eq!(day(&apm).await[what], with, "{what} with {option}={value}");
+        apm.set_central_config([("", ""); 0]);
+    }
+    assert_eq!(day(&apm).await["spans"], SPANS);
+}
+
+#[test]
+fn every_live_option_has_its_row() {
+    let reference = include_str!("../../src/docs/options.md");
+    let rows = reference.lines().filter_map(|line| line.strip_prefix("| `"));
+    let live: BTreeSet<_> = rows
+        .filter(|row| row.split(" | ").nth(2).is_some_and(|live| live.trim() == "yes"))
+        .filter_map(|row| row.split('`').next())
+        .collect();
+    assert!(live.len() > 20, "{live:?}");
+    let tested: BTreeSet<_> = live_options().iter().map(|row| row.0).collect();
+    assert_eq!(live, tested);
 }
 
 #[tokio::test]
@@ -113,18 +258,63 @@ async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_where_it_is_turned_off() {
-    for off in
-        [AgentBuilder::central_config as fn(AgentBuilder, bool) -> AgentBuilder, |agent, _| agent.disable_send(true)]
-    {
+async fn section_1_4_a_transaction_keeps_the_options_that_it_began_with() {
+    let apm = TestAgent::start().await;
+    let before = apm.agent().start_transaction("settle 7", "scheduled");
+    apm.set_central_config([("transaction_name_groups", "settle *")]);
+    drop(before);
+    drop(apm.agent().start_transaction("settle 8", "scheduled"));
+    apm.expect_transaction("settle 7").await;
+    apm.expect_transaction("settle *").await;
+    assert_eq!(apm.events(Kind::Transaction).len(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off() {
+    let apm = TestAgent::start().await;
+    let begun = apm.agent().start_transaction("settle", "scheduled");
+    apm.set_central_config([("recording", "false")]);
+    begun.capture_error(&std::io::Error::other("no such room"));
+    begun.run(async { tracing::info_span!("load").in_scope(|| {}) }).await;
+    apm.expect_transaction("settle").await;
+    apm.expect_span("load").await;
+    apm.expect_no_errors().await;
+    apm.agent().start_transaction("another", "scheduled").run(async {}).await;
+    apm.flush().await;
+    assert_eq!(apm.events(Kind::Transaction).len(), 1);
+}
+
+#[tokio::test]
+async fn section_3_8_nobody_is_asked_where_it_is_turned_off() {
+    type Off = fn(AgentBuilder) -> AgentBuilder;
+    let cases: [(Off, bool); 4] = [
+        (|agent| agent.central_config(false), true),
+        (|agent| agent.disable_send(true), false),
+        (|agent| agent.enabled(false), false),
+        (|agent| agent.context_propagation_only(true), false),
+    ];
+    let servers = cases.map(|(off, sends)| {
         let server = server();
-        server.set_agent_config("", [("recording", "false")]);
-        let agent = agent(&server, |agent| off(agent, false));
-        call(app(&agent), "/listings").await;
+        let agent = agent(&server, off);
+        (server, agent, sends)
+    });
+    for (_, agent, sends) in &servers {
+        call(app(agent), "/listings").await;
         agent.flush(LONG).await.unwrap();
-        call(app(&agent), "/listings").await;
-        assert_eq!(agent.stats().recorded, 2);
+        assert_eq!(agent.stats().accepted, u64::from(*sends));
+    }
+    // another one, which began later, has asked and sent by now
+    let asked = server();
+    let asking = agent(&asked, |agent| agent);
+    call(app(&asking), "/listings").await;
+    asking.flush(LONG).await.unwrap();
+    until("the other one asks", || !asked.requests(PATH).is_empty() && !asked.requests("/").is_empty()).await;
+    for (server, agent, sends) in servers {
         agent.shutdown(LONG).await.unwrap();
+        assert_eq!(server.requests(PATH).len(), 0);
+        let paths: BTreeSet<_> = server.requests("").iter().map(|request| request.uri().path().to_owned()).collect();
+        let expected: &[&str] = if sends { &["/", "/intake/v2/events"] } else { &[] };
+        assert!(paths.iter().eq(expected), "{paths:?}");
     }
 }
 
@@ -137,4 +327,5 @@ async fn with_disable_send_everything_is_recorded_and_nothing_sent() {
     let stats = agent.stats();
     assert_eq!((stats.recorded, stats.accepted, stats.dropped.send_disabled, stats.waiting), (1, 0, 1, 0));
     assert_eq!(server.store().stats().requests, 0);
+    assert_eq!(server.store().query(&Query::new()).total, 0);
 }

@@ -1,13 +1,20 @@
 //! What becomes of events when the server has a bad day, and when the agent is told to be quiet?
 
-use std::time::{Duration, Instant};
+use std::{
+    future::ready,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::{Router, routing::get};
+use axum::{Router, response::IntoResponse, routing::get};
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use tower_apm::{
-    Agent, Environment, Stats,
+    Agent, Environment, ResponseExt, Stats,
     devserver::{DevServer, Kind as ServerKind, Query},
     testkit::{Answer, Kind, TestAgent},
 };
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::http::{call, empty, get as request, send};
 
@@ -145,10 +152,36 @@ async fn a_disabled_agent_is_not_there() {
 }
 
 #[tokio::test]
-async fn recording_can_be_off_while_the_trace_goes_on() {
+async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
     let apm = TestAgent::builder().configure(|agent| agent.recording(false)).start().await;
-    call(app(&apm), "/listings/7").await;
-    apm.agent().start_transaction("job", "scheduled").run(async {}).await;
+    let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
+    let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
+    let tell = move || {
+        let error = std::io::Error::other("no such room");
+        tracing::error!(error = &error as &(dyn std::error::Error + 'static), "not announced");
+        tower_apm::Transaction::current().capture_error(&error);
+        tracer.start("a span of its own").end();
+        tracing::info_span!("and one of tracing's").in_scope(|| {});
+        let mut headers = http::HeaderMap::new();
+        tower_apm::trace_context::inject(&mut headers);
+        // as with Elastic's other agents: who does not record is not there
+        assert!(headers.is_empty(), "{headers:?}");
+    };
+    tracing::subscriber::with_default(subscriber, || {
+        tell();
+        apm.agent().start_transaction("job", "scheduled").in_scope(&tell);
+        let job = apm.agent().start_transaction("job", "scheduled");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.in_scope(|| panic!("a bug"))));
+        assert!(panicked.is_err());
+    });
+    let handler = move || {
+        tell();
+        let answer = http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        ready(answer.with_error(std::io::Error::other("no sale")))
+    };
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    let traced = request("/").header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_eq!(send(app, empty(traced)).await.status(), 500);
     apm.expect_nothing().await;
     assert_eq!(apm.agent().stats().recorded, 0);
 }
@@ -165,6 +198,17 @@ async fn ignored_paths_make_no_transaction_at_any_layer() {
     }
     apm.expect_transaction("GET /listings/{id}").await;
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
+    apm.clear();
+    // its spans are no transactions in its place
+    let handler = async || {
+        tracing::info_span!("SELECT 1").in_scope(|| {});
+        tokio::task::yield_now().await;
+        async { tracing::info!("well") }.instrument(tracing::info_span!("look")).await;
+        tower_apm::Transaction::current().is_active().to_string()
+    };
+    let app = Router::new().route("/health", get(handler)).layer(apm.layer());
+    assert_eq!(call(app, "/health").await.body(), "false");
+    apm.expect_nothing().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,12 @@ use std::{
 
 use axum::{Router, http::HeaderMap, response::IntoResponse, routing::get};
 use http::Request;
-use opentelemetry::{Context, KeyValue, baggage::BaggageExt, propagation::TextMapPropagator, trace::TraceContextExt};
+use opentelemetry::{
+    Context, KeyValue,
+    baggage::BaggageExt,
+    propagation::TextMapPropagator,
+    trace::{Span, SpanBuilder, SpanKind, TraceContextExt, Tracer, TracerProvider},
+};
 use serde_json::{Value, json};
 use tower_apm::{
     Agent, AgentBuilder, Environment, ResponseExt, TraceContinuationStrategy, Transaction,
@@ -126,6 +131,130 @@ async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced
     );
     assert!(sent.get("context").is_none() && sent.get("dropped_spans_stats").is_none(), "{sent}");
     assert_eq!(sent["span_count"]["started"], 0);
+}
+
+#[tokio::test]
+async fn section_4_4_events_weigh_what_the_root_of_their_trace_decided() {
+    let root = None;
+    let caller = |flags, state| Some((caller(flags), state));
+    // it would send no unsampled ones to a newer server
+    let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
+    for (rate, incoming, sampled, expected) in [
+        (0.99994, root.clone(), true, Some(0.9999)),
+        (0.0, root, false, Some(0.0)),
+        (0.25, caller("01", "other=1,es=s:0.5"), true, Some(0.5)),
+        (0.25, caller("00", "es=s:0.5"), false, Some(0.0)),
+        (0.25, caller("01", ""), true, None),
+        (0.25, caller("01", "other=1"), true, None),
+        (0.25, caller("01", "es=s:2"), true, None),
+    ] {
+        let builder = Agent::builder().env(Environment::empty()).server_url(server.url());
+        let agent = builder.transaction_sample_rate(rate).build().unwrap();
+        let tracer = Arc::new(agent.tracer_provider().tracer("shop"));
+        let handler = move || {
+            tracer.start("work").end();
+            std::future::ready("ok")
+        };
+        let app = Router::new().route("/", get(handler)).layer(agent.layer());
+        let headers = match &incoming {
+            Some((parent, "")) => vec![("traceparent", parent.as_str())],
+            Some((parent, state)) => vec![("traceparent", parent.as_str()), ("tracestate", *state)],
+            None => Vec::new(),
+        };
+        let told = format!("{rate} {headers:?}");
+        let mut tries = 0;
+        let (transactions, spans) = loop {
+            tries += 1;
+            server.clear();
+            request(app.clone(), &headers).await;
+            agent.flush(std::time::Duration::from_secs(30)).await.unwrap();
+            let of = |kind| -> Vec<Value> {
+                server.store().query(&Query::new().kind(kind)).events.iter().map(|event| event.body().clone()).collect()
+            };
+            let (transactions, spans) = (of(Kind::Transaction), of(Kind::Span));
+            // one of ten thousand comes out otherwise
+            if transactions[0]["sampled"] != json!(false) || !sampled || tries == 10 {
+                break (transactions, spans);
+            }
+        };
+        assert_eq!(transactions.len(), 1, "{told}");
+        let weight = |event: &Value| event.get("sample_rate").map(|rate| rate.as_f64().unwrap());
+        assert_eq!(weight(&transactions[0]), expected, "{told}");
+        assert_eq!(transactions[0]["sampled"] == json!(false), !sampled, "{told}");
+        assert_eq!(
+            spans.iter().map(weight).collect::<Vec<_>>(),
+            if sampled { vec![expected] } else { vec![] },
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn section_4_5_below_a_span_that_is_dropped_the_trace_goes_on_from_what_is_recorded() {
+    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
+    let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
+    let called = Called::default();
+    let calls = called.clone();
+    let handler = move || {
+        let outer = tracing::info_span!("work").entered();
+        let call = SpanBuilder::from_name("GET").with_kind(SpanKind::Client).start(&*tracer);
+        let _active = Context::current_with_span(call).attach();
+        trace_context::inject(&mut calls.lock().unwrap());
+        drop(outer);
+        std::future::ready("ok")
+    };
+    request(Router::new().route("/", get(handler)).layer(apm.layer()), &[]).await;
+    let sent = apm.expect_transaction("GET /").await.field("/span_count/dropped", 2);
+    let expected = format!("00-{}-{}-01", sent.trace_id(), sent.id());
+    assert_eq!(text(&called, "traceparent"), Some(expected));
+    assert_eq!(text(&called, "tracestate").as_deref(), Some("es=s:1"));
+}
+
+#[tokio::test]
+async fn section_4_6_a_restart_leaves_the_baggage_alone() {
+    let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
+    let (app, called) = app(&apm);
+    let headers = [("traceparent", caller("01")), ("tracestate", "es=s:0.5".into()), ("baggage", "user=0xabc".into())];
+    request(app, &headers.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+    assert_eq!(text(&called, "baggage").as_deref(), Some("user=0xabc"));
+    apm.expect_transaction("GET /").await.no_field("/parent_id").label("baggage_user", "0xabc");
+}
+
+#[tokio::test]
+async fn section_4_5_headers_that_were_copied_from_elsewhere_do_not_stand() {
+    let apm = TestAgent::start().await;
+    let mut headers = HeaderMap::new();
+    for name in ["traceparent", "tracestate", "elastic-apm-traceparent"] {
+        headers.insert(name, "stale".parse().unwrap());
+    }
+    let sender = trace_context::extract_from(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    apm.agent()
+        .start_transaction_from(&sender, "produce", "scheduled")
+        .in_scope(|| trace_context::inject(&mut headers));
+    let sent = apm.expect_transaction("produce").await;
+    assert_eq!(headers["traceparent"], format!("00-{TRACE}-{}-01", sent.id()));
+    assert_eq!(headers.len(), 1, "{headers:?}");
+}
+
+#[tokio::test]
+async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+
+    let apm = TestAgent::start().await;
+    let state = [("traceparent".to_owned(), caller("01")), ("tracestate".to_owned(), "es=s:0.5,other=1".to_owned())];
+    let sender = trace_context::extract_from(&HashMap::from(state));
+    let through = |propagator: &dyn TextMapPropagator| {
+        let mut carrier = HashMap::new();
+        let work = apm.agent().start_transaction_from(&sender, "produce", "scheduled");
+        work.in_scope(|| propagator.inject_context(&Context::current(), &mut carrier));
+        carrier
+    };
+    // what docs/opentelemetry.md says
+    let theirs = through(&TraceContextPropagator::new());
+    assert!(theirs["traceparent"].starts_with(&format!("00-{TRACE}-")));
+    assert_eq!(theirs.get("tracestate").map(String::as_str).unwrap_or_default(), "");
+    let ours = through(&ElasticPropagator::new());
+    assert_eq!(ours["tracestate"], "es=s:0.5,other=1");
 }
 
 #[tokio::test]

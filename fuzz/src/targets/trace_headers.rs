@@ -37,7 +37,8 @@ pub fn trace_headers(data: &[u8]) {
     if let [sent] = sent[..] {
         let entries: Vec<_> = entries(sent).collect();
         assert_eq!(entries, self::entries(&states).collect::<Vec<_>>(), "all entries, in their order");
-        assert!((1..=32).contains(&entries.len()) && entries.iter().all(|entry| entry.len() <= 256 + 1 + 256));
+        assert!(!entries.is_empty() && sent.len() <= 8192);
+        assert!(entries.iter().all(|entry| entry.len() <= 256 + 1 + 256));
         let mut keys: Vec<_> = entries.iter().filter_map(|entry| entry.split_once('=')).map(|(key, _)| key).collect();
         keys.sort_unstable();
         keys.dedup();

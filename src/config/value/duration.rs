@@ -120,6 +120,7 @@ impl Kind for StackTraceMinDuration {
     type Code = Option<Duration>;
     const ALLOWED: &'static str =
         "a duration, a whole number with its unit, such as 5ms; 0ms for every span, -1ms for none";
+    const ALIASES_LAST: bool = true;
 
     fn read(text: &str) -> Reading<Self::Value> {
         match parse(text, MILLIS) {

@@ -13,6 +13,8 @@ pub(crate) trait Kind {
     const ALLOWED: &'static str;
     /// The value must not be shown.
     const SECRET: bool = false;
+    /// The option's other variables are its predecessors: they count only where nobody, code included, uses its own name.
+    const ALIASES_LAST: bool = false;
 
     /// Reads text, never empty.
     fn read(text: &str) -> Reading<Self::Value>;

@@ -29,7 +29,7 @@ pub(crate) use self::{
     number::{Bool, Count, Limit, SampleRate},
     otlp_url::OtlpUrl,
     secret::{Credential, HIDDEN, Secret},
-    server_url::{ServerUrl, Url},
+    server_url::{ServerUrl, Url, Urls},
     size::{QueueBytes, RequestSize},
     text::{Path, ServiceName, Text},
     wildcard::{Patterns, Wildcard},

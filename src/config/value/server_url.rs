@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::{Kind, Reading, secret::HIDDEN};
+use super::{Kind, Reading, secret::HIDDEN, text::list};
 
 /// An `http` or `https` URL, checked by the parser that the transport's client uses. Its path is a prefix that is kept:
 /// an APM Server may stand behind a gateway. Prints without user and password.
@@ -100,6 +100,36 @@ impl Kind for Url {
 
     fn show_code(code: &String) -> String {
         hide_secrets(code)
+    }
+}
+
+/// Several of them between commas.
+#[derive(Debug)]
+pub(crate) struct Urls;
+
+impl Kind for Urls {
+    type Value = Vec<ServerUrl>;
+    type Code = Vec<String>;
+    const ALLOWED: &'static str = "a list of http or https URLs without queries, between commas";
+
+    fn read(text: &str) -> Reading<Vec<ServerUrl>> {
+        Reading::from_option(list(text).map(ServerUrl::parse).collect())
+    }
+
+    fn check(code: &Vec<String>) -> Reading<Vec<ServerUrl>> {
+        Reading::from_option(code.iter().map(|url| ServerUrl::parse(url)).collect())
+    }
+
+    fn show(value: &Vec<ServerUrl>) -> String {
+        value.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    fn show_text(text: &str) -> String {
+        list(text).map(hide_secrets).collect::<Vec<_>>().join(", ")
+    }
+
+    fn show_code(code: &Vec<String>) -> String {
+        code.iter().map(|url| hide_secrets(url)).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,0 +1,33 @@
+//! Options that other Elastic agents have and this one does not: a variable that a fleet sets everywhere is no typing
+//! error, and whoever set it shall know what to do instead.
+
+/// The names, as in central configuration, and a sentence on each: why not, or what to use.
+pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
+    ("server_cert", "the certificate of the server itself may stand in the file of `server_ca_cert_file`"),
+    ("log_file", "the agent logs through `tracing`: your subscriber decides where that goes"),
+    ("log_sending", "logs are not sent to the server: ship what your subscriber prints, with Filebeat for instance"),
+    ("log_ecs_reformatting", "log lines are formatted by your subscriber"),
+    ("log_ecs_formatter_allow_list", "it concerns Java's log formatters"),
+    (
+        "agent_background_overhead_metrics",
+        "the agent has one thread, `tower-apm`, whose cost the operating system tells; `Agent::stats()` counts events",
+    ),
+    ("metrics_limit", "the agent keeps a bounded number of metrics by itself"),
+    ("custom_metrics_histogram_boundaries", "the agent takes no metrics of your own"),
+    ("payload_log_file", "the development server (feature `devserver`) shows what is sent"),
+    ("config_file", "use the environment, or the builder's setters"),
+    ("elasticsearch_capture_body_urls", STATEMENTS),
+    ("mongodb_capture_statement_commands", STATEMENTS),
+    ("api_buffer_size", "use `max_queue_bytes`"),
+    ("metrics_buffer_size", "use `max_queue_bytes`: all events wait in one queue"),
+    ("context_manager", "it chooses between mechanisms of Node.js"),
+    ("opentelemetry_bridge_enabled", "OpenTelemetry's API is always bridged"),
+];
+
+const STATEMENTS: &str = "a statement is sent where the crate that makes the span tells it, as `db.query.text` or \
+                          `db.statement`: switch it off there";
+
+/// What is to be said of a name.
+pub(crate) fn instead_of(name: &str) -> Option<&'static str> {
+    NOT_OFFERED.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
+}

@@ -1,0 +1,104 @@
+//! What does the agent say about itself, and to whom? (agent-spec, section 13.4)
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use tower_apm::{Agent, Environment};
+use tracing::{Level, Subscriber, field, subscriber::with_default};
+use tracing_subscriber::{Layer, layer, layer::SubscriberExt};
+
+/// Level, target and text of each line.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(Level, String, String)>>>);
+
+impl Lines {
+    fn of(&self, level: Level) -> Vec<String> {
+        self.0.lock().unwrap().iter().filter(|line| line.0 == level).map(|line| line.2.clone()).collect()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        self.0.lock().unwrap().drain(..).map(|line| line.1).collect()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: layer::Context<'_, S>) {
+        struct Text(String);
+        impl field::Visit for Text {
+            fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let (level, target) = (*event.metadata().level(), event.metadata().target().to_owned());
+        self.0.lock().unwrap().push((level, target, text.0));
+    }
+}
+
+#[test]
+fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
+    let lines = Lines::default();
+    let environment = [("ELASTIC_APM_LOG_SENDING", "true"), ("ELASTIC_APM_API_KEY", "hunter2")];
+    let agent = with_default(tracing_subscriber::registry().with(lines.clone()), || {
+        let builder = Agent::builder().env(Environment::from_iter(environment)).disable_send(true);
+        builder.service_name("shop").service_version("1.2").secret_token("hunter3").build().unwrap()
+    });
+    let told = lines.of(Level::INFO);
+    let [line] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(line, &agent.describe());
+    for fact in [
+        format!("tower-apm {} (pid {}, ", env!("CARGO_PKG_VERSION"), std::process::id()),
+        format!("{} {}, host ", std::env::consts::OS, std::env::consts::ARCH),
+        "rust 1.".to_owned(),
+        r#"server_url="http://127.0.0.1:8200" (default)"#.to_owned(),
+        r#"service_name="shop" (code)"#.to_owned(),
+        r#"service_version="1.2" (code)"#.to_owned(),
+        r#"api_key="***" (ELASTIC_APM_API_KEY)"#.to_owned(),
+        r#"log_level="info" (default)"#.to_owned(),
+    ] {
+        assert!(line.contains(&fact), "{fact} is not in {line}");
+    }
+    assert!(!line.contains("hunter") && !line.contains('\n'), "{line}");
+    let warnings = lines.of(Level::WARN);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains("ELASTIC_APM_LOG_SENDING (logs are not sent"), "{warning}");
+}
+
+#[test]
+fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
+    for (level, expected) in [("warning", &["tower_apm", "shop"][..]), ("error", &["shop"]), ("off", &["shop"])] {
+        let environment = Environment::from_iter([("ELASTIC_APM_LOG_LEVEL", level)]);
+        let agent = Agent::builder().env(environment).disable_send(true).build().unwrap();
+        let lines = Lines::default();
+        let warn = || {
+            drop(agent.layer().trace_id_header("no header"));
+            tracing::warn!(target: "shop", "out of apes");
+        };
+        // whichever comes first
+        with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(lines.clone()), warn);
+        assert_eq!(lines.targets(), expected, "{level}");
+        with_default(tracing_subscriber::registry().with(lines.clone()).with(agent.tracing_layer()), warn);
+        assert_eq!(lines.targets(), expected, "{level}");
+        let without_spans = agent.tracing_layer_without_spans();
+        with_default(tracing_subscriber::registry().with(without_spans).with(lines.clone()), warn);
+        assert_eq!(lines.targets(), expected, "{level}");
+        // what filters for itself is no way around it
+        let filtered = lines.clone().with_filter(tracing::level_filters::LevelFilter::TRACE);
+        with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(filtered), warn);
+        assert_eq!(lines.targets(), expected, "{level}");
+    }
+}
+
+#[test]
+fn the_layer_asks_for_no_more_than_it_takes() {
+    let agent = Agent::builder().env(Environment::empty()).disable_send(true).build().unwrap();
+    let hint = |subscriber: &dyn Subscriber| subscriber.max_level_hint();
+    let info = Some(tracing::level_filters::LevelFilter::INFO);
+    assert_eq!(hint(&tracing_subscriber::registry().with(agent.tracing_layer())), info);
+    assert_eq!(hint(&tracing_subscriber::registry().with(agent.tracing_layer_without_spans())), info);
+}

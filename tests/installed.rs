@@ -1,0 +1,43 @@
+//! What `install()` sets up for the whole process, and what depends on it: a binary of its own, with one test.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{Context, global, trace::TraceContextExt};
+use tower_apm::{Agent, CloudProvider, Environment, devserver::DevServer, trace_context::ElasticPropagator};
+use tracing::level_filters::LevelFilter;
+
+#[tokio::test]
+async fn the_installed_agent_is_the_one_of_the_process() {
+    let server = DevServer::bind("127.0.0.1:0").unwrap();
+    server.set_agent_config("shop", [("log_level", "debug")]);
+    let builder = Agent::builder().env(Environment::empty()).cloud_provider(CloudProvider::None);
+    let builder = builder.service_name("shop").server_url(server.url()).use_elastic_traceparent_header(true);
+    let guard = builder.install().unwrap();
+
+    // the trace of another tracer goes on with the header that the options ask for
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let came = HashMap::from([("traceparent".to_owned(), parent.to_owned())]);
+    let context = global::get_text_map_propagator(|propagator| propagator.extract(&came));
+    assert!(context.span().span_context().is_remote());
+    let mut goes = HashMap::new();
+    let inject = |context: &Context, goes: &mut HashMap<String, String>| {
+        use opentelemetry::propagation::TextMapPropagator;
+        ElasticPropagator::new().inject_context(context, goes);
+    };
+    inject(&context, &mut goes);
+    assert_eq!((goes["traceparent"].as_str(), goes["elastic-apm-traceparent"].as_str()), (parent, parent));
+
+    // what is printed follows central configuration
+    let started = Instant::now();
+    while LevelFilter::current() != LevelFilter::DEBUG {
+        assert!(started.elapsed() < Duration::from_secs(30), "log_level stays {}", LevelFilter::current());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(guard);
+    let mut goes = HashMap::new();
+    inject(&context, &mut goes);
+    assert_eq!(goes.get("elastic-apm-traceparent"), None, "there is no agent any more");
+}
