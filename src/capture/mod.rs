@@ -20,7 +20,7 @@ pub(crate) use self::events::ErrorEventsLayer;
 pub use self::panic::panic_hook;
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
-    transaction::{Recorder, Shared, Transaction, contain, link_to},
+    transaction::{Recorder, Shared, Transaction, UserCode, contain, link_to},
 };
 
 impl Transaction {
@@ -146,7 +146,7 @@ impl CapturedError {
 /// An error as its own code tells it; where that panics, there is still an error to tell of.
 pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception) -> Exception {
     let silent = || Exception { message: "an error whose Display or Debug panicked".into(), ..Exception::default() };
-    contain(recorder, tell).unwrap_or_else(silent)
+    contain(recorder, UserCode::Display, tell).unwrap_or_else(silent)
 }
 
 /// The span that is active, when it is one of this transaction's trace. Asks no span: its lock may be held.

@@ -9,8 +9,8 @@ use std::{
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, Stack},
-    transaction::{installed, is_contained, running},
+    record::{Exception, Stack, is_contained},
+    transaction::{installed, running},
 };
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.

@@ -19,7 +19,7 @@ pub(crate) use self::{exporter::IntakeExporter, map::describe};
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{
-    map::{error, is_exact, span, transaction},
+    map::{error, is_exact, span, tags, transaction},
     traps::Traps,
 };
 

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 
 use super::{
@@ -15,8 +16,8 @@ use crate::{
     apm_server::ServerSettings,
     config::{Config, LiveConfig, OtlpProtocol},
     error::BuildError,
-    intake::{self, Traps, model},
-    pipeline::{Added, Batch, Delivery, Exporter},
+    intake::{self, Traps},
+    pipeline::{Added, Batch, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -57,13 +58,15 @@ impl OtlpExporter {
             OtlpProtocol::HttpProtobuf => Transport::Http(Http::new(&settings, &config)?),
             OtlpProtocol::Grpc => Transport::Grpc(Grpc::new(&settings)?),
         };
+        let mut traps = Traps::default();
+        traps.global_labels(&resource.labels);
         Ok(Self {
             transport,
             resource: Arc::new(projected(resource)),
             framework: resource.framework,
             live,
             sanitizer: Sanitizer::of(&config),
-            traps: Traps::default(),
+            traps,
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
             config,
@@ -102,13 +105,15 @@ impl Exporter for OtlpExporter {
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
             Event::Transaction(record) => {
                 let told = intake::transaction(&record, sanitizer);
-                watch(traps, &record.context, told.context.as_deref());
-                open.add_span((record.trace_id, record.id), project::transaction(&record, &told, *framework));
+                let span = project::transaction(&record, &told, *framework);
+                watch(traps, &record.context, &span.attributes);
+                open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(record) => {
                 let told = intake::span(&record, sanitizer);
-                told.context.iter().for_each(|context| traps.tags(&context.tags));
-                open.add_span((record.trace_id, record.id), project::span(&record, &told, *framework));
+                let span = project::span(&record, &told, *framework);
+                traps.attributes(&span.attributes);
+                open.add_span((record.trace_id, record.id), span);
             }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
@@ -116,12 +121,17 @@ impl Exporter for OtlpExporter {
                 let limit = usize::try_from(self.config.stack_trace_limit).unwrap_or(usize::MAX);
                 let frames = stack::resolve(stack.unwrap_or_default(), limit);
                 let told = project::error(&record, &frames, sanitizer);
+                watch(traps, &record.context, &told.attributes);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
             // the SDK lets nobody but itself make what its exporters of metrics take
             Event::Metrics(_) => return Ok(Added::Unsupported),
         }
         Ok(Added::Taken)
+    }
+
+    fn losses(&mut self) -> Losses {
+        Losses { keys: self.traps.take_lost_keys(), ..Losses::default() }
     }
 
     fn is_full(&self) -> bool {
@@ -154,8 +164,9 @@ impl Transport {
     }
 }
 
-fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
+/// Labels are also what was made of users, custom context and headers.
+fn watch(traps: &mut Traps, record: &Context, attributes: &[KeyValue]) {
     traps.labels(&record.labels);
     traps.custom(&record.custom);
-    mapped.into_iter().for_each(|context| traps.tags(&context.tags));
+    traps.attributes(attributes);
 }

@@ -4,6 +4,7 @@
 //! `HeaderValue` would pin the connection's read buffer.
 
 mod clock;
+mod contained;
 mod context;
 mod dropped;
 mod error;
@@ -21,7 +22,8 @@ mod transaction;
 pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
-    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
+    contained::{catch, is_contained},
+    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Stack},
     exception::bounded,

@@ -7,7 +7,7 @@ use http::{HeaderName, request, response};
 use super::Panicked;
 use crate::{
     record::Exception,
-    transaction::{Recorder, Transaction, contain},
+    transaction::{Recorder, Transaction, UserCode, contain},
 };
 
 type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
@@ -51,7 +51,7 @@ impl Options {
 /// A hook that panics loses its own work only.
 fn run(transaction: &Transaction, hook: impl FnOnce()) {
     if let Some(shared) = transaction.shared() {
-        contain(shared.recorder(), hook);
+        contain(shared.recorder(), UserCode::Hook, hook);
     }
 }
 

@@ -6,9 +6,11 @@
 mod background;
 mod captured_body;
 mod compression;
+mod contained;
 mod context;
 mod current;
 mod custom;
+mod depth;
 mod errors;
 mod explicit_parent;
 #[cfg(feature = "axum")]
@@ -33,9 +35,10 @@ pub use self::{
 };
 pub(crate) use self::{
     captured_body::CapturedBody,
+    contained::{UserCode, contain},
     context::{answer_handle, handle_in, link_to, otel_context, span_context},
     current::{enter, running},
-    custom::{contain, is_contained, to_json},
+    custom::to_json,
     explicit_parent::{SupplyParentLayer, supplied_parent},
     filter::{ErrorFilters, TransactionFilters},
     ids::{continued, followed, root},
@@ -170,6 +173,9 @@ impl Transaction {
 
     /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
     pub fn user(&self, user: User) -> &Self {
+        if let Some(shared) = self.shared.as_ref().filter(|_| user.panicked) {
+            shared.recorder().contained_panic(UserCode::Display);
+        }
         self.update(|record| match &mut record.context.user {
             Some(known) => known.merge(user),
             none => none.get_or_insert_default().merge(user),
@@ -180,7 +186,8 @@ impl Transaction {
     /// value.
     ///
     /// It is serialized at once and sanitised before it is sent (`sanitize_field_names`). At most 64 KiB for each
-    /// transaction: a value beyond that is replaced by a note that says so. A `Serialize` that panics is contained.
+    /// transaction: a value beyond that is replaced by a note that says so, and so is one whose `Serialize` panics or
+    /// takes longer than 250 ms; what lies within more than 32 objects and arrays is left out.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = &self.shared else { return self };
         let key = key.into();

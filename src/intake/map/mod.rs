@@ -17,9 +17,10 @@ mod url;
 
 pub(crate) use self::{
     error::error,
-    labels::{index_key, is_exact},
+    labels::{index_key, is_exact, tags},
     metadata::metadata,
-    metricset::metricset,
+    metricset::{is_metric_name, metricset},
     span::{describe, span},
     transaction::transaction,
 };
+pub(super) use self::truncate::cut;
