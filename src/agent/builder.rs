@@ -13,7 +13,7 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, Central, CloudProvider, CodeOptions, Environment, Exporter, LiveConfig, LogLevel, OtlpCompression,
+        CaptureBody, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig, LogLevel, OtlpCompression,
         OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
@@ -27,7 +27,7 @@ use crate::{
 };
 #[cfg(feature = "otlp")]
 use crate::{
-    config::{Config, Origin},
+    config::Origin,
     otlp::OtlpExporter,
     pipeline::WithCopy,
 };
@@ -220,7 +220,11 @@ fn start_worker(
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
-    let cloud = CloudMetadata::new(config.cloud_provider, config.server_url.is_loopback());
+    // an agent whose only server is this machine's is a laptop's or a test's, and nobody answers there
+    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
+    if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
+        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
+    }
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud)) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
@@ -235,6 +239,16 @@ fn start_worker(
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
     }
     Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread)
+}
+
+fn sends_to_this_machine(config: &Config) -> bool {
+    let native = config.server_url.is_loopback();
+    let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
+    match config.exporter {
+        Exporter::Intake => native,
+        Exporter::Otlp => otlp,
+        Exporter::IntakeAndOtlp => native && otlp,
+    }
 }
 
 /// OTLP goes to a place of its own, and nobody said where an APM Server would be.
@@ -301,6 +315,22 @@ fn apply(recorder: &Recorder, central: Central) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cloud_is_asked_unless_all_goes_to_this_machine() {
+        let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
+            let builder = configure(AgentBuilder::default().env(Environment::empty()).disable_send(true));
+            sends_to_this_machine(&builder.build().unwrap().recorder().config())
+        };
+        assert!(here(|agent| agent));
+        assert!(!here(|agent| agent.server_url("https://apm.example")));
+        if cfg!(feature = "otlp") {
+            assert!(!here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("https://collector.example")));
+            assert!(!here(|agent| agent.exporter(Exporter::IntakeAndOtlp).otlp_endpoint("https://collector.example")));
+            assert!(here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("http://127.0.0.1:4317")));
+            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "it gets nothing");
+        }
+    }
 
     #[test]
     fn a_server_with_tls_needs_no_further_option() {

@@ -166,22 +166,15 @@ fn cut_labels(line: &mut Line<'_>) -> bool {
 
 /// The largest go first.
 fn halve_labels(line: &mut Line<'_>) -> bool {
+    let size = |(key, value): &(Cow<'_, str>, Scalar<'_>)| match value {
+        Scalar::Text(text) => key.len() + text.len(),
+        _ => key.len(),
+    };
     let mut changed = false;
     for labels in labels(line) {
-        let size = |(key, value): &(Cow<'_, str>, Scalar<'_>)| match value {
-            Scalar::Text(text) => key.len() + text.len(),
-            _ => key.len(),
-        };
-        let mut sizes: Vec<_> = labels.0.iter().map(size).collect();
-        sizes.sort_unstable();
-        let mut to_drop = labels.0.len().div_ceil(2);
-        let Some(limit) = sizes.len().checked_sub(to_drop).and_then(|kept| sizes.get(kept)).copied() else { continue };
-        labels.0.retain(|label| {
-            let drop = to_drop > 0 && size(label) >= limit;
-            to_drop -= usize::from(drop);
-            !drop
-        });
-        changed = true;
+        changed |= !labels.0.is_empty();
+        labels.0.sort_by_key(size);
+        labels.0.truncate(labels.0.len() / 2);
     }
     changed
 }

@@ -34,7 +34,9 @@ fn names(told: &[(&'static str, serde_json::Value)]) -> Vec<&'static str> {
 }
 
 fn sanitizer() -> Sanitizer {
-    Sanitizer::of(&Config { long_field_max_length: 1_048_576, ..Config::default() })
+    let mut config = Config::default();
+    config.long_field_max_length = 1_048_576;
+    Sanitizer::of(&config)
 }
 
 fn characters(value: &serde_json::Value) -> usize {

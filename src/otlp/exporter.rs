@@ -1,12 +1,13 @@
 //! The exporter itself: maps, projects and sends.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, ops::Range, sync::Arc};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 
 use super::{
     batch::{OpenBatch, OtlpBatch},
+    divide::{self, Refused},
     grpc::Grpc,
     http::Http,
     project,
@@ -17,7 +18,7 @@ use crate::{
     config::{Config, LiveConfig, OtlpProtocol},
     error::BuildError,
     intake::{self, Traps},
-    pipeline::{Added, Batch, Delivery, Exporter, Losses},
+    pipeline::{Added, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -144,22 +145,35 @@ impl Exporter for OtlpExporter {
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
         let (transport, resource) = (self.transport.clone(), self.resource.clone());
-        let (spans, events) = (batch.spans.clone(), batch.events());
-        async move { transport.export(&resource, spans.to_vec(), events).await }
+        let (spans, weights) = (batch.spans.clone(), batch.weights.clone());
+        async move {
+            let send = |piece: Range<usize>, events| {
+                let spans = spans.get(piece).unwrap_or_default().to_vec();
+                transport.clone().export(resource.clone(), spans, events)
+            };
+            let delivery = divide::deliver(&weights, send).await;
+            delivery.map_words(|words| transport.hide_in(words))
+        }
     }
 }
 
 impl Transport {
-    async fn export(self, resource: &OtelResource, spans: Vec<SpanData>, events: u64) -> Delivery {
+    async fn export(
+        self,
+        resource: Arc<OtelResource>,
+        spans: Vec<SpanData>,
+        events: u64,
+    ) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => {
-                let delivery = http.clone().export(resource, spans, events).await;
-                delivery.map_words(|words| http.hide_in(words))
-            }
-            Transport::Grpc(grpc) => {
-                let delivery = grpc.clone().export(resource, spans, events).await;
-                delivery.map_words(|words| grpc.hide_in(words))
-            }
+            Transport::Http(http) => http.export(&resource, spans, events).await,
+            Transport::Grpc(grpc) => grpc.export(&resource, spans).await,
+        }
+    }
+
+    fn hide_in(&self, words: &str) -> String {
+        match self {
+            Transport::Http(http) => http.hide_in(words),
+            Transport::Grpc(grpc) => grpc.hide_in(words),
         }
     }
 }

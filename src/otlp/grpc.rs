@@ -25,7 +25,7 @@ use tonic::{
 };
 use tower_service::Service;
 
-use super::answer;
+use super::{answer, divide::Refused, size};
 use crate::{
     apm_server::{ServerSettings, hide},
     config::Secret,
@@ -33,6 +33,8 @@ use crate::{
     pipeline::Delivery,
 };
 
+/// What a server takes in one message, unless it was told otherwise.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!("elastic-otel-rust/", env!("CARGO_PKG_VERSION"));
 
@@ -77,15 +79,16 @@ impl Grpc {
     }
 
     /// One attempt.
-    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>) -> Result<Delivery, Refused> {
+        let is_large = spans.iter().map(size::span).sum::<usize>() >= MAX_MESSAGE;
         let failure = match self.exporter(resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
             Err(error) => Some(error.to_string()),
         };
         match failure {
             // whether it was a partial success stays the exporter's secret
-            None => Delivery::Decided { rejected: 0, reasons: Vec::new() },
-            Some(failure) => answer::of_grpc(&failure, events),
+            None => Ok(Delivery::Decided { rejected: 0, reasons: Vec::new() }),
+            Some(failure) => answer::of_grpc(&failure, is_large),
         }
     }
 

@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter as _},
 };
 
-use super::answer;
+use super::{answer, divide::Refused};
 use crate::{
     apm_server::{Answer, ServerClient, ServerSettings},
     config::Config,
@@ -51,7 +51,7 @@ impl Http {
     }
 
     /// One attempt.
-    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
         let wire = Arc::new(Wire { http: self, answer: Mutex::default() });
         let failure = match exporter(wire.clone(), resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
@@ -60,9 +60,9 @@ impl Http {
         // the exporter hides what came back
         match (wire.answer(), failure) {
             (Some(Ok(answer)), _) => answer::of_http(&answer, events),
-            (Some(Err(reason)), _) => Delivery::Failed { reason, poisonous: false },
-            (None, Some(reason)) => Delivery::Failed { reason, poisonous: true },
-            (None, None) => Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true },
+            (Some(Err(reason)), _) => Ok(Delivery::Failed { reason, poisonous: false }),
+            (None, Some(reason)) => Ok(Delivery::Failed { reason, poisonous: true }),
+            (None, None) => Ok(Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true }),
         }
     }
 

@@ -11,6 +11,7 @@
 mod answer;
 mod batch;
 mod dialect;
+mod divide;
 mod exporter;
 mod flatten;
 mod grpc;
