@@ -100,7 +100,7 @@ impl CapturedError {
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         let Some(recorder) = self.transaction.shared().map(|shared| shared.recorder().clone()) else { return self };
         self.change(|parts| {
-            let key = key.into();
+            let key = cut(key.into());
             let used = parts.context.custom_bytes_without(&key);
             let json = crate::transaction::to_json(&key, &value, used, &recorder);
             parts.context.set_custom(key, json);

@@ -17,6 +17,8 @@ use crate::record::{Custom, Label, LabelValue, MetricsRecord};
 
 /// Keys remembered. Those beyond are not watched: by then the log has said that there are too many.
 const MAX_KEYS: usize = 512;
+/// Characters of a key in the log.
+const MAX_TOLD: usize = 100;
 /// An index has room for a thousand fields, shared by all services.
 const MANY_LABELS: usize = 100;
 
@@ -231,6 +233,7 @@ impl Traps {
     }
 
     fn tell(&mut self, trap: Trap, key: &str) {
+        let key = key.char_indices().nth(MAX_TOLD).map_or(key, |(end, _)| &key[..end]);
         let told = self.told.entry(trap).or_default();
         if told.len() < MAX_KEYS && !told.contains(key) {
             told.insert(key.into());

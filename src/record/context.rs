@@ -187,7 +187,6 @@ impl Context {
 
     /// Sets or replaces (shallow, as in elastic-apm-node) a value of custom context.
     pub(crate) fn set_custom(&mut self, key: Cow<'static, str>, json: Box<str>) {
-        let key = cut(key);
         match self.custom.iter_mut().find(|custom| custom.key == key) {
             Some(custom) => custom.json = json,
             None => self.custom.push(Custom { key, json }),

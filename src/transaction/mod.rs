@@ -190,7 +190,7 @@ impl Transaction {
     /// takes longer than 250 ms; what lies within more than 32 objects and arrays is left out.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = &self.shared else { return self };
-        let key = key.into();
+        let key = cut(key.into());
         let used = shared.read(|record| record.context.custom_bytes_without(&key)).unwrap_or_default();
         let json = to_json(&key, &value, used, shared.recorder());
         self.update(|record| record.context.set_custom(key, json))
