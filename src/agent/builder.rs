@@ -13,8 +13,9 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig, LogLevel, OtlpCompression,
-        OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
+        CaptureBody, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig, LogLevel,
+        OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters,
+        unknown_variables,
     },
     error::BuildError,
     intake::{self, IntakeExporter},
@@ -26,11 +27,7 @@ use crate::{
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
-use crate::{
-    config::Origin,
-    otlp::OtlpExporter,
-    pipeline::WithCopy,
-};
+use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 
 /// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
 /// warning and the next source is used.

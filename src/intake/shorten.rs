@@ -132,9 +132,8 @@ fn halve_stacks(line: &mut Line<'_>) -> bool {
         present
     }
     fn of_exception(exception: &mut Exception<'_>) -> bool {
-        halve(&mut exception.stacktrace) | exception.cause.iter_mut().fold(false, |changed, cause| {
-            changed | of_exception(cause)
-        })
+        halve(&mut exception.stacktrace)
+            | exception.cause.iter_mut().fold(false, |changed, cause| changed | of_exception(cause))
     }
     match line {
         Line::Error(error) => {

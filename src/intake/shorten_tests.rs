@@ -164,10 +164,7 @@ fn section_12_a_span_loses_one_thing_after_the_other() {
     ];
     let record = SpanRecord { ..records::span("query", SpanKind::Client, attributes) };
     let told = taken(Line::Span(map::span(&record, &sanitizer())));
-    assert_eq!(
-        names(&told),
-        ["the end of its long texts", "most of its texts", "the end of its labels", "labels"]
-    );
+    assert_eq!(names(&told), ["the end of its long texts", "most of its texts", "the end of its labels", "labels"]);
     let of = |step: usize, pointer: &str| told[step].1["span"].pointer(pointer).cloned().unwrap_or_default();
     assert_eq!(characters(&of(0, "/context/db/statement")), 10_000);
     assert_eq!(characters(&of(1, "/context/db/statement")), 1024);

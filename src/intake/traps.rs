@@ -248,7 +248,9 @@ fn collides<'a>(key: &'a str, mut others: impl Iterator<Item = &'a str>) -> Opti
     let renamed = index_key(key)?;
     let is_renamed = |key: &str| key.contains(['.', '*', '"']);
     let meets = match is_renamed(key) {
-        true => others.any(|other| other != key && (other == renamed || is_renamed(other) && index_key(other).as_ref() == Some(&renamed))),
+        true => others.any(|other| {
+            other != key && (other == renamed || is_renamed(other) && index_key(other).as_ref() == Some(&renamed))
+        }),
         false => others.any(|other| is_renamed(other) && index_key(other).as_ref() == Some(&renamed)),
     };
     meets.then_some(renamed)

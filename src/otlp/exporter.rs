@@ -158,12 +158,7 @@ impl Exporter for OtlpExporter {
 }
 
 impl Transport {
-    async fn export(
-        self,
-        resource: Arc<OtelResource>,
-        spans: Vec<SpanData>,
-        events: u64,
-    ) -> Result<Delivery, Refused> {
+    async fn export(self, resource: Arc<OtelResource>, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
         match self {
             Transport::Http(http) => http.export(&resource, spans, events).await,
             Transport::Grpc(grpc) => grpc.export(&resource, spans).await,

@@ -51,7 +51,12 @@ impl Http {
     }
 
     /// One attempt.
-    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
+    pub(super) async fn export(
+        self,
+        resource: &Resource,
+        spans: Vec<SpanData>,
+        events: u64,
+    ) -> Result<Delivery, Refused> {
         let wire = Arc::new(Wire { http: self, answer: Mutex::default() });
         let failure = match exporter(wire.clone(), resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),

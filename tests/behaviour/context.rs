@@ -248,7 +248,8 @@ async fn section_12_what_is_too_deep_or_too_long_a_key_is_cut() {
         tx.custom("k".repeat(60_000), 1);
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
-    let transaction = apm.expect_transaction("GET /").await.custom(&"/below".repeat(32).replacen("/", "/deep/", 1), "…");
+    let transaction =
+        apm.expect_transaction("GET /").await.custom(&"/below".repeat(32).replacen("/", "/deep/", 1), "…");
     let custom = &transaction.json()["context"]["custom"];
     let cut = "k".repeat(1023) + "…";
     assert_eq!(custom["keys"], serde_json::json!({ &cut: 1 }));

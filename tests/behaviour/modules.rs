@@ -118,12 +118,11 @@ async fn a_hook_that_panics_harms_nobody() {
 async fn a_hook_of_an_inner_layer_that_panics_harms_nobody() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/sold-out", get(sold_out)).layer(
-        tower_apm::layer()
-            .on_request(|_, _| panic!("in on_request"))
-            .on_error(|_, _| panic!("in on_error"))
-            .on_error(|tx, _| {
+        tower_apm::layer().on_request(|_, _| panic!("in on_request")).on_error(|_, _| panic!("in on_error")).on_error(
+            |tx, _| {
                 tx.label("after", true);
-            }),
+            },
+        ),
     );
     let response = call(inner.layer(apm.layer().on_error(|_, _| panic!("in the outer on_error"))), "/sold-out").await;
     assert_eq!(response.status(), 409);

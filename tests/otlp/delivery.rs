@@ -157,27 +157,6 @@ async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
     }
 }
 
-#[tokio::test]
-async fn every_row_of_the_index_s_traps_is_met_by_otlp_too() {
-    let Some(decoder) = Decoder::start("") else { return };
-    let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp));
-    let transaction = agent.start_transaction("n".repeat(40_000), "scheduled");
-    transaction.label(" ", "blank").label("wei", 9_200_000_000_001_i64).label("long", "x".repeat(40_000));
-    transaction.custom("", "blank").custom("order.id", 1).custom("order_id", 2);
-    transaction.in_scope(|| tracing::info_span!("s", otel.name = "m".repeat(40_000)).in_scope(|| ()));
-    agent.shutdown(DEADLINE).await.unwrap();
-    let documents = decoder.documents();
-    let of = |kind| documents.iter().find(|document| document.kind() == kind).unwrap();
-    let transaction = of(Kind::Transaction);
-    assert_eq!(transaction.text("/transaction/name").chars().count(), 1024);
-    assert_eq!(of(Kind::Span).text("/span/name").chars().count(), 1024);
-    assert_eq!(transaction.text("/labels/wei"), "9200000000001");
-    assert_eq!(transaction.text("/labels/long").chars().count(), 1024);
-    let names: Vec<_> = transaction.0["labels"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["long", "wei"], "no blank key");
-    assert_eq!(transaction.0["numeric_labels"], serde_json::json!({ "custom_order_id": 2 }));
-}
-
 /// An OTLP server of one answer after the other, and the requests that it got: path and headers.
 async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -217,6 +196,32 @@ async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
     let stats = agent.stats();
     assert_eq!((stats.accepted, stats.rejected, stats.waiting), (1, 1, 0), "{stats}");
     assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
+}
+
+/// An OTLP server that takes no request with more than `limit` bytes.
+async fn narrow(limit: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().fallback(async move |body: axum::body::Bytes| match body.len() > limit {
+        true => StatusCode::PAYLOAD_TOO_LARGE,
+        false => StatusCode::OK,
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_span_that_the_server_refuses_costs_no_neighbour() {
+    let url = narrow(20_000).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url).api_request_time(DEADLINE));
+    for i in 0..20 {
+        let transaction = agent.start_transaction(format!("job {i}"), "scheduled");
+        let labels = if i == 13 { 100 } else { 1 };
+        (0..labels).for_each(|label| drop(transaction.label(format!("l{label}"), "x".repeat(1000)).clone()));
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected), (19, 1), "{stats}");
 }
 
 #[tokio::test]

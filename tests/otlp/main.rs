@@ -10,3 +10,4 @@ mod document;
 mod loss;
 mod server;
 mod traffic;
+mod traps;

@@ -32,7 +32,8 @@ struct Sender {
 }
 
 fn sender() -> impl Strategy<Value = Sender> {
-    let many = (text(), text()).prop_map(|(key, value)| (0..300).map(|n| (format!("{key}{n}"), value.clone())).collect());
+    let many =
+        (text(), text()).prop_map(|(key, value)| (0..300).map(|n| (format!("{key}{n}"), value.clone())).collect());
     let labels = proptest::prop_oneof![9 => vec((text(), text()), 0..6), 1 => many];
     let optional = || option::of(text());
     (text(), optional(), optional(), optional(), optional(), labels, vec(text(), 4)).prop_map(
@@ -77,8 +78,7 @@ fn whoever_sends_is_taken() {
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config =
-        Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
+    let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
     let tested = TestRunner::new(config).run(&sender(), |sender| {
         let agent = sender.agent(url.trim());
         drop(agent.start_transaction("a job", "scheduled"));

@@ -1,6 +1,9 @@
 //! Measurements.
 
-use super::{labels::tags, truncate::{KEYWORD, keyword}};
+use super::{
+    labels::tags,
+    truncate::{KEYWORD, keyword},
+};
 use crate::{
     intake::model::{Entries, Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     record::{self, MetricsRecord},

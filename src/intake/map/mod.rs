@@ -15,6 +15,7 @@ mod transaction;
 mod truncate;
 mod url;
 
+pub(super) use self::truncate::cut;
 pub(crate) use self::{
     error::error,
     labels::{index_key, is_exact, tags},
@@ -23,4 +24,3 @@ pub(crate) use self::{
     span::{describe, span},
     transaction::transaction,
 };
-pub(super) use self::truncate::cut;
