@@ -143,6 +143,11 @@ impl AgentBuilder {
     /// When a certificate cannot be read or used, or no thread can be started. Other options never fail: see
     /// [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
+        self.build_in(cloud_around)
+    }
+
+    /// [`build`](Self::build) in the cloud that is given.
+    fn build_in(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
         let env = self.env.unwrap_or_else(Environment::process);
         let unknown = unknown_variables(&env);
         let (live, warnings) = LiveConfig::new(self.options, env);
@@ -158,7 +163,7 @@ impl AgentBuilder {
                 .with_describe(intake::describe),
         );
         let log_level = LogLevelSwitch::default();
-        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
+        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), cloud);
         let worker = config.enabled.then(start).transpose()?;
         Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level }) })
     }
@@ -206,6 +211,7 @@ fn start_worker(
     queue: &Queue,
     gzip: Option<bool>,
     log_level: LogLevelSwitch,
+    cloud: impl FnOnce(&Config) -> Option<CloudMetadata>,
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
@@ -217,12 +223,7 @@ fn start_worker(
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
-    // an agent whose only server is this machine's is a laptop's or a test's, and nobody answers there
-    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
-    if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
-        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
-    }
-    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud)) as _);
+    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
@@ -238,6 +239,15 @@ fn start_worker(
     Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread)
 }
 
+fn cloud_around(config: &Config) -> Option<CloudMetadata> {
+    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
+    if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
+        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
+    }
+    cloud
+}
+
+/// Then it is a laptop's or a test's agent, and no cloud answers there.
 fn sends_to_this_machine(config: &Config) -> bool {
     let native = config.server_url.is_loopback();
     let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
@@ -311,7 +321,12 @@ fn apply(recorder: &Recorder, central: Central) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::metadata::Bases;
 
     #[test]
     fn a_cloud_is_asked_unless_all_goes_to_this_machine() {
@@ -327,6 +342,66 @@ mod tests {
             assert!(here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("http://127.0.0.1:4317")));
             assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "it gets nothing");
         }
+    }
+
+    /// A server that takes all, its URL, and the bodies that it got.
+    async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let log = bodies.clone();
+        let app = axum::Router::new().fallback(async move |body: String| {
+            log.lock().unwrap().push(body);
+            axum::http::StatusCode::ACCEPTED
+        });
+        (serve(app).await, bodies)
+    }
+
+    async fn serve(app: axum::Router) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        url
+    }
+
+    /// What an agent in this cloud says of it in front of its first event.
+    async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
+        let (url, bodies) = server().await;
+        let builder = AgentBuilder::default().env(Environment::empty()).server_url(url).central_config(false);
+        let bases = Bases { aws: cloud.clone(), gcp: cloud.clone(), azure: cloud };
+        let agent = builder.build_in(|_| CloudMetadata::with_bases(CloudProvider::Gcp, bases)).unwrap();
+        drop(agent.start_transaction("a job", "scheduled"));
+        (agent, bodies)
+    }
+
+    fn metadata(bodies: &Mutex<Vec<String>>) -> serde_json::Value {
+        let bodies = bodies.lock().unwrap();
+        let first = bodies.iter().find_map(|body| body.lines().next().filter(|line| line.starts_with("{\"metadata")));
+        serde_json::from_str(first.unwrap()).unwrap()
+    }
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn section_11_4_the_first_event_knows_the_cloud() {
+        const GCP: &str = r#"{"instance":{"id":43,"zone":"projects/5/zones/us-west3-a"},"project":{"projectId":"p"}}"#;
+        let cloud = serve(axum::Router::new().fallback(async || GCP)).await;
+        let (agent, bodies) = told_of(cloud).await;
+        agent.shutdown(DEADLINE).await.unwrap();
+        let cloud = &metadata(&bodies)["metadata"]["cloud"];
+        assert_eq!((&cloud["provider"], &cloud["region"]), (&"gcp".into(), &"us-west3".into()), "{cloud}");
+        assert_eq!(agent.stats().accepted, 1);
+    }
+
+    #[tokio::test]
+    async fn section_11_4_a_cloud_that_does_not_answer_holds_nobody_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (agent, bodies) = told_of(format!("http://{}", listener.local_addr().unwrap())).await;
+        // the cloud has been asked, and keeps silent: who calls the service is answered all the same
+        let _asked = listener.accept().await.unwrap();
+        let handled = agent.start_transaction("meanwhile", "scheduled").run(async { 7 }).await;
+        assert_eq!((handled, agent.stats().recorded, agent.stats().accepted), (7, 2, 0));
+        agent.shutdown(DEADLINE).await.unwrap();
+        assert_eq!(metadata(&bodies)["metadata"]["cloud"], serde_json::Value::Null);
+        assert_eq!(agent.stats().accepted, 2);
     }
 
     #[test]
