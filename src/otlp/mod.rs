@@ -20,5 +20,6 @@ mod project;
 mod resource;
 mod size;
 mod stack_text;
+mod wire;
 
 pub(crate) use self::exporter::OtlpExporter;

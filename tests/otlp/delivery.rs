@@ -252,6 +252,37 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
 }
 
 #[tokio::test]
+async fn section_7_6_grpc_says_who_sends_too() {
+    let (url, received) = answering(Vec::new()).await;
+    let agent = agent(|agent| {
+        agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(url).secret_token("right")
+    });
+    drop(agent.start_transaction("a job", "scheduled"));
+    // what answers is no gRPC
+    agent.flush(Duration::from_secs(1)).await.unwrap_err();
+    let received = received.lock().unwrap();
+    let (path, headers) = &received[0];
+    assert_eq!(path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agents: Vec<_> =
+        header("user-agent").split_whitespace().map(|agent| agent.split('/').next().unwrap()).collect();
+    assert_eq!(agents, ["elastic-otel-rust", "OTel-OTLP-Exporter-Rust", "tonic"], "{headers:?}");
+    assert_eq!(header("authorization"), "Bearer right");
+}
+
+/// Its own process: variables are the whole process's.
+#[test]
+fn a_compression_that_the_exporter_cannot_do_costs_no_event() {
+    for name in ["delivery::a_partial_success_over_http_is_counted", "delivery::a_batch_stays_below_the_limit_of_grpc"]
+    {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name]).env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{name}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
     let environment = Environment::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
     let agent = agent(|agent| agent.env(environment).disable_send(true));
