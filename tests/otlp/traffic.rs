@@ -11,6 +11,13 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt;
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{
+        Link, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState, Tracer,
+        TracerProvider,
+    },
+};
 use tower::ServiceExt;
 use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User};
 use tracing::{info_span, trace_span};
@@ -127,6 +134,24 @@ async fn call(agent: &Agent, mut request: Request) {
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
 }
 
+/// A message that another service has sent, as an instrumented client of Kafka tells of it.
+fn consume(agent: &Agent) {
+    let sender = SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, true, TraceState::default());
+    let attributes = [
+        KeyValue::new("messaging.system", "kafka"),
+        KeyValue::new("messaging.destination.name", "orders"),
+        KeyValue::new("messaging.operation", "process"),
+        KeyValue::new("listing", 7),
+        KeyValue::new("enduser.id", "0xabc"),
+    ];
+    let builder = SpanBuilder::from_name("orders process").with_kind(SpanKind::Consumer);
+    let builder = builder.with_attributes(attributes).with_links(vec![Link::new(sender, Vec::new(), 0)]);
+    let tracer = agent.tracer_provider().tracer("orders");
+    let mut span = tracer.build_with_context(builder, &Context::new());
+    span.set_status(Status::Ok);
+    span.end();
+}
+
 pub(crate) async fn day(agent: &Agent) {
     let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
     let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
@@ -146,6 +171,8 @@ pub(crate) async fn day(agent: &Agent) {
 
     let request = Request::post("/shop.Prices/Get").version(Version::HTTP_2).header("host", "shop.example");
     call(agent, request.header("content-type", "application/grpc").body(Body::empty()).unwrap()).await;
+
+    consume(agent);
 
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
     nightly.outcome(Outcome::Unknown).result("done");
