@@ -68,6 +68,7 @@
 //! | `devserver` | a small APM server to develop against | no |
 //! | `testkit` | `TestAgent`: tests of what your service sends | no |
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
+//! | `sdk` | a span processor for services that have a pipeline of OpenTelemetry's SDK: [`docs::opentelemetry`] | no |
 //!
 //! Without `axum` the layer wraps any `Service<http::Request<B>>`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -86,6 +87,7 @@ mod intake;
 #[doc(hidden)]
 pub mod internals;
 mod metadata;
+mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;

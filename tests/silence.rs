@@ -59,7 +59,13 @@ async fn section_2_the_agent_tells_nothing_of_itself() {
     let (port, taken) = failing().await;
     // by name: names are looked up on further threads, each with spans of its own
     let agent = Agent::builder().env(Environment::empty()).server_url(format!("http://localhost:{port}"));
-    let agent = agent.service_name("silence").gzip(false).api_request_time(Duration::from_millis(20)).build().unwrap();
+    let agent = agent
+        .service_name("silence")
+        .gzip(false)
+        .metrics_interval(Duration::ZERO)
+        .api_request_time(Duration::from_millis(20))
+        .build()
+        .unwrap();
     let subscriber = tracing_subscriber::registry().with(agent.tracing_layer());
     tracing::subscriber::set_global_default(subscriber).unwrap();
 

@@ -20,7 +20,8 @@ use crate::{
     error::BuildError,
     intake::{self, IntakeExporter},
     metadata::CloudMetadata,
-    pipeline::{Discard, Queue, Worker, WorkerSettings},
+    metrics::Metrics,
+    pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
     trace_context::ElasticPropagator,
@@ -160,7 +161,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_describe(intake::describe),
+                .with_describe(intake::describe, intake::classify),
         );
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), cloud);
@@ -215,7 +216,7 @@ fn start_worker(
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
-    let settings = WorkerSettings { max_age: config.api_request_time };
+    let mut settings = WorkerSettings { max_age: config.api_request_time, measuring: None };
     if config.disable_send {
         return Worker::start(queue.clone(), Discard::default(), settings, None, ready(())).map_err(thread);
     }
@@ -228,6 +229,9 @@ fn start_worker(
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
+    }
+    if !config.metrics_interval.is_zero() {
+        settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
     }
     let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;
     #[cfg(feature = "otlp")]
@@ -366,6 +370,7 @@ mod tests {
     async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
         let (url, bodies) = server().await;
         let builder = AgentBuilder::default().env(Environment::empty()).server_url(url).central_config(false);
+        let builder = builder.metrics_interval(Duration::ZERO);
         let bases = Bases { aws: cloud.clone(), gcp: cloud.clone(), azure: cloud };
         let agent = builder.build_in(|_| CloudMetadata::with_bases(CloudProvider::Gcp, bases)).unwrap();
         drop(agent.start_transaction("a job", "scheduled"));

@@ -196,6 +196,7 @@ mod tests {
             outcome: Outcome::Success,
             spans: SpanCount::default(),
             dropped_spans: Vec::new(),
+            self_times: Vec::new(),
             links: Vec::new(),
             otel: None,
             context: Context { custom: custom.collect(), ..Context::default() },
@@ -270,7 +271,8 @@ mod tests {
     fn an_event_that_cannot_be_shortened_enough_leaves_no_trace() {
         let mut encoder = encoder(true);
         add(&mut encoder, &record(1, 0)).unwrap();
-        let samples = (0..10_000).map(|n| (format!("a.metric.with.a.long.name.{n}"), Sample::Gauge(0.5))).collect();
+        let samples =
+            (0..10_000).map(|n| (format!("a.metric.with.a.long.name.{n}").into(), Sample::Gauge(0.5))).collect();
         let huge = MetricsRecord { timestamp: 1, samples, labels: Vec::new(), breakdown: None };
         let error = encoder.add(&mut Line::Metricset(map::metricset(&huge).unwrap())).unwrap_err();
         assert!(error.contains("over the server's limit of 307200"), "{error}");

@@ -15,7 +15,10 @@ mod shorten;
 mod told;
 mod traps;
 
-pub(crate) use self::{exporter::IntakeExporter, map::describe};
+pub(crate) use self::{
+    exporter::IntakeExporter,
+    map::{classify, describe},
+};
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{

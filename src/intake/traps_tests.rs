@@ -133,7 +133,7 @@ fn too_many_keys_are_told_once_and_are_not_all_remembered() {
 }
 
 fn metrics(names: &[&str]) -> MetricsRecord {
-    let samples = names.iter().map(|name| ((*name).to_owned(), Sample::Gauge(1.0))).collect();
+    let samples = names.iter().map(|name| ((*name).to_owned().into(), Sample::Gauge(1.0))).collect();
     MetricsRecord { timestamp: 1, samples, labels: Vec::new(), breakdown: None }
 }
 
@@ -150,7 +150,7 @@ fn a_metric_whose_name_the_index_refuses_is_left_out_and_the_others_go_on() {
     let mut traps = Traps::default();
     let mut record = metrics(&["requests", "", ".a", "a..b", "service"]);
     traps.metrics(&mut record);
-    assert_eq!(record.samples.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["requests"]);
+    assert_eq!(record.samples.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["requests"]);
     assert_eq!((traps.take_lost_keys(), traps.take_lost_keys()), (4, 0));
 }
 

@@ -123,6 +123,7 @@ fn transaction(context: Context) -> TransactionRecord {
         outcome: Outcome::Success,
         spans: SpanCount { started: 3, dropped: 0 },
         dropped_spans: Vec::new(),
+        self_times: Vec::new(),
         links: Vec::new(),
         otel: None,
         context,

@@ -14,6 +14,7 @@ mod discard;
 mod exporter;
 mod flush;
 mod log_limit;
+mod metrics;
 mod queue;
 mod stats;
 mod worker;
@@ -23,6 +24,7 @@ pub(crate) use self::copy::WithCopy;
 pub(crate) use self::{
     discard::Discard,
     exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
+    metrics::{Measuring, MetricSource},
     queue::Queue,
     worker::{Worker, WorkerSettings},
 };

@@ -73,28 +73,43 @@ impl Queue {
         if IS_WORKER.get() {
             return;
         }
-        let shared = &*self.shared;
-        shared.counters.recorded();
-        if shared.closed.load(Relaxed) {
+        self.shared.counters.recorded();
+        if self.shared.closed.load(Relaxed) {
             return self.dropped(DropReason::Shutdown);
         }
+        self.admit(event);
+    }
+
+    /// What the worker itself has measured. It may come after the queue was closed: it tells of what came before. False
+    /// where there is no place.
+    pub(super) fn push_measured(&self, event: Event) -> bool {
+        self.shared.counters.recorded();
+        self.admit(event)
+    }
+
+    fn admit(&self, event: Event) -> bool {
+        let shared = &*self.shared;
         let size = event.size();
         if shared.bytes.fetch_add(size, Relaxed).saturating_add(size) > shared.max_bytes {
             shared.bytes.fetch_sub(size, Relaxed);
-            return self.dropped(DropReason::QueueBytes);
+            self.dropped(DropReason::QueueBytes);
+            return false;
         }
         if shared.events.push(event).is_err() {
             shared.bytes.fetch_sub(size, Relaxed);
-            return self.dropped(DropReason::QueueFull);
+            self.dropped(DropReason::QueueFull);
+            return false;
         }
         // it was open a moment ago; either this sees that the worker is gone, or the worker's last look sees the event
         if shared.abandoned.load(SeqCst) {
-            return self.drop_all();
+            self.drop_all();
+            return false;
         }
         // parallel pushes can step over any one length; the load spares a busy queue the write
         if shared.events.len() >= shared.wake_at && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
             shared.wake.notify_one();
         }
+        true
     }
 
     fn dropped(&self, reason: DropReason) {

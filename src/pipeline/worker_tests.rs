@@ -5,8 +5,8 @@ use std::{
 
 use super::*;
 use crate::{
-    pipeline::Rejection,
-    record::{Event, MetricsRecord, Resource},
+    pipeline::{MetricSource, Rejection},
+    record::{Event, MetricsRecord, Resource, TransactionRecord},
 };
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -89,6 +89,15 @@ impl Rig {
     }
 
     fn preparing(full_at: u64, script: impl IntoIterator<Item = Delivery>, preparing: Option<Preparing>) -> Self {
+        Self::with(full_at, script, preparing, None)
+    }
+
+    fn with(
+        full_at: u64,
+        script: impl IntoIterator<Item = Delivery>,
+        preparing: Option<Preparing>,
+        measuring: Option<Measuring>,
+    ) -> Self {
         let queue = Queue::new(10_000, usize::MAX);
         let sent = Arc::new(Mutex::new(Vec::new()));
         let fake = Fake {
@@ -100,7 +109,7 @@ impl Rig {
             described: Arc::default(),
         };
         let described = fake.described.clone();
-        let settings = WorkerSettings { max_age: FOREVER };
+        let settings = WorkerSettings { max_age: FOREVER, measuring };
         let worker = Worker::start(queue.clone(), fake, settings, preparing, std::future::ready(())).unwrap();
         Self { queue, worker, sent, described }
     }
@@ -327,4 +336,51 @@ fn what_the_exporter_cannot_tell_is_counted_for_itself() {
     block_on(rig.worker.flush(SOON)).unwrap();
     let stats = rig.queue.stats();
     assert_eq!((stats.accepted, stats.dropped.unsupported, stats.waiting), (1, 1, 0));
+}
+
+/// So many metric sets at each call; None: it is broken.
+struct Gauges(Option<usize>);
+
+impl MetricSource for Gauges {
+    fn observe(&mut self, _: &TransactionRecord) {}
+
+    fn collect(&mut self) -> Vec<MetricsRecord> {
+        let metrics = |_| MetricsRecord { timestamp: 0, samples: Vec::new(), labels: Vec::new(), breakdown: None };
+        (0..self.0.expect("it works")).map(metrics).collect()
+    }
+}
+
+fn measuring(gauges: Option<usize>, interval: Duration) -> Option<Measuring> {
+    Some(Measuring::new(Gauges(gauges), interval))
+}
+
+#[test]
+fn the_end_tells_what_was_measured_up_to_it() {
+    for preparing in [None, Some(Box::pin(std::future::pending()) as Preparing)] {
+        let rig = Rig::with(100, [], preparing, measuring(Some(2), FOREVER));
+        rig.record(3);
+        block_on(rig.worker.shutdown(Duration::from_secs(1))).unwrap();
+        let stats = rig.queue.stats();
+        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (5, 5, 0), "{stats}");
+    }
+}
+
+#[test]
+fn it_is_measured_each_interval() {
+    let rig = Rig::with(1, [], None, measuring(Some(1), Duration::from_millis(1)));
+    let began = Instant::now();
+    while rig.sent().len() < 3 {
+        assert!(began.elapsed() < SOON);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_source_that_panics_harms_nobody() {
+    let rig = Rig::with(100, [], None, measuring(None, Duration::from_millis(1)));
+    rig.record(1);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    block_on(rig.worker.shutdown(SOON)).unwrap();
+    let stats = rig.queue.stats();
+    assert_eq!((stats.recorded, stats.accepted), (1, 1));
 }

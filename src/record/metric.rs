@@ -1,13 +1,15 @@
 //! Measurements that were taken at one time under one set of labels.
 
-use super::Label;
+use std::borrow::Cow;
+
+use super::{Label, SpanRecord};
 
 /// One metricset.
 #[derive(Debug, Clone)]
 pub(crate) struct MetricsRecord {
     /// Microseconds since the epoch.
     pub(crate) timestamp: u64,
-    pub(crate) samples: Vec<(String, Sample)>,
+    pub(crate) samples: Vec<(Cow<'static, str>, Sample)>,
     pub(crate) labels: Vec<Label>,
     /// Transaction name and type, span type and subtype: a breakdown of where a transaction's time went.
     pub(crate) breakdown: Option<Box<Breakdown>>,
@@ -22,16 +24,41 @@ pub(crate) struct Breakdown {
 }
 
 /// One value under a metric's name.
-#[cfg_attr(not(test), expect(dead_code, reason = "the exporters send metrics; their source is built on top"))]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Sample {
     Gauge(f64),
+    #[cfg_attr(not(test), expect(dead_code, reason = "what is measured so far are gauges"))]
     Counter(f64),
     /// Ascending values and how often each was met.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what is measured so far are gauges"))]
     Histogram {
         values: Vec<f64>,
         counts: Vec<u64>,
     },
+}
+
+/// Type and subtype of a span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpanType<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) subtype: Option<Cow<'a, str>>,
+}
+
+impl SpanType<'static> {
+    /// Work of the service itself.
+    pub(crate) const INTERNAL: Self = Self { kind: "app", subtype: Some(Cow::Borrowed("internal")) };
+}
+
+/// Tells a span's type without telling the whole span.
+pub(crate) type Classify = fn(&SpanRecord) -> SpanType<'_>;
+
+/// The time that a transaction spent in spans of one type, without what their children took (agent-spec 10.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SelfTime {
+    pub(crate) kind: &'static str,
+    pub(crate) subtype: Option<Cow<'static, str>>,
+    pub(crate) count: u32,
+    pub(crate) micros: u64,
 }
 
 impl MetricsRecord {

@@ -18,8 +18,6 @@ mod resource;
 mod span;
 mod transaction;
 
-#[cfg(test)]
-pub(crate) use self::metric::Breakdown;
 pub(crate) use self::{
     clock::{follow_wall_clock, micros, wall_micros},
     contained::{catch, is_contained},
@@ -29,7 +27,7 @@ pub(crate) use self::{
     exception::bounded,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
-    metric::{MetricsRecord, Sample},
+    metric::{Breakdown, Classify, MetricsRecord, Sample, SelfTime, SpanType},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     span::{Link, MAX_ATTRIBUTES, SpanRecord, set_attribute},
@@ -52,7 +50,6 @@ pub(crate) enum Event {
     Transaction(Box<TransactionRecord>),
     Span(Box<SpanRecord>),
     Error(Box<ErrorRecord>),
-    #[cfg_attr(not(test), expect(dead_code, reason = "the exporters send metrics; their source is built on top"))]
     Metrics(Box<MetricsRecord>),
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, DroppedSpans, Link, MAX_ATTRIBUTES, SpanId, TraceId};
+use super::{Context, DroppedSpans, Link, MAX_ATTRIBUTES, SelfTime, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,6 +51,8 @@ pub(crate) struct TransactionRecord {
     pub(crate) outcome: Outcome,
     pub(crate) spans: SpanCount,
     pub(crate) dropped_spans: Vec<DroppedSpans>,
+    /// Where its time went; empty where all of it is its own.
+    pub(crate) self_times: Vec<SelfTime>,
     pub(crate) links: Vec<Link>,
     /// What user code set on OpenTelemetry's current span while it was this transaction.
     pub(crate) otel: Option<Box<OtelPart>>,
@@ -91,7 +93,10 @@ pub(crate) struct OtelPart {
 impl TransactionRecord {
     pub(crate) fn heap_size(&self) -> usize {
         let otel = self.otel.as_ref().map_or(0, |otel| 64 + super::span::attributes_size(&otel.attributes));
-        self.context.heap_size() + otel + self.links.len() * size_of::<Link>()
+        self.context.heap_size()
+            + otel
+            + self.links.len() * size_of::<Link>()
+            + self.self_times.len() * size_of::<SelfTime>()
     }
 
     /// The name as Kibana groups by it.
@@ -102,16 +107,20 @@ impl TransactionRecord {
 
 impl Name {
     pub(crate) fn resolve<'a>(&'a self, request: Option<&'a super::HttpRequest>) -> Cow<'a, str> {
+        match self.parts(request) {
+            [text, "", ""] => Cow::Borrowed(text),
+            parts => Cow::Owned(parts.concat()),
+        }
+    }
+
+    /// What makes up the name, one after the other.
+    pub(crate) fn parts<'a>(&'a self, request: Option<&'a super::HttpRequest>) -> [&'a str; 3] {
         match (self, request) {
-            (Name::Text(text), _) => Cow::Borrowed(text),
+            (Name::Text(text), _) => [text, "", ""],
             (Name::Route, Some(request)) => {
-                let method = known_method(&request.method);
-                match request.text.route() {
-                    Some(route) => Cow::Owned(format!("{method} {route}")),
-                    None => Cow::Owned(format!("{method} unknown route")),
-                }
+                [known_method(&request.method), " ", request.text.route().unwrap_or("unknown route")]
             }
-            (Name::Route, None) => Cow::Borrowed("unnamed"),
+            (Name::Route, None) => ["unnamed", "", ""],
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{
@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
 
 use crate::{
     record::{Exception, SpanId, SpanRecord, micros},
-    transaction::{Shared, handle_in, link_to},
+    transaction::{Shared, TimedChild, handle_in, link_to},
 };
 
 /// Spans that are open at a time; further ones are left out.
@@ -54,6 +54,8 @@ impl SpanProcessor for ApmSpanProcessor {
         let id = span.span_context().span_id();
         let mut open = self.open();
         if open.len() < MAX_OPEN {
+            let parent = SpanId(u64::from_be_bytes(context.span().span_context().span_id().to_bytes()));
+            shared.child_begins(parent, micros(SystemTime::now()), TimedChild::Span);
             open.insert(id, shared);
         }
     }

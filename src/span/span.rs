@@ -13,7 +13,7 @@ use opentelemetry::{
 };
 
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, Outcome, SpanId, SpanRecord, micros, set_attribute},
     transaction::{Shared, answer_handle, link_to},
 };
 
@@ -164,7 +164,10 @@ impl Span for ApmSpan {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, timestamp)),
             Role::Child(child) => shared.span(child.finish(shared, timestamp)),
             Role::Root { status } if shared.is_up_for_adoption() => shared.end(|_| outcome(&status)),
-            Role::Silent { dropped: true } => shared.span_dropped(),
+            Role::Silent { dropped: true } => {
+                shared.span_dropped();
+                shared.unsent_ends(SpanId(u64::from_be_bytes(self.context.span_id().to_bytes())), micros(timestamp));
+            }
             Role::Root { .. } | Role::Silent { .. } => {}
         }
     }

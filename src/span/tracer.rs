@@ -17,8 +17,8 @@ use crate::{
     propagation::{self, Incoming},
     record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, micros},
     transaction::{
-        Recorder, Shared, continued, followed, handle_in, installed, link_to, new_record, root, span_context,
-        supplied_parent,
+        Recorder, Shared, TimedChild, continued, followed, handle_in, installed, link_to, new_record, root,
+        span_context, supplied_parent,
     },
 };
 
@@ -68,18 +68,20 @@ impl ApmTracer {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
         let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
+        let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
+        let start = builder.start_time.unwrap_or_else(SystemTime::now);
         let beyond_limit = !shared.has_room_for_span();
         if beyond_limit && !matches!(kind, SpanKind::Client | SpanKind::Producer) {
+            shared.child_begins(parent_id, micros(start), TimedChild::Unsent);
             return ApmSpan::unrecorded(shared, parent.clone(), true);
         }
         let id = SpanId::random();
-        let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
         shared.pin(parent_id);
+        shared.child_begins(parent_id, micros(start), TimedChild::Span);
         // nothing may hang below a span that is not sent
         let id_below = if beyond_limit { parent.span_id() } else { id.0.into() };
         let own =
             SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
-        let start = builder.start_time.unwrap_or_else(SystemTime::now);
         let ids = shared.ids();
         let record = Box::new(SpanRecord {
             trace_id: ids.trace_id,

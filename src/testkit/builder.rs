@@ -37,7 +37,8 @@ impl Default for TestAgentBuilder {
 
 impl TestAgentBuilder {
     /// Sets options of the agent, after the test kit's own: an empty environment, the server's URL, a service name made
-    /// of the test's, and an `api_request_time` of 10 ms. Of several calls each adds to the one before.
+    /// of the test's, an `api_request_time` of 10 ms, and no metrics, which come when they come. Of several calls each
+    /// adds to the one before.
     pub fn configure(mut self, configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> Self {
         let before = self.configure;
         self.configure = Box::new(|agent| configure(before(agent)));
@@ -66,7 +67,8 @@ impl TestAgentBuilder {
         let mut agent = Agent::builder()
             .env(Environment::empty())
             .service_name(service_name(thread::current().name()))
-            .api_request_time(Duration::from_millis(10));
+            .api_request_time(Duration::from_millis(10))
+            .metrics_interval(Duration::ZERO);
         if let Some(token) = self.secret_token {
             server = server.secret_token(&token);
             agent = agent.secret_token(token);

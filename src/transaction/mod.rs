@@ -21,6 +21,7 @@ mod naming;
 mod recorder;
 mod remote;
 mod request_span;
+mod self_time;
 mod spans;
 mod state;
 
@@ -44,6 +45,7 @@ pub(crate) use self::{
     ids::{continued, followed, root},
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
+    self_time::TimedChild,
     state::{Ids, Shared, new_record},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};

@@ -18,7 +18,7 @@ use crate::{
     config::{Applied, Central, Config, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{Describe, ErrorRecord, Event, SpanRecord, TransactionRecord},
+    record::{Classify, Describe, ErrorRecord, Event, SpanRecord, SpanType, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Recorder {
     /// Code of the user's whose panic, or whose taking long, has been told.
     panics_told: AtomicU8,
     slow_told: AtomicU8,
+    classify: Classify,
 }
 
 impl Recorder {
@@ -59,6 +60,7 @@ impl Recorder {
             describe: |_| None,
             panics_told: AtomicU8::new(0),
             slow_told: AtomicU8::new(0),
+            classify: |_| SpanType::INTERNAL,
         }
     }
 
@@ -66,9 +68,13 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be.
-    pub(crate) fn with_describe(self, describe: Describe) -> Self {
-        Self { describe, ..self }
+    /// What tells of a span, before it is sent, what it will be, and of which type.
+    pub(crate) fn with_describe(self, describe: Describe, classify: Classify) -> Self {
+        Self { describe, classify, ..self }
+    }
+
+    pub(super) fn classify(&self) -> Classify {
+        self.classify
     }
 
     pub(super) fn describe(&self) -> Describe {

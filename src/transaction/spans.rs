@@ -85,10 +85,11 @@ impl Shared {
     /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
     /// because the transaction has had its `transaction_max_spans` or the call was short.
     pub(crate) fn span(&self, record: Box<SpanRecord>) {
+        self.time(&record);
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         if self.spans_started.fetch_update(Relaxed, Relaxed, ticket).is_err() {
-            self.span_beyond_limit(&record);
+            self.drop_span(&record);
         } else if self.settles() {
             self.settle(record);
         } else {
@@ -148,6 +149,11 @@ impl Shared {
 
     /// Counts a span that is one too many.
     pub(crate) fn span_beyond_limit(&self, record: &SpanRecord) {
+        self.time(record);
+        self.drop_span(record);
+    }
+
+    fn drop_span(&self, record: &SpanRecord) {
         self.span_dropped();
         if matches!(record.kind, SpanKind::Client | SpanKind::Producer)
             && let Some(call) = (self.recorder.describe())(record)

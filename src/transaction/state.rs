@@ -9,7 +9,10 @@ use std::{
 
 use opentelemetry::trace::SpanKind;
 
-use super::{captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, spans::Spans};
+use super::{
+    captured_body::CapturedBody, errors::Fingerprint, naming::renamed, recorder::Recorder, self_time::SelfTimes,
+    spans::Spans,
+};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
@@ -53,6 +56,7 @@ pub(crate) struct State {
     up_for_adoption: bool,
     pub(super) errors: Vec<Fingerprint>,
     pub(super) spans: Spans,
+    pub(super) self_times: SelfTimes,
     /// The request's body, where `capture_body` asks for it.
     pub(super) body: Option<CapturedBody>,
 }
@@ -197,11 +201,12 @@ impl Shared {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        let (mut record, outcome_by_user, body, has_errors, waiting) = {
+        let (mut record, outcome_by_user, body, has_errors, waiting, self_times) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             let waiting = Self::take_waiting(&mut state.spans);
-            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), waiting)
+            let self_times = std::mem::take(&mut state.self_times);
+            (record, state.outcome_by_user, state.body.take(), !state.errors.is_empty(), waiting, self_times)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -209,6 +214,8 @@ impl Shared {
             request.body = body.get();
         }
         record.duration = duration;
+        let end = record.timestamp.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        record.self_times = self_times.finish(record.id, record.timestamp, end);
         let outcome = finish(&mut record);
         if !outcome_by_user {
             record.outcome = outcome;
@@ -252,6 +259,7 @@ pub(crate) fn new_record(
         outcome: Outcome::Unknown,
         spans: SpanCount::default(),
         dropped_spans: Vec::new(),
+        self_times: Vec::new(),
         links: Vec::new(),
         otel: None,
         context,

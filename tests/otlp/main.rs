@@ -8,6 +8,7 @@ mod apm_server_process;
 mod delivery;
 mod document;
 mod loss;
+mod metrics;
 mod server;
 mod traffic;
 mod traps;

@@ -80,12 +80,14 @@ pub(crate) fn warnings(words: &[&str]) -> Vec<String> {
     held.map(str::to_owned).collect()
 }
 
-/// An agent that nothing from this machine's environment reaches. Every span of the process, of HTTP/2's innards too,
+/// An agent that nothing from this machine's environment reaches, and that measures nothing. Every span of the process,
+/// of HTTP/2's innards too,
 /// is offered to it.
 pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     static GLOBAL: OnceLock<()> = OnceLock::new();
     let agent =
         Agent::builder().env(Environment::empty()).service_name("otlp").api_request_time(Duration::from_millis(50));
+    let agent = agent.metrics_interval(Duration::ZERO);
     let agent = configure(agent).build().unwrap();
     GLOBAL.get_or_init(|| {
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log);

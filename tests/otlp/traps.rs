@@ -98,6 +98,8 @@ async fn tell(agent: &Agent, way: &str) {
     values.label(format!("{way}listing"), "7").label(format!("{way}client_ip"), "unknown");
     values.label(format!("{way}reimports"), "a,b");
     values.custom(format!("{way}paid_timestamp"), "1 o'clock");
+    let raw = serde_json::value::RawValue::from_string("[1e400, -1e999, 12345678901234567890123]".to_owned()).unwrap();
+    values.custom("raw", &raw).custom("after", 1);
     drop(values);
     let numbers = agent.start_transaction("numbers", "scheduled");
     numbers.label(format!("{way}listing"), 7);
@@ -150,6 +152,8 @@ async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
         assert_eq!(values["numeric_labels"][key("gwei")], json!(9_200_000_000_000_f64));
         told.warns("wei", "beyond ±9.2e12");
         told.warns("listing", "once a number and once text");
+
+        assert_eq!(told.custom(values, "after"), 1, "a number that no float holds costs nothing");
 
         // names with a type
         told.warns("client_ip", "cannot be found");

@@ -55,6 +55,7 @@ impl Sender {
             ["KUBERNETES_NAMESPACE", "KUBERNETES_NODE_NAME", "KUBERNETES_POD_NAME", "KUBERNETES_POD_UID"];
         let environment: Environment = POD.iter().copied().zip(self.pod.iter().map(String::as_str)).collect();
         let mut agent = Agent::builder().env(environment).server_url(url).exporter(Exporter::IntakeAndOtlp);
+        agent = agent.metrics_interval(Duration::ZERO);
         agent = agent.service_name(&*self.name).global_labels(self.labels.clone());
         if let Some(version) = &self.version {
             agent = agent.service_version(&**version);

@@ -60,7 +60,7 @@ pub(crate) fn is_metric_name(name: &str) -> bool {
 /// None where no sample is one that the server takes.
 pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
     let named = record.samples.iter().filter(|(name, _)| is_metric_name(name));
-    let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_str().into(), sample(value)?))).collect();
+    let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_ref().into(), sample(value)?))).collect();
     let breakdown = record.breakdown.as_deref();
     (!samples.is_empty()).then(|| Metricset {
         timestamp: record.timestamp,

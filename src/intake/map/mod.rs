@@ -21,6 +21,6 @@ pub(crate) use self::{
     labels::{index_key, is_exact, tags},
     metadata::metadata,
     metricset::{is_metric_name, metricset},
-    span::{describe, span},
+    span::{classify, describe, span},
     transaction::transaction,
 };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use opentelemetry::{KeyValue, Value};
+use opentelemetry::{KeyValue, Value, trace::SpanKind};
 
 macro_rules! attributes {
     (
@@ -129,6 +129,16 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn peer(&self) -> Option<Cow<'a, str>> {
         self.peer_name().or_else(|| self.peer_ip())
+    }
+
+    pub(super) fn is_database(&self) -> bool {
+        self.db_system().is_some() || self.db_statement().is_some()
+    }
+
+    /// Below the server's own span only calls are told as HTTP.
+    pub(super) fn is_http_call(&self, kind: &SpanKind) -> bool {
+        matches!(kind, SpanKind::Client | SpanKind::Producer)
+            && (self.http_url().is_some() || self.http_scheme().is_some() || self.http_method().is_some())
     }
 
     pub(super) fn is_temporary_queue(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::{
         Composite, Db, Destination, DestinationService, Http, HttpResponse, Message, Queue, Service, ServiceTarget,
         Span, SpanContext, Text,
     },
-    record::{Call, CallTarget, CompressionStrategy, Outcome, SpanRecord},
+    record::{Call, CallTarget, CompressionStrategy, Outcome, SpanRecord, SpanType},
     sanitize::Sanitizer,
     sql,
 };
@@ -24,10 +24,7 @@ use crate::{
 pub(crate) fn span<'a>(record: &'a SpanRecord, sanitizer: &Sanitizer) -> Span<'a> {
     let attributes = Attributes::of(&record.attributes);
     let exit = matches!(record.kind, SpanKind::Client | SpanKind::Producer);
-    let is_http = exit
-        && (attributes.http_url().is_some()
-            || attributes.http_scheme().is_some()
-            || attributes.http_method().is_some());
+    let is_http = attributes.is_http_call(&record.kind);
     let shape = shape(record, &attributes, is_http, sanitizer);
     let outcome = outcome(record, &attributes, is_http);
 
@@ -135,6 +132,36 @@ pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
     })
 }
 
+/// Its type alone, told of every span where it ends: most are internal, and known to be so at a glance.
+pub(crate) fn classify(record: &SpanRecord) -> SpanType<'_> {
+    let may_tell = |key: &str| ["db.", "sql.", "messaging.", "rpc."].iter().any(|family| key.starts_with(family));
+    let is_internal = record.kind == SpanKind::Internal;
+    if is_internal && !record.attributes.iter().any(|attribute| may_tell(attribute.key.as_str())) {
+        return SpanType::INTERNAL;
+    }
+    span_type(&record.kind, &Attributes::of(&record.attributes))
+}
+
+fn span_type<'a>(kind: &SpanKind, attributes: &Attributes<'a>) -> SpanType<'a> {
+    if attributes.is_database() {
+        return SpanType { kind: "db", subtype: attributes.db_system().map(database).map(keyword) };
+    }
+    if let Some(system) = attributes.messaging_system() {
+        return SpanType { kind: "messaging", subtype: Some(keyword(broker(system))) };
+    }
+    if let Some(system) = attributes.rpc_system() {
+        return SpanType { kind: "external", subtype: Some(rpc(system)) };
+    }
+    if attributes.is_http_call(kind) {
+        return SpanType { kind: "external", subtype: Some("http".into()) };
+    }
+    if *kind == SpanKind::Internal { SpanType::INTERNAL } else { SpanType { kind: "unknown", subtype: None } }
+}
+
+fn rpc(system: Cow<'_, str>) -> Cow<'_, str> {
+    if system == "apache_dubbo" { "dubbo".into() } else { keyword(system) }
+}
+
 /// What kind of span it is, and what that kind tells.
 struct Shape<'a> {
     kind: &'static str,
@@ -148,11 +175,12 @@ struct Shape<'a> {
 
 fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool, sanitizer: &Sanitizer) -> Shape<'a> {
     let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
-    let plain = Shape { kind: "unknown", subtype: None, action: None, name, db: None, message: None, rpc: false };
-    if attributes.db_system().is_some() || attributes.db_statement().is_some() {
+    let SpanType { kind, subtype } = span_type(&record.kind, attributes);
+    let plain = Shape { kind, subtype, action: None, name, db: None, message: None, rpc: false };
+    if attributes.is_database() {
         return of_database(record, attributes, plain, sanitizer);
     }
-    if let Some(system) = attributes.messaging_system() {
+    if attributes.messaging_system().is_some() {
         let send = || (record.kind == SpanKind::Producer).then_some(Cow::Borrowed("send"));
         let action = attributes.messaging_operation().map(|operation| match &*operation {
             "publish" | "create" => Cow::Borrowed("send"),
@@ -161,30 +189,22 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool,
         let queue = attributes.messaging_destination().map(|name| Queue { name: keyword(name) });
         let routing_key = attributes.messaging_routing_key().map(keyword);
         return Shape {
-            kind: "messaging",
-            subtype: Some(keyword(broker(system))),
             action: action.or_else(send).map(keyword),
             message: Some(Message { queue, routing_key, ..Message::default() }),
             ..plain
         };
     }
-    if let Some(system) = attributes.rpc_system() {
-        let subtype = if system == "apache_dubbo" { "dubbo".into() } else { keyword(system) };
-        return Shape { kind: "external", subtype: Some(subtype), rpc: true, ..plain };
+    if attributes.rpc_system().is_some() {
+        return Shape { rpc: true, ..plain };
     }
     if is_http {
         return Shape {
-            kind: "external",
-            subtype: Some("http".into()),
             action: attributes.http_method().map(keyword),
             name: http_name(record, attributes).unwrap_or(plain.name),
             ..plain
         };
     }
-    match record.kind {
-        SpanKind::Internal => Shape { kind: "app", subtype: Some("internal".into()), ..plain },
-        _ => plain,
-    }
+    plain
 }
 
 fn of_database<'a>(
@@ -193,7 +213,7 @@ fn of_database<'a>(
     plain: Shape<'a>,
     sanitizer: &Sanitizer,
 ) -> Shape<'a> {
-    let system = attributes.db_system().map(database).map(keyword);
+    let system = plain.subtype.clone();
     let language = system.as_deref().map_or(Language::Sql, language);
     let statement = attributes.db_statement().filter(|_| language != Language::Commands);
     let is_sql = matches!(language, Language::Sql | Language::SqlLike);
@@ -217,7 +237,7 @@ fn of_database<'a>(
         user: attributes.db_user().map(keyword),
         ..Db::default()
     };
-    Shape { kind: "db", subtype: system, action: Some(action.into()), name, db: Some(db), ..plain }
+    Shape { action: Some(action.into()), name, db: Some(db), ..plain }
 }
 
 /// The statement that `sea_orm.begin` and the like run, which instrumentations do not tell.

@@ -79,6 +79,7 @@ pub(in crate::intake) fn transaction() -> TransactionRecord {
         outcome: Outcome::Success,
         spans: SpanCount { started: 2, dropped: 1 },
         dropped_spans: Vec::new(),
+        self_times: Vec::new(),
         links: vec![Link { trace_id: TraceId(1), span_id: SpanId(2) }],
         otel: Some(Box::new(OtelPart {
             kind: SpanKind::Server,

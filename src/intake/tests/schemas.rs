@@ -127,12 +127,12 @@ fn spans_of_every_kind_and_of_strange_content_are_valid() {
 #[test]
 fn metricsets_are_valid_and_empty_ones_are_not_sent() {
     let samples = vec![
-        ("pool.size".to_owned(), Sample::Gauge(3.0)),
-        ("pool.waits".to_owned(), Sample::Counter(7.0)),
-        ("pool.time".to_owned(), Sample::Histogram { values: vec![0.5, 1.5], counts: vec![1, 2] }),
-        ("nan".to_owned(), Sample::Gauge(f64::NAN)),
-        ("a*".to_owned(), Sample::Gauge(1.0)),
-        (String::new(), Sample::Gauge(1.0)),
+        ("pool.size".into(), Sample::Gauge(3.0)),
+        ("pool.waits".into(), Sample::Counter(7.0)),
+        ("pool.time".into(), Sample::Histogram { values: vec![0.5, 1.5], counts: vec![1, 2] }),
+        ("nan".into(), Sample::Gauge(f64::NAN)),
+        ("a*".into(), Sample::Gauge(1.0)),
+        ("".into(), Sample::Gauge(1.0)),
     ];
     let breakdown = Breakdown {
         transaction_name: "GET /".to_owned(),
@@ -149,7 +149,7 @@ fn metricsets_are_valid_and_empty_ones_are_not_sent() {
     let event = valid(&Line::Metricset(map::metricset(&record).unwrap()));
     assert_eq!(event["samples"].as_object().unwrap().len(), 3);
     assert_eq!(event["samples"]["pool.time"]["counts"][1], 2);
-    record.samples = vec![("nan".to_owned(), Sample::Gauge(f64::NAN))];
+    record.samples = vec![("nan".into(), Sample::Gauge(f64::NAN))];
     assert!(map::metricset(&record).is_none());
 }
 

@@ -1,0 +1,94 @@
+//! What is measured of the service while it runs, beside what it does: where the time of transactions goes, the
+//! processor and the memory (agent-spec 10).
+//!
+//! Everything here runs on the worker's thread.
+
+mod breakdown;
+mod cgroup;
+mod process;
+mod system;
+
+use std::{borrow::Cow, time::Instant};
+
+use self::{breakdown::Breakdowns, system::CpuTimes};
+use crate::{
+    config::{Config, LiveConfig},
+    pipeline::MetricSource,
+    record::{MetricsRecord, Sample, TransactionRecord, wall_micros},
+};
+
+/// The metrics of one agent.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    live: LiveConfig,
+    breakdowns: Breakdowns,
+    cpu: Option<CpuTimes>,
+}
+
+type Named = (Cow<'static, str>, Sample);
+
+impl Metrics {
+    /// Takes the first readings, which later ones are compared with.
+    pub(crate) fn new(live: LiveConfig) -> Self {
+        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read() }
+    }
+
+    /// Processor and memory, as far as this system tells.
+    fn host(&mut self, config: &Config) -> Option<MetricsRecord> {
+        let now = CpuTimes::read();
+        let cpu = now.zip(self.cpu).map(|(now, before)| now.since(before));
+        self.cpu = now.or(self.cpu);
+        let samples = [cpu.unwrap_or_default(), system::memory(), process::memory(), cgroup::memory()];
+        let samples = wanted(samples.into_iter().flatten(), config);
+        (!samples.is_empty()).then(|| MetricsRecord { samples, ..record() })
+    }
+}
+
+impl MetricSource for Metrics {
+    fn observe(&mut self, transaction: &TransactionRecord) {
+        if self.live.load().breakdown_metrics {
+            self.breakdowns.add(transaction);
+        }
+    }
+
+    fn collect(&mut self) -> Vec<MetricsRecord> {
+        let config = self.live.snapshot();
+        let host = self.host(&config);
+        let breakdowns = self.breakdowns.take();
+        if !config.enabled || !config.recording || config.context_propagation_only {
+            return Vec::new();
+        }
+        let breakdowns = breakdowns.filter_map(|(breakdown, samples)| {
+            let samples = wanted(samples, &config);
+            let breakdown = Some(Box::new(breakdown));
+            (!samples.is_empty()).then(|| MetricsRecord { samples, breakdown, ..record() })
+        });
+        host.into_iter().chain(breakdowns).collect()
+    }
+}
+
+/// Without those that `disable_metrics` names.
+fn wanted(samples: impl IntoIterator<Item = Named>, config: &Config) -> Vec<Named> {
+    let is_disabled = |name: &str| config.disable_metrics.iter().any(|pattern| pattern.matches(name));
+    samples.into_iter().filter(|(name, _)| !is_disabled(name)).collect()
+}
+
+fn record() -> MetricsRecord {
+    let timestamp = wall_micros(Instant::now());
+    MetricsRecord { timestamp, samples: Vec::new(), labels: Vec::new(), breakdown: None }
+}
+
+fn gauge(name: &'static str, value: f64) -> Named {
+    (Cow::Borrowed(name), Sample::Gauge(value))
+}
+
+/// A file of the kernel's; None where there is none.
+fn kernel(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// The number in a line such as `MemTotal:  24602136 kB`, in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
+}

@@ -1,0 +1,182 @@
+//! Where does the time of transactions go, and what does the process take? (agent-spec, section 10)
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+};
+use serde_json::Value;
+use tower_apm::{AgentBuilder, testkit::Kind, testkit::TestAgent};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Metrics come at the end alone.
+async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    let once = |agent: AgentBuilder| agent.metrics_interval(Duration::from_secs(3600));
+    TestAgent::builder().configure(move |agent| configure(once(agent))).start().await
+}
+
+/// The metric sets of an agent that ends: of transactions by span type, and others.
+async fn metricsets(apm: &TestAgent) -> (Vec<Value>, Vec<Value>) {
+    apm.agent().shutdown(LONG).await.unwrap();
+    apm.events(Kind::Metricset).into_iter().partition(|set| set.get("transaction").is_some())
+}
+
+/// `app 1 (30)`: type and subtype, count, and microseconds as far as they are foreseeable.
+fn told(breakdown: &[Value]) -> Vec<String> {
+    let word = |set: &Value, path: &str| set.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let number = |set: &Value, name: &str| set["samples"][name]["value"].as_f64().unwrap();
+    let mut told: Vec<_> = breakdown
+        .iter()
+        .map(|set| {
+            let subtype = word(set, "/span/subtype").map_or_else(String::new, |subtype| format!("/{subtype}"));
+            let kind = word(set, "/span/type").unwrap();
+            let micros = number(set, "span.self_time.sum.us");
+            let micros = if kind == "app" && subtype.is_empty() { String::new() } else { format!(" {micros}us") };
+            let (of, name) = (word(set, "/transaction/type").unwrap(), word(set, "/transaction/name").unwrap());
+            format!("{of} {name}: {kind}{subtype} {}{micros}", number(set, "span.self_time.count"))
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+/// The time that many milliseconds from now: spans may say when they began and ended.
+fn at(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis)
+}
+
+fn call<T: Tracer>(tracer: &T, system: &'static str, [began, ended]: [u64; 2]) {
+    let builder = tracer.span_builder("SELECT").with_kind(SpanKind::Client).with_start_time(at(began));
+    let mut span = builder.with_attributes([KeyValue::new("db.system", system)]).start(tracer);
+    span.set_status(Status::Ok);
+    span.end_with_timestamp(at(ended));
+}
+
+/// Three calls, two of which are alike, and work around one of them.
+fn work(apm: &TestAgent) {
+    let tracer = apm.agent().tracer_provider().tracer("work");
+    apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
+        call(&tracer, "sqlite", [0, 1]);
+        call(&tracer, "sqlite", [2, 4]);
+        let outer = tracer.span_builder("price").with_start_time(at(10)).start(&tracer);
+        let _inside = Context::current_with_span(outer).attach();
+        call(&tracer, "redis", [11, 15]);
+        Context::current().span().end_with_timestamp(at(20));
+    });
+}
+
+#[tokio::test]
+async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
+    let apm = apm(|agent| agent).await;
+    for _ in 0..2 {
+        work(&apm);
+    }
+    let (breakdown, _) = metricsets(&apm).await;
+    let want = [
+        "scheduled settle: app 2",
+        "scheduled settle: app/internal 2 12000us",
+        "scheduled settle: db/redis 2 8000us",
+        "scheduled settle: db/sqlite 4 6000us",
+    ];
+    assert_eq!(told(&breakdown), want);
+    assert_eq!(apm.events(Kind::Span).len(), 6, "what became one span was counted as two");
+}
+
+#[tokio::test]
+async fn section_10_4_spans_that_are_not_sent_take_their_time_all_the_same() {
+    for options in [
+        |agent: AgentBuilder| agent.transaction_max_spans(0),
+        |agent: AgentBuilder| agent.exit_span_min_duration(Duration::from_secs(1)).transaction_max_spans(1),
+    ] {
+        let apm = apm(options).await;
+        work(&apm);
+        let (breakdown, _) = metricsets(&apm).await;
+        let told = told(&breakdown);
+        let calls = ["scheduled settle: db/redis 1 4000us", "scheduled settle: db/sqlite 2 3000us"];
+        assert!(calls.iter().all(|call| told.iter().any(|told| told == call)), "{told:?}");
+        assert!(told.iter().any(|told| told.starts_with("scheduled settle: app/internal 1 ")), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn section_10_4_a_span_that_ends_after_its_transaction_is_not_told() {
+    let apm = apm(|agent| agent).await;
+    let tracer = apm.agent().tracer_provider().tracer("work");
+    let mut late = None;
+    apm.agent().start_transaction("settle", "scheduled").in_scope(|| late = Some(tracer.start("late")));
+    drop(late);
+    let (breakdown, _) = metricsets(&apm).await;
+    assert_eq!(told(&breakdown), ["scheduled settle: app 1"]);
+}
+
+#[tokio::test]
+async fn section_10_4_only_what_is_sampled_and_asked_for_is_told() {
+    for options in [
+        |agent: AgentBuilder| agent.breakdown_metrics(false),
+        |agent: AgentBuilder| agent.disable_metrics(["span.self_time.*"]),
+        |agent: AgentBuilder| agent.metrics_interval(Duration::ZERO),
+        |agent: AgentBuilder| agent.transaction_sample_rate(0.0),
+    ] {
+        let apm = apm(options).await;
+        work(&apm);
+        assert_eq!(metricsets(&apm).await.0, Vec::<Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn section_10_4_names_are_those_that_transactions_are_grouped_by() {
+    let apm = apm(|agent| agent.transaction_name_groups(["settle *"])).await;
+    for n in 0..3 {
+        drop(apm.agent().start_transaction(format!("settle {n}"), "scheduled"));
+    }
+    assert_eq!(told(&metricsets(&apm).await.0), ["scheduled settle *: app 3"]);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn section_10_2_the_host_and_the_process_are_measured() {
+    let apm = apm(|agent| agent.disable_metrics(["system.process.cpu.*"])).await;
+    let (_, others) = metricsets(&apm).await;
+    let [set] = &others[..] else { panic!("{others:?}") };
+    let value = |name: &str| set["samples"][name]["value"].as_f64();
+    for bytes in [
+        "system.memory.total",
+        "system.memory.actual.free",
+        "system.process.memory.size",
+        "system.process.memory.rss.bytes",
+    ] {
+        assert!(value(bytes).is_some_and(|bytes| bytes > 1e6), "{bytes} in {set}");
+    }
+    assert!(value("system.cpu.total.norm.pct").is_some_and(|share| (0.0..=1.0).contains(&share)), "{set}");
+    assert_eq!(value("system.process.cpu.total.norm.pct"), None, "disabled");
+    let stats = apm.agent().stats();
+    assert_eq!((stats.recorded, stats.accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn section_10_1_metrics_come_each_interval_and_begin_anew() {
+    let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
+    let breakdown = |apm: &TestAgent| {
+        let sets = apm.events(Kind::Metricset).into_iter().filter(|set| set.get("transaction").is_some());
+        told(&sets.collect::<Vec<_>>())
+    };
+    for n in 1..=2 {
+        work(&apm);
+        let began = std::time::Instant::now();
+        while breakdown(&apm).iter().filter(|told| *told == "scheduled settle: db/redis 1 4000us").count() < n {
+            assert!(began.elapsed() < LONG, "{:?}", breakdown(&apm));
+            apm.flush().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_measured_while_nothing_is_recorded() {
+    let apm = apm(|agent| agent.recording(false)).await;
+    work(&apm);
+    let (breakdown, others) = metricsets(&apm).await;
+    assert_eq!((breakdown, others), (Vec::new(), Vec::new()));
+}

@@ -1,0 +1,55 @@
+//! Metrics are told natively; by OTLP they are not made in the first place.
+
+use serde_json::Value;
+use tower_apm::Exporter;
+
+use crate::{
+    document::Document,
+    server::{DEADLINE, Decoder, agent},
+};
+
+async fn documents(exporter: Exporter) -> Option<(Vec<Document>, tower_apm::Stats)> {
+    let decoder = Decoder::start("hunter2")?;
+    let agent = agent(|agent| {
+        agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str()).exporter(exporter)
+    });
+    agent.start_transaction("settle", "scheduled").in_scope(|| tracing::info_span!("price").in_scope(|| ()));
+    agent.shutdown(DEADLINE).await.unwrap();
+    let documents = decoder.documents();
+    Some((documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats()))
+}
+
+#[tokio::test]
+async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
+    let Some((documents, stats)) = documents(Exporter::Intake).await else { return };
+    assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
+    let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
+    let mut told: Vec<_> = breakdown
+        .iter()
+        .map(|document| {
+            let count = document.0.pointer("/span/self_time/count").and_then(Value::as_u64);
+            let micros = document.0.pointer("/span/self_time/sum.us").and_then(Value::as_u64);
+            assert!(micros.is_some(), "{document:?}");
+            assert_eq!(document.text("/metricset/name"), "span_breakdown");
+            let names = ["/transaction/type", "/transaction/name", "/span/type", "/span/subtype"];
+            (names.map(|name| document.text(name)), count)
+        })
+        .collect();
+    told.sort();
+    let want = [(["scheduled", "settle", "app", ""], Some(1)), (["scheduled", "settle", "app", "internal"], Some(1))];
+    assert_eq!(told, want);
+    let host = documents.iter().find(|document| document.0.get("transaction").is_none());
+    if let Some(host) = host.filter(|_| cfg!(target_os = "linux")) {
+        // else each service would get a data stream for them
+        assert_eq!(host.text("/data_stream/dataset"), "apm.internal", "{host:?}");
+        let samples = host.0.pointer("/metricset/samples").and_then(Value::as_array).unwrap();
+        assert!(samples.iter().any(|sample| sample["name"] == "system.cpu.total.norm.pct"), "{samples:?}");
+    }
+}
+
+#[tokio::test]
+async fn by_otlp_there_are_none() {
+    let Some((documents, stats)) = documents(Exporter::Otlp).await else { return };
+    assert!(documents.is_empty(), "{documents:?}");
+    assert_eq!((stats.dropped.total(), stats.recorded), (0, 2), "{stats}");
+}
