@@ -182,6 +182,27 @@ async fn custom_context_is_bounded() {
         .custom("/large", "[left out: too large]");
 }
 
+#[tokio::test]
+async fn section_12_forms_and_cookies_are_sanitised_in_each_of_their_forms() {
+    let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
+    let app = Router::new().route("/", post(async |_: Bytes| "ok")).layer(apm.layer());
+    let kind = "application/x-www-form-urlencoded; charset=UTF-8";
+    let sent = Request::post("/").header(header::CONTENT_TYPE, kind);
+    let sent =
+        sent.header("cookie", "theme=dark; session=hunter2").header("cookie", "lang=de;a_token=hunter2; token_id=42");
+    send(app, sent.body("item=7&password=hunter2&p%61ssword=hun%26ter2&token=x;hunter2".into()).unwrap()).await;
+    apm.expect_transaction("POST /")
+        .await
+        .field("/context/request/body", "item=7&password=[REDACTED]&p%61ssword=[REDACTED]&token=[REDACTED]")
+        .field("/context/request/cookies/theme", "dark")
+        .field("/context/request/cookies/session", "[REDACTED]")
+        .field("/context/request/cookies/lang", "de")
+        .field("/context/request/cookies/a_token", "[REDACTED]")
+        .field("/context/request/cookies/token_id", "42")
+        .field("/context/request/headers/cookie", serde_json::json!(["[REDACTED]", "[REDACTED]"]));
+    apm.assert_no_secret("hunter2");
+}
+
 struct Panics;
 
 impl serde::Serialize for Panics {

@@ -39,7 +39,7 @@ fn whatever_is_told_arrives_without_its_secrets() {
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let agent = Agent::builder().env(Environment::empty()).service_name("properties").server_url(url.trim());
-    let agent = agent.exporter(Exporter::IntakeAndOtlp);
+    let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
