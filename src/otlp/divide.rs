@@ -21,7 +21,8 @@ where
 {
     let (mut accepted, mut rejected, mut reasons) = (0, 0, Vec::<Rejection>::new());
     let mut divisions = 0;
-    let mut pieces = vec![0..weights.len()];
+    let whole = 0..weights.len();
+    let mut pieces = vec![whole];
     while let Some(piece) = pieces.pop() {
         let events = weights.get(piece.clone()).unwrap_or_default().iter().sum();
         match send(piece.clone(), events).await {
