@@ -1,7 +1,9 @@
 //! Whoever sends, the server takes it: the metadata of a batch costs all of its events where it is wrong.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
+    path::Path,
     time::Duration,
 };
 
@@ -75,7 +77,9 @@ impl Sender {
 
 #[test]
 fn whoever_sends_is_taken() {
-    let Some(mut server) = apm_server_process::start(&["serve", "-addr", "127.0.0.1:0"]) else { return };
+    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sender-{}.ndjson", std::process::id()));
+    let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
+    let Some(mut server) = apm_server_process::start(&arguments) else { return };
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -88,6 +92,7 @@ fn whoever_sends_is_taken() {
         prop_assert_eq!((delivered, stats.accepted, stats.copies.accepted), (Ok(()), 1, 1), "{}", stats);
         Ok(())
     });
+    let _ = fs::remove_file(&documents);
     if let Err(error) = tested {
         panic!("{error}");
     }
