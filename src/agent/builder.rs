@@ -13,8 +13,9 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, Central, CloudProvider, CodeOptions, Environment, Exporter, LiveConfig, LogLevel, OtlpCompression,
-        OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
+        CaptureBody, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig, LogLevel,
+        OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters, option_setters,
+        unknown_variables,
     },
     error::BuildError,
     intake::{self, IntakeExporter},
@@ -27,11 +28,7 @@ use crate::{
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
-use crate::{
-    config::{Config, Origin},
-    otlp::OtlpExporter,
-    pipeline::WithCopy,
-};
+use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 
 /// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
 /// warning and the next source is used.
@@ -147,12 +144,13 @@ impl AgentBuilder {
     /// When a certificate cannot be read or used, or no thread can be started. Other options never fail: see
     /// [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
-        let agent = self.start()?;
+        let agent = self.start(cloud_around)?;
         agent.introduce();
         Ok(agent)
     }
 
-    fn start(self) -> Result<Agent, BuildError> {
+    /// In the cloud that is given.
+    fn start(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
         let env = self.env.unwrap_or_else(Environment::process);
         let unknown = unknown_variables(&env);
         let (live, warnings) = LiveConfig::new(self.options, env);
@@ -165,7 +163,7 @@ impl AgentBuilder {
                 .with_describe(intake::describe, intake::span_type),
         );
         let log_level = LogLevelSwitch::default();
-        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone());
+        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), cloud);
         let worker = config.enabled.then(start).transpose()?;
         Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level }) })
     }
@@ -190,7 +188,7 @@ impl AgentBuilder {
         };
         let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;
-        let agent = self.start()?;
+        let agent = self.start(cloud_around)?;
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
@@ -212,6 +210,7 @@ fn start_worker(
     queue: &Queue,
     gzip: Option<bool>,
     log_level: LogLevelSwitch,
+    cloud: impl FnOnce(&Config) -> Option<CloudMetadata>,
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
@@ -224,8 +223,7 @@ fn start_worker(
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
-    let cloud = CloudMetadata::new(config.cloud_provider, server_settings.is_loopback());
-    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud)) as _);
+    let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
@@ -242,6 +240,25 @@ fn start_worker(
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
     }
     Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread)
+}
+
+fn cloud_around(config: &Config) -> Option<CloudMetadata> {
+    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
+    if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
+        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
+    }
+    cloud
+}
+
+/// Then it is a laptop's or a test's agent, and no cloud answers there.
+fn sends_to_this_machine(config: &Config) -> bool {
+    let native = ServerSettings::from_config(config, None).is_loopback();
+    let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
+    match config.exporter {
+        Exporter::Intake => native,
+        Exporter::Otlp => otlp,
+        Exporter::IntakeAndOtlp => native && otlp,
+    }
 }
 
 /// OTLP goes to a place of its own, and nobody said where an APM Server would be.
@@ -307,7 +324,89 @@ pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Ce
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::metadata::Bases;
+
+    #[test]
+    fn a_cloud_is_asked_unless_all_goes_to_this_machine() {
+        let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
+            let builder = configure(AgentBuilder::default().env(Environment::empty()).disable_send(true));
+            sends_to_this_machine(&builder.build().unwrap().recorder().config())
+        };
+        assert!(here(|agent| agent));
+        assert!(!here(|agent| agent.server_url("https://apm.example")));
+        if cfg!(feature = "otlp") {
+            assert!(!here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("https://collector.example")));
+            assert!(!here(|agent| agent.exporter(Exporter::IntakeAndOtlp).otlp_endpoint("https://collector.example")));
+            assert!(here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("http://127.0.0.1:4317")));
+            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "it gets nothing");
+        }
+    }
+
+    /// A server that takes all, its URL, and the bodies that it got.
+    async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let log = bodies.clone();
+        let app = axum::Router::new().fallback(async move |body: String| {
+            log.lock().unwrap().push(body);
+            axum::http::StatusCode::ACCEPTED
+        });
+        (serve(app).await, bodies)
+    }
+
+    async fn serve(app: axum::Router) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        url
+    }
+
+    /// What an agent in this cloud says of it in front of its first event.
+    async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
+        let (url, bodies) = server().await;
+        let builder = AgentBuilder::default().env(Environment::empty()).server_url(url).central_config(false);
+        let builder = builder.metrics_interval(Duration::ZERO);
+        let bases = Bases { aws: cloud.clone(), gcp: cloud.clone(), azure: cloud };
+        let agent = builder.start(|_| CloudMetadata::with_bases(CloudProvider::Gcp, bases)).unwrap();
+        drop(agent.start_transaction("a job", "scheduled"));
+        (agent, bodies)
+    }
+
+    fn metadata(bodies: &Mutex<Vec<String>>) -> serde_json::Value {
+        let bodies = bodies.lock().unwrap();
+        let first = bodies.iter().find_map(|body| body.lines().next().filter(|line| line.starts_with("{\"metadata")));
+        serde_json::from_str(first.unwrap()).unwrap()
+    }
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn section_11_4_the_first_event_knows_the_cloud() {
+        const GCP: &str = r#"{"instance":{"id":43,"zone":"projects/5/zones/us-west3-a"},"project":{"projectId":"p"}}"#;
+        let cloud = serve(axum::Router::new().fallback(async || GCP)).await;
+        let (agent, bodies) = told_of(cloud).await;
+        agent.shutdown(DEADLINE).await.unwrap();
+        let cloud = &metadata(&bodies)["metadata"]["cloud"];
+        assert_eq!((&cloud["provider"], &cloud["region"]), (&"gcp".into(), &"us-west3".into()), "{cloud}");
+        assert_eq!(agent.stats().accepted, 1);
+    }
+
+    #[tokio::test]
+    async fn section_11_4_a_cloud_that_does_not_answer_holds_nobody_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (agent, bodies) = told_of(format!("http://{}", listener.local_addr().unwrap())).await;
+        // the cloud has been asked, and keeps silent: who calls the service is answered all the same
+        let _asked = listener.accept().await.unwrap();
+        let handled = agent.start_transaction("meanwhile", "scheduled").run(async { 7 }).await;
+        assert_eq!((handled, agent.stats().recorded, agent.stats().accepted), (7, 2, 0));
+        agent.shutdown(DEADLINE).await.unwrap();
+        assert_eq!(metadata(&bodies)["metadata"]["cloud"], serde_json::Value::Null);
+        assert_eq!(agent.stats().accepted, 2);
+    }
 
     #[test]
     fn a_server_with_tls_needs_no_further_option() {

@@ -7,8 +7,11 @@ use std::borrow::Cow;
 use crate::{
     config::{CloudProvider, Config, Environment},
     metadata::{Container, app_service, kubernetes},
-    record::{Label, LabelValue, Resource},
+    record::{Label, LabelValue, MAX_LABELS, Resource, cut},
 };
+
+/// Bytes of `global_labels`, which go in front of every batch. Each may become six characters of JSON.
+const MAX_LABEL_BYTES: usize = 32 * 1024;
 
 /// What only the operating system knows.
 #[derive(Debug, Clone, Default)]
@@ -52,10 +55,6 @@ fn parent_pid() -> Option<u32> {
 
 /// The metadata of a service. `ephemeral_id` is random for each start of the process.
 pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, ephemeral_id: String) -> Resource {
-    let label = |(key, value): &(String, String)| Label {
-        key: Cow::Owned(key.clone()),
-        value: LabelValue::Text(Cow::Owned(value.clone())),
-    };
     let detected_hostname = detected_hostname(environment, &host);
     Resource {
         service_name: config.service_name.clone(),
@@ -76,7 +75,7 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
         configured_hostname: config.hostname.clone(),
         architecture: architecture(std::env::consts::ARCH),
         platform: platform(std::env::consts::OS),
-        labels: config.global_labels.iter().map(label).collect(),
+        labels: labels(&config.global_labels),
     }
 }
 
@@ -93,6 +92,28 @@ pub(crate) fn introduction(config: &Config, environment: &Environment) -> String
         option_env!("TOWER_APM_RUSTC_VERSION").unwrap_or("unknown"),
         config.describe()
     )
+}
+
+/// `global_labels` that fit into the first line of every request: the server skips a line over 300 KiB, and each of
+/// them is a field of the index.
+fn labels(global: &[(String, String)]) -> Vec<Label> {
+    let mut bytes = 0;
+    let labels = global.iter().take(MAX_LABELS).map(|(key, value)| Label {
+        key: cut(Cow::Owned(key.clone())),
+        value: LabelValue::Text(cut(Cow::Owned(value.clone()))),
+    });
+    let labels: Vec<_> = labels
+        .take_while(|label| {
+            let value = if let LabelValue::Text(text) = &label.value { text.len() } else { 0 };
+            bytes += label.key.len() + value;
+            bytes <= MAX_LABEL_BYTES
+        })
+        .collect();
+    if labels.len() < global.len() {
+        let (kept, given) = (labels.len(), global.len());
+        tracing::warn!(target: "tower_apm", kept, given, "there are more global_labels than an event has room for");
+    }
+    labels
 }
 
 fn asks_azure(provider: CloudProvider) -> bool {
@@ -174,6 +195,16 @@ mod tests {
         assert_eq!(resource.activation_method, Some("k8s-attach"));
         assert_eq!(resource.ephemeral_id, "id");
         assert_eq!(gathered(&[], Host::default()).activation_method, Some("layer"));
+    }
+
+    #[test]
+    fn global_labels_never_fill_the_first_line() {
+        let label = |key: String, value: &str| (key, value.to_owned());
+        let many: Vec<_> = (0..500).map(|n| label(format!("k{n}"), "v")).collect();
+        assert_eq!(labels(&many).len(), 128);
+        let large: Vec<_> = (0..100).map(|n| label(format!("k{n}"), &"v".repeat(4000))).collect();
+        assert_eq!(labels(&large).len(), 8);
+        assert_eq!(labels(&large[..3]).len(), 3);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{active_span, stack_here};
 use crate::{
     record::{Exception, LabelValue, LogMessage, bounded},
     sanitize::REDACTED,
-    transaction::{Handle, Recorder, Transaction, contain, installed},
+    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
 };
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
@@ -51,10 +51,14 @@ impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
         if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {
             return;
         }
+        // what the agent's own HTTP client says is nothing that happened in the service
+        if Context::is_current_telemetry_suppressed() {
+            return;
+        }
         let transaction = Transaction::current();
         let Some(recorder) = self.recorder(&transaction) else { return };
         let mut fields = Fields::default();
-        if contain(&recorder, || event.record(&mut fields)).is_none() {
+        if contain(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
             return;
         }
         let Some(mut exception) = fields.exception else { return };

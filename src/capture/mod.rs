@@ -21,7 +21,7 @@ pub(crate) use self::events::ErrorEventsLayer;
 pub use self::panic::panic_hook;
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
-    transaction::{Handle, Recorder, Shared, Transaction, contain, installed, link_to},
+    transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to},
 };
 
 impl Transaction {
@@ -118,7 +118,7 @@ impl CapturedError {
     /// Custom context of the error alone, beside the transaction's.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         self.change(|parts| {
-            let key = key.into();
+            let key = cut(key.into());
             let used = parts.context.custom_bytes_without(&key);
             let json = crate::transaction::to_json(&key, &value, used, &parts.recorder);
             parts.context.set_custom(key, json);
@@ -166,7 +166,7 @@ impl CapturedError {
 /// An error as its own code tells it; where that panics, there is still an error to tell of.
 pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception) -> Exception {
     let silent = || Exception { message: "an error whose Display or Debug panicked".into(), ..Exception::default() };
-    contain(recorder, tell).unwrap_or_else(silent)
+    contain(recorder, UserCode::Display, tell).unwrap_or_else(silent)
 }
 
 /// The span that is active, when it is one of this transaction's trace. Asks no span: its lock may be held.

@@ -9,8 +9,8 @@ use std::{
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, Place, Stack},
-    transaction::{hold, installed, is_contained, running},
+    record::{Exception, Place, Stack, is_contained},
+    transaction::{hold, installed, running},
 };
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.

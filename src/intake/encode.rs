@@ -37,8 +37,8 @@ impl Encoder {
         }
     }
 
-    /// Adds one event; one that is too long loses what weighs most, step by step.
-    pub(super) fn add(&mut self, line: &mut Line<'_>) -> Result<(), String> {
+    /// Adds one event; one that is too long loses what it can best do without, step by step. Gives what that was at last.
+    pub(super) fn add(&mut self, line: &mut Line<'_>) -> Result<Option<&'static str>, String> {
         if self.events == 0 {
             self.plain.clear();
             self.plain.extend_from_slice(&self.metadata);
@@ -46,7 +46,7 @@ impl Encoder {
         }
         let start = self.whole;
         self.plain.truncate(start);
-        let mut step = 0;
+        let (mut step, mut cut) = (0, None);
         loop {
             let written = json::write(&mut self.plain, &*line);
             let length = self.plain.len() - start;
@@ -55,10 +55,10 @@ impl Encoder {
             }
             self.plain.truncate(start);
             written.map_err(|error| format!("an event could not be written as JSON: {error}"))?;
-            if !shorten(line, step) {
+            cut = shorten(line, &mut step);
+            if cut.is_none() {
                 return Err(format!("an event of {length} bytes is over the server's limit of {MAX_LINE}"));
             }
-            step += 1;
         }
         self.plain.push(b'\n');
         self.whole = self.plain.len();
@@ -66,7 +66,7 @@ impl Encoder {
         if self.gzip && self.plain.len() >= CHUNK {
             self.compress().map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Ok(cut)
     }
 
     fn compress(&mut self) -> io::Result<()> {
@@ -169,7 +169,10 @@ mod tests {
     use super::*;
     use crate::{
         intake::{map, tests::records},
-        record::{Context, Custom, Name, Outcome, Resource, SpanCount, SpanId, TraceId, TransactionRecord},
+        record::{
+            Context, Custom, MetricsRecord, Name, Outcome, Resource, Sample, SpanCount, SpanId, TraceId,
+            TransactionRecord,
+        },
         sanitize::Sanitizer,
     };
 
@@ -205,7 +208,7 @@ mod tests {
         Encoder::new(&Line::Metadata(Box::new(map::metadata(&resource))), gzip).unwrap()
     }
 
-    fn add(encoder: &mut Encoder, record: &TransactionRecord) -> Result<(), String> {
+    fn add(encoder: &mut Encoder, record: &TransactionRecord) -> Result<Option<&'static str>, String> {
         encoder.add(&mut Line::Transaction(map::transaction(record, &Sanitizer::default())))
     }
 
@@ -222,7 +225,7 @@ mod tests {
             assert!(encoder.close().is_none(), "an empty batch is none");
             for round in 0..3 {
                 assert_eq!((encoder.size(), encoder.events), (0, 0));
-                (0..2000).for_each(|n| add(&mut encoder, &record(n, 0)).unwrap());
+                (0..2000).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));
                 assert!(encoder.size() > 1000);
                 let batch = encoder.close().unwrap();
                 assert_eq!((batch.events(), batch.gzip), (2000, gzip), "round {round}");
@@ -238,7 +241,7 @@ mod tests {
     fn the_first_events_can_be_taken_out() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
-            (0..5).for_each(|n| add(&mut encoder, &record(n, 0)).unwrap());
+            (0..5).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));
             let batch = encoder.close().unwrap();
             for taken in [0, 2, 5, 9] {
                 let rest = batch.clone().without(taken);
@@ -256,8 +259,8 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_shortened_not_lost() {
         let mut encoder = encoder(false);
-        add(&mut encoder, &record(1, 4)).unwrap();
-        add(&mut encoder, &record(2, 6)).unwrap();
+        assert_eq!(add(&mut encoder, &record(1, 4)), Ok(None));
+        assert_eq!(add(&mut encoder, &record(2, 6)), Ok(Some("its custom context")));
         let lines = lines(&encoder.close().unwrap());
         assert_eq!(lines[1]["transaction"]["context"]["custom"].as_object().unwrap().len(), 4);
         let custom = &lines[2]["transaction"]["context"]["custom"];
@@ -265,17 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_too_long_does_without_its_stack() {
+    fn a_span_that_is_too_long_does_without_most_of_its_stack() {
         let attributes = vec![opentelemetry::KeyValue::new("shop", 1)];
         let span = records::span("load", opentelemetry::trace::SpanKind::Internal, attributes);
         let frame = crate::stack::Frame { function: Some("f".repeat(1000)), ..Default::default() };
         let mut encoder = encoder(false);
-        for (frames, length) in [(100, 100), (1000, 0)] {
+        for (frames, kept) in [(100, 100..=100), (1000, 1..=500)] {
             let frames = vec![frame.clone(); frames];
             encoder.add(&mut Line::Span(map::span(&span, &frames, &Sanitizer::default()))).unwrap();
             let lines = lines(&encoder.close().unwrap());
             let sent = &lines[1]["span"];
-            assert_eq!(sent["stacktrace"].as_array().map_or(0, Vec::len), length);
+            assert!(kept.contains(&sent["stacktrace"].as_array().map_or(0, Vec::len)), "{sent}");
             assert_eq!(sent["context"]["tags"]["shop"], 1);
         }
     }
@@ -284,9 +287,10 @@ mod tests {
     fn an_event_that_cannot_be_shortened_enough_leaves_no_trace() {
         let mut encoder = encoder(true);
         add(&mut encoder, &record(1, 0)).unwrap();
-        let links = vec![crate::record::Link { trace_id: TraceId(1), span_id: SpanId(1) }; 10_000];
-        let huge = TransactionRecord { links, ..record(2, 0) };
-        let error = add(&mut encoder, &huge).unwrap_err();
+        let samples =
+            (0..10_000).map(|n| (format!("a.metric.with.a.long.name.{n}").into(), Sample::Gauge(0.5))).collect();
+        let huge = MetricsRecord { timestamp: 1, samples, labels: Vec::new(), breakdown: None };
+        let error = encoder.add(&mut Line::Metricset(map::metricset(&huge).unwrap())).unwrap_err();
         assert!(error.contains("over the server's limit of 307200"), "{error}");
         assert_eq!(encoder.events, 1);
         assert_eq!(lines(&encoder.close().unwrap()).len(), 2);

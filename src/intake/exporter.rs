@@ -13,7 +13,7 @@ use crate::{
     apm_server::{ServerClient, ServerVersion},
     config::{Config, LiveConfig},
     error::BuildError,
-    pipeline::{Added, Batch, Delivery, Exporter},
+    pipeline::{Added, Batch, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -30,6 +30,7 @@ pub(crate) struct IntakeExporter {
     sanitizer: Sanitizer,
     request_size: usize,
     traps: Traps,
+    losses: Losses,
 }
 
 impl IntakeExporter {
@@ -45,6 +46,8 @@ impl IntakeExporter {
     ) -> Result<Self, BuildError> {
         let encoder = Encoder::new(&metadata(resource, &server), client.gzip());
         let config = live.snapshot();
+        let mut traps = Traps::default();
+        traps.global_labels(&resource.labels);
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             client,
@@ -53,7 +56,8 @@ impl IntakeExporter {
             live,
             request_size: config.api_request_size,
             config,
-            traps: Traps::default(),
+            traps,
+            losses: Losses::default(),
         })
     }
 
@@ -105,16 +109,27 @@ impl Exporter for IntakeExporter {
                 watch(traps, &record.context, error.context.as_deref());
                 encoder.add(&mut Line::Error(error))
             }
-            Event::Metrics(record) => match map::metricset(&record) {
-                Some(metricset) => {
-                    traps.labels(&record.labels);
-                    traps.tags(&metricset.tags);
-                    encoder.add(&mut Line::Metricset(metricset))
+            Event::Metrics(mut record) => {
+                traps.metrics(&mut record);
+                match map::metricset(&record) {
+                    Some(metricset) => {
+                        traps.labels(&record.labels);
+                        traps.tags(&metricset.tags);
+                        encoder.add(&mut Line::Metricset(metricset))
+                    }
+                    None => Err("a metricset holds no sample that the server takes".to_owned()),
                 }
-                None => Err("a metricset holds no sample that the server takes".to_owned()),
-            },
+            }
         };
-        added.map(|()| Added::Taken)
+        if let Some(cut) = added? {
+            self.losses.shortened += 1;
+            self.losses.cut = cut;
+        }
+        Ok(Added::Taken)
+    }
+
+    fn losses(&mut self) -> Losses {
+        Losses { keys: self.traps.take_lost_keys(), ..std::mem::take(&mut self.losses) }
     }
 
     fn is_full(&self) -> bool {

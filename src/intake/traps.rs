@@ -4,18 +4,21 @@
 //! a fixed number of keys.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
 use super::{
-    map::{index_key, is_exact},
+    map::{index_key, is_exact, is_metric_name, tags},
     model::{Scalar, Tags},
 };
-use crate::record::{Custom, Label, LabelValue};
+use crate::record::{Custom, Label, LabelValue, MetricsRecord};
 
 /// Keys remembered. Those beyond are not watched: by then the log has said that there are too many.
 const MAX_KEYS: usize = 512;
+/// Characters of a key in the log.
+const MAX_TOLD: usize = 100;
 /// An index has room for a thousand fields, shared by all services.
 const MANY_LABELS: usize = 100;
 
@@ -27,6 +30,9 @@ enum Trap {
     LargeInteger,
     TypedName,
     CollidingCustom,
+    CollidingLabel,
+    MetricName,
+    MetricPath,
 }
 
 impl Trap {
@@ -54,6 +60,16 @@ impl Trap {
             Trap::CollidingCustom => {
                 warn!("two keys of custom context are one after `.`, `*` and `\"` became `_`: the last one is kept")
             }
+            Trap::CollidingLabel => {
+                warn!("two keys of labels are one after `.`, `*` and `\"` became `_`: the last one is kept")
+            }
+            Trap::MetricName => {
+                warn!("a metric was left out: the index would refuse the document for its name")
+            }
+            Trap::MetricPath => warn!(
+                "a metric was left out: its name is the beginning of another metric's, or another's is of its own, and \
+                 a field cannot be both a number and an object"
+            ),
         }
     }
 }
@@ -71,36 +87,112 @@ pub(crate) struct Traps {
     kinds: HashMap<Box<str>, Kind>,
     told: HashMap<Trap, HashSet<Box<str>>>,
     told_many: bool,
+    metrics: HashSet<Box<str>>,
+    /// Everything before a dot of their names.
+    metric_objects: HashSet<Box<str>>,
+    lost_keys: u64,
 }
 
 impl Traps {
     /// Looks at labels as they are sent.
     pub(crate) fn tags(&mut self, tags: &Tags<'_>) {
         for (key, value) in &tags.0 {
-            let kind = match value {
-                Scalar::Integer(_) | Scalar::Float(_) => Kind::Number,
-                Scalar::Text(text) => {
-                    self.typed(key, text);
-                    Kind::Text
-                }
-                Scalar::Bool(_) => {
-                    self.typed(key, "");
-                    Kind::Text
-                }
-            };
-            match self.kinds.get(&**key) {
-                Some(known) if *known == kind => {}
-                Some(_) => self.tell(Trap::ChangingKind, key),
-                None => self.remember(key, kind),
+            match value {
+                Scalar::Integer(_) | Scalar::Float(_) => self.label(key, None),
+                Scalar::Text(text) => self.label(key, Some(text)),
+                Scalar::Bool(_) => self.label(key, Some("")),
             }
         }
     }
 
+    /// A label of text, or of a number.
+    fn label(&mut self, key: &str, text: Option<&str>) {
+        let kind = match text {
+            Some(text) => {
+                self.typed(key, text);
+                Kind::Text
+            }
+            None => Kind::Number,
+        };
+        match self.kinds.get(key) {
+            Some(known) if *known == kind => {}
+            Some(_) => self.tell(Trap::ChangingKind, key),
+            None => self.remember(key, kind),
+        }
+    }
+
+    /// Keys that were left out or replaced since the last question.
+    pub(crate) fn take_lost_keys(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_keys)
+    }
+
+    /// Looks at the labels that every document gets.
+    pub(crate) fn global_labels(&mut self, labels: &[Label]) {
+        self.labels(labels);
+        self.tags(&tags(labels));
+    }
+
+    /// Looks at a span's or event's attributes as they are sent: at those that the server makes labels of. The agent's
+    /// own attributes all have a dot in their name, but for the type; labels have none.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn attributes(&mut self, attributes: &[opentelemetry::KeyValue]) {
+        const MADE: [&str; 4] = ["custom.", "user.", "http.request.header.", "http.response.header."];
+        for attribute in attributes {
+            let key = attribute.key.as_str();
+            if key == "type" || key.contains('.') && !MADE.iter().any(|prefix| key.starts_with(prefix)) {
+                continue;
+            }
+            let Some(key) = index_key(key) else { continue };
+            match &attribute.value {
+                opentelemetry::Value::I64(_) | opentelemetry::Value::F64(_) => self.label(&key, None),
+                opentelemetry::Value::String(text) => self.label(&key, Some(text.as_str())),
+                _ => self.label(&key, Some("")),
+            }
+        }
+    }
+
+    /// Takes samples out whose names the index cannot have, or not beside those that it has.
+    pub(crate) fn metrics(&mut self, record: &mut MetricsRecord) {
+        let before = record.samples.len();
+        record.samples.retain(|(name, _)| {
+            let trap = if !is_metric_name(name) {
+                Trap::MetricName
+            } else if !self.is_free_path(name) {
+                Trap::MetricPath
+            } else {
+                return true;
+            };
+            self.tell(trap, name);
+            false
+        });
+        self.lost_keys += (before - record.samples.len()) as u64;
+    }
+
+    /// Whether no metric is called as an object of this one, or the other way round. Remembers it.
+    fn is_free_path(&mut self, name: &str) -> bool {
+        let objects = || name.match_indices('.').map(|(at, _)| &name[..at]);
+        if self.metrics.contains(name) {
+            return true;
+        }
+        if self.metric_objects.contains(name) || objects().any(|object| self.metrics.contains(object)) {
+            return false;
+        }
+        if self.metrics.len() < MAX_KEYS {
+            self.metrics.insert(name.into());
+            self.metric_objects.extend(objects().map(Box::from));
+        }
+        true
+    }
+
     /// Looks for what the mapping left out or changed.
     pub(crate) fn labels(&mut self, labels: &[Label]) {
-        for Label { key, value } in labels {
+        for (at, Label { key, value }) in labels.iter().enumerate() {
             if key.trim().is_empty() {
+                self.lost_keys += 1;
                 self.tell(Trap::BlankLabel, "");
+            } else if let Some(renamed) = collides(key, labels[..at].iter().map(|label| &*label.key)) {
+                self.lost_keys += 1;
+                self.tell(Trap::CollidingLabel, &renamed);
             } else if matches!(value, LabelValue::Integer(number) if !is_exact(*number)) {
                 self.tell(Trap::LargeInteger, key);
             }
@@ -110,16 +202,12 @@ impl Traps {
     /// Looks for what the mapping left out or replaced.
     pub(crate) fn custom(&mut self, custom: &[Custom]) {
         for (at, Custom { key, .. }) in custom.iter().enumerate() {
-            match index_key(key) {
-                None => self.tell(Trap::BlankCustom, ""),
-                Some(renamed) => {
-                    if custom[..at]
-                        .iter()
-                        .any(|other| other.key != *key && index_key(&other.key) == Some(renamed.clone()))
-                    {
-                        self.tell(Trap::CollidingCustom, &renamed);
-                    }
-                }
+            if key.trim().is_empty() {
+                self.lost_keys += 1;
+                self.tell(Trap::BlankCustom, "");
+            } else if let Some(renamed) = collides(key, custom[..at].iter().map(|custom| &*custom.key)) {
+                self.lost_keys += 1;
+                self.tell(Trap::CollidingCustom, &renamed);
             }
         }
     }
@@ -145,12 +233,27 @@ impl Traps {
     }
 
     fn tell(&mut self, trap: Trap, key: &str) {
+        let key = key.char_indices().nth(MAX_TOLD).map_or(key, |(end, _)| &key[..end]);
         let told = self.told.entry(trap).or_default();
         if told.len() < MAX_KEYS && !told.contains(key) {
             told.insert(key.into());
             trap.warn(key);
         }
     }
+}
+
+/// The name that a key shares with one of `others`, which is another key. Few keys are ever renamed: only for those a
+/// copy is made.
+fn collides<'a>(key: &'a str, mut others: impl Iterator<Item = &'a str>) -> Option<Cow<'a, str>> {
+    let renamed = index_key(key)?;
+    let is_renamed = |key: &str| key.contains(['.', '*', '"']);
+    let meets = match is_renamed(key) {
+        true => others.any(|other| {
+            other != key && (other == renamed || is_renamed(other) && index_key(other).as_ref() == Some(&renamed))
+        }),
+        false => others.any(|other| is_renamed(other) && index_key(other).as_ref() == Some(&renamed)),
+    };
+    meets.then_some(renamed)
 }
 
 /// The index types some fields by their name; a value that does not fit is stored and not indexed.

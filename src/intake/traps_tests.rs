@@ -11,7 +11,7 @@ use crate::{
     config::LiveConfig,
     intake::{IntakeExporter, tests::records},
     pipeline::Exporter,
-    record::{Context, Event, LabelValue},
+    record::{Context, Event, LabelValue, Sample},
 };
 
 #[derive(Clone, Default)]
@@ -38,7 +38,8 @@ fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
     let mut exporter = IntakeExporter::new(client, ServerVersion::default(), live, &records::resource()).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         for event in events {
-            exporter.add(event).unwrap();
+            // a metricset of which nothing is left
+            let _ = exporter.add(event);
         }
     });
     let bytes = lines.0.lock().unwrap().clone();
@@ -116,7 +117,8 @@ fn too_many_keys_are_told_once_and_are_not_all_remembered() {
     let keys = |range: std::ops::Range<usize>| {
         range.map(|n| transaction(vec![Label { key: format!("order_{n}").into(), value: 1.into() }], &[]))
     };
-    assert_eq!(logged(keys(0..MANY_LABELS)), Vec::<String>::new());
+    // the sender has one for all
+    assert_eq!(logged(keys(0..MANY_LABELS - 1)), Vec::<String>::new());
     let lines = logged(keys(0..2 * MAX_KEYS));
     assert!(lines.len() == 1 && lines[0].contains("more than 100 keys"), "{lines:?}");
 
@@ -128,4 +130,59 @@ fn too_many_keys_are_told_once_and_are_not_all_remembered() {
     }
     assert_eq!(traps.kinds.len(), MAX_KEYS);
     assert!(traps.told.values().all(|told| told.len() == MAX_KEYS));
+}
+
+fn metrics(names: &[&str]) -> MetricsRecord {
+    let samples = names.iter().map(|name| ((*name).to_owned().into(), Sample::Gauge(1.0))).collect();
+    MetricsRecord { timestamp: 1, samples, labels: Vec::new(), breakdown: None }
+}
+
+#[test]
+fn a_metric_whose_name_the_index_refuses_is_left_out_and_the_others_go_on() {
+    let refused = ["", ".a", "a..b", "service"];
+    let event = || Event::Metrics(Box::new(metrics(&["requests", "", ".a", "a..b", "service"])));
+    let lines = logged([event(), event()]);
+    assert_eq!(lines.len(), refused.len(), "{lines:?}");
+    for (line, name) in lines.iter().zip(refused) {
+        assert!(line.contains("refuse the document for its name") && line.contains(&format!("key={name:?}")), "{line}");
+    }
+
+    let mut traps = Traps::default();
+    let mut record = metrics(&["requests", "", ".a", "a..b", "service"]);
+    traps.metrics(&mut record);
+    assert_eq!(record.samples.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["requests"]);
+    assert_eq!((traps.take_lost_keys(), traps.take_lost_keys()), (4, 0));
+}
+
+#[test]
+fn a_metric_is_no_object_beside_itself() {
+    let left = |names: &[&[&str]]| {
+        let mut traps = Traps::default();
+        let records = names.iter().flat_map(|names| {
+            let mut record = metrics(names);
+            traps.metrics(&mut record);
+            record.samples.into_iter().map(|(name, _)| name)
+        });
+        records.collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[&["db.pool"], &["db.pool.size", "db.pools"], &["db.pool"]]), ["db.pool", "db.pools", "db.pool"]);
+    assert_eq!(left(&[&["db.pool.size", "db.pool", "db"], &["db.pool"]]), ["db.pool.size"]);
+}
+
+#[test]
+fn an_endless_key_makes_no_endless_line() {
+    let key = || Label { key: "k".repeat(4000).into(), value: i64::MAX.into() };
+    let lines = logged([transaction(vec![key()], &[])]);
+    assert!(lines.len() == 1 && lines[0].len() < 400, "{lines:?}");
+}
+
+#[test]
+fn what_was_lost_for_its_key_is_counted() {
+    let label = |key: &'static str| records::label(key, 1);
+    let mut traps = Traps::default();
+    traps.labels(&[label(""), label("a.b"), label("a_b"), label("a*b"), label("c")]);
+    assert_eq!(traps.take_lost_keys(), 3);
+    let custom = |key: &'static str| Custom { key: key.into(), json: "1".into() };
+    traps.custom(&[custom(" "), custom("a.b"), custom("a_b"), custom("c")]);
+    assert_eq!(traps.take_lost_keys(), 2);
 }

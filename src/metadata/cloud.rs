@@ -28,10 +28,10 @@ pub(crate) struct CloudMetadata {
 
 /// Where they answer, without a slash at the end.
 #[derive(Debug, Clone)]
-struct Bases {
-    aws: String,
-    gcp: String,
-    azure: String,
+pub(crate) struct Bases {
+    pub(crate) aws: String,
+    pub(crate) gcp: String,
+    pub(crate) azure: String,
 }
 
 impl Default for Bases {
@@ -49,7 +49,7 @@ impl CloudMetadata {
         if nobody { None } else { Self::with_bases(provider, Bases::default()) }
     }
 
-    fn with_bases(provider: CloudProvider, bases: Bases) -> Option<Self> {
+    pub(crate) fn with_bases(provider: CloudProvider, bases: Bases) -> Option<Self> {
         // no TLS is spoken, but the client wants to be told so
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

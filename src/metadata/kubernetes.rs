@@ -2,10 +2,10 @@
 
 use crate::{config::Environment, record::Kubernetes};
 
-/// What the pod's manifest passes on in `KUBERNETES_*` wins over what was found; a pod is called as its host.
+/// What the pod's manifest passes on in `KUBERNETES_*` wins over what was found; a pod is called as its host, without the domain.
 pub(crate) fn kubernetes(environment: &Environment, pod_uid: Option<String>, hostname: Option<&str>) -> Kubernetes {
     let variable = |name| environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-    let pod_name = pod_uid.as_ref().and(hostname).map(str::to_owned);
+    let pod_name = pod_uid.as_ref().and(hostname).and_then(|name| name.split('.').next()).map(str::to_owned);
     Kubernetes {
         namespace: variable("KUBERNETES_NAMESPACE"),
         node_name: variable("KUBERNETES_NODE_NAME"),
@@ -22,7 +22,7 @@ mod tests {
     fn section_11_3_what_the_manifest_says_wins() {
         let none = Environment::empty();
         assert_eq!(kubernetes(&none, None, Some("vm")), Kubernetes::default());
-        let found = kubernetes(&none, Some("uid".to_owned()), Some("shop-7d9"));
+        let found = kubernetes(&none, Some("uid".to_owned()), Some("shop-7d9.shops.svc"));
         assert_eq!((found.pod_name.as_deref(), found.pod_uid.as_deref()), (Some("shop-7d9"), Some("uid")));
         let variables = [
             ("KUBERNETES_NAMESPACE", "shops"),

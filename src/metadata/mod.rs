@@ -4,6 +4,8 @@ mod cloud;
 mod container;
 mod kubernetes;
 
+#[cfg(test)]
+pub(crate) use self::cloud::Bases;
 pub(crate) use self::{
     cloud::{CloudMetadata, app_service},
     container::Container,

@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde::Deserialize;
 
+use super::divide::Refused;
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, Rejection},
@@ -26,23 +27,27 @@ struct Refusal {
 const MAX_WORDS: usize = 300;
 
 /// Decides by an HTTP answer what became of `events` events.
-pub(super) fn of_http(answer: &Answer, events: u64) -> Delivery {
+///
+/// # Errors
+/// What was sent may be taken in parts.
+pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused> {
     let status = answer.status;
     let said = |hint: &str| match words(&answer.body) {
         Some(words) => format!("the server answered OTLP with {status}: {words}{hint}"),
         None => format!("the server answered OTLP with {status}{hint}"),
     };
     let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
-    match status {
+    Ok(match status {
         200..300 => taken(&answer.body, events),
         // another attempt would be the same bytes
-        400 | 413 | 415 | 422 => rejected(events, said("")),
+        400 | 413 => return Err(Refused { reason: said("") }),
+        415 | 422 => rejected(events, said("")),
         401 | 403 => failed(said("; check api_key, secret_token or otlp_headers"), false),
         300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there"), false),
         408 | 425 | 429 | 502..=504 => failed(said(""), false),
         // the APM Server's word for all failures, a full queue too
         _ => failed(said(""), true),
-    }
+    })
 }
 
 fn rejected(events: u64, message: String) -> Delivery {
@@ -80,25 +85,31 @@ fn bounded(text: &str) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
-/// Decides by what the gRPC exporter says, which is a code's name and, where nobody answered, why.
-pub(super) fn of_grpc(failure: &str, events: u64) -> Delivery {
+/// Decides by what the gRPC exporter says, which is a code's name and, where nobody answered, why. `is_large`: what was
+/// sent may have been over the limit of a message.
+///
+/// # Errors
+/// What was sent may be taken in parts.
+pub(super) fn of_grpc(failure: &str, is_large: bool) -> Result<Delivery, Refused> {
     let code = failure.split("gRPC code: ").nth(1).unwrap_or_default();
     let code: String = code.chars().take_while(char::is_ascii_alphabetic).collect();
     let cause = failure.split_once(": ").and_then(|(_, rest)| rest.split_once(&format!("{code}: ")));
     let cause = cause.map(|(_, cause)| format!(": {cause}")).unwrap_or_default();
     let said = |hint: &str| format!("the server answered OTLP over gRPC with {code}{cause}{hint}");
     let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
-    match code.as_str() {
+    Ok(match code.as_str() {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers"), false),
         "Unimplemented" | "NotFound" => {
             failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"), false)
         }
         "Unavailable" | "DeadlineExceeded" | "Cancelled" | "Aborted" => failed(said(""), false),
-        "InvalidArgument" => rejected(events, said("")),
+        "InvalidArgument" => return Err(Refused { reason: said("") }),
+        // servers in Go say the first to what is too large, those in Rust the second
+        "ResourceExhausted" | "OutOfRange" if is_large => return Err(Refused { reason: said("") }),
         "" => failed(format!("OTLP could not be sent: {failure}"), true),
-        // too large, or the APM Server's word for all other failures
+        // the APM Server's word for all other failures
         _ => failed(said(""), true),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -107,17 +118,21 @@ mod tests {
 
     use super::*;
 
-    fn http(status: u16, body: &[u8]) -> Delivery {
+    fn http(status: u16, body: &[u8]) -> Result<Delivery, Refused> {
         of_http(&Answer { status, headers: Default::default(), body: body.to_vec() }, 10)
     }
 
-    fn failed(reason: &str, poisonous: bool) -> Delivery {
-        Delivery::Failed { reason: reason.to_owned(), poisonous }
+    fn failed(reason: &str, poisonous: bool) -> Result<Delivery, Refused> {
+        Ok(Delivery::Failed { reason: reason.to_owned(), poisonous })
     }
 
-    fn decided(rejected: u64, reasons: &[&str]) -> Delivery {
+    fn decided(rejected: u64, reasons: &[&str]) -> Result<Delivery, Refused> {
         let reasons = reasons.iter().map(|reason| Rejection { message: (*reason).to_owned() });
-        Delivery::Decided { rejected, reasons: reasons.collect() }
+        Ok(Delivery::Decided { rejected, reasons: reasons.collect() })
+    }
+
+    fn refused(reason: &str) -> Result<Delivery, Refused> {
+        Err(Refused { reason: reason.to_owned() })
     }
 
     #[test]
@@ -126,11 +141,12 @@ mod tests {
         const URL: &str = "; check otlp_endpoint or server_url, nobody takes OTLP there";
         let status = Status { message: "queue is full".into() }.encode_to_vec();
         let said = |status: u16, rest: &str| format!("the server answered OTLP with {status}{rest}");
-        let cases: Vec<(u16, &[u8], Delivery)> = vec![
+        let cases: Vec<(u16, &[u8], Result<Delivery, Refused>)> = vec![
             (200, b"", decided(0, &[])),
             (200, b"not protobuf", decided(0, &[])),
-            (400, b"proto: wrong wireType", decided(10, &[&said(400, ": proto: wrong wireType")])),
-            (413, b"", decided(10, &[&said(413, "")])),
+            (400, b"proto: wrong wireType", refused(&said(400, ": proto: wrong wireType"))),
+            (413, b"", refused(&said(413, ""))),
+            (415, b"", decided(10, &[&said(415, "")])),
             (
                 401,
                 br#"{"error":"authentication failed"}"#,
@@ -163,17 +179,19 @@ mod tests {
     #[test]
     fn every_grpc_code_has_a_meaning() {
         let of = |code: &str| {
-            of_grpc(&format!("Operation failed: TonicTracesClient export failed with gRPC code: {code}"), 10)
+            of_grpc(&format!("Operation failed: TonicTracesClient export failed with gRPC code: {code}"), false)
         };
         let said = |rest: &str| format!("the server answered OTLP over gRPC with {rest}");
         let auth = "; check api_key, secret_token or otlp_headers";
         assert_eq!(of("Unauthenticated"), failed(&said(&format!("Unauthenticated{auth}")), false));
         assert_eq!(of("PermissionDenied"), failed(&said(&format!("PermissionDenied{auth}")), false));
-        assert_eq!(of("InvalidArgument"), decided(10, &[&said("InvalidArgument")]));
+        assert_eq!(of("InvalidArgument"), refused(&said("InvalidArgument")));
         assert_eq!(of("Unavailable: tcp connect error"), failed(&said("Unavailable: tcp connect error"), false));
         assert_eq!(of("ResourceExhausted"), failed(&said("ResourceExhausted"), true));
         assert_eq!(of("Unknown"), failed(&said("Unknown"), true));
-        let other = of_grpc("Operation failed: odd", 10);
+        let too_large = of_grpc("Operation failed: export failed with gRPC code: ResourceExhausted", true);
+        assert_eq!(too_large, refused(&said("ResourceExhausted")));
+        let other = of_grpc("Operation failed: odd", false);
         assert_eq!(other, failed("OTLP could not be sent: Operation failed: odd", true));
     }
 }

@@ -70,7 +70,7 @@ impl OpenBatch {
             spans[place].events.events.push(event);
             own[place] += 1;
         }
-        (events > 0).then(|| OtlpBatch { spans: spans.into(), weights: own, events })
+        (events > 0).then(|| OtlpBatch { spans: spans.into(), weights: own.into(), events })
     }
 }
 
@@ -78,7 +78,7 @@ impl OpenBatch {
 pub(crate) struct OtlpBatch {
     pub(super) spans: Arc<[SpanData]>,
     /// The events that each span tells: itself, unless it only carries, and its errors.
-    weights: Vec<u64>,
+    pub(super) weights: Arc<[u64]>,
     events: u64,
 }
 
@@ -96,7 +96,7 @@ impl Batch for OtlpBatch {
         });
         let spans = spans.count();
         self.spans = self.spans[spans..].into();
-        self.weights.drain(..spans);
+        self.weights = self.weights[spans..].into();
         self.events = self.weights.iter().sum();
         self
     }

@@ -1,11 +1,13 @@
 //! The exporter itself: maps, projects and sends.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, ops::Range, sync::Arc};
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 
 use super::{
     batch::{OpenBatch, OtlpBatch},
+    divide::{self, Refused},
     grpc::Grpc,
     http::Http,
     project,
@@ -15,8 +17,8 @@ use crate::{
     apm_server::ServerSettings,
     config::{Config, LiveConfig, OtlpProtocol},
     error::BuildError,
-    intake::{self, Traps, model},
-    pipeline::{Added, Batch, Delivery, Exporter},
+    intake::{self, Traps},
+    pipeline::{Added, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -57,13 +59,15 @@ impl OtlpExporter {
             OtlpProtocol::HttpProtobuf => Transport::Http(Http::new(&settings, &config)?),
             OtlpProtocol::Grpc => Transport::Grpc(Grpc::new(&settings)?),
         };
+        let mut traps = Traps::default();
+        traps.global_labels(&resource.labels);
         Ok(Self {
             transport,
             resource: Arc::new(projected(resource)),
             framework: resource.framework,
             live,
             sanitizer: Sanitizer::of(&config),
-            traps: Traps::default(),
+            traps,
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
             config,
@@ -102,25 +106,32 @@ impl Exporter for OtlpExporter {
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
             Event::Transaction(record) => {
                 let told = intake::transaction(&record, sanitizer);
-                watch(traps, &record.context, told.context.as_deref());
-                open.add_span((record.trace_id, record.id), project::transaction(&record, &told, *framework));
+                let span = project::transaction(&record, &told, *framework);
+                watch(traps, &record.context, &span.attributes);
+                open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(mut record) => {
                 let frames = intake::frames(&mut record, frames_limit(&self.config));
                 let told = intake::span(&record, &frames, sanitizer);
-                told.context.iter().for_each(|context| traps.tags(&context.tags));
-                open.add_span((record.trace_id, record.id), project::span(&record, &told, *framework));
+                let span = project::span(&record, &told, *framework);
+                traps.attributes(&span.attributes);
+                open.add_span((record.trace_id, record.id), span);
             }
             Event::Error(mut record) => {
                 let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
                 let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
+                watch(traps, &record.context, &told.attributes);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
             // the SDK lets nobody but itself make what its exporters of metrics take
             Event::Metrics(_) => return Ok(Added::Unsupported),
         }
         Ok(Added::Taken)
+    }
+
+    fn losses(&mut self) -> Losses {
+        Losses { keys: self.traps.take_lost_keys(), ..Losses::default() }
     }
 
     fn is_full(&self) -> bool {
@@ -133,22 +144,14 @@ impl Exporter for OtlpExporter {
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
         let (transport, resource) = (self.transport.clone(), self.resource.clone());
-        let (spans, events) = (batch.spans.clone(), batch.events());
-        async move { transport.export(&resource, spans.to_vec(), events).await }
-    }
-}
-
-impl Transport {
-    async fn export(self, resource: &OtelResource, spans: Vec<SpanData>, events: u64) -> Delivery {
-        match self {
-            Transport::Http(http) => {
-                let delivery = http.clone().export(resource, spans, events).await;
-                delivery.map_words(|words| http.hide_in(words))
-            }
-            Transport::Grpc(grpc) => {
-                let delivery = grpc.clone().export(resource, spans, events).await;
-                delivery.map_words(|words| grpc.hide_in(words))
-            }
+        let (spans, weights) = (batch.spans.clone(), batch.weights.clone());
+        async move {
+            let send = |piece: Range<usize>, events| {
+                let spans = spans.get(piece).unwrap_or_default().to_vec();
+                transport.clone().export(resource.clone(), spans, events)
+            };
+            let delivery = divide::deliver(&weights, send).await;
+            delivery.map_words(|words| transport.hide_in(words))
         }
     }
 }
@@ -158,10 +161,27 @@ fn frames_limit(config: &Config) -> usize {
     usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX)
 }
 
-fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
+impl Transport {
+    async fn export(self, resource: Arc<OtelResource>, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
+        match self {
+            Transport::Http(http) => http.export(&resource, spans, events).await,
+            Transport::Grpc(grpc) => grpc.export(&resource, spans).await,
+        }
+    }
+
+    fn hide_in(&self, words: &str) -> String {
+        match self {
+            Transport::Http(http) => http.hide_in(words),
+            Transport::Grpc(grpc) => grpc.hide_in(words),
+        }
+    }
+}
+
+/// Labels are also what was made of users, custom context and headers.
+fn watch(traps: &mut Traps, record: &Context, attributes: &[KeyValue]) {
     traps.labels(&record.labels);
     traps.custom(&record.custom);
-    mapped.into_iter().for_each(|context| traps.tags(&context.tags));
+    traps.attributes(attributes);
 }
 
 #[cfg(test)]

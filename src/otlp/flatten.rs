@@ -113,7 +113,7 @@ impl Attributes {
         match left.checked_sub(1) {
             Some(rest) => {
                 *left = rest;
-                self.set(key, value);
+                self.set(cut(key.into()), value);
             }
             None => self.dropped += 1,
         }
@@ -207,6 +207,13 @@ mod tests {
         );
         let (long, _) = flat("long", &format!("\"{}\"", "ä".repeat(5000)));
         assert_eq!(long[0].1.as_str().chars().count(), 1024);
+    }
+
+    #[test]
+    fn a_key_of_custom_context_makes_no_endless_label() {
+        let (long, _) = flat("order", &format!(r#"{{"{}":1}}"#, "k".repeat(60_000)));
+        assert_eq!(long[0].0.chars().count(), 1024);
+        assert!(long[0].0.starts_with("custom.order.kkk") && long[0].0.ends_with('…'), "{}", long[0].0);
     }
 
     #[test]

@@ -12,9 +12,7 @@ use http::{
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_otlp::{
-    Compression, ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanExporter as _},
@@ -25,7 +23,12 @@ use tonic::{
 };
 use tower_service::Service;
 
-use super::answer;
+use super::{
+    answer,
+    divide::Refused,
+    size,
+    wire::{compression, user_agent},
+};
 use crate::{
     apm_server::{ServerSettings, hide},
     config::Secret,
@@ -33,8 +36,10 @@ use crate::{
     pipeline::Delivery,
 };
 
+/// What a server takes in one message, unless it was told otherwise.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+const USER_AGENT: &str = "user-agent";
 const CONNECT: Duration = Duration::from_secs(10);
-const USER_AGENT: &str = concat!("elastic-otel-rust/", env!("CARGO_PKG_VERSION"));
 
 /// Sends batches over gRPC. Cheap to clone.
 #[derive(Clone)]
@@ -63,9 +68,7 @@ impl Grpc {
         let endpoint = Endpoint::from(with_scheme(origin.clone(), Scheme::HTTP).map_err(client_error)?)
             .origin(origin)
             .timeout(settings.server_timeout)
-            .connect_timeout(settings.server_timeout.min(CONNECT))
-            .user_agent(USER_AGENT)
-            .map_err(client_error)?;
+            .connect_timeout(settings.server_timeout.min(CONNECT));
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         let https = HttpsConnectorBuilder::new().with_tls_config(settings.tls()?).https_or_http().enable_http2();
@@ -77,15 +80,16 @@ impl Grpc {
     }
 
     /// One attempt.
-    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>) -> Result<Delivery, Refused> {
+        let is_large = spans.iter().map(size::span).sum::<usize>() >= MAX_MESSAGE;
         let failure = match self.exporter(resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
             Err(error) => Some(error.to_string()),
         };
         match failure {
             // whether it was a partial success stays the exporter's secret
-            None => Delivery::Decided { rejected: 0, reasons: Vec::new() },
-            Some(failure) => answer::of_grpc(&failure, events),
+            None => Ok(Delivery::Decided { rejected: 0, reasons: Vec::new() }),
+            Some(failure) => answer::of_grpc(&failure, is_large),
         }
     }
 
@@ -101,10 +105,18 @@ impl Grpc {
             .with_retry_policy(RetryPolicy::default().with_max_retries(0))
             // in place of what the exporter finds in the process's environment
             .with_interceptor(move |mut request: tonic::Request<()>| {
+                let theirs = request.metadata().get(USER_AGENT).and_then(|value| value.to_str().ok());
+                let agent = user_agent(theirs.unwrap_or_default()).parse();
                 *request.metadata_mut() = metadata.clone();
+                if let Ok(agent) = agent {
+                    request.metadata_mut().insert(USER_AGENT, agent);
+                }
                 Ok(request)
             });
-        let builder = if *gzip { builder.with_compression(Compression::Gzip) } else { builder };
+        let builder = match compression(*gzip) {
+            Some(compression) => builder.with_compression(compression),
+            None => builder,
+        };
         let mut exporter = builder.build()?;
         exporter.set_resource(resource);
         Ok(exporter)

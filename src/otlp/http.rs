@@ -13,15 +13,17 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
 };
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{
-    Compression, ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanExporter as _},
 };
 
-use super::answer;
+use super::{
+    answer,
+    divide::Refused,
+    wire::{compression, user_agent},
+};
 use crate::{
     apm_server::{Answer, ServerClient, ServerSettings},
     config::Config,
@@ -51,7 +53,12 @@ impl Http {
     }
 
     /// One attempt.
-    pub(super) async fn export(self, resource: &Resource, spans: Vec<SpanData>, events: u64) -> Delivery {
+    pub(super) async fn export(
+        self,
+        resource: &Resource,
+        spans: Vec<SpanData>,
+        events: u64,
+    ) -> Result<Delivery, Refused> {
         let wire = Arc::new(Wire { http: self, answer: Mutex::default() });
         let failure = match exporter(wire.clone(), resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
@@ -60,9 +67,9 @@ impl Http {
         // the exporter hides what came back
         match (wire.answer(), failure) {
             (Some(Ok(answer)), _) => answer::of_http(&answer, events),
-            (Some(Err(reason)), _) => Delivery::Failed { reason, poisonous: false },
-            (None, Some(reason)) => Delivery::Failed { reason, poisonous: true },
-            (None, None) => Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true },
+            (Some(Err(reason)), _) => Ok(Delivery::Failed { reason, poisonous: false }),
+            (None, Some(reason)) => Ok(Delivery::Failed { reason, poisonous: true }),
+            (None, None) => Ok(Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true }),
         }
     }
 
@@ -79,7 +86,10 @@ fn exporter(wire: Arc<Wire>, resource: &Resource) -> Result<SpanExporter, Export
         .with_timeout(wire.http.timeout)
         // the worker does that
         .with_retry_policy(RetryPolicy::default().with_max_retries(0));
-    let builder = if wire.http.client.gzip() { builder.with_compression(Compression::Gzip) } else { builder };
+    let builder = match compression(wire.http.client.gzip()) {
+        Some(compression) => builder.with_compression(compression),
+        None => builder,
+    };
     let mut exporter = builder.with_shared_http_client(wire).build()?;
     exporter.set_resource(resource);
     Ok(exporter)
@@ -140,13 +150,9 @@ fn headers(theirs: &HeaderMap) -> HeaderMap {
             headers.insert(name, value.clone());
         }
     }
-    headers.insert(USER_AGENT, user_agent(theirs.get(USER_AGENT)));
+    let their_agent = theirs.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Ok(agent) = HeaderValue::try_from(user_agent(their_agent)) {
+        headers.insert(USER_AGENT, agent);
+    }
     headers
-}
-
-/// `elastic-otel-rust/1.2.3 OTel-OTLP-Exporter-Rust/4.5.6`, as Elastic's distributions of OpenTelemetry do it.
-fn user_agent(theirs: Option<&HeaderValue>) -> HeaderValue {
-    let theirs = theirs.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let ours = concat!("elastic-otel-rust/", env!("CARGO_PKG_VERSION"));
-    HeaderValue::try_from(format!("{ours} {theirs}").trim_end()).unwrap_or(HeaderValue::from_static(ours))
 }

@@ -11,6 +11,7 @@
 mod answer;
 mod batch;
 mod dialect;
+mod divide;
 mod exporter;
 mod flatten;
 mod grpc;
@@ -19,5 +20,6 @@ mod project;
 mod resource;
 mod size;
 mod stack_text;
+mod wire;
 
 pub(crate) use self::exporter::OtlpExporter;

@@ -3,10 +3,8 @@
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource as OtelResource;
 
-use crate::{
-    intake::is_exact,
-    record::{LabelValue, Resource},
-};
+use super::flatten::scalar;
+use crate::{intake::tags, record::Resource};
 
 /// What OTLP has attributes for; labels become labels. The distribution stays unnamed: with a name of it, Kibana would
 /// not know the agent.
@@ -51,16 +49,9 @@ pub(super) fn resource(resource: &Resource) -> OtelResource {
         attributes.push(KeyValue::new("process.runtime.name", "rust"));
         attributes.push(KeyValue::new("process.runtime.version", version));
     }
-    for label in &resource.labels {
-        let key = label.key.to_string();
-        attributes.push(match &label.value {
-            LabelValue::Text(text) => KeyValue::new(key, text.to_string()),
-            LabelValue::Integer(number) if is_exact(*number) => KeyValue::new(key, *number),
-            LabelValue::Integer(number) => KeyValue::new(key, number.to_string()),
-            LabelValue::Float(number) => KeyValue::new(key, *number),
-            LabelValue::Bool(flag) => KeyValue::new(key, *flag),
-        });
-    }
+    // by the rules of labels no key has a dot: none is taken for one of the above, or for where documents should go
+    let labels = tags(&resource.labels);
+    attributes.extend(labels.0.iter().map(|(key, value)| KeyValue::new(key.to_string(), scalar(value))));
     OtelResource::builder_empty().with_attributes(attributes).build()
 }
 
@@ -88,6 +79,13 @@ mod tests {
         assert_eq!(of("os.type").as_deref(), Some("linux"));
         assert_eq!(of("team").as_deref(), Some("market"));
         assert_eq!(of("service.version"), None);
+        let label = |key: &'static str| crate::record::Label { key: key.into(), value: "evil".into() };
+        let labels = ["service.name", "host.name", "data_stream.dataset"].map(label).to_vec();
+        let told = resource(&Resource { labels, ..known.clone() });
+        let of = |key: &'static str| told.get(&Key::from_static_str(key)).map(|value| value.to_string());
+        assert_eq!(of("service.name").as_deref(), Some("shop"));
+        assert_eq!(of("host.name").as_deref(), Some("detected"));
+        assert_eq!((of("data_stream.dataset"), of("data_stream_dataset").as_deref()), (None, Some("evil")));
         let configured = Resource { configured_hostname: Some("configured".into()), ..known };
         let told = resource(&configured);
         assert_eq!(

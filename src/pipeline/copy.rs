@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Added, Batch, Delivery, Exporter, Queue, backoff::Backoff, log_limit::LogLimit, stats::Copies};
+use super::{Added, Batch, Delivery, Exporter, Losses, Queue, backoff::Backoff, log_limit::LogLimit, stats::Copies};
 use crate::record::{Event, Resource};
 
 /// A copy that is still under way when the original has arrived gets this long.
@@ -62,6 +62,12 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
             self.queue.counters().copied(Copies { dropped: 1, ..Copies::default() });
         }
         self.first.add(event)
+    }
+
+    /// Those of the copies are not told: they are of the same events.
+    fn losses(&mut self) -> Losses {
+        self.copies.losses();
+        self.first.losses()
     }
 
     fn is_full(&self) -> bool {

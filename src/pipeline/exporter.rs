@@ -19,6 +19,11 @@ pub(crate) trait Exporter: Send + 'static {
     /// an error that says why; it is then not in the batch. After a panic the open batch is as it was before.
     fn add(&mut self, event: Event) -> Result<Added, String>;
 
+    /// What the events since the last question went without.
+    fn losses(&mut self) -> Losses {
+        Losses::default()
+    }
+
     /// The open batch has reached the size at which it should go.
     fn is_full(&self) -> bool;
 
@@ -39,6 +44,17 @@ pub(crate) enum Added {
     /// The exporter has no way to tell such an event.
     #[cfg_attr(not(any(feature = "otlp", test)), expect(dead_code, reason = "the intake exporter tells all events"))]
     Unsupported,
+}
+
+/// What events that were taken do not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    /// Events that were too long, and lost a part of themselves.
+    pub(crate) shortened: u64,
+    /// What the last of them lost last.
+    pub(crate) cut: &'static str,
+    /// Labels, values of custom context and metrics whose key cannot be sent, or not beside another one.
+    pub(crate) keys: u64,
 }
 
 /// Events that travel together, kept until their fate is known.

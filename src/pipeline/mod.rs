@@ -23,7 +23,7 @@ mod worker;
 pub(crate) use self::copy::WithCopy;
 pub(crate) use self::{
     discard::Discard,
-    exporter::{Added, Batch, Delivery, Exporter, Rejection},
+    exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
     metrics::{Measuring, MetricSource},
     queue::Queue,
     worker::{Worker, WorkerSettings},

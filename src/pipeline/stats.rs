@@ -34,8 +34,16 @@ pub struct Stats {
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction keeps.
     pub excess_labels: u64,
-    /// Panics in hooks and `Serialize` implementations that the agent contained.
+    /// Panics in hooks, filters, `Serialize` and `Display` implementations that the agent contained.
     pub contained_panics: u64,
+    /// Hooks, filters, `Serialize` and `Display` implementations that held up their caller for more than 10 ms.
+    pub slow_hooks: u64,
+    /// Events that were over the server's limit for a line (300 KiB) and went without a part of what they had to tell.
+    /// They count as accepted or rejected too.
+    pub shortened: u64,
+    /// Labels and values of custom context that were left out or replaced for the sake of their key: it is blank, or the
+    /// same as another's once `.`, `*` and `"` are `_`.
+    pub lost_keys: u64,
     /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
@@ -134,7 +142,17 @@ impl fmt::Display for Stats {
             let Copies { accepted, rejected, dropped } = self.copies;
             write!(f, ", copies: accepted {accepted}, rejected {rejected}, dropped {dropped}")?;
         }
-        Ok(())
+        let beside = [
+            ("late writes", self.late_writes),
+            ("excess labels", self.excess_labels),
+            ("contained panics", self.contained_panics),
+            ("slow hooks", self.slow_hooks),
+            ("shortened", self.shortened),
+            ("lost keys", self.lost_keys),
+            ("suppressed errors", self.suppressed_errors),
+            ("filtered", self.filtered),
+        ];
+        beside.iter().filter(|(_, count)| *count > 0).try_for_each(|(name, count)| write!(f, ", {name} {count}"))
     }
 }
 
@@ -151,6 +169,9 @@ pub(crate) struct Counters {
     late_writes: AtomicU64,
     excess_labels: AtomicU64,
     contained_panics: AtomicU64,
+    slow_hooks: AtomicU64,
+    shortened: AtomicU64,
+    lost_keys: AtomicU64,
     suppressed_errors: AtomicU64,
     filtered: AtomicU64,
 }
@@ -192,6 +213,18 @@ impl Counters {
         self.contained_panics.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn slow_hook(&self) {
+        self.slow_hooks.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn shortened(&self, events: u64) {
+        self.shortened.fetch_add(events, Relaxed);
+    }
+
+    pub(crate) fn lost_keys(&self, keys: u64) {
+        self.lost_keys.fetch_add(keys, Relaxed);
+    }
+
     pub(crate) fn suppressed_error(&self) {
         self.suppressed_errors.fetch_add(1, Relaxed);
     }
@@ -219,6 +252,9 @@ impl Counters {
             late_writes: self.late_writes.load(Relaxed),
             excess_labels: self.excess_labels.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
+            slow_hooks: self.slow_hooks.load(Relaxed),
+            shortened: self.shortened.load(Relaxed),
+            lost_keys: self.lost_keys.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
             filtered: self.filtered.load(Relaxed),
         }
@@ -244,5 +280,17 @@ mod tests {
         counters.copied(Copies { accepted: 6, rejected: 0, dropped: 1 });
         let told = counters.read().to_string();
         assert!(told.ends_with("(QueueFull 3), copies: accepted 6, rejected 0, dropped 1"), "{told}");
+        counters.contained_panic();
+        counters.slow_hook();
+        counters.shortened(2);
+        counters.lost_keys(3);
+        counters.late_write();
+        counters.excess_label();
+        counters.suppressed_error();
+        counters.filtered(4);
+        let told = counters.read().to_string();
+        let all = ", late writes 1, excess labels 1, contained panics 1, slow hooks 1, shortened 2, lost keys 3, \
+                   suppressed errors 1, filtered 4";
+        assert!(told.ends_with(all), "{told}");
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{HttpRequest, HttpResponse};
+use super::{HttpRequest, HttpResponse, catch};
 
 /// The bytes of custom context, as JSON, that one transaction or error keeps. An event line may have 300 KiB.
 pub(crate) const MAX_CUSTOM_BYTES: usize = 64 * 1024;
+/// Objects and arrays of custom context within each other; what is deeper is left out. The index refuses documents that
+/// are much deeper.
+pub(crate) const MAX_CUSTOM_DEPTH: usize = 32;
 
 /// Labels of one transaction or error. Each is a field of the index, which has about a thousand.
 pub(crate) const MAX_LABELS: usize = 128;
@@ -106,12 +109,16 @@ pub struct User {
     pub(crate) email: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) domain: Option<String>,
+    /// The id's `Display` panicked: it is counted where the user is told.
+    pub(crate) panicked: bool,
 }
 
 impl User {
-    /// A user by the id that the rest of the system knows (`user.id`). Cut to 1024 characters when it is sent.
+    /// A user by the id that the rest of the system knows (`user.id`). Cut to 1024 characters when it is sent. A
+    /// `Display` that panics is contained; the user has no id then.
     pub fn id(id: impl fmt::Display) -> Self {
-        Self { id: Some(id.to_string()), ..Self::default() }
+        let id = catch(|| id.to_string());
+        Self { panicked: id.is_none(), id, ..Self::default() }
     }
 
     /// `user.email`
@@ -139,7 +146,7 @@ impl User {
 impl User {
     /// What `other` knows replaces what was known.
     pub(crate) fn merge(&mut self, other: Self) {
-        let Self { id, email, name, domain } = other;
+        let Self { id, email, name, domain, panicked: _ } = other;
         for (known, new) in
             [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)]
         {

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod clock;
+mod contained;
 mod context;
 mod dropped;
 mod error;
@@ -22,7 +23,8 @@ mod transaction;
 pub(crate) use self::{
     bridge::{http_result, integer},
     clock::{follow_wall_clock, instant_of, micros, wall_micros},
-    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, cut},
+    contained::{catch, is_contained},
+    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::bounded,

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::{REDACTED, Sanitizer};
+use crate::record::MAX_CUSTOM_DEPTH;
 
-/// How many objects and arrays may lie in each other; what is deeper is left out. The index refuses documents that are
-/// much deeper.
-const MAX_DEPTH: usize = 32;
+/// Characters of a key. The index refuses a document with one of more than 50 000.
+const MAX_KEY: usize = 1024;
 /// What stands in place of an object or array that is too deep.
 const TOO_DEEP: &str = "…";
 
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
 
     fn value(&mut self, depth: usize) -> Result<(), Stop> {
         match self.peek()? {
-            b'{' | b'[' if depth > MAX_DEPTH => self.replace(TOO_DEEP),
+            b'{' | b'[' if depth > MAX_CUSTOM_DEPTH => self.replace(TOO_DEEP),
             b'{' => self.members(b'}', |scanner| scanner.member(depth)),
             b'[' => self.members(b']', |scanner| scanner.value(depth + 1)),
             b'"' => self.string_value(),
@@ -114,11 +114,15 @@ impl<'a> Scanner<'a> {
         if self.peek()? != b'"' {
             return Err(Stop::NotJson);
         }
-        let key = self.string()?;
-        let secret = match unescaped(key) {
-            Some(key) => self.sanitizer.is_secret(&key),
-            None => return Err(Stop::NotJson),
-        };
+        let from = self.at;
+        let key = unescaped(self.string()?).ok_or(Stop::NotJson)?;
+        let secret = self.sanitizer.is_secret(&key);
+        if key.char_indices().nth(MAX_KEY).is_some() {
+            let short: String = key.chars().take(MAX_KEY - 1).chain(['…']).collect();
+            self.clean.push_str(&self.text[self.copied..from]);
+            self.clean.push_str(&serde_json::Value::String(short).to_string());
+            self.copied = self.at;
+        }
         self.expect(b':')?;
         if secret { self.replace(REDACTED) } else { self.value(depth + 1) }
     }

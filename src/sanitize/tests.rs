@@ -82,7 +82,10 @@ fn queries_and_forms() {
         ("p%61ssword=x", "p%61ssword=[REDACTED]"),
         ("user%5Bpassword%5D=x&user[name]=ada", "user%5Bpassword%5D=[REDACTED]&user[name]=ada"),
         ("token=a=b", "token=[REDACTED]"),
-        ("a=1;token=x;b=2", "a=1;token=[REDACTED];b=2"),
+        ("a=1;token=x&b=2", "a=1;token=[REDACTED]&b=2"),
+        // it cannot be known whether the `;` ends the pair or is a part of the password
+        ("password=hun;ter2", "password=[REDACTED]"),
+        ("password=hun;ter2;token=x&a=1;b=2", "password=[REDACTED]&a=1;b=2"),
         ("token=x&", "token=[REDACTED]&"),
     ];
     for (query, expected) in cases {
@@ -235,6 +238,6 @@ fn urls_within_a_text() {
 fn members_of_baggage_are_judged_by_their_names() {
     let sanitizer = Sanitizer::default();
     let header = "user=0xabc;ttl=1, session=hunter2;secret=x,other=1";
-    assert_eq!(sanitizer.baggage(header), "user=0xabc;ttl=1, session=[REDACTED];secret=[REDACTED],other=1");
+    assert_eq!(sanitizer.baggage(header), "user=0xabc;ttl=1, session=[REDACTED],other=1");
     assert!(matches!(sanitizer.baggage("user=0xabc,other=1"), std::borrow::Cow::Borrowed(_)));
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, request, response};
 use super::{ErrorVerdict, Panicked};
 use crate::{
     record::Exception,
-    transaction::{Recorder, Transaction, contain},
+    transaction::{Recorder, Transaction, UserCode, contain},
 };
 
 type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
@@ -65,7 +65,7 @@ impl Options {
 
 /// A hook that panics loses its own work only.
 fn run<T>(transaction: &Transaction, hook: impl FnOnce() -> T) -> Option<T> {
-    contain(transaction.handle().recorder()?, hook)
+    contain(transaction.handle().recorder()?, UserCode::Hook, hook)
 }
 
 impl fmt::Debug for Options {

@@ -12,7 +12,7 @@ use http::Response;
 use crate::{
     capture::{exception_of, stack_here},
     record::{Exception, Stack},
-    transaction::{Recorder, Transaction, contain},
+    transaction::{Recorder, Transaction, UserCode, contain},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -129,7 +129,7 @@ where
     match known {
         Some(error) => then(error, exception_of(recorder, || Exception::from_error(error))),
         None => {
-            let message = contain(recorder, || error.to_string()).unwrap_or_default();
+            let message = contain(recorder, UserCode::Display, || error.to_string()).unwrap_or_default();
             let error = ServiceError { message };
             let mut exception = Exception::from_error(&error);
             exception.set_path(type_name::<E>());

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use super::{Recorder, contain};
+use super::{Recorder, UserCode, contain};
 use crate::record::{ErrorRecord, Exception, Outcome, TransactionRecord};
 
 /// A transaction that has ended, for
@@ -132,7 +132,7 @@ impl TransactionFilters {
     /// A filter that panics has no say.
     pub(super) fn keep(&self, record: &TransactionRecord, has_errors: bool, recorder: &Recorder) -> bool {
         let finished = FinishedTransaction { record, has_errors };
-        self.0.iter().all(|keeps| contain(recorder, || keeps(&finished)).unwrap_or(true))
+        self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&finished)).unwrap_or(true))
     }
 }
 
@@ -148,7 +148,7 @@ impl ErrorFilters {
     /// A filter that panics has no say.
     pub(super) fn keep(&self, record: &ErrorRecord, recorder: &Recorder) -> bool {
         let reported = ReportedError { record };
-        self.0.iter().all(|keeps| contain(recorder, || keeps(&reported)).unwrap_or(true))
+        self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&reported)).unwrap_or(true))
     }
 }
 

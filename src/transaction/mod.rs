@@ -7,9 +7,11 @@ mod background;
 mod calls;
 mod captured_body;
 mod compression;
+mod contained;
 mod context;
 mod current;
 mod custom;
+mod depth;
 mod errors;
 mod explicit_parent;
 #[cfg(feature = "axum")]
@@ -38,9 +40,10 @@ pub use self::{
 pub(crate) use self::{
     calls::Beginning,
     captured_body::CapturedBody,
+    contained::{UserCode, contain},
     context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context},
     current::{Entered, enter, enter_handle, hold, running},
-    custom::{contain, is_contained, to_json},
+    custom::to_json,
     explicit_parent::{SupplyParentLayer, supplied_parent},
     filter::{ErrorFilters, TransactionFilters},
     handle::{Handle, Ignored},
@@ -184,6 +187,9 @@ impl Transaction {
 
     /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
     pub fn user(&self, user: User) -> &Self {
+        if let Some(shared) = self.shared().filter(|_| user.panicked) {
+            shared.recorder().contained_panic(UserCode::Display);
+        }
         self.update(|record| match &mut record.context.user {
             Some(known) => known.merge(user),
             none => none.get_or_insert_default().merge(user),
@@ -194,10 +200,11 @@ impl Transaction {
     /// value.
     ///
     /// It is serialized at once and sanitised before it is sent (`sanitize_field_names`). At most 64 KiB for each
-    /// transaction: a value beyond that is replaced by a note that says so. A `Serialize` that panics is contained.
+    /// transaction: a value beyond that is replaced by a note that says so, and so is one whose `Serialize` panics or
+    /// takes longer than 250 ms; what lies within more than 32 objects and arrays is left out.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = self.shared() else { return self };
-        let key = key.into();
+        let key = cut(key.into());
         let used = shared.read(|record| record.context.custom_bytes_without(&key)).unwrap_or_default();
         let json = to_json(&key, &value, used, shared.recorder());
         self.update(|record| record.context.set_custom(key, json))

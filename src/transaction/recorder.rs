@@ -1,15 +1,18 @@
 //! Where the records of an agent go, and by which rules: all that the request path knows of an agent.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
 
-use super::filter::{ErrorFilters, TransactionFilters};
+use super::{
+    contained::UserCode,
+    filter::{ErrorFilters, TransactionFilters},
+};
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, Environment, LiveConfig},
@@ -37,6 +40,9 @@ pub(crate) struct Recorder {
     error_filters: ErrorFilters,
     describe: Describe,
     span_type: SpanTypeOf,
+    /// Code of the user's whose panic, or whose taking long, has been told.
+    panics_told: AtomicU8,
+    slow_told: AtomicU8,
 }
 
 impl Recorder {
@@ -53,6 +59,8 @@ impl Recorder {
             error_filters: ErrorFilters::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
+            panics_told: AtomicU8::new(0),
+            slow_told: AtomicU8::new(0),
         }
     }
 
@@ -167,8 +175,18 @@ impl Recorder {
         self.queue.counters().late_write();
     }
 
-    pub(crate) fn contained_panic(&self) {
+    pub(crate) fn contained_panic(&self, code: UserCode) {
         self.queue.counters().contained_panic();
+        if self.panics_told.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
+            code.tell_panic();
+        }
+    }
+
+    pub(super) fn slow_hook(&self, code: UserCode, took: Duration) {
+        self.queue.counters().slow_hook();
+        if self.slow_told.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
+            code.tell_slow(took);
+        }
     }
 }
 

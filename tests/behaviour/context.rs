@@ -64,11 +64,14 @@ async fn secrets_are_taken_out_wherever_they_stand() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let handler = async |tx: Transaction, _: Bytes| {
         tx.custom("order", serde_json::json!({ "payment": { "card_number": "hunter2" }, "token_id": "42" }));
-        [("set-cookie", "session=hunter2")]
+        let next = "/orders/7?status=open&token=hunter2";
+        [("set-cookie", "session=hunter2"), ("location", next), ("link", "<https://shop/?token=hunter2>; rel=next")]
     };
     let app = Router::new().route("/", post(handler)).layer(apm.layer());
     let body = serde_json::json!({ "user": "0xdef", "deep": [{ "password": "hunter2" }] }).to_string();
     let sent = Request::post("/?api_key=hunter2&page=2").header("authorization", "Bearer hunter2");
+    let sent = sent.header("referer", "https://shop.example/login?password=hun;ter2&from=home");
+    let sent = sent.header("x-original-url", "/?token=hunter2").header("x-callback", "https://u:hunter2@h/");
     let sent = sent.header("x-auth-token", "hunter2").header(header::CONTENT_TYPE, "application/json");
     send(app, sent.body(body.into()).unwrap()).await;
     let transaction = apm
@@ -76,7 +79,11 @@ async fn secrets_are_taken_out_wherever_they_stand() {
         .await
         .custom("/order/token_id", "42")
         .request_header("authorization", "[REDACTED]")
+        .request_header("referer", "https://shop.example/login?password=[REDACTED]&from=home")
+        .request_header("x-original-url", "/?token=[REDACTED]")
         .response_header("set-cookie", "[REDACTED]")
+        .response_header("location", "/orders/7?status=open&token=[REDACTED]")
+        .response_header("link", "<https://shop/?token=[REDACTED]>; rel=next")
         .field_contains("/context/request/body", "0xdef");
     assert!(transaction.json()["context"]["request"]["url"]["search"].as_str().unwrap().contains("page=2"));
     apm.assert_no_secret("hunter2");
@@ -173,6 +180,126 @@ async fn custom_context_is_bounded() {
         .custom("/small", 1)
         .custom("/last", 2)
         .custom("/large", "[left out: too large]");
+}
+
+#[tokio::test]
+async fn section_12_forms_and_cookies_are_sanitised_in_each_of_their_forms() {
+    let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
+    let app = Router::new().route("/", post(async |_: Bytes| "ok")).layer(apm.layer());
+    let kind = "application/x-www-form-urlencoded; charset=UTF-8";
+    let sent = Request::post("/").header(header::CONTENT_TYPE, kind);
+    let sent =
+        sent.header("cookie", "theme=dark; session=hunter2").header("cookie", "lang=de;a_token=hunter2; token_id=42");
+    send(app, sent.body("item=7&password=hunter2&p%61ssword=hun%26ter2&token=x;hunter2".into()).unwrap()).await;
+    apm.expect_transaction("POST /")
+        .await
+        .field("/context/request/body", "item=7&password=[REDACTED]&p%61ssword=[REDACTED]&token=[REDACTED]")
+        .field("/context/request/cookies/theme", "dark")
+        .field("/context/request/cookies/session", "[REDACTED]")
+        .field("/context/request/cookies/lang", "de")
+        .field("/context/request/cookies/a_token", "[REDACTED]")
+        .field("/context/request/cookies/token_id", "42")
+        .field("/context/request/headers/cookie", serde_json::json!(["[REDACTED]", "[REDACTED]"]));
+    apm.assert_no_secret("hunter2");
+}
+
+struct Panics;
+
+impl serde::Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("in a Serialize")
+    }
+}
+
+impl std::fmt::Display for Panics {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("in a Display")
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_panics_is_left_out_and_counted() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.custom("bad", Panics).custom("after", 1).user(User::id(Panics).name("Ada"));
+        tx.error(&std::io::Error::other("no such room")).custom("bad", Panics).capture();
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /")
+        .await
+        .custom("/bad", "[left out: its Serialize panicked]")
+        .custom("/after", 1)
+        .user_name("Ada")
+        .no_field("/context/user/id");
+    apm.expect_error("no such room").await;
+    assert_eq!(apm.agent().stats().contained_panics, 3);
+}
+
+/// A list whose every element takes its time.
+struct Slow;
+
+impl serde::Serialize for Slow {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..10_000).inspect(|_| std::thread::sleep(std::time::Duration::from_millis(20))))
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_takes_too_long_is_stopped_and_counted() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.custom("slow", Slow).custom("after", 1);
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /").await.custom("/slow", "[left out: too slow]").custom("/after", 1);
+    assert!(apm.agent().stats().slow_hooks >= 1);
+}
+
+#[tokio::test]
+async fn section_12_what_is_too_deep_or_too_long_a_key_is_cut() {
+    struct Deep(usize);
+    impl serde::Serialize for Deep {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map([("below", Deep(self.0 - 1))])
+        }
+    }
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.custom("deep", Deep(100_000)).custom("keys", serde_json::json!({ "k".repeat(60_000): 1 }));
+        tx.custom("k".repeat(60_000), 1);
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    let transaction =
+        apm.expect_transaction("GET /").await.custom(&"/below".repeat(32).replacen("/", "/deep/", 1), "…");
+    let custom = &transaction.json()["context"]["custom"];
+    let cut = "k".repeat(1023) + "…";
+    assert_eq!(custom["keys"], serde_json::json!({ &cut: 1 }));
+    assert_eq!(custom[&cut], 1);
+}
+
+#[tokio::test]
+async fn section_12_a_header_is_cut_at_1024_characters() {
+    let apm = TestAgent::start().await;
+    let long = "ä".repeat(20_000);
+    let answer = long.clone();
+    let handler = async move || [("x-long", http::HeaderValue::from_bytes(answer.as_bytes()).unwrap())];
+    let app = Router::new().route("/", get(handler)).layer(apm.layer());
+    send(app, empty(request("/").header("x-long", http::HeaderValue::from_bytes(long.as_bytes()).unwrap()))).await;
+    let cut = "ä".repeat(1023) + "…";
+    apm.expect_transaction("GET /").await.request_header("x-long", &cut).response_header("x-long", &cut);
+}
+
+#[tokio::test]
+async fn section_12_an_event_that_is_too_long_goes_without_a_part_of_it_and_is_counted() {
+    let apm = TestAgent::builder().configure(|agent| agent.long_field_max_length(1_048_576)).start().await;
+    let handler = async |tx: Transaction| {
+        tx.error(&std::io::Error::other("m".repeat(400_000))).capture();
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_error(&("m".repeat(9_999) + "…")).await;
+    apm.agent().flush(std::time::Duration::from_secs(30)).await.unwrap();
+    let stats = apm.agent().stats();
+    assert_eq!((stats.shortened, stats.dropped.total()), (1, 0), "{stats}");
 }
 
 #[tokio::test]

@@ -115,6 +115,37 @@ async fn a_hook_that_panics_harms_nobody() {
 }
 
 #[tokio::test]
+async fn a_hook_of_an_inner_layer_that_panics_harms_nobody() {
+    let apm = TestAgent::start().await;
+    let inner = Router::new().route("/sold-out", get(sold_out)).layer(
+        tower_apm::layer()
+            .on_request(|_, _| panic!("in on_request"))
+            .on_error(|_, error| assert!(error.is::<std::fmt::Error>(), "in on_error"))
+            .on_error(|tx, _| {
+                tx.label("after", true);
+            }),
+    );
+    let response = call(
+        inner.layer(apm.layer().on_error(|_, error| assert!(error.is::<std::fmt::Error>(), "in the outer on_error"))),
+        "/sold-out",
+    )
+    .await;
+    assert_eq!(response.status(), 409);
+    apm.expect_transaction("GET /sold-out").await.label("after", true);
+    apm.expect_no_errors().await;
+    assert_eq!(apm.agent().stats().contained_panics, 3);
+}
+
+#[tokio::test]
+async fn a_hook_that_takes_long_is_counted() {
+    let apm = TestAgent::start().await;
+    let layer = apm.layer().on_request(|_, _| std::thread::sleep(std::time::Duration::from_millis(20)));
+    call(Router::new().route("/", get(async || "ok")).layer(layer), "/").await;
+    apm.expect_transaction("GET /").await.outcome("success");
+    assert_eq!(apm.agent().stats().slow_hooks, 1);
+}
+
+#[tokio::test]
 async fn the_response_can_carry_the_trace_id() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || "ok")).layer(apm.layer().trace_id_header("x-trace-id"));

@@ -157,27 +157,6 @@ async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
     }
 }
 
-#[tokio::test]
-async fn every_row_of_the_index_s_traps_is_met_by_otlp_too() {
-    let Some(decoder) = Decoder::start("") else { return };
-    let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp));
-    let transaction = agent.start_transaction("n".repeat(40_000), "scheduled");
-    transaction.label(" ", "blank").label("wei", 9_200_000_000_001_i64).label("long", "x".repeat(40_000));
-    transaction.custom("", "blank").custom("order.id", 1).custom("order_id", 2);
-    transaction.in_scope(|| tracing::info_span!("s", otel.name = "m".repeat(40_000)).in_scope(|| ()));
-    agent.shutdown(DEADLINE).await.unwrap();
-    let documents = decoder.documents();
-    let of = |kind| documents.iter().find(|document| document.kind() == kind).unwrap();
-    let transaction = of(Kind::Transaction);
-    assert_eq!(transaction.text("/transaction/name").chars().count(), 1024);
-    assert_eq!(of(Kind::Span).text("/span/name").chars().count(), 1024);
-    assert_eq!(transaction.text("/labels/wei"), "9200000000001");
-    assert_eq!(transaction.text("/labels/long").chars().count(), 1024);
-    let names: Vec<_> = transaction.0["labels"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["long", "wei"], "no blank key");
-    assert_eq!(transaction.0["numeric_labels"], serde_json::json!({ "custom_order_id": 2 }));
-}
-
 /// An OTLP server of one answer after the other, and the requests that it got: path and headers.
 async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -219,6 +198,32 @@ async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
     assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
 }
 
+/// An OTLP server that takes no request with more than `limit` bytes.
+async fn narrow(limit: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().fallback(async move |body: axum::body::Bytes| match body.len() > limit {
+        true => StatusCode::PAYLOAD_TOO_LARGE,
+        false => StatusCode::OK,
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_span_that_the_server_refuses_costs_no_neighbour() {
+    let url = narrow(20_000).await;
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url).api_request_time(DEADLINE));
+    for i in 0..20 {
+        let transaction = agent.start_transaction(format!("job {i}"), "scheduled");
+        let labels = if i == 13 { 100 } else { 1 };
+        (0..labels).for_each(|label| drop(transaction.label(format!("l{label}"), "x".repeat(1000)).clone()));
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected), (19, 1), "{stats}");
+}
+
 #[tokio::test]
 async fn requests_say_who_sends_and_go_where_the_variables_say() {
     let (url, received) = answering(Vec::new()).await;
@@ -244,6 +249,37 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert_eq!(header("content-encoding"), "gzip");
     assert!(header("user-agent").starts_with("elastic-otel-rust/"), "{headers:?}");
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
+}
+
+#[tokio::test]
+async fn section_7_6_grpc_says_who_sends_too() {
+    let (url, received) = answering(Vec::new()).await;
+    let agent = agent(|agent| {
+        agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(url).secret_token("right")
+    });
+    drop(agent.start_transaction("a job", "scheduled"));
+    // what answers is no gRPC
+    agent.flush(Duration::from_secs(1)).await.unwrap_err();
+    let received = received.lock().unwrap();
+    let (path, headers) = &received[0];
+    assert_eq!(path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agents: Vec<_> =
+        header("user-agent").split_whitespace().map(|agent| agent.split('/').next().unwrap()).collect();
+    assert_eq!(agents, ["elastic-otel-rust", "OTel-OTLP-Exporter-Rust", "tonic"], "{headers:?}");
+    assert_eq!(header("authorization"), "Bearer right");
+}
+
+/// Its own process: variables are the whole process's.
+#[test]
+fn a_compression_that_the_exporter_cannot_do_costs_no_event() {
+    for name in ["delivery::a_partial_success_over_http_is_counted", "delivery::a_batch_stays_below_the_limit_of_grpc"]
+    {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name]).env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{name}: {told}");
+    }
 }
 
 #[tokio::test]

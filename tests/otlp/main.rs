@@ -12,3 +12,4 @@ mod loss;
 mod metrics;
 mod server;
 mod traffic;
+mod traps;

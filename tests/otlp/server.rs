@@ -2,17 +2,18 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tower_apm::{Agent, AgentBuilder, Environment};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Level;
+use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use crate::{
     apm_server_process::{self, ApmServer},
@@ -57,7 +58,30 @@ impl Drop for Decoder {
     }
 }
 
-/// An agent that nothing from this machine's environment reaches, and that measures nothing. Every span of the process, of HTTP/2's innards too,
+static LINES: Mutex<String> = Mutex::new(String::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LINES.lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The warnings of all agents so far that hold these words.
+pub(crate) fn warnings(words: &[&str]) -> Vec<String> {
+    let lines = LINES.lock().unwrap();
+    let held = lines.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    held.map(str::to_owned).collect()
+}
+
+/// An agent that nothing from this machine's environment reaches, and that measures nothing. Every span of the process,
+/// of HTTP/2's innards too,
 /// is offered to it.
 pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     static GLOBAL: OnceLock<()> = OnceLock::new();
@@ -66,7 +90,10 @@ pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Age
     let agent = agent.metrics_interval(Duration::ZERO);
     let agent = configure(agent).build().unwrap();
     GLOBAL.get_or_init(|| {
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(agent.tracing_layer())).unwrap();
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log);
+        let lines = lines.with_filter(tracing_subscriber::filter::Targets::new().with_target("tower_apm", Level::WARN));
+        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(lines);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
     });
     agent
 }

@@ -12,8 +12,11 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use opentelemetry::{
-    KeyValue,
-    trace::{SpanKind, Tracer, TracerProvider},
+    Context, KeyValue,
+    trace::{
+        Link, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState, Tracer,
+        TracerProvider,
+    },
 };
 use tower::ServiceExt;
 use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User};
@@ -159,6 +162,24 @@ fn foreign(agent: &Agent) {
     span("sales receive", SpanKind::Consumer, &sales);
 }
 
+/// A message that another service has sent, as an instrumented client of Kafka tells of it.
+fn consume(agent: &Agent) {
+    let sender = SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, true, TraceState::default());
+    let attributes = [
+        KeyValue::new("messaging.system", "kafka"),
+        KeyValue::new("messaging.destination.name", "orders"),
+        KeyValue::new("messaging.operation", "process"),
+        KeyValue::new("listing", 7),
+        KeyValue::new("enduser.id", "0xabc"),
+    ];
+    let builder = SpanBuilder::from_name("orders process").with_kind(SpanKind::Consumer);
+    let builder = builder.with_attributes(attributes).with_links(vec![Link::new(sender, Vec::new(), 0)]);
+    let tracer = agent.tracer_provider().tracer("orders");
+    let mut span = tracer.build_with_context(builder, &Context::new());
+    span.set_status(Status::Ok);
+    span.end();
+}
+
 pub(crate) async fn day(agent: &Agent) {
     let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
     let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
@@ -180,6 +201,8 @@ pub(crate) async fn day(agent: &Agent) {
     call(agent, request.header("content-type", "application/grpc").body(Body::empty()).unwrap()).await;
 
     foreign(agent);
+    consume(agent);
+
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
     nightly.outcome(Outcome::Unknown).result("done");
     let late = nightly.in_scope(|| {

@@ -117,10 +117,16 @@ fn call() -> impl Strategy<Value = Frame> {
         prop_oneof![vec(any::<u8>(), 0..200), anything().prop_map(|any| serde_json::to_vec(&any).unwrap_or_default())];
     let status = prop_oneof![100_u16..1000, Just(200)];
     (method, uri(), headers(), kind, body, status, headers(), option::weighted(0.2, failure())).prop_map(
-        |(method, uri, mut headers, kind, body, status, answer, error)| {
+        |(method, uri, mut headers, kind, body, status, mut answer, error)| {
             headers.push((header::CONTENT_TYPE, HeaderValue::from_static(kind)));
             headers.push((header::AUTHORIZATION, HeaderValue::from_static(SECRET)));
             headers.push((header::COOKIE, format!("theme=dark; session={SECRET}").parse().unwrap()));
+            let url = format!("https://shop.example/?from=home&token={SECRET};{SECRET}#password={SECRET}");
+            for name in ["referer", "x-original-url", "x-rewrite-url"] {
+                headers.push((HeaderName::from_static(name), url.parse().unwrap()));
+            }
+            let link = format!("<{url}>; rel=next").parse().unwrap();
+            answer.extend([(header::LOCATION, url.parse().unwrap()), (header::LINK, link)]);
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             Frame::Request(Box::new(Call { method, uri, headers, body, status, answer, error }))
         },

@@ -6,6 +6,7 @@
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
 mod day;
+mod sender;
 mod told;
 
 use std::{
@@ -19,7 +20,7 @@ use proptest::{
     prop_assert_eq,
     test_runner::{Config, RngSeed, TestRunner},
 };
-use tower_apm::{Agent, CaptureBody, Environment};
+use tower_apm::{Agent, CaptureBody, Environment, Exporter};
 
 use crate::day::Day;
 
@@ -38,6 +39,7 @@ fn whatever_is_told_arrives_without_its_secrets() {
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let agent = Agent::builder().env(Environment::empty()).service_name("properties").server_url(url.trim());
+    let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
@@ -67,6 +69,13 @@ fn whatever_is_told_arrives_without_its_secrets() {
             after,
             after.dropped
         );
+        prop_assert_eq!(
+            after.recorded - before.recorded,
+            after.copies.accepted - before.copies.accepted,
+            "{} {:?}",
+            after,
+            after.copies
+        );
         Ok(())
     });
     let text = fs::read_to_string(&documents).unwrap();
@@ -78,6 +87,8 @@ fn whatever_is_told_arrives_without_its_secrets() {
     println!("{stats}");
     assert!(stats.recorded > u64::from(cases), "{stats}");
     assert_eq!((stats.rejected, stats.dropped.total(), stats.waiting), (0, 0, 0), "{stats}");
-    assert_eq!(text.lines().count() as u64, stats.accepted, "a document for each event");
+    let (otlp, native): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(r#""name":"opentelemetry/"#));
+    assert_eq!(native.len() as u64, stats.accepted, "a document for each event");
+    assert!(otlp.len() as u64 >= stats.copies.accepted, "by OTLP too: {} {stats}", otlp.len());
     assert!(!text.contains(SECRET), "{}", text.lines().find(|line| line.contains(SECRET)).unwrap());
 }

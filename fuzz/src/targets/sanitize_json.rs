@@ -5,6 +5,8 @@ use super::json::{Node, parse};
 
 /// As deep as the sanitizer goes, and one level to see that it stops.
 const MAX_DEPTH: usize = 32;
+/// Characters of a key.
+const MAX_KEY: usize = 1024;
 
 /// A JSON text. What comes out is the same JSON but for what is secret; of a text that was cut no secret is shown.
 pub fn sanitize_json(data: &[u8]) {
@@ -47,7 +49,11 @@ fn expected(sanitizer: &Sanitizer, node: &Node, depth: usize) -> Node {
                     true => Node::Text("[REDACTED]".to_owned()),
                     false => expected(sanitizer, value, depth + 1),
                 };
-                (key.clone(), value)
+                let key = match key.chars().count() > MAX_KEY {
+                    true => key.chars().take(MAX_KEY - 1).chain(['…']).collect(),
+                    false => key.clone(),
+                };
+                (key, value)
             };
             Node::Object(members.iter().map(member).collect())
         }

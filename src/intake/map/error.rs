@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     context::context,
     transaction::{kind, name},
-    truncate::{keyword, long, map_text},
+    truncate::{keyword, long, map_text, prefix},
 };
 use crate::{
     intake::model::{self, Error, ErrorLog, ErrorTransaction},
@@ -78,15 +78,15 @@ fn message<'a>(text: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
 pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
     let file = frame.file.as_deref().filter(|file| !file.is_empty());
     model::Frame {
-        filename: file,
+        filename: file.map(prefix),
         // one of both must be there
         classname: match file {
             Some(_) => None,
-            None => Some(frame.module.as_deref().or(frame.function.as_deref()).unwrap_or("unknown")),
+            None => Some(prefix(frame.module.as_deref().or(frame.function.as_deref()).unwrap_or("unknown"))),
         },
-        function: frame.function.as_deref(),
+        function: frame.function.as_deref().map(prefix),
         // the server groups by it; the file in its place is there or not as the program was built
-        module: frame.module.as_deref().or(frame.function.as_deref()),
+        module: frame.module.as_deref().or(frame.function.as_deref()).map(prefix),
         lineno: frame.line,
         colno: frame.column,
         library_frame: Some(frame.library),

@@ -14,7 +14,7 @@ use crate::{
 /// `numeric_labels` keep six decimals in 64 bits: beyond this all numbers are one.
 const MAX_INTEGER: u64 = 9_200_000_000_000;
 
-pub(super) fn tags(labels: &[Label]) -> Tags<'_> {
+pub(crate) fn tags(labels: &[Label]) -> Tags<'_> {
     let mut tags = Tags::default();
     for label in labels {
         set(&mut tags, &label.key, scalar(&label.value));

@@ -45,7 +45,7 @@ pub(crate) fn metadata(resource: &Resource) -> Metadata<'_> {
             configured_hostname: resource.configured_hostname.as_deref().map(keyword),
             architecture: optional(resource.architecture),
             platform: optional(resource.platform),
-            container: resource.container_id.as_deref().map(|id| Container { id: bounded(id) }),
+            container: resource.container_id.as_deref().map(|id| Container { id: keyword(id) }),
             kubernetes: kubernetes(&resource.kubernetes),
             ..System::default()
         }),
@@ -56,13 +56,9 @@ pub(crate) fn metadata(resource: &Resource) -> Metadata<'_> {
     }
 }
 
-/// The schema's limit; ids and names that the system made are shorter, and what a manifest says need not be.
-fn bounded(text: &str) -> &str {
-    text.char_indices().nth(1024).map_or(text, |(end, _)| &text[..end])
-}
-
-fn text(text: &Option<String>) -> Option<&str> {
-    text.as_deref().map(bounded)
+/// Ids and names that the system made are shorter; what a manifest says need not be.
+fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(keyword)
 }
 
 fn named(part: &record::CloudPart) -> Option<Named<'_>> {
@@ -107,6 +103,17 @@ fn service_name(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn section_12_what_was_cut_says_so() {
+        let long = || Some("p".repeat(2000));
+        let kubernetes = record::Kubernetes { pod_name: long(), ..record::Kubernetes::default() };
+        let known = Resource { kubernetes, container_id: long(), ..Resource::default() };
+        let system = metadata(&known).system.unwrap();
+        let cut = "p".repeat(1023) + "…";
+        assert_eq!(system.container.unwrap().id, cut);
+        assert_eq!(system.kubernetes.unwrap().pod.unwrap().name.as_deref(), Some(&*cut));
+    }
 
     #[test]
     fn a_service_name_never_costs_a_batch() {

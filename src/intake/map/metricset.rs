@@ -1,14 +1,65 @@
 //! Measurements.
 
-use super::{labels::tags, truncate::keyword};
+use super::{
+    labels::tags,
+    truncate::{KEYWORD, keyword},
+};
 use crate::{
     intake::model::{Entries, Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     record::{self, MetricsRecord},
 };
 
+/// Objects that documents of metrics have: a number of such a name makes the index refuse the document.
+const OBJECTS: [&str; 35] = [
+    "@metadata",
+    "agent",
+    "client",
+    "cloud",
+    "container",
+    "data_stream",
+    "destination",
+    "device",
+    "ecs",
+    "error",
+    "event",
+    "faas",
+    "host",
+    "http",
+    "kubernetes",
+    "labels",
+    "log",
+    "metricset",
+    "network",
+    "numeric_labels",
+    "observer",
+    "parent",
+    "process",
+    "processor",
+    "service",
+    "session",
+    "source",
+    "span",
+    "system",
+    "timestamp",
+    "trace",
+    "transaction",
+    "url",
+    "user",
+    "user_agent",
+];
+
+/// Whether the server takes a metric of this name, and the index a document with it. A name is a path of fields.
+pub(crate) fn is_metric_name(name: &str) -> bool {
+    !name.contains(['*', '"'])
+        && name.len() <= KEYWORD
+        && name.split('.').all(|part| !part.trim().is_empty())
+        && !OBJECTS.contains(&name)
+        && !matches!(name, "@timestamp" | "message" | "tags")
+}
+
 /// None where no sample is one that the server takes.
 pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
-    let named = record.samples.iter().filter(|(name, _)| !name.is_empty() && !name.contains(['*', '"']));
+    let named = record.samples.iter().filter(|(name, _)| is_metric_name(name));
     let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_ref().into(), sample(value)?))).collect();
     let breakdown = record.breakdown.as_deref();
     (!samples.is_empty()).then(|| Metricset {
@@ -41,5 +92,21 @@ fn sample(value: &record::Sample) -> Option<Sample<'_>> {
                 values.len() == counts.len() && !values.is_empty() && values.iter().all(|value| value.is_finite());
             sound.then(|| Sample { r#type: Some("histogram"), values, counts, ..Sample::default() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_index_refuses_is_none() {
+        for name in ["db.pool.size", "requests", "system.cpu.total.norm.pct", "a-b_c", "ä", "service_time"] {
+            assert!(is_metric_name(name), "{name}");
+        }
+        for name in ["", " ", ".", ".a", "a.", "a..b", "a. .b", "a*", "a\"b", "service", "message", "@timestamp"] {
+            assert!(!is_metric_name(name), "{name}");
+        }
+        assert!(!is_metric_name(&"a".repeat(1025)));
     }
 }

@@ -17,11 +17,12 @@ mod transaction;
 mod truncate;
 mod url;
 
+pub(super) use self::truncate::cut;
 pub(crate) use self::{
     error::error,
-    labels::{index_key, is_exact},
+    labels::{index_key, is_exact, tags},
     metadata::metadata,
-    metricset::metricset,
+    metricset::{is_metric_name, metricset},
     span::{describe, frames, span},
     span_type::span_type,
     transaction::transaction,

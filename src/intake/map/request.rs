@@ -6,7 +6,7 @@ use http::Version;
 
 use super::{
     body::body,
-    truncate::keyword,
+    truncate::{keyword, map_text},
     url::{Origin, url},
 };
 use crate::{
@@ -62,7 +62,8 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
         let value = match value {
             _ if secret => Cow::Borrowed(REDACTED),
             value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
-            value => keyword(value),
+            // `referer`, `location`, `link`, `x-original-url`: any header may hold a URL
+            value => keyword(map_text(value, |text| sanitizer.urls_in(text))),
         };
         match entries.last_mut().filter(|(last, _)| last == name) {
             Some((_, HeaderValue::Many(values))) => values.push(value),

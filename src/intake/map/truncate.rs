@@ -26,6 +26,11 @@ pub(super) fn long<'a>(text: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> 
     cut(text.into(), sanitizer.max_characters())
 }
 
+/// At most 1024 characters, copied never: what the system made is shorter.
+pub(super) fn prefix(text: &str) -> &str {
+    text.char_indices().nth(KEYWORD).map_or(text, |(end, _)| &text[..end])
+}
+
 /// The parts, one behind the other, as a keyword; copied only when it must be cut.
 pub(super) fn joined(parts: [Cow<'_, str>; 6]) -> Text<'_> {
     if parts.iter().map(|part| part.len()).sum::<usize>() <= KEYWORD {
@@ -34,7 +39,8 @@ pub(super) fn joined(parts: [Cow<'_, str>; 6]) -> Text<'_> {
     Text::One(keyword(Text::Joined(parts).to_string()))
 }
 
-fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+/// At most so many characters, the last of them `…` where something was cut.
+pub(in crate::intake) fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit || text.char_indices().nth(limit).is_none() {
         return text;
     }

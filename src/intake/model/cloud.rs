@@ -1,13 +1,15 @@
 //! `cloud`: where the service, or whoever called it, runs.
 
+use std::borrow::Cow;
+
 use super::model;
 
 model! {
     #[derive(Default)]
     struct Cloud<'a> {
         provider: Option<&'a str>,
-        region: Option<&'a str>,
-        availability_zone: Option<&'a str>,
+        region: Option<Cow<'a, str>>,
+        availability_zone: Option<Cow<'a, str>>,
         account: Option<Named<'a>>,
         instance: Option<Named<'a>>,
         project: Option<Named<'a>>,
@@ -17,11 +19,11 @@ model! {
 
     #[derive(Default)]
     struct Named<'a> {
-        id: Option<&'a str>,
-        name: Option<&'a str>,
+        id: Option<Cow<'a, str>>,
+        name: Option<Cow<'a, str>>,
     }
 
     struct Machine<'a> {
-        r#type: &'a str,
+        r#type: Cow<'a, str>,
     }
 }

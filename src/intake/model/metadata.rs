@@ -79,24 +79,24 @@ model! {
     }
 
     struct Container<'a> {
-        id: &'a str,
+        id: Cow<'a, str>,
     }
 
     #[derive(Default)]
     struct Kubernetes<'a> {
-        namespace: Option<&'a str>,
+        namespace: Option<Cow<'a, str>>,
         node: Option<KubernetesNode<'a>>,
         pod: Option<Pod<'a>>,
     }
 
     struct KubernetesNode<'a> {
-        name: &'a str,
+        name: Cow<'a, str>,
     }
 
     #[derive(Default)]
     struct Pod<'a> {
-        name: Option<&'a str>,
-        uid: Option<&'a str>,
+        name: Option<Cow<'a, str>>,
+        uid: Option<Cow<'a, str>>,
     }
 
     struct Network<'a> {

@@ -24,13 +24,13 @@ use crate::{
 fn cloud<'a>() -> Cloud<'a> {
     Cloud {
         provider: Some("aws"),
-        region: Some("eu-west-1"),
-        availability_zone: Some("eu-west-1a"),
-        account: Some(Named { id: Some("1"), name: None }),
-        instance: Some(Named { id: Some("i"), name: Some("n") }),
+        region: Some("eu-west-1".into()),
+        availability_zone: Some("eu-west-1a".into()),
+        account: Some(Named { id: Some("1".into()), name: None }),
+        instance: Some(Named { id: Some("i".into()), name: Some("n".into()) }),
         project: Some(Named::default()),
-        machine: Some(Machine { r#type: "t3" }),
-        service: Some(Named { id: None, name: Some("ec2") }),
+        machine: Some(Machine { r#type: "t3".into() }),
+        service: Some(Named { id: None, name: Some("ec2".into()) }),
     }
 }
 
@@ -51,11 +51,11 @@ fn metadata_of_a_pod_in_a_cloud() {
     metadata.network = Some(Network { connection: Connection { r#type: "wired" } });
     metadata.service.runtime = Some(Runtime { name: "rust", version: "1.90.0" });
     let system = metadata.system.get_or_insert_default();
-    system.container = Some(Container { id: "c" });
+    system.container = Some(Container { id: "c".into() });
     system.kubernetes = Some(Kubernetes {
-        namespace: Some("shop"),
-        node: Some(KubernetesNode { name: "n" }),
-        pod: Some(Pod { name: Some("p"), uid: Some("u") }),
+        namespace: Some("shop".into()),
+        node: Some(KubernetesNode { name: "n".into() }),
+        pod: Some(Pod { name: Some("p".into()), uid: Some("u".into()) }),
     });
     let event = valid(&Line::Metadata(Box::new(metadata)));
     assert_eq!(event["system"]["kubernetes"]["pod"]["uid"], "u");

@@ -1,0 +1,115 @@
+//! Code of the user's that runs within the agent's: what it does wrong is counted, told once, and goes no further.
+
+use std::time::{Duration, Instant};
+
+use super::Recorder;
+use crate::record::catch;
+
+/// Code of the user's that took longer than this is counted as slow: nothing that it is for takes so long.
+const SLOW: Duration = Duration::from_millis(10);
+
+/// What of the user's runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UserCode {
+    /// `on_request`, `on_response` or `on_error` of a layer.
+    Hook,
+    /// `transaction_filter` or `error_filter`.
+    Filter,
+    /// The `Serialize` of a value of custom context.
+    Serialize,
+    /// The `Display` or `Debug` of an error or a user's id.
+    Display,
+}
+
+impl UserCode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hook => "a hook of a layer",
+            Self::Filter => "a filter",
+            Self::Serialize => "the Serialize of custom context",
+            Self::Display => "the Display or Debug of an error or an id",
+        }
+    }
+
+    /// For a set of those that were told.
+    pub(super) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    pub(super) fn tell_panic(self) {
+        tracing::warn!(
+            target: "tower_apm",
+            "{} panicked: the agent went on without it; further panics are only counted",
+            self.name()
+        );
+    }
+
+    pub(super) fn tell_slow(self, took: Duration) {
+        tracing::warn!(
+            target: "tower_apm",
+            ?took,
+            "{} held up its caller for more than {SLOW:?}; further slow ones are only counted",
+            self.name()
+        );
+    }
+}
+
+/// Runs a hook or a `Serialize` of the user's; a panic in it is counted and goes no further, and so is counted what
+/// takes long. A panic and a slow run are each told once for each kind of code.
+pub(crate) fn contain<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce() -> T) -> Option<T> {
+    let began = Instant::now();
+    let result = catch(run);
+    if result.is_none() {
+        recorder.contained_panic(code);
+    }
+    let took = began.elapsed();
+    if took > SLOW {
+        recorder.slow_hook(code, took);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::{config::LiveConfig, pipeline::Queue};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_kind_of_code_is_told_once() {
+        let recorder = Recorder::new(LiveConfig::default(), Queue::new(1, 1));
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..2 {
+                assert_eq!(contain(&recorder, UserCode::Hook, || -> u8 { panic!("hunter2") }), None);
+                assert_eq!(contain(&recorder, UserCode::Serialize, || -> u8 { panic!("hunter2") }), None);
+                contain(&recorder, UserCode::Hook, || std::thread::sleep(SLOW * 2));
+            }
+        });
+        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(told.matches("a hook of a layer panicked").count(), 1, "{told}");
+        assert_eq!(told.matches("the Serialize of custom context panicked").count(), 1, "{told}");
+        assert_eq!(told.matches("a hook of a layer held up its caller").count(), 1, "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

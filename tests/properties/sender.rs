@@ -1,0 +1,99 @@
+//! Whoever sends, the server takes it: the metadata of a batch costs all of its events where it is wrong.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    time::Duration,
+};
+
+use proptest::{
+    collection::vec,
+    option, prop_assert_eq,
+    strategy::Strategy,
+    test_runner::{Config, RngSeed, TestRunner},
+};
+use tower_apm::{Agent, Environment, Exporter};
+
+use crate::{apm_server_process, told::text};
+
+/// Agents; each has a thread and connections of its own.
+const CASES: u32 = 40;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+struct Sender {
+    name: String,
+    version: Option<String>,
+    environment: Option<String>,
+    node: Option<String>,
+    host: Option<String>,
+    labels: Vec<(String, String)>,
+    /// What a manifest says of the pod.
+    pod: Vec<String>,
+}
+
+fn sender() -> impl Strategy<Value = Sender> {
+    let many =
+        (text(), text()).prop_map(|(key, value)| (0..300).map(|n| (format!("{key}{n}"), value.clone())).collect());
+    let labels = proptest::prop_oneof![9 => vec((text(), text()), 0..6), 1 => many];
+    let optional = || option::of(text());
+    (text(), optional(), optional(), optional(), optional(), labels, vec(text(), 4)).prop_map(
+        |(name, version, environment, node, host, labels, pod)| Sender {
+            name,
+            version,
+            environment,
+            node,
+            host,
+            labels,
+            pod,
+        },
+    )
+}
+
+impl Sender {
+    fn agent(&self, url: &str) -> Agent {
+        const POD: [&str; 4] =
+            ["KUBERNETES_NAMESPACE", "KUBERNETES_NODE_NAME", "KUBERNETES_POD_NAME", "KUBERNETES_POD_UID"];
+        let environment: Environment = POD.iter().copied().zip(self.pod.iter().map(String::as_str)).collect();
+        let mut agent = Agent::builder().env(environment).server_url(url).exporter(Exporter::IntakeAndOtlp);
+        agent = agent.metrics_interval(Duration::ZERO);
+        agent = agent.service_name(&*self.name).global_labels(self.labels.clone());
+        if let Some(version) = &self.version {
+            agent = agent.service_version(&**version);
+        }
+        if let Some(environment) = &self.environment {
+            agent = agent.environment(&**environment);
+        }
+        if let Some(node) = &self.node {
+            agent = agent.service_node_name(&**node);
+        }
+        if let Some(host) = &self.host {
+            agent = agent.hostname(&**host);
+        }
+        agent.build().unwrap()
+    }
+}
+
+#[test]
+fn whoever_sends_is_taken() {
+    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sender-{}.ndjson", std::process::id()));
+    let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
+    let Some(mut server) = apm_server_process::start(&arguments) else { return };
+    let mut url = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
+    let tested = TestRunner::new(config).run(&sender(), |sender| {
+        let agent = sender.agent(url.trim());
+        drop(agent.start_transaction("a job", "scheduled"));
+        let delivered = runtime.block_on(agent.shutdown(DEADLINE));
+        let stats = agent.stats();
+        prop_assert_eq!((delivered, stats.accepted, stats.copies.accepted), (Ok(()), 1, 1), "{}", stats);
+        Ok(())
+    });
+    let _ = fs::remove_file(&documents);
+    if let Err(error) = tested {
+        panic!("{error}");
+    }
+}

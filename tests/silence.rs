@@ -1,0 +1,92 @@
+//! The agent tells nothing of itself, however much its own HTTP client says, and however badly that goes.
+//!
+//! A binary of its own: it sets the global subscriber, without any filter.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, extract::Request, http::StatusCode};
+use http_body_util::BodyExt;
+use opentelemetry::Context;
+use tokio::net::TcpListener;
+use tower_apm::{Agent, Environment};
+use tracing_subscriber::layer::SubscriberExt;
+
+/// Nothing takes this long, on no machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server that fails a few times before it takes anything; the port, and the lines of events that it took.
+async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answers = Mutex::new(VecDeque::from([StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR]));
+    let (answers, taken) = (Arc::new(answers), Arc::new(Mutex::new(Vec::new())));
+    let log = taken.clone();
+    let app = Router::new().fallback(async move |request: Request| {
+        if request.uri().path() != "/intake/v2/events" {
+            return StatusCode::OK;
+        }
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        if let Some(failure) = answers.lock().unwrap().pop_front() {
+            return failure;
+        }
+        let lines = String::from_utf8(body.to_vec()).unwrap();
+        log.lock().unwrap().extend(lines.lines().skip(1).map(str::to_owned));
+        StatusCode::ACCEPTED
+    });
+    std::thread::spawn(move || {
+        // a server of another process would not be in the same subscriber
+        let quiet = tracing::subscriber::NoSubscriber::default();
+        tracing::subscriber::with_default(quiet, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            listener_of(&runtime, listener, app);
+        });
+    });
+    (port, taken)
+}
+
+fn listener_of(runtime: &tokio::runtime::Runtime, listener: TcpListener, app: Router) {
+    let listener = listener.into_std().unwrap();
+    runtime.block_on(async { axum::serve(TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
+}
+
+#[tokio::test]
+async fn section_2_the_agent_tells_nothing_of_itself() {
+    let (port, taken) = failing().await;
+    // by name: names are looked up on further threads, each with spans of its own
+    let agent = Agent::builder().env(Environment::empty()).server_url(format!("http://localhost:{port}"));
+    let agent = agent
+        .service_name("silence")
+        .gzip(false)
+        .metrics_interval(Duration::ZERO)
+        .api_request_time(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info_span!("work").in_scope(|| ()));
+    agent.flush(DEADLINE).await.unwrap();
+    let told = |taken: &Mutex<Vec<String>>| {
+        let lines = taken.lock().unwrap().clone();
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains(r#""name":"a job""#)), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains(r#""name":"work""#)), "{lines:#?}");
+    };
+    told(&taken);
+
+    let failure = io::Error::other("connection reset");
+    {
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        tracing::error!(error = &failure as &dyn std::error::Error, "a client of the agent's own failed");
+    }
+    assert_eq!(agent.stats().recorded, 2);
+    tracing::error!(error = &failure as &dyn std::error::Error, "a client of the service's failed");
+    assert_eq!(agent.stats().recorded, 3);
+    agent.shutdown(DEADLINE).await.unwrap();
+    assert_eq!(agent.stats().accepted, 3);
+}
