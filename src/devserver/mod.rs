@@ -42,6 +42,7 @@
 mod agent_config;
 mod api;
 mod auth;
+mod body;
 mod builder;
 mod connection;
 mod error;
@@ -51,6 +52,7 @@ mod inflate;
 mod intake;
 mod json;
 mod lines;
+mod otlp;
 mod page;
 mod query;
 mod reply;
@@ -65,7 +67,7 @@ mod validate;
 pub use self::{
     builder::DevServerBuilder,
     error::DevServerError,
-    event::{Event, Kind},
+    event::{Event, Kind, Protocol},
     query::Query,
     script::Answer,
     server::DevServer,

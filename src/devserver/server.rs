@@ -10,10 +10,10 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{ConnectInfo, Request, State},
     middleware,
     response::Response,
-    routing::{any, get},
+    routing::{MethodRouter, any, get},
 };
 use http::StatusCode;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
@@ -25,7 +25,9 @@ use super::{
     builder::DevServerBuilder,
     connection::{BoundedListener, Peer},
     error::DevServerError,
-    intake, page, reply,
+    intake,
+    otlp::{self, Signal},
+    page, reply,
     script::{Answer, Script},
     server_info,
     store::Store,
@@ -213,12 +215,22 @@ fn router(shared: Shared) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), api::guard));
     Router::new()
         .route("/intake/v2/events", any(intake::events))
+        .route("/v1/traces", export(Signal::Traces))
+        .route("/v1/metrics", export(Signal::Metrics))
+        .route("/v1/logs", export(Signal::Logs))
         .route("/config/v1/agents", any(agent_config::agents))
         .route("/", get(server_info::root))
         .route("/ui", get(page::show))
         .merge(api)
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(shared.clone(), otlp::only_grpc))
         .with_state(shared)
+}
+
+fn export(signal: Signal) -> MethodRouter<Shared> {
+    any(move |State(shared): State<Shared>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request| {
+        otlp::export(signal, shared, peer, request)
+    })
 }
 
 async fn not_found(request: Request) -> Response {

@@ -5,8 +5,13 @@
 
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
+#[path = "../devserver/client.rs"]
+#[expect(dead_code, reason = "written for the tests of the development server")]
+mod client;
 mod delivery;
+mod differential;
 mod document;
 mod loss;
+mod requests;
 mod server;
 mod traffic;
