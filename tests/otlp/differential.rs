@@ -3,17 +3,32 @@
 //! What it shows is intake. So it goes to the decoder as intake, and the documents of both ways must be the same, but
 //! for what intake cannot say, which stands under `ecs` and is put in here.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
+use axum::{Router, body::Bytes, routing::post};
 use prost::Message;
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngSeed, TestRunner},
 };
 use serde_json::{Map, Value, json};
-use tower_apm::devserver::{DevServer, Event, Kind, Query};
+use tokio::net::TcpListener;
+use tower_apm::{
+    Agent, Exporter,
+    devserver::{DevServer, Event, Kind, Query},
+};
 
-use crate::{client::Connection, document::Document, requests, server::Decoder};
+use crate::{
+    client::Connection,
+    document::Document,
+    requests,
+    server::{DEADLINE, Decoder, agent},
+    traffic,
+};
 
 /// What is different on purpose, or cannot be the same.
 const APART: &[(&str, &str)] = &[
@@ -28,12 +43,13 @@ const APART: &[(&str, &str)] = &[
 struct Both {
     decoder: Decoder,
     server: DevServer,
-    seen: usize,
+    seen: u64,
 }
 
 impl Both {
     fn start() -> Option<Self> {
-        Some(Self { decoder: Decoder::start("")?, server: DevServer::bind("127.0.0.1:0").unwrap(), seen: 0 })
+        let server = DevServer::builder().max_events(usize::MAX).max_bytes(usize::MAX).bind("127.0.0.1:0").unwrap();
+        Some(Self { decoder: Decoder::start("")?, server, seen: 0 })
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
@@ -43,10 +59,7 @@ impl Both {
     }
 
     fn documents(&mut self) -> Vec<Value> {
-        let all = self.decoder.documents();
-        let new = all[self.seen..].iter().map(|Document(json)| json.clone()).collect();
-        self.seen = all.len();
-        new
+        self.decoder.documents_after(&mut self.seen).into_iter().map(|Document(json)| json).collect()
     }
 
     /// The differences that one message makes, each with its document's name.
@@ -225,6 +238,32 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
     ours == theirs || as_numbers() || key.ends_with("duration.us") && is_near()
 }
 
+/// Takes OTLP and keeps it as it came.
+async fn sent_by(traffic: impl AsyncFnOnce(&Agent)) -> Vec<Bytes> {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let (keep, listener) = (bodies.clone(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().route("/v1/traces", post(async move |body: Bytes| keep.lock().unwrap().push(body)));
+    tokio::spawn(async { axum::serve(listener, app).await });
+    let agent = agent(|agent| {
+        let agent = agent.exporter(Exporter::Otlp).otlp_endpoint(format!("http://{address}"));
+        agent.server_url(format!("http://{address}")).global_labels([("team", "market")]).service_version("1.2")
+    });
+    traffic(&agent).await;
+    agent.shutdown(DEADLINE).await.unwrap();
+    bodies.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_this_agent_sends_is_read_as_the_server_does() {
+    let Some(mut both) = Both::start() else { return };
+    let bodies = sent_by(traffic::day).await;
+    assert!(!bodies.is_empty());
+    for body in bodies {
+        none(both.differences("/v1/traces", &body));
+    }
+}
+
 fn none(differences: Vec<String>) {
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
@@ -274,12 +313,18 @@ where
 fn any_mixture_of_attributes_is_read_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     let spans = draw(&mut runner(2_000), |number| requests::any_span(number).boxed());
-    none(both.differences("/v1/traces", &requests::traces(requests::resource(), spans).encode_to_vec()));
+    for spans in spans.chunks(1_000) {
+        let message = requests::traces(requests::resource(), spans.to_vec()).encode_to_vec();
+        none(both.differences("/v1/traces", &message));
+    }
 }
 
 #[test]
 fn section_1_11_logs_are_read_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     let records = draw(&mut runner(1_000), |number| requests::any_record(number).boxed());
-    none(both.differences("/v1/logs", &requests::logs(requests::resource(), records).encode_to_vec()));
+    for records in records.chunks(1_000) {
+        let message = requests::logs(requests::resource(), records.to_vec()).encode_to_vec();
+        none(both.differences("/v1/logs", &message));
+    }
 }

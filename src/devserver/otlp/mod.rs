@@ -10,6 +10,4 @@ mod http;
 mod map;
 mod receive;
 
-#[cfg(feature = "_internals")]
-pub(crate) use self::receive::receive;
 pub(crate) use self::{grpc::only_grpc, http::export, receive::Signal};
