@@ -230,6 +230,8 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
     }
     match key {
         "service.target.type" if ours == "" => return theirs.is_null() || theirs == "",
+        // told where there was an attribute, here where there is something in it
+        "session.id" if theirs == "" => return ours.is_null(),
         "url.scheme" if ours != theirs => return ours.as_str().unwrap_or_default() == theirs.as_str().unwrap().trim_end_matches(':'),
         _ => {}
     }

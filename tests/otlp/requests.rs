@@ -350,6 +350,20 @@ pub(crate) fn any_record(number: u64) -> impl Strategy<Value = LogRecord> {
     )
 }
 
+/// A line with something in every field.
+pub(crate) fn record() -> LogRecord {
+    LogRecord {
+        time_unix_nano: START,
+        severity_number: 9,
+        severity_text: "INFO".into(),
+        body: Some(text("sold")),
+        attributes: attributes(&["order.id=o-1", "count#3"]),
+        trace_id: [id(7), id(8)].concat(),
+        span_id: id(8),
+        ..LogRecord::default()
+    }
+}
+
 pub(crate) fn logs(resource: Resource, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
     let resource = Some(resource);
