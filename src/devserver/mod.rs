@@ -75,4 +75,9 @@ pub use self::{
     store::{Page, Store},
 };
 #[cfg(feature = "_internals")]
-pub(crate) use self::{script::Fate, store::Limits, stream::Stream};
+pub(crate) use self::{
+    otlp::{Signal, receive},
+    script::Fate,
+    store::Limits,
+    stream::Stream,
+};

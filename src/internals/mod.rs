@@ -4,10 +4,15 @@
 mod encode;
 #[cfg(feature = "devserver")]
 mod intake;
+#[cfg(feature = "devserver")]
+mod otlp;
 mod text;
 
 #[cfg(feature = "devserver")]
-pub use self::intake::{Judged, intake};
+pub use self::{
+    intake::{Judged, intake},
+    otlp::otlp,
+};
 pub use self::{
     encode::{Encoder, Record},
     text::{

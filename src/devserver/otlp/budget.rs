@@ -20,7 +20,7 @@ use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 use super::Signal;
 
 /// A request that would take more is refused. One that an SDK sends takes about three times its own length.
-const MAX_DECODED: usize = 192 * 1024 * 1024;
+const MAX_DECODED: usize = 128 * 1024 * 1024;
 /// Values within values. The decoder has a limit of its own, which is higher.
 const MAX_DEPTH: usize = 64;
 

@@ -10,4 +10,6 @@ mod http;
 mod map;
 mod receive;
 
+#[cfg(feature = "_internals")]
+pub(crate) use self::receive::receive;
 pub(crate) use self::{grpc::only_grpc, http::export, receive::Signal};
