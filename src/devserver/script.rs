@@ -1,4 +1,4 @@
-//! Answers that a test has laid down: what the server shall do with the next requests to its intake.
+//! Answers that a test has laid down: what the server shall do with the next requests of intake or OTLP.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-/// What the server does with one intake request, for tests of an agent's worst days.
+/// What the server does with one request of intake or OTLP, for tests of an agent's worst days. gRPC hears the code that
+/// goes with the status.
 ///
 /// ```
 /// use std::time::Duration;
@@ -108,7 +109,8 @@ impl Answer {
         Self::new(Fate::Lost, Reply::Failure { status: 403, message: "unauthorized: not allowed to write events" })
     }
 
-    /// 400: the first valid events are refused, one with each of these messages; all others are stored.
+    /// 400: the first valid events are refused, one with each of these messages; all others are stored. By OTLP it is a
+    /// success in part, which names how many and the first message.
     #[must_use]
     pub fn rejected<M: Into<String>>(messages: impl IntoIterator<Item = M>) -> Self {
         Self::new(Fate::Refused(messages.into_iter().map(Into::into).collect()), Reply::Account)

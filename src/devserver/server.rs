@@ -131,7 +131,7 @@ impl DevServer {
         self.addr
     }
 
-    /// `http://HOST:PORT`, for an agent's `server_url`. An address of all interfaces is told as loopback.
+    /// `http://HOST:PORT`, for an agent's `server_url` or the endpoint of an exporter of OTLP. An address of all interfaces is told as loopback.
     #[must_use]
     pub fn url(&self) -> String {
         let mut addr = self.addr;
@@ -167,7 +167,7 @@ impl DevServer {
         self.agent_configs.set(Service::new(Some(service_name.into()), None), settings);
     }
 
-    /// Lays down how the next intake requests are answered, one answer for each, after those that are laid down
+    /// Lays down how the next requests of intake or OTLP are answered, one answer for each, after those that are laid down
     /// already. Then all is normal again. Requests without valid credentials, with a wrong method or a wrong content
     /// type take no answer.
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {

@@ -42,14 +42,12 @@ impl ExpectedError {
     /// The exception's type, without its module: `SettlementError`.
     #[track_caller]
     pub fn kind(self, kind: &str) -> Self {
-        let subject = self
-            .subject
-            .check(&format!("of type {kind:?}"), |error| {
-                if error.by_otlp && by_otlp::is_type(text(error, "/exception/type"), kind) {
-                    return Ok(());
-                }
-                compare(error, "/exception/type", "the type", &kind.into())
-            });
+        let subject = self.subject.check(&format!("of type {kind:?}"), |error| {
+            if error.by_otlp && by_otlp::is_type(text(error, "/exception/type"), kind) {
+                return Ok(());
+            }
+            compare(error, "/exception/type", "the type", &kind.into())
+        });
         Self { subject }
     }
 

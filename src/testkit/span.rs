@@ -1,10 +1,6 @@
 //! A span that was expected, and what else is to hold of it.
 
-use super::{
-    checks::event_checks,
-    received::text,
-    subject::Subject,
-};
+use super::{checks::event_checks, received::text, subject::Subject};
 
 /// A span that has arrived. Each check narrows it down, or fails; see the [module](super).
 ///

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use tower_apm::{
-    Outcome, OtlpProtocol, ResponseExt, Transaction, User,
+    OtlpProtocol, Outcome, ResponseExt, Transaction, User,
     devserver::Query,
     testkit::{Answer, Kind, TestAgent},
 };
@@ -138,7 +138,11 @@ async fn errors_are_the_same_by_every_protocol() {
             .custom("/order/buyer", "0xdef")
             .child_of("settle");
         apm.expect_error("settlement failed").await.child_of("GET /fails");
-        apm.expect_transaction("GET /fails").await.outcome("failure").result("HTTP 5xx").error("SettlementError", |e| e);
+        apm.expect_transaction("GET /fails")
+            .await
+            .outcome("failure")
+            .result("HTTP 5xx")
+            .error("SettlementError", |e| e);
         assert_eq!(apm.events(Kind::Error).len(), 2, "{protocol:?}");
     }
 }

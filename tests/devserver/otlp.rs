@@ -15,9 +15,7 @@ use opentelemetry_proto::tonic::{
         metrics::v1::{
             ExportMetricsServiceRequest, ExportMetricsServiceResponse, metrics_service_client::MetricsServiceClient,
         },
-        trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse, trace_service_client::TraceServiceClient,
-        },
+        trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse, trace_service_client::TraceServiceClient},
     },
     metrics::v1::{
         ExponentialHistogram, ExponentialHistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics, metric::Data,
@@ -88,7 +86,10 @@ fn traces_are_shown_as_transactions_and_spans_below_their_metadata() {
     assert_eq!(events[1]["metadata"]["service"]["name"], "shop__");
     assert_eq!(get(&server, "/api/events?service=shop__&type=span").json()["total"], 1);
     let stats = get(&server, "/api/stats").json();
-    assert_eq!((&stats["requests"], &stats["accepted"]["transaction"], &stats["accepted"]["span"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&stats["requests"], &stats["accepted"]["transaction"], &stats["accepted"]["span"]),
+        (&1.into(), &1.into(), &1.into())
+    );
 }
 
 #[test]
@@ -100,7 +101,9 @@ fn every_packing_of_the_intake_is_taken() {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
     zlib.write_all(&message).unwrap();
     let (gzip, zlib) = (gzip.finish().unwrap(), zlib.finish().unwrap());
-    for (encoding, body) in [(Some("gzip"), &gzip), (Some("deflate"), &zlib), (None, &gzip), (None, &zlib), (Some("identity"), &message)] {
+    for (encoding, body) in
+        [(Some("gzip"), &gzip), (Some("deflate"), &zlib), (None, &gzip), (None, &zlib), (Some("identity"), &message)]
+    {
         let headers: Vec<_> = encoding.map(|encoding| ("Content-Encoding", encoding)).into_iter().collect();
         assert_eq!(request(&server, "POST /v1/traces", &headers, body).status, 200, "{encoding:?}");
         assert_eq!(server.store().stats().held, 3, "{encoding:?}");
@@ -211,7 +214,8 @@ async fn scripted_answers_are_for_otlp_too() {
         Answer::rejected(["no room"]),
         Answer::normal().after(Duration::from_millis(10)),
     ]);
-    for (status, code, words) in [(503, 14, "queue is full"), (429, 8, "rate limit exceeded"), (403, 7, "unauthorized")] {
+    for (status, code, words) in [(503, 14, "queue is full"), (429, 8, "rate limit exceeded"), (403, 7, "unauthorized")]
+    {
         let answer = post(&server, "/v1/traces", &message);
         let said = Status::decode(answer.bytes.as_slice()).unwrap();
         assert_eq!((answer.status, said.code), (status, code));

@@ -10,11 +10,11 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use prost::Message;
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngSeed, TestRunner},
 };
+use prost::Message;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tower_apm::{
@@ -203,7 +203,9 @@ fn fields(document: &Value) -> BTreeMap<String, Value> {
         }
     }
     fields.retain(|field, _| {
-        !APART.iter().any(|(apart, _)| field.strip_prefix(apart).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        !APART
+            .iter()
+            .any(|(apart, _)| field.strip_prefix(apart).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     });
     fields
 }
@@ -232,10 +234,13 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
         "service.target.type" if ours == "" => return theirs.is_null() || theirs == "",
         // told where there was an attribute, here where there is something in it
         "session.id" if theirs == "" => return ours.is_null(),
-        "url.scheme" if ours != theirs => return ours.as_str().unwrap_or_default() == theirs.as_str().unwrap().trim_end_matches(':'),
+        "url.scheme" if ours != theirs => {
+            return ours.as_str().unwrap_or_default() == theirs.as_str().unwrap().trim_end_matches(':');
+        }
         _ => {}
     }
-    let is_near = || matches!((ours.as_f64(), theirs.as_f64()), (Some(ours), Some(theirs)) if (ours - theirs).abs() <= 1.0);
+    let is_near =
+        || matches!((ours.as_f64(), theirs.as_f64()), (Some(ours), Some(theirs)) if (ours - theirs).abs() <= 1.0);
     let as_numbers = || ours.as_f64().is_some() && ours.as_f64() == theirs.as_f64();
     ours == theirs || as_numbers() || key.ends_with("duration.us") && is_near()
 }

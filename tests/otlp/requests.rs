@@ -155,7 +155,14 @@ pub(crate) fn traces(resource: Resource, spans: Vec<Span>) -> ExportTraceService
 /// The rows of the table by which the server tells what a span is, and their neighbours.
 pub(crate) const ROWS: &[&[&str]] = &[
     &[],
-    &["db.system=postgresql", "db.name=shop", "db.statement=SELECT 1", "db.user=app", "server.address=db", "server.port#5432"],
+    &[
+        "db.system=postgresql",
+        "db.name=shop",
+        "db.statement=SELECT 1",
+        "db.user=app",
+        "server.address=db",
+        "server.port#5432",
+    ],
     &["db.query.text=SELECT 1"],
     &["sql.query=SELECT 1"],
     &["db.namespace=shop"],
@@ -216,7 +223,12 @@ pub(crate) fn rows() -> Vec<Span> {
             let number = spans.len() as u64 + 1;
             let mut span = span(number, kind, parent, attributes(row));
             span.events = vec![
-                exception(&["exception.type=shop::Failed", "exception.message=no", "exception.stacktrace=at x", "step=1"]),
+                exception(&[
+                    "exception.type=shop::Failed",
+                    "exception.message=no",
+                    "exception.stacktrace=at x",
+                    "step=1",
+                ]),
                 exception(&["exception.message=only this"]),
                 exception(&["exception.type=OnlyThis"]),
                 exception(&["neither=nor"]),
@@ -229,31 +241,132 @@ pub(crate) fn rows() -> Vec<Span> {
 }
 
 fn exception(list: &[&str]) -> Event {
-    Event { time_unix_nano: START + 3_000_000, name: "exception".into(), attributes: attributes(list), ..Event::default() }
+    Event {
+        time_unix_nano: START + 3_000_000,
+        name: "exception".into(),
+        attributes: attributes(list),
+        ..Event::default()
+    }
 }
 
 /// Every word that the server knows, and some that it does not.
 const KEYS: &[&str] = &[
-    "http.method", "http.request.method", "http.url", "url.full", "http.target", "http.path", "url.path", "url.query",
-    "http.host", "http.scheme", "url.scheme", "http.status_code", "http.response.status_code", "http.protocol",
-    "http.flavor", "http.server_name", "http.client_ip", "http.user_agent", "user_agent.original", "net.peer.ip",
-    "net.sock.peer.addr", "net.peer.name", "client.address", "client.port", "net.peer.port", "net.host.name",
-    "server.address", "net.host.port", "server.port", "network.connection.type", "network.carrier.name",
-    "messaging.destination", "messaging.destination.name", "message_bus.destination", "messaging.system",
-    "messaging.operation", "messaging.operation.type", "messaging.operation.name", "messaging.temp_destination",
-    "messaging.destination.temporary", "rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code", "type",
-    "session.id", "service.version", "data_stream.dataset", "db.statement", "db.query.text", "sql.query", "db.name",
-    "db.namespace", "db.instance", "db.system", "db.type", "db.user", "peer.service", "peer.address", "peer.hostname",
-    "peer.ipv4", "network.peer.address", "peer.port", "code.stacktrace", "gen_ai.system", "span.kind", "user.id",
-    "custom.order*id", "a\"b", "colour",
+    "http.method",
+    "http.request.method",
+    "http.url",
+    "url.full",
+    "http.target",
+    "http.path",
+    "url.path",
+    "url.query",
+    "http.host",
+    "http.scheme",
+    "url.scheme",
+    "http.status_code",
+    "http.response.status_code",
+    "http.protocol",
+    "http.flavor",
+    "http.server_name",
+    "http.client_ip",
+    "http.user_agent",
+    "user_agent.original",
+    "net.peer.ip",
+    "net.sock.peer.addr",
+    "net.peer.name",
+    "client.address",
+    "client.port",
+    "net.peer.port",
+    "net.host.name",
+    "server.address",
+    "net.host.port",
+    "server.port",
+    "network.connection.type",
+    "network.carrier.name",
+    "messaging.destination",
+    "messaging.destination.name",
+    "message_bus.destination",
+    "messaging.system",
+    "messaging.operation",
+    "messaging.operation.type",
+    "messaging.operation.name",
+    "messaging.temp_destination",
+    "messaging.destination.temporary",
+    "rpc.system",
+    "rpc.service",
+    "rpc.method",
+    "rpc.grpc.status_code",
+    "type",
+    "session.id",
+    "service.version",
+    "data_stream.dataset",
+    "db.statement",
+    "db.query.text",
+    "sql.query",
+    "db.name",
+    "db.namespace",
+    "db.instance",
+    "db.system",
+    "db.type",
+    "db.user",
+    "peer.service",
+    "peer.address",
+    "peer.hostname",
+    "peer.ipv4",
+    "network.peer.address",
+    "peer.port",
+    "code.stacktrace",
+    "gen_ai.system",
+    "span.kind",
+    "user.id",
+    "custom.order*id",
+    "a\"b",
+    "colour",
 ];
 
 const TEXTS: &[&str] = &[
-    "", "GET", "http", "https", "HTTP/1.1", "2", "200", "-7", "x", "grpc", "kafka", "postgresql", "10.0.0.1", "2001:db8::1",
-    "10.0.0.1:80", "shop.example", "shop.example:8080", "[2001:db8::1]:443", "/", "/a/b?c=d#e", "/%41%2f%zz", "/ü ß",
-    "http://shop.example", "https://shop.example:443/a?b", "https://u:p@shop.example/x y", "http://[::1]:81/", "//h/p",
-    "HTTP://H:99", "ftp://h/f", "mailto:x@y", "?q", "#f", "a:b", ":", "http://h:x/", "/a?", "*", "http:///p", "///p", "/a%20b",
-    "http://h/[x]'(y)!*", "/*;=@&+,$:", "http://a%20b/",
+    "",
+    "GET",
+    "http",
+    "https",
+    "HTTP/1.1",
+    "2",
+    "200",
+    "-7",
+    "x",
+    "grpc",
+    "kafka",
+    "postgresql",
+    "10.0.0.1",
+    "2001:db8::1",
+    "10.0.0.1:80",
+    "shop.example",
+    "shop.example:8080",
+    "[2001:db8::1]:443",
+    "/",
+    "/a/b?c=d#e",
+    "/%41%2f%zz",
+    "/ü ß",
+    "http://shop.example",
+    "https://shop.example:443/a?b",
+    "https://u:p@shop.example/x y",
+    "http://[::1]:81/",
+    "//h/p",
+    "HTTP://H:99",
+    "ftp://h/f",
+    "mailto:x@y",
+    "?q",
+    "#f",
+    "a:b",
+    ":",
+    "http://h:x/",
+    "/a?",
+    "*",
+    "http:///p",
+    "///p",
+    "/a%20b",
+    "http://h/[x]'(y)!*",
+    "/*;=@&+,$:",
+    "http://a%20b/",
 ];
 
 fn value() -> impl Strategy<Value = AnyValue> {
@@ -367,9 +480,7 @@ pub(crate) fn record() -> LogRecord {
 pub(crate) fn logs(resource: Resource, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
     let resource = Some(resource);
-    ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
-    }
+    ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }] }
 }
 
 /// One metric of each kind, in sets that differ by time or attributes.
@@ -395,7 +506,10 @@ pub(crate) fn metrics() -> ExportMetricsServiceRequest {
     let all = vec![
         metric("queue.size", gauge(vec![number(0, &[], whole(3)), number(0, &["queue.name=a", "n#1"], whole(4))])),
         metric("queue.age", gauge(vec![number(0, &[], broken(0.5)), number(1, &[], broken(f64::NAN))])),
-        metric("orders", Data::Sum(Sum { data_points: vec![number(0, &["queue.name=a", "n#1"], whole(9))], ..Sum::default() })),
+        metric(
+            "orders",
+            Data::Sum(Sum { data_points: vec![number(0, &["queue.name=a", "n#1"], whole(9))], ..Sum::default() }),
+        ),
         metric(
             "latency",
             Data::Histogram(Histogram {

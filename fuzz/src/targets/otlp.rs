@@ -7,7 +7,8 @@ use tower_apm::{
 };
 
 /// One span, and one log record, that are always good. Messages one behind the other are one message.
-const NEIGHBOURS: [(u8, &[u8]); 2] = [(0, b"\x0a\x07\x12\x05\x12\x03\x2a\x01n"), (2, b"\x0a\x07\x12\x05\x12\x03\x1a\x01n")];
+const NEIGHBOURS: [(u8, &[u8]); 2] =
+    [(0, b"\x0a\x07\x12\x05\x12\x03\x2a\x01n"), (2, b"\x0a\x07\x12\x05\x12\x03\x1a\x01n")];
 
 /// A message, after one byte that says what it tells of. What is stored is whole, whatever it was made of, and a
 /// neighbour's event is there or the whole message is refused.

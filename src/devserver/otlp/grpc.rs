@@ -57,8 +57,7 @@ pub(crate) async fn only_grpc(
     if let Err(message) = shared.credentials.check(request.headers()) {
         return refused(Status::unauthenticated(message));
     }
-    let mut grpc =
-        Grpc::new(Plain).accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(MAX_MESSAGE);
+    let mut grpc = Grpc::new(Plain).accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(MAX_MESSAGE);
     let mut response = grpc.unary(Export { signal, shared, peer }, request).await;
     // a message that is too large, which has another code in Go's library
     if let Some(status) = response.headers_mut().get_mut(Status::GRPC_STATUS).filter(|status| **status == "11") {

@@ -45,8 +45,7 @@ pub(crate) async fn export(signal: Signal, shared: Shared, peer: Peer, request: 
     let scripted = shared.script.next();
     let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let read = read(encoding, &mut body).await.inspect_err(|why| shared.store.reject(None, why));
-    let account =
-        read.and_then(|message| receive(signal, &message, Protocol::OtlpHttp, &shared.store, scripted.fate));
+    let account = read.and_then(|message| receive(signal, &message, Protocol::OtlpHttp, &shared.store, scripted.fate));
     if !scripted.delay.is_zero() {
         tokio::time::sleep(scripted.delay).await;
     }

@@ -97,12 +97,7 @@ pub(super) fn next_id(ids: &mut u128) -> String {
     format!("{ids:032x}")
 }
 
-pub(super) fn event(
-    base: &Base<'_>,
-    parent: &Parent,
-    event: &Event,
-    ids: &mut u128,
-) -> (Kind, Map<String, Value>) {
+pub(super) fn event(base: &Base<'_>, parent: &Parent, event: &Event, ids: &mut u128) -> (Kind, Map<String, Value>) {
     let mut exception = Exception::default();
     let mut labels = Labels::new(parent.data_stream.clone());
     if event.name == "exception" {

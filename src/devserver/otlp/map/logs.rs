@@ -86,14 +86,7 @@ fn one(base: &Base<'_>, record: &LogRecord, ids: &mut u128) -> Told {
     Told::Event(Kind::Log, out.0)
 }
 
-fn error(
-    out: &mut Tree,
-    exception: &Exception<'_>,
-    message: &str,
-    level: &str,
-    labels: Labels,
-    ids: &mut u128,
-) {
+fn error(out: &mut Tree, exception: &Exception<'_>, message: &str, level: &str, labels: Labels, ids: &mut u128) {
     if exception.is_there() {
         exception.write(out, ids);
     } else {

@@ -13,11 +13,7 @@ use opentelemetry_proto::tonic::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    Base, Told,
-    attributes, resource,
-    tree::Tree,
-};
+use super::{Base, Told, attributes, resource, tree::Tree};
 use crate::devserver::event::Kind;
 
 pub(in super::super) fn metrics(
@@ -85,16 +81,23 @@ fn add<'a>(sets: &mut Sets<'a>, metric: &'a Metric) -> u64 {
     };
     match &metric.data {
         Some(Data::Gauge(gauge)) => {
-            gauge.data_points.iter().for_each(|point| keep(point.time_unix_nano, &point.attributes, number(point, "gauge")));
+            gauge
+                .data_points
+                .iter()
+                .for_each(|point| keep(point.time_unix_nano, &point.attributes, number(point, "gauge")));
         }
         Some(Data::Sum(sum)) => {
-            sum.data_points.iter().for_each(|point| keep(point.time_unix_nano, &point.attributes, number(point, "counter")));
+            sum.data_points
+                .iter()
+                .for_each(|point| keep(point.time_unix_nano, &point.attributes, number(point, "counter")));
         }
         Some(Data::Histogram(all)) => {
             all.data_points.iter().for_each(|point| keep(point.time_unix_nano, &point.attributes, histogram(point)));
         }
         Some(Data::Summary(all)) => {
-            all.data_points.iter().for_each(|point| keep(point.time_unix_nano, &point.attributes, Some(summary(point))));
+            all.data_points
+                .iter()
+                .for_each(|point| keep(point.time_unix_nano, &point.attributes, Some(summary(point))));
         }
         Some(Data::ExponentialHistogram(all)) => unsupported += all.data_points.len() as u64,
         None => {}

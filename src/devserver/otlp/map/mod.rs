@@ -87,8 +87,7 @@ pub(super) fn traces(
 }
 
 fn one_span(base: &Base<'_>, span: &Span, ids: &mut u128, each: &mut impl FnMut(Told)) {
-    let is_transaction =
-        is_zero(&span.parent_span_id) || matches!(span.kind(), SpanKind::Server | SpanKind::Consumer);
+    let is_transaction = is_zero(&span.parent_span_id) || matches!(span.kind(), SpanKind::Server | SpanKind::Consumer);
     let mut out = Tree::default();
     out.text("id", &hex(&span.span_id));
     out.text("trace_id", &hex(&span.trace_id));

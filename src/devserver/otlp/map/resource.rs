@@ -81,7 +81,8 @@ pub(super) fn resource(resource: Option<&Resource>, received: SystemTime) -> (Ma
             "host.ip" => {
                 if let Seen::List(list) = value {
                     let ips = list.iter().map(|ip| Seen::of(Some(ip)).text());
-                    let ips: Vec<Value> = ips.filter(|ip| ip.parse::<std::net::IpAddr>().is_ok()).map(Value::from).collect();
+                    let ips: Vec<Value> =
+                        ips.filter(|ip| ip.parse::<std::net::IpAddr>().is_ok()).map(Value::from).collect();
                     out.put("ecs/host/ip", ips);
                 }
             }

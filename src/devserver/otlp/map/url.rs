@@ -214,7 +214,9 @@ fn host_of(host: &str) -> Option<String> {
     }
     // in a host nothing below U+0080 may be escaped
     let escapes = host.match_indices('%').map(|(at, _)| host.get(at + 1..at + 3));
-    let allowed = |hex: Option<&str>| hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).is_some_and(|byte| byte >= 0x80 || byte == b'%');
+    let allowed = |hex: Option<&str>| {
+        hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).is_some_and(|byte| byte >= 0x80 || byte == b'%')
+    };
     if !escapes.into_iter().all(allowed) {
         return None;
     }
@@ -227,9 +229,8 @@ fn unreserved(byte: u8) -> bool {
 
 /// None where a `%` is not followed by two digits.
 fn unescape(text: &str) -> Option<String> {
-    let is_escape = |at: usize| {
-        text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    };
+    let is_escape =
+        |at: usize| text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     text.match_indices('%')
         .all(|(at, _)| is_escape(at))
         .then(|| percent_decode_str(text).decode_utf8_lossy().into_owned())

@@ -14,7 +14,9 @@ pub(super) fn sample_rate(trace_state: &str) -> Option<f64> {
 }
 
 fn entry<'a>(list: &'a str, key: &str, separator: char, assign: char) -> Option<&'a str> {
-    list.split(separator).find_map(|entry| entry.trim().split_once(assign).filter(|(known, _)| *known == key)).map(|(_, value)| value)
+    list.split(separator)
+        .find_map(|entry| entry.trim().split_once(assign).filter(|(known, _)| *known == key))
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]
