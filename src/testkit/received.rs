@@ -91,14 +91,19 @@ impl Received {
         ""
     }
 
+    /// The id of what an event is under, in truth: below a carrier is what its carrier is below.
+    pub(super) fn parent_id<'a>(&'a self, event: &'a Value) -> &'a str {
+        let id = text(event, "/parent_id");
+        match self.carriers.iter().find(|carrier| text(carrier, "/id") == id) {
+            Some(carrier) => text(carrier, "/parent_id"),
+            None => id,
+        }
+    }
+
     /// The transaction or span that an event is under.
     pub(super) fn parent(&self, event: &Value) -> Option<&Arc<Arrived>> {
-        let called = |id: &str, events: &'_ [Arc<Arrived>]| events.iter().position(|event| text(event, "/id") == id);
-        let mut id = text(event, "/parent_id");
-        if let Some(at) = called(id, &self.carriers) {
-            id = text(self.carriers.get(at)?, "/parent_id");
-        }
-        self.transactions.iter().chain(&self.spans).find(|parent| !id.is_empty() && text(parent, "/id") == id)
+        let id = self.parent_id(event);
+        self.transactions.iter().chain(&self.spans).find(|parent| text(parent, "/id") == id)
     }
 }
 

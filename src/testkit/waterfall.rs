@@ -39,9 +39,7 @@ pub(super) fn waterfall(received: &Received) -> String {
 
 fn children(out: &mut String, received: &Received, root: &Value, parent: &Value, depth: usize) {
     let id = text(parent, "/id");
-    let below = |event: &&std::sync::Arc<Arrived>| {
-        text(received.parent(event).map_or(&Value::Null, |parent| parent), "/id") == id
-    };
+    let below = |event: &&std::sync::Arc<Arrived>| received.parent_id(event) == id;
     received.errors.iter().filter(below).for_each(|found| error(out, depth, found));
     for child in received.spans.iter().filter(below) {
         line(out, depth, &span(child, root));

@@ -180,7 +180,9 @@ pub(super) fn data_stream(out: &mut Tree, key: &str, value: Seen<'_>) -> bool {
     };
     let clean = |char: char| if reserved.contains(char) { '_' } else { char.to_lowercase().next().unwrap_or(char) };
     let mut clean: String = value.text().chars().map(clean).collect();
-    clean.truncate(clean.floor_char_boundary(MAX_DATA_STREAM));
+    while clean.len() > MAX_DATA_STREAM {
+        clean.pop();
+    }
     out.0.remove(part);
     out.text(part, &clean);
     true

@@ -123,7 +123,7 @@ impl Parsed {
         } else {
             let has_host = !self.host.is_empty() || self.user.is_some();
             if !self.scheme.is_empty() || has_host {
-                if (!self.omit_host || has_host) && (has_host || !self.path.is_empty()) {
+                if has_host || !self.omit_host && !self.path.is_empty() {
                     out += "//";
                 }
                 if let Some(user) = &self.user {
