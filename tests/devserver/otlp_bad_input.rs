@@ -63,8 +63,7 @@ fn what_is_no_message_is_refused_as_a_whole() {
     let server = server();
     let good = traces().encode_to_vec();
     for body in [
-        b"{\"resourceSpans\":[]}".as_slice(),
-        b"garbage that is no protobuf",
+        b"garbage that is no protobuf".as_slice(),
         &good[..good.len() - 1],
         // a length beyond the end, and one beyond all memory
         &[0x0a, 0x7f, 0x00],
@@ -76,6 +75,8 @@ fn what_is_no_message_is_refused_as_a_whole() {
     ] {
         refused(&server, &[], body, "cannot read the message");
     }
+    let json = [("Content-Type", "application/json")];
+    refused(&server, &json, b"{\"resourceSpans\":[]}", "only binary protobuf");
 }
 
 #[test]

@@ -48,7 +48,10 @@ pub(crate) fn receive(
     store: &Store,
     fate: Fate,
 ) -> Result<Account, String> {
-    let unreadable = |error: prost::DecodeError| format!("cannot read the message: {error}");
+    let unreadable = |error: prost::DecodeError| {
+        let hint = if message.starts_with(b"{") { " (it looks like JSON; only binary protobuf is taken)" } else { "" };
+        format!("cannot read the message: {error}{hint}")
+    };
     let mut keeper = Keeper { store, fate, protocol, metadata: None, account: Account::default() };
     let received = SystemTime::now();
     let mut ids = TraceId::random().0;
