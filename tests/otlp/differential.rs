@@ -231,7 +231,7 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
         return ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(key, ours, theirs));
     }
     match key {
-        "service.target.type" if ours == "" => return theirs.is_null() || theirs == "",
+        "service.target.type" | "service.version" if ours == "" => return theirs.is_null() || theirs == "",
         // told where there was an attribute, here where there is something in it
         "session.id" if theirs == "" => return ours.is_null(),
         "url.scheme" if ours != theirs => {
@@ -242,7 +242,7 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
     let is_near =
         || matches!((ours.as_f64(), theirs.as_f64()), (Some(ours), Some(theirs)) if (ours - theirs).abs() <= 1.0);
     let as_numbers = || ours.as_f64().is_some() && ours.as_f64() == theirs.as_f64();
-    ours == theirs || as_numbers() || key.ends_with("duration.us") && is_near()
+    ours == theirs || as_numbers() || (key == "event.duration" || key.ends_with("duration.us")) && is_near()
 }
 
 /// Takes OTLP and keeps it as it came.

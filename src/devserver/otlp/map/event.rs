@@ -22,7 +22,7 @@ pub(super) struct Parent {
     trace_id: String,
     /// A transaction's.
     type_: String,
-    version: String,
+    version: Option<Value>,
     web: Web,
     data_stream: Tree,
     children: Option<Value>,
@@ -35,7 +35,7 @@ impl Parent {
             id: hex(&span.span_id),
             trace_id: hex(&span.trace_id),
             type_: told.text_at(&["type"]).to_owned(),
-            version: told.text_at(&["ecs", "service", "version"]).to_owned(),
+            version: told.0.get("ecs").and_then(|ecs| ecs.get("service")?.get("version")).cloned(),
             web,
             data_stream,
             children: told.0.get("child_ids").or_else(|| told.0.get("ecs")?.get("child")?.get("id")).cloned(),
@@ -48,7 +48,9 @@ impl Parent {
 
     /// What intake has no place for.
     fn write(&self, out: &mut Tree) {
-        out.text("ecs/service/version", &self.version);
+        if let Some(version) = &self.version {
+            out.put("ecs/service/version", version.clone());
+        }
         if let Some(children) = &self.children {
             out.put("ecs/child/id", children.clone());
         }

@@ -30,7 +30,7 @@ struct Seens<'a> {
     queue: &'a str,
     kind: &'a str,
     result: String,
-    version: &'a str,
+    version: Option<&'a str>,
 }
 
 pub(super) fn transaction(base: &Base<'_>, span: &Span, labels: &mut Labels, out: &mut Tree) -> Web {
@@ -84,7 +84,9 @@ pub(super) fn transaction(base: &Base<'_>, span: &Span, labels: &mut Labels, out
         out.text("context/message/queue/name", seen.queue);
     }
     // in intake a service of one event has a name or does not count
-    out.text("ecs/service/version", seen.version);
+    if let Some(version) = seen.version {
+        out.put("ecs/service/version", version);
+    }
     out.text("session/id", &seen.web.session);
     seen.web.client = seen.web.client.or_else(|| seen.web.source.clone());
     seen.web.context(out);
@@ -168,7 +170,7 @@ impl<'a> Seens<'a> {
             }
             "rpc.service" | "rpc.method" => labels.drop(key, Seen::Text(text)),
             "type" => self.kind = text,
-            "service.version" => self.version = text,
+            "service.version" => self.version = Some(text),
             _ => return self.web.take(key, Seen::Text(text)),
         }
         true
