@@ -1,5 +1,11 @@
 //! A development server on its own: `cargo run --example devserver --features devserver [HOST:PORT]`.
 //!
+//! It takes intake v2, which Elastic's agents speak, and OTLP over HTTP and gRPC, all on one port:
+//!
+//! ```sh
+//! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8200 your-service    # any SDK of OpenTelemetry
+//! ```
+//!
 //! The address comes from the argument, else from `APM_DEVSERVER_ADDR`, else it is 127.0.0.1:8200, where every Elastic
 //! agent looks by default.
 
@@ -20,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             std::process::exit(1);
         }
     };
-    println!("agents send to {0}\nlook at {0}/ui\nctrl-c stops", server.url());
+    println!("agents and senders of OTLP (HTTP and gRPC) send to {0}\nlook at {0}/ui\nctrl-c stops", server.url());
     tokio::signal::ctrl_c().await?;
     Ok(())
 }

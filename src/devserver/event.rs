@@ -60,8 +60,39 @@ impl fmt::Display for Kind {
     }
 }
 
+/// By which protocol an event has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Elastic's own: it is shown as it came.
+    Intake,
+    /// OTLP over HTTP: it is shown as the APM Server understands it.
+    OtlpHttp,
+    /// OTLP over gRPC: the same.
+    OtlpGrpc,
+}
+
+impl Protocol {
+    /// As the JSON interface names it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::OtlpHttp => "otlp/http",
+            Self::OtlpGrpc => "otlp/grpc",
+        }
+    }
+
+    /// Either way of it.
+    #[must_use]
+    pub const fn is_otlp(self) -> bool {
+        matches!(self, Self::OtlpHttp | Self::OtlpGrpc)
+    }
+}
+
 /// An event that the server has accepted.
 pub struct Event {
+    protocol: Protocol,
     kind: Kind,
     received_at: SystemTime,
     metadata: Arc<RawValue>,
@@ -72,7 +103,13 @@ pub struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(kind: Kind, received_at: SystemTime, metadata: Arc<RawValue>, body: Arc<RawValue>) -> Self {
+    pub(crate) fn new(
+        protocol: Protocol,
+        kind: Kind,
+        received_at: SystemTime,
+        metadata: Arc<RawValue>,
+        body: Arc<RawValue>,
+    ) -> Self {
         let boxed = |path: &[&str]| json::text_at(&body, path).map(Box::from);
         let service = match kind {
             Kind::Metadata => None,
@@ -93,7 +130,13 @@ impl Event {
             Kind::Log => boxed(&["message"]).into_iter().collect(),
             Kind::Metadata => service.iter().cloned().collect(),
         };
-        Self { kind, received_at, metadata, body, service, trace_id, names }
+        Self { protocol, kind, received_at, metadata, body, service, trace_id, names }
+    }
+
+    /// By which protocol it has come.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// What it is.
@@ -115,7 +158,7 @@ impl Event {
         json::value(self.body.get())
     }
 
-    /// The event in the very characters that came.
+    /// The event in the very characters that came by intake; what OTLP says is translated.
     #[must_use]
     pub fn raw(&self) -> &str {
         self.body.get()
@@ -127,7 +170,7 @@ impl Event {
         json::value(self.metadata.get())
     }
 
-    /// The metadata in the very characters that came.
+    /// The metadata in the very characters that came by intake; what OTLP says is translated.
     #[must_use]
     pub fn raw_metadata(&self) -> &str {
         self.metadata.get()
@@ -174,8 +217,9 @@ impl fmt::Debug for Event {
 /// As the JSON interface shows it.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut event = serializer.serialize_struct("Event", 4)?;
+        let mut event = serializer.serialize_struct("Event", 5)?;
         event.serialize_field("type", self.kind.as_str())?;
+        event.serialize_field("protocol", self.protocol.as_str())?;
         event.serialize_field("received_at", &rfc3339(self.received_at))?;
         event.serialize_field("metadata", &*self.metadata)?;
         event.serialize_field("event", &*self.body)?;
@@ -223,7 +267,7 @@ mod tests {
     fn event(kind: Kind, body: &str) -> Event {
         let metadata = RawValue::from_string(r#"{"service":{"name":"shop"}}"#.to_owned()).unwrap();
         let body = RawValue::from_string(body.to_owned()).unwrap();
-        Event::new(kind, SystemTime::UNIX_EPOCH, metadata.into(), body.into())
+        Event::new(Protocol::Intake, kind, SystemTime::UNIX_EPOCH, metadata.into(), body.into())
     }
 
     #[test]
@@ -249,7 +293,7 @@ mod tests {
         let shown = serde_json::to_string(&event(Kind::Span, r#"{"duration": 7.0}"#)).unwrap();
         assert_eq!(
             shown,
-            r#"{"type":"span","received_at":"1970-01-01T00:00:00.000Z","metadata":{"service":{"name":"shop"}},"event":{"duration": 7.0}}"#
+            r#"{"type":"span","protocol":"intake","received_at":"1970-01-01T00:00:00.000Z","metadata":{"service":{"name":"shop"}},"event":{"duration": 7.0}}"#
         );
     }
 }

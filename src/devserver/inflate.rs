@@ -12,6 +12,8 @@ pub(crate) struct Inflate {
     started: bool,
     /// Bytes given out so far.
     out: u64,
+    /// The most that may be given out.
+    max: u64,
 }
 
 #[derive(Debug)]
@@ -28,22 +30,30 @@ const MAX_BODY: u64 = 256 * 1024 * 1024;
 impl Inflate {
     /// `encoding` is the `Content-Encoding`: `gzip`, `deflate` (zlib), or anything else to look at the bytes.
     pub(crate) fn new(encoding: Option<&str>) -> Self {
+        Self::up_to(MAX_BODY, encoding)
+    }
+
+    /// The same for a body that may hold so many bytes.
+    pub(crate) fn up_to(max: u64, encoding: Option<&str>) -> Self {
         let state = match encoding {
             Some("gzip") => State::gzip(),
             Some("deflate") => State::zlib(),
             _ => State::Unknown(Vec::new()),
         };
-        Self { state, started: false, out: 0 }
+        Self { state, started: false, out: 0, max }
     }
 
     /// Takes packed bytes, hands over plain ones.
     pub(crate) fn push(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<()> {
         self.started |= !bytes.is_empty();
-        let out = &mut self.out;
+        let (out, max) = (&mut self.out, self.max);
         let mut each = |plain: &[u8]| {
             *out += plain.len() as u64;
             each(plain);
-            if *out > MAX_BODY { Err(io::Error::other("the body holds more than 256 MiB")) } else { Ok(()) }
+            if *out <= max {
+                return Ok(());
+            }
+            Err(io::Error::other(format!("the body holds more than {} MiB", max / (1024 * 1024))))
         };
         if let State::Unknown(start) = &mut self.state {
             start.extend_from_slice(bytes);

@@ -1,24 +1,17 @@
 //! `POST /intake/v2/events`: where agents bring their events.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    time::Duration,
-};
-
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
-use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode, Uri,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
-use http_body::Body as _;
 
 use super::{
+    body::{drain, next},
     connection::Peer,
     reply,
     script::Reply,
@@ -56,7 +49,7 @@ pub(crate) async fn events(
             account.broken = Some(status);
             answer(headers, &parts.uri, &account)
         }
-        Reply::Refusal { status, message } => reply::closing(reply::error(headers, code(status), message)),
+        Reply::Refusal { status, message } => reply::closing(reply::error(headers, reply::code(status), message)),
         Reply::Cut => {
             peer.cut();
             reply::empty(StatusCode::ACCEPTED)
@@ -98,44 +91,11 @@ async fn read(mut stream: Stream, body: &mut Body) -> Account {
     }
 }
 
-/// Reads on for a moment, so that a client that is still writing gets to see the answer and not a reset connection.
-async fn drain(body: &mut Body) {
-    const MOMENT: Duration = Duration::from_secs(1);
-    const ENOUGH: usize = 4 * 1024 * 1024;
-    let rest = pin!(async {
-        let mut read = 0;
-        while let Some(Ok(bytes)) = next(body).await {
-            read += bytes.len();
-            if read > ENOUGH {
-                break;
-            }
-        }
-    });
-    let _ = tokio::time::timeout(MOMENT, rest).await;
-}
-
-async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
-    loop {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await? {
-            Ok(frame) => {
-                if let Ok(bytes) = frame.into_data() {
-                    return Some(Ok(bytes));
-                }
-            }
-            Err(error) => return Some(Err(error)),
-        }
-    }
-}
-
 fn answer(headers: &HeaderMap, uri: &Uri, account: &Account) -> Response {
-    let status = code(account.status());
+    let status = reply::code(account.status());
     if status.is_client_error() || status.is_server_error() {
         return reply::closing(reply::body(headers, status, account));
     }
     let verbose = uri.query().unwrap_or_default().split('&').any(|pair| pair.split('=').next() == Some("verbose"));
     if verbose { reply::body(headers, status, account) } else { reply::empty(status) }
-}
-
-fn code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -34,6 +34,11 @@ pub(crate) fn error(request: &HeaderMap, status: StatusCode, message: &str) -> R
     body(request, status, &json!({ "error": message }))
 }
 
+/// A message of OTLP.
+pub(crate) fn protobuf(status: StatusCode, message: Vec<u8>) -> Response {
+    finish(status, Some("application/x-protobuf"), message.into())
+}
+
 /// JSON, whatever `Accept` says: the answers of the interface of our own.
 pub(crate) fn json(status: StatusCode, content: &impl Serialize) -> Response {
     match serde_json::to_vec(content) {
@@ -57,4 +62,9 @@ fn finish(status: StatusCode, content_type: Option<&'static str>, body: Body) ->
 pub(crate) fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// A status that somebody laid down.
+pub(crate) fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,4 +1,4 @@
-//! Answers that a test has laid down: what the server shall do with the next requests to its intake, or for central
+//! Answers that a test has laid down: what the server shall do with the next requests of intake or OTLP, or for central
 //! configuration.
 
 use std::{
@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// What the server does with one request, for tests of an agent's worst days.
+/// What the server does with one request of intake or OTLP, for tests of an agent's worst days. gRPC hears the code that
+/// goes with the status.
 ///
 /// ```
 /// use std::time::Duration;
@@ -115,7 +116,8 @@ impl Answer {
         Self::new(Fate::Lost, Reply::Refusal { status, message: "as laid down" })
     }
 
-    /// 400: the first valid events are refused, one with each of these messages; all others are stored.
+    /// 400: the first valid events are refused, one with each of these messages; all others are stored. By OTLP it is a
+    /// success in part, which names how many and the first message.
     #[must_use]
     pub fn rejected<M: Into<String>>(messages: impl IntoIterator<Item = M>) -> Self {
         Self::new(Fate::Refused(messages.into_iter().map(Into::into).collect()), Reply::Account)

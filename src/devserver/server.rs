@@ -10,10 +10,10 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{ConnectInfo, Request, State},
     middleware,
     response::Response,
-    routing::{any, get},
+    routing::{MethodRouter, any, get},
 };
 use http::StatusCode;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
@@ -25,7 +25,9 @@ use super::{
     builder::DevServerBuilder,
     connection::{BoundedListener, Peer},
     error::DevServerError,
-    intake, page, reply,
+    intake,
+    otlp::{self, Signal},
+    page, reply,
     requests::{self, Requests},
     script::{Answer, Script},
     server_info,
@@ -138,7 +140,7 @@ impl DevServer {
         self.addr
     }
 
-    /// `http://HOST:PORT`, for an agent's `server_url`. An address of all interfaces is told as loopback.
+    /// `http://HOST:PORT`, for an agent's `server_url` or the endpoint of an exporter of OTLP. An address of all interfaces is told as loopback.
     #[must_use]
     pub fn url(&self) -> String {
         let mut addr = self.addr;
@@ -174,7 +176,7 @@ impl DevServer {
         self.agent_configs.set(Service::new(Some(service_name.into()), None), settings);
     }
 
-    /// Lays down how the next intake requests are answered, one answer for each, after those that are laid down
+    /// Lays down how the next requests of intake or OTLP are answered, one answer for each, after those that are laid down
     /// already. Then all is normal again. Requests without valid credentials, with a wrong method or a wrong content
     /// type take no answer.
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
@@ -254,13 +256,23 @@ fn router(shared: Shared) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), api::guard));
     Router::new()
         .route("/intake/v2/events", any(intake::events))
+        .route("/v1/traces", export(Signal::Traces))
+        .route("/v1/metrics", export(Signal::Metrics))
+        .route("/v1/logs", export(Signal::Logs))
         .route("/config/v1/agents", any(agent_config::agents))
         .route("/", get(server_info::root))
         .route("/ui", get(page::show))
         .merge(api)
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(shared.clone(), otlp::only_grpc))
         .layer(middleware::from_fn_with_state(shared.clone(), requests::keep))
         .with_state(shared)
+}
+
+fn export(signal: Signal) -> MethodRouter<Shared> {
+    any(move |State(shared): State<Shared>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request| {
+        otlp::export(signal, shared, peer, request)
+    })
 }
 
 async fn not_found(request: Request) -> Response {

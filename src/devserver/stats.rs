@@ -11,13 +11,14 @@ use super::event::Kind;
 pub struct Stats {
     /// Goes up with every change.
     pub version: u64,
-    /// Requests to the intake, whatever became of them.
+    /// Requests of intake and OTLP, whatever became of them.
     pub requests: u64,
-    /// Lines that were taken, by type.
+    /// Lines that were taken, by type, and what OTLP told.
     pub accepted: ByKind,
     /// Lines that were refused, by the type that they named.
     pub rejected: ByKind,
-    /// Lines that were refused and named no type that the server knows, or were too long to tell.
+    /// Lines that were refused and named no type that the server knows, or were too long to tell; messages of OTLP that
+    /// could not be read.
     pub unrecognized: u64,
     /// Why the last one was refused.
     pub last_rejection: Option<String>,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::{
-    event::{Event, Kind},
+    event::{Event, Kind, Protocol},
     query::Query,
     stats::{ByKind, Stats},
 };
@@ -116,8 +116,8 @@ impl Store {
         self.change(|inner, _| inner.stats.requests += 1);
     }
 
-    pub(crate) fn accept(&self, kind: Kind, metadata: &Arc<RawValue>, body: Arc<RawValue>) {
-        let event = Event::new(kind, SystemTime::now(), metadata.clone(), body);
+    pub(crate) fn accept(&self, protocol: Protocol, kind: Kind, metadata: &Arc<RawValue>, body: Arc<RawValue>) {
+        let event = Event::new(protocol, kind, SystemTime::now(), metadata.clone(), body);
         self.change(|inner, limits| {
             *inner.stats.accepted.of(kind) += 1;
             *inner.stats.held_by_type.of(kind) += 1;
@@ -131,6 +131,14 @@ impl Store {
                 inner.stats.bytes -= oldest.size();
                 inner.stats.evicted += 1;
             }
+        });
+    }
+
+    /// So many of a kind are refused for the same reason.
+    pub(crate) fn reject_many(&self, kind: Kind, count: u64, why: &str) {
+        self.change(|inner, _| {
+            *inner.stats.rejected.of(kind) += count;
+            inner.stats.last_rejection = Some(why.to_owned());
         });
     }
 
@@ -165,7 +173,7 @@ mod tests {
     fn accept(store: &Store, name: &str) {
         let metadata: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
         let body = RawValue::from_string(format!(r#"{{"name":"{name}"}}"#)).unwrap();
-        store.accept(Kind::Span, &metadata, body.into());
+        store.accept(Protocol::Intake, Kind::Span, &metadata, body.into());
     }
 
     fn names(page: &Page) -> Vec<String> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    event::Protocol,
     inflate::Inflate,
     lines::{Line, Lines},
     script::Fate,
@@ -135,7 +136,7 @@ impl Reader {
             Verdict::Accepted { kind, body } => {
                 let metadata: Arc<RawValue> = body.to_owned().into();
                 if self.fate.stores() {
-                    self.store.accept(kind, &metadata, metadata.clone());
+                    self.store.accept(Protocol::Intake, kind, &metadata, metadata.clone());
                 }
                 self.metadata = Some(metadata);
             }
@@ -154,7 +155,7 @@ impl Reader {
             Verdict::Accepted { kind, body } => match self.fate.of_next() {
                 Ok(stored) => {
                     if stored {
-                        self.store.accept(kind, metadata, body.to_owned().into());
+                        self.store.accept(Protocol::Intake, kind, metadata, body.to_owned().into());
                         self.account.accepted += 1;
                     }
                 }

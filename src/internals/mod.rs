@@ -4,14 +4,19 @@
 mod encode;
 #[cfg(feature = "devserver")]
 mod intake;
+#[cfg(feature = "devserver")]
+mod otlp;
 mod text;
 
-#[cfg(feature = "devserver")]
-pub use self::intake::{Judged, intake};
 pub use self::{
     encode::{Encoder, Record},
     text::{
         OptionValue, Options, Sanitizer, TraceHeaders, default_secret_names, options, sql_signature, trace_headers,
         wildcard_matches,
     },
+};
+#[cfg(feature = "devserver")]
+pub use self::{
+    intake::{Judged, intake},
+    otlp::otlp,
 };

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use super::{TestAgent, process, scene::Scene};
-use crate::{Agent, AgentBuilder, Environment, devserver::DevServer};
+use crate::{Agent, AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
 
 /// Options of a [`TestAgent`]; all have defaults. [`start`](Self::start) starts it.
 ///
@@ -43,6 +43,29 @@ impl TestAgentBuilder {
         let before = self.configure;
         self.configure = Box::new(|agent| configure(before(agent)));
         self
+    }
+
+    /// The agent sends OTLP, over HTTP or gRPC, in place of Elastic's own protocol; needs the feature `otlp`. The same
+    /// expectations hold, see [By OTLP](super#by-otlp).
+    ///
+    /// ```
+    /// use tower_apm::{OtlpProtocol, User, testkit::TestAgent};
+    ///
+    /// # #[cfg(feature = "otlp")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let apm = TestAgent::builder().otlp(OtlpProtocol::Grpc).start().await;
+    /// let job = apm.agent().start_transaction("settle auctions", "scheduled");
+    /// job.user(User::id("0xdef")).custom("order", 7);
+    /// drop(job);
+    ///
+    /// apm.expect_transaction("settle auctions").await.user_id("0xdef").custom("/order", 7);
+    /// # }
+    /// # #[cfg(not(feature = "otlp"))]
+    /// # fn main() {}
+    /// ```
+    pub fn otlp(self, protocol: OtlpProtocol) -> Self {
+        self.configure(move |agent| agent.exporter(Exporter::Otlp).otlp_protocol(protocol))
     }
 
     /// The agent sends this token, and the server asks for it. Default: none.

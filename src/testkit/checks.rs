@@ -40,9 +40,11 @@ macro_rules! event_checks {
             #[track_caller]
             pub fn label(self, key: &str, value: impl Into<serde_json::Value>) -> Self {
                 let (value, sent) = (value.into(), key.replace(['.', '*', '"'], "_"));
-                let pointer = format!("/context/tags/{}", sent.replace('~', "~0").replace('/', "~1"));
                 let name = format!("label {key}");
                 let subject = self.subject.check(&format!("with {name} = {value}"), |event| {
+                    // by OTLP a transaction's attribute of this name is its type
+                    let sent = if event.by_otlp && sent == "type" { "label_type" } else { &sent };
+                    let pointer = format!("/context/tags/{}", sent.replace('~', "~0").replace('/', "~1"));
                     crate::testkit::subject::compare(event, &pointer, &name, &value)
                 });
                 Self { subject }
@@ -102,6 +104,9 @@ macro_rules! context_checks {
             pub fn custom(self, pointer: &str, value: impl Into<serde_json::Value>) -> Self {
                 let value = value.into();
                 let subject = self.subject.check(&format!("with custom {pointer} = {value}"), |event| {
+                    if event.by_otlp {
+                        return crate::testkit::by_otlp::custom(event, pointer, &value);
+                    }
                     let name = format!("custom {pointer}");
                     crate::testkit::subject::compare(event, &format!("/context/custom{pointer}"), &name, &value)
                 });
@@ -130,6 +135,9 @@ macro_rules! context_checks {
             fn user(self, field: &str, value: &str) -> Self {
                 let name = format!("user {field}");
                 let subject = self.subject.check(&format!("with {name} {value:?}"), |event| {
+                    if event.by_otlp {
+                        return crate::testkit::by_otlp::user(event, field, &name, &value.into());
+                    }
                     let pointer = format!("/context/user/{field}");
                     crate::testkit::subject::compare(event, &pointer, &name, &value.into())
                 });
@@ -141,6 +149,9 @@ macro_rules! context_checks {
             pub fn request_header(self, name: &str, value: &str) -> Self {
                 let label = format!("request header {name}");
                 let subject = self.subject.check(&format!("with {label} {value:?}"), |event| {
+                    if event.by_otlp {
+                        return crate::testkit::by_otlp::header(event, "request", name, &label, &value.into());
+                    }
                     let pointer = format!("/context/request/headers/{name}");
                     crate::testkit::subject::compare(event, &pointer, &label, &value.into())
                 });

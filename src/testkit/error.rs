@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    by_otlp,
     checks::{context_checks, event_checks},
     received::{causes, text},
     subject::{Subject, compare},
@@ -41,9 +42,12 @@ impl ExpectedError {
     /// The exception's type, without its module: `SettlementError`.
     #[track_caller]
     pub fn kind(self, kind: &str) -> Self {
-        let subject = self
-            .subject
-            .check(&format!("of type {kind:?}"), |error| compare(error, "/exception/type", "the type", &kind.into()));
+        let subject = self.subject.check(&format!("of type {kind:?}"), |error| {
+            if error.by_otlp && by_otlp::is_type(text(error, "/exception/type"), kind) {
+                return Ok(());
+            }
+            compare(error, "/exception/type", "the type", &kind.into())
+        });
         Self { subject }
     }
 
@@ -62,7 +66,7 @@ impl ExpectedError {
         let subject = self.subject.check(&format!("caused by {type_or_message:?}"), |error| {
             let causes = causes(error);
             let names = |cause: &&Value| ["/type", "/message"].iter().any(|at| text(cause, at) == type_or_message);
-            if causes.iter().any(names) {
+            if causes.iter().any(names) || error.by_otlp && by_otlp::is_caused_by(error, type_or_message) {
                 return Ok(());
             }
             let told: Vec<_> =
@@ -84,7 +88,12 @@ impl ExpectedError {
     /// The culprit, the application's innermost function, contains this.
     #[track_caller]
     pub fn culprit_contains(self, part: &str) -> Self {
-        self.field_contains("/culprit", part)
+        let what = format!("with {part:?} in the culprit");
+        let subject = self.subject.check(&what, |error| {
+            let culprit = text(error, if error.by_otlp { "/context/tags/error_culprit" } else { "/culprit" });
+            if culprit.contains(part) { Ok(()) } else { Err(format!("the culprit is {culprit:?}")) }
+        });
+        Self { subject }
     }
 
     /// A frame of the stack has this in its function or its file.
@@ -94,7 +103,7 @@ impl ExpectedError {
             let frames = error.pointer("/exception/stacktrace").and_then(Value::as_array);
             let frames = frames.map(Vec::as_slice).unwrap_or_default();
             let fits = |frame: &Value| ["/function", "/filename"].iter().any(|at| text(frame, at).contains(part));
-            if frames.iter().any(fits) {
+            if frames.iter().any(fits) || error.by_otlp && by_otlp::stack(error).contains(part) {
                 return Ok(());
             }
             let own = frames.iter().filter(|frame| frame["library_frame"] == false);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     ExpectedError, ExpectedSpan, ExpectedTransaction, TestAgent,
     nearest::nearest,
-    received::{Received, error_name, is_error_called, is_named, text},
+    received::{Arrived, Received, error_name, is_error_called, is_named, text},
     report::report,
     scene::Scene,
     secret,
@@ -25,7 +25,7 @@ impl TestAgent {
             self.scene.clone(),
             ("a transaction", name.to_owned()),
             |received| &received.transactions,
-            is_named,
+            |transaction, name| is_named(transaction, name),
             |transaction| text(transaction, "/name"),
             Location::caller(),
         );
@@ -84,7 +84,7 @@ impl TestAgent {
             self.scene.clone(),
             ("a span", name.to_owned()),
             |received| &received.spans,
-            is_named,
+            |span, name| is_named(span, name),
             |span| text(span, "/name"),
             Location::caller(),
         );
@@ -149,7 +149,7 @@ impl TestAgent {
         let (scene, at) = (self.scene.clone(), Location::caller());
         async move {
             scene.flush(scene.deadline).await;
-            let Received { transactions, spans, errors } = scene.received();
+            let Received { transactions, spans, errors, .. } = scene.received();
             let events = transactions.len() + spans.len() + errors.len();
             if events > 0 {
                 panic!("{}", report(&scene, "nothing", &format!("{events} events arrived"), Some(at)));
@@ -225,8 +225,8 @@ impl TestAgent {
 async fn expect(
     scene: Scene,
     (what, name): (&'static str, String),
-    of_kind: fn(&Received) -> &Vec<Arc<Value>>,
-    is_called: fn(&Value, &str) -> bool,
+    of_kind: fn(&Received) -> &Vec<Arc<Arrived>>,
+    is_called: fn(&Arrived, &str) -> bool,
     name_of: fn(&Value) -> &str,
     at: &'static Location<'static>,
 ) -> Subject {

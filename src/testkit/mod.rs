@@ -48,6 +48,16 @@
 //! that name has arrived, by default for five seconds; the checks behind it do not wait. A failure prints what was
 //! wanted, what came nearest to it, and everything that arrived.
 //!
+//! # By OTLP
+//!
+//! With [`TestAgentBuilder::otlp`] the agent sends OTLP, and the same test holds. What has no place in OTLP and is sent as
+//! labels ([`docs::otlp`](crate::docs::otlp)) is looked for there: `user_id`, `user_email`, `user_name`, `custom` (of an
+//! object each value that is expected), the headers that are well known, `culprit_contains`, a label called `type`. Causes
+//! and frames are looked for in the text of the stack. An outcome that is unknown is told as `success`, and taken for
+//! it; `NOT_FOUND` is met by `NotFound`; `span_count` counts the spans that have arrived. Spans that only carry an error
+//! are not counted and not found. What is lost is not there: a `result` that is neither HTTP's nor gRPC's, headers that
+//! are not well known, bodies. `field` and [`TestAgent::events`] show what an APM Server would understand.
+//!
 //! # What is process-wide
 //!
 //! One `tracing` subscriber, set by the first [`TestAgent`]: it finds each span's agent through its transaction, so tests
@@ -62,6 +72,7 @@
 
 mod agent;
 mod builder;
+mod by_otlp;
 mod checks;
 mod error;
 mod expect;

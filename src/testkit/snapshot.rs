@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::received::{Received, text};
+use super::received::{Arrived, Received, text};
 
 pub(super) fn of_transaction(transaction: &Value, received: &Received) -> Value {
-    let spans: Vec<_> = Received::within(&received.spans, transaction).collect();
-    let errors: Vec<_> = Received::within(&received.errors, transaction).collect();
+    let spans: Vec<_> = received.within(&received.spans, transaction).collect();
+    let errors: Vec<_> = received.within(&received.errors, transaction).collect();
     let mut names = Names::default();
     names.add(text(transaction, "/trace_id"), "[trace]".to_owned());
     names.add(text(transaction, "/id"), "[transaction]".to_owned());
@@ -17,7 +17,7 @@ pub(super) fn of_transaction(transaction: &Value, received: &Received) -> Value 
         }
     }
     let redact = |event: &Value| redacted(event, &names);
-    let list = |events: &[&std::sync::Arc<Value>]| events.iter().map(|event| redact(event)).collect::<Vec<_>>();
+    let list = |events: &[&std::sync::Arc<Arrived>]| events.iter().map(|event| redact(event)).collect::<Vec<_>>();
     json!({ "transaction": redact(transaction), "spans": list(&spans), "errors": list(&errors) })
 }
 

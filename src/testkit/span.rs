@@ -1,10 +1,6 @@
 //! A span that was expected, and what else is to hold of it.
 
-use super::{
-    checks::event_checks,
-    received::text,
-    subject::{Subject, compare},
-};
+use super::{checks::event_checks, received::text, subject::Subject};
 
 /// A span that has arrived. Each check narrows it down, or fails; see the [module](super).
 ///
@@ -48,9 +44,7 @@ impl ExpectedSpan {
     /// `success`, `failure` or `unknown`.
     #[track_caller]
     pub fn outcome(self, outcome: &str) -> Self {
-        let subject = self.subject.check(&format!("with outcome {outcome:?}"), |span| {
-            compare(span, "/outcome", "the outcome", &outcome.into())
-        });
+        let subject = self.subject.check(&format!("with outcome {outcome:?}"), |span| span.outcome(outcome));
         Self { subject }
     }
 

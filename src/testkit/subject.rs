@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{report::report, scene::Scene};
+use super::{received::Arrived, report::report, scene::Scene};
 
 /// Each check keeps the candidates that pass it; when none does, the expectation has failed.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub(super) scene: Scene,
-    pub(super) candidates: Vec<Arc<Value>>,
+    pub(super) candidates: Vec<Arc<Arrived>>,
     /// The sentence so far.
     wanted: String,
     /// Within a check of another subject: a failure is kept and not raised.
@@ -19,12 +19,12 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    pub(super) fn new(scene: Scene, wanted: String, candidates: Vec<Arc<Value>>) -> Self {
+    pub(super) fn new(scene: Scene, wanted: String, candidates: Vec<Arc<Arrived>>) -> Self {
         Self { scene, candidates, wanted, inner: false, failure: None }
     }
 
     /// For a check that looks into other events.
-    pub(super) fn inner(scene: Scene, candidates: Vec<Arc<Value>>) -> Self {
+    pub(super) fn inner(scene: Scene, candidates: Vec<Arc<Arrived>>) -> Self {
         Self { inner: true, ..Self::new(scene, String::new(), candidates) }
     }
 
@@ -35,7 +35,7 @@ impl Subject {
 
     /// `what` reads as "with …"; the test tells what was found instead.
     #[track_caller]
-    pub(super) fn check(mut self, what: &str, test: impl Fn(&Value) -> Result<(), String>) -> Self {
+    pub(super) fn check(mut self, what: &str, test: impl Fn(&Arrived) -> Result<(), String>) -> Self {
         if self.failure.is_some() {
             return self;
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    ExpectedError, ExpectedSpan,
+    ExpectedError, ExpectedSpan, by_otlp,
     checks::{context_checks, event_checks},
     nearest::nearest,
-    received::{Received, error_name, is_error_called, is_named, text},
+    received::{error_name, is_error_called, is_named, text},
     snapshot,
     subject::{Subject, compare},
 };
@@ -70,13 +70,21 @@ impl ExpectedTransaction {
     /// `success`, `failure` or `unknown`.
     #[track_caller]
     pub fn outcome(self, outcome: &str) -> Self {
-        self.value("outcome", "/outcome", outcome)
+        let subject = self.subject.check(&format!("with outcome {outcome:?}"), |event| event.outcome(outcome));
+        Self { subject }
     }
 
     /// `HTTP 2xx` and the like, or what the code has set.
     #[track_caller]
     pub fn result(self, result: &str) -> Self {
-        self.value("result", "/result", result)
+        let subject = self.subject.check(&format!("with result {result:?}"), |transaction| {
+            let found = text(transaction, "/result");
+            if transaction.by_otlp && by_otlp::is_result(found, result) {
+                return Ok(());
+            }
+            compare(transaction, "/result", "the result", &result.into())
+        });
+        Self { subject }
     }
 
     /// Its type: `request`, `scheduled`, `messaging`.
@@ -94,7 +102,14 @@ impl ExpectedTransaction {
     /// A header of the response; its name in lower case.
     #[track_caller]
     pub fn response_header(self, name: &str, value: &str) -> Self {
-        self.value(&format!("response header {name}"), &format!("/context/response/headers/{name}"), value)
+        let label = format!("response header {name}");
+        let subject = self.subject.check(&format!("with {label} {value:?}"), |transaction| {
+            if transaction.by_otlp {
+                return by_otlp::header(transaction, "response", name, &label, &value.into());
+            }
+            compare(transaction, &format!("/context/response/headers/{name}"), &label, &value.into())
+        });
+        Self { subject }
     }
 
     /// It was cut off before its end: the label `aborted`, and an unknown outcome.
@@ -111,7 +126,7 @@ impl ExpectedTransaction {
     pub fn span(self, name: &str, checks: impl Fn(ExpectedSpan) -> ExpectedSpan) -> Self {
         let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
         let subject = self.subject.check(&format!("with a span {name:?} as described"), |transaction| {
-            let all: Vec<_> = Received::within(&received.spans, transaction).collect();
+            let all: Vec<_> = received.within(&received.spans, transaction).collect();
             let named: Vec<_> = all.iter().filter(|span| is_named(span, name)).map(|span| Arc::clone(span)).collect();
             if named.is_empty() {
                 return Err(none_such("span", nearest(name, all.iter().map(|span| text(span, "/name")))));
@@ -127,7 +142,7 @@ impl ExpectedTransaction {
     pub fn no_span(self, name: &str) -> Self {
         let received = self.subject.scene.received();
         let subject = self.subject.check(&format!("without a span {name:?}"), |transaction| {
-            let found = Received::within(&received.spans, transaction).any(|span| is_named(span, name));
+            let found = received.within(&received.spans, transaction).any(|span| is_named(span, name));
             if found { Err("there is one".to_owned()) } else { Ok(()) }
         });
         Self { subject }
@@ -136,7 +151,17 @@ impl ExpectedTransaction {
     /// It has had so many spans when it ended; those dropped by `transaction_max_spans` do not count.
     #[track_caller]
     pub fn span_count(self, spans: u64) -> Self {
-        self.value("span count", "/span_count/started", spans)
+        let received = self.subject.scene.received();
+        let subject = self.subject.check(&format!("with span count {spans}"), |transaction| {
+            if !transaction.by_otlp {
+                return compare(transaction, "/span_count/started", "the span count", &spans.into());
+            }
+            match received.within(&received.spans, transaction).count() as u64 {
+                found if found == spans => Ok(()),
+                found => Err(format!("{found} spans have arrived")),
+            }
+        });
+        Self { subject }
     }
 
     /// It has an error of this type or message, on whatever level, for which the checks hold.
@@ -144,7 +169,7 @@ impl ExpectedTransaction {
     pub fn error(self, type_or_message: &str, checks: impl Fn(ExpectedError) -> ExpectedError) -> Self {
         let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
         let subject = self.subject.check(&format!("with an error {type_or_message:?} as described"), |transaction| {
-            let all: Vec<_> = Received::within(&received.errors, transaction).collect();
+            let all: Vec<_> = received.within(&received.errors, transaction).collect();
             let named = all.iter().filter(|error| is_error_called(error, type_or_message));
             let named: Vec<_> = named.map(|error| Arc::clone(error)).collect();
             if named.is_empty() {
@@ -162,7 +187,7 @@ impl ExpectedTransaction {
     pub fn no_error(self) -> Self {
         let received = self.subject.scene.received();
         let subject = self.subject.check("without an error", |transaction| {
-            match Received::within(&received.errors, transaction).next() {
+            match received.within(&received.errors, transaction).next() {
                 Some(error) => Err(format!("there is {:?}", error_name(error))),
                 None => Ok(()),
             }

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::received::{Received, causes, error_name, text};
+use super::received::{Arrived, Received, causes, error_name, text};
 
 /// Deeper nesting is not drawn any deeper.
 const MAX_DEPTH: usize = 32;
 
 pub(super) fn waterfall(received: &Received) -> String {
-    let Received { transactions, spans, errors } = received;
+    let Received { transactions, spans, errors, .. } = received;
     if transactions.is_empty() && spans.is_empty() && errors.is_empty() {
         let hint =
             "a transaction ends when its response's body is read or dropped; the router needs `.layer(apm.layer())`";
@@ -39,7 +39,7 @@ pub(super) fn waterfall(received: &Received) -> String {
 
 fn children(out: &mut String, received: &Received, root: &Value, parent: &Value, depth: usize) {
     let id = text(parent, "/id");
-    let below = |event: &&std::sync::Arc<Value>| text(event, "/parent_id") == id;
+    let below = |event: &&std::sync::Arc<Arrived>| received.parent_id(event) == id;
     received.errors.iter().filter(below).for_each(|found| error(out, depth, found));
     for child in received.spans.iter().filter(below) {
         line(out, depth, &span(child, root));

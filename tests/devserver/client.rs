@@ -17,7 +17,9 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    /// What is no text is replaced.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -87,13 +89,14 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer { status, headers, body: String::new() };
+        let mut answer = Answer { status, headers, body: String::new(), bytes: Vec::new() };
         let announced = answer.header("content-length").filter(|_| !line.starts_with("HEAD"));
         let length: usize = announced.map_or(0, |length| length.parse().unwrap());
         while self.unread.len() < length {
             self.read_more()?;
         }
-        answer.body = String::from_utf8(self.unread.drain(..length).collect()).unwrap();
+        answer.bytes = self.unread.drain(..length).collect();
+        answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
         Ok(answer)
     }
 

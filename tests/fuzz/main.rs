@@ -30,7 +30,7 @@ macro_rules! targets {
         }
     )+};
 }
-targets!(intake, options, sanitize_json, sanitize_text, sql, trace_headers, wildcard);
+targets!(intake, options, otlp, sanitize_json, sanitize_text, sql, trace_headers, wildcard);
 
 /// Changed inputs for each target, unless `PROPTEST_CASES` says how many.
 const CASES: u32 = 2_000;

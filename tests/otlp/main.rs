@@ -5,11 +5,16 @@
 
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
+#[path = "../devserver/client.rs"]
+#[expect(dead_code, reason = "written for the tests of the development server")]
+mod client;
 mod delivery;
+mod differential;
 mod document;
 mod grouping;
 mod loss;
 mod metrics;
+mod requests;
 mod server;
 mod traffic;
 mod traps;

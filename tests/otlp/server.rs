@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
         Mutex, OnceLock,
@@ -47,7 +47,15 @@ impl Decoder {
     }
 
     pub(crate) fn documents(&self) -> Vec<Document> {
-        let text = fs::read_to_string(&self.documents).unwrap();
+        self.documents_after(&mut 0)
+    }
+
+    /// Those behind a place in its file, which moves to the end.
+    pub(crate) fn documents_after(&self, place: &mut u64) -> Vec<Document> {
+        let mut file = fs::File::open(&self.documents).unwrap();
+        file.seek(SeekFrom::Start(*place)).unwrap();
+        let mut text = String::new();
+        *place += file.read_to_string(&mut text).unwrap() as u64;
         text.lines().map(|line| Document::new(serde_json::from_str(line).unwrap())).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod intake;
 mod json;
 mod options;
+mod otlp;
 mod sanitize_json;
 mod sanitize_text;
 mod sql;
@@ -10,6 +11,6 @@ mod trace_headers;
 mod wildcard;
 
 pub use self::{
-    intake::intake, options::options, sanitize_json::sanitize_json, sanitize_text::sanitize_text, sql::sql,
+    intake::intake, options::options, otlp::otlp, sanitize_json::sanitize_json, sanitize_text::sanitize_text, sql::sql,
     trace_headers::trace_headers, wildcard::wildcard,
 };

@@ -1,0 +1,3 @@
+#![cfg_attr(fuzzing, no_main)]
+
+tower_apm_fuzz::fuzz!(otlp);
