@@ -61,8 +61,11 @@ impl Incoming {
 
 /// What the headers of a request tell of its caller's trace: `traceparent`, or where it is missing or not valid
 /// `elastic-apm-traceparent`. A header that comes twice is not valid, and without a parent `tracestate` does not count.
-/// Two lookups where there is none, and one allocation only where there is a `tracestate`.
+/// One allocation, only where there is a `tracestate`.
 pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
+    if !has_any(headers, &[&TRACEPARENT, &ELASTIC_APM_TRACEPARENT]) {
+        return None;
+    }
     let values = |name: &HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     let parent = the_only(values(&TRACEPARENT)).or_else(|| the_only(values(&ELASTIC_APM_TRACEPARENT)))?;
     Some(Incoming::new(parent, values(&TRACESTATE)))
@@ -70,8 +73,15 @@ pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
 
 /// The baggage of a request.
 pub(crate) fn baggage_in(headers: &HeaderMap) -> Vec<KeyValueMetadata> {
-    // an empty iterator costs one lookup
+    if !has_any(headers, &[&BAGGAGE]) {
+        return Vec::new();
+    }
     baggage::parse(headers.get_all(&BAGGAGE).into_iter().map(HeaderValue::as_bytes))
+}
+
+/// Most requests have none of them: a glance at each name costs less than one look-up.
+fn has_any(headers: &HeaderMap, wanted: &[&HeaderName]) -> bool {
+    headers.keys().any(|name| wanted.contains(&name))
 }
 
 /// As [`extract`] and [`baggage_in`], from any carrier of text.

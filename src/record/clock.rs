@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Two clocks that differ by less say the same.
-const AGREEMENT: Duration = Duration::from_millis(1);
+const AGREEMENT_NANOS: u64 = 1_000_000;
 /// A time that lies back further was not read off a clock a moment ago.
 const MOMENT: Duration = Duration::from_secs(60 * 60);
 
@@ -47,21 +47,21 @@ pub(crate) fn instant_of(wall: SystemTime) -> Option<Instant> {
 }
 
 fn instant_before(now: Instant, wall: SystemTime, clock: impl FnOnce() -> SystemTime) -> Option<Instant> {
-    let signed = |nanos: u64| i128::from(nanos);
-    let agreement = AGREEMENT.as_nanos() as i128;
-    let (here, wall) = (signed(wall_nanos(now)), signed(nanos(wall)));
-    let mut age = here - wall;
-    if age.abs() > agreement {
+    // nanoseconds since the epoch have room in 63 bits for centuries
+    let age = |now: u64, wall: u64| (now as i64).wrapping_sub(wall as i64);
+    let (here, wall) = (wall_nanos(now), nanos(wall));
+    let mut age_here = age(here, wall);
+    if age_here.unsigned_abs() > AGREEMENT_NANOS {
         // it lies back, or the clock has been set since the anchor followed it
-        let told = signed(nanos(clock()));
-        if (told - here).abs() > agreement {
-            age = told - wall;
+        let told = nanos(clock());
+        if told.abs_diff(here) > AGREEMENT_NANOS {
+            age_here = age(told, wall);
         }
     }
-    let distance = Duration::from_nanos(u64::try_from(age.unsigned_abs()).ok()?);
-    match age {
+    let distance = Duration::from_nanos(age_here.unsigned_abs());
+    match age_here {
         0.. if distance <= MOMENT => now.checked_sub(distance),
-        ..0 if distance <= AGREEMENT => now.checked_add(distance),
+        ..0 if age_here.unsigned_abs() <= AGREEMENT_NANOS => now.checked_add(distance),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::Outcome;
 
 /// The status of a call, by its [code](https://grpc.io/docs/guides/status-codes/).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GrpcStatus(usize);
+pub(crate) struct GrpcStatus(u8);
 
 const NAMES: [&str; 17] = [
     "OK",
@@ -38,19 +38,19 @@ impl GrpcStatus {
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
 
     pub(crate) fn of_code(code: i64) -> Self {
-        usize::try_from(code).ok().filter(|code| *code < NAMES.len()).map_or(Self::UNKNOWN, Self)
+        u8::try_from(code).ok().filter(|code| usize::from(*code) < NAMES.len()).map_or(Self::UNKNOWN, Self)
     }
 
     pub(crate) fn of_name(name: &str) -> Option<Self> {
-        NAMES.iter().position(|known| *known == name).map(Self)
+        NAMES.iter().zip(0..).find(|(known, _)| **known == name).map(|(_, code)| Self(code))
     }
 
     pub(crate) fn code(self) -> i64 {
-        self.0 as i64
+        self.0.into()
     }
 
     pub(crate) fn name(self) -> &'static str {
-        NAMES[self.0]
+        NAMES[usize::from(self.0)]
     }
 
     /// For the server: what the client got wrong is no failure of ours.

@@ -55,13 +55,13 @@ impl ApmTracer {
         let r#type = Cow::Borrowed(otel.transaction_type());
         let name = Name::Text(cut(builder.name));
         let mut record = new_record(&ids, r#type, name, began, Default::default());
-        if let Start::Told(start) = start {
-            record.timestamp = micros(start);
-        }
         record.links = link.into_iter().chain(links(builder.links)).collect();
         record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
+        if let Start::Told(start) = start {
+            shared.update(|record| record.timestamp = micros(start));
+        }
         ApmSpan::root(Arc::new(shared), context, start)
     }
 

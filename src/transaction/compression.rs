@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Waiting {
     pub(super) record: Box<SpanRecord>,
     /// Made when a sibling comes: most calls have none that is like them.
-    call: Option<Call>,
+    call: Option<Box<Call>>,
 }
 
 impl Waiting {
@@ -37,7 +37,7 @@ impl Waiting {
         }
         let Some(call) = describe(next) else { return false };
         if self.call.is_none() {
-            self.call = describe(first);
+            self.call = describe(first).map(Box::new);
         }
         let Some(waiting) = &self.call else { return false };
         let failed = [waiting.outcome, call.outcome].contains(&Outcome::Failure);

@@ -13,6 +13,10 @@ const MAX_TIMERS: usize = 1024;
 /// Kinds of span that one transaction tells apart.
 const MAX_TYPES: usize = 64;
 
+/// Subtypes that need no allocation.
+const USUAL: [&str; 10] =
+    ["internal", "http", "postgresql", "mysql", "sqlite", "redis", "kafka", "grpc", "mongodb", "elasticsearch"];
+
 #[derive(Default)]
 pub(super) struct SelfTimes {
     timers: Vec<Timer>,
@@ -116,10 +120,9 @@ impl SelfTimes {
             }
             None if self.sums.len() == MAX_TYPES => {}
             None => {
-                let subtype = kind.subtype.map(|subtype| match &*subtype {
-                    // the one that most transactions have
-                    "internal" => Cow::Borrowed("internal"),
-                    other => Cow::Owned(other.to_owned()),
+                let subtype = kind.subtype.map(|subtype| match USUAL.iter().find(|usual| **usual == subtype) {
+                    Some(usual) => Cow::Borrowed(*usual),
+                    None => Cow::Owned(subtype.into_owned()),
                 });
                 self.sums.push(SelfTime { kind: kind.kind, subtype, count, micros });
             }

@@ -87,7 +87,7 @@ impl Shared {
             ids,
             adopted: OnceLock::new(),
             began,
-            began_micros: wall_micros(began),
+            began_micros: record.timestamp,
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
             has_calls: AtomicBool::new(false),

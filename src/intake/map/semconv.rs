@@ -171,41 +171,28 @@ impl<'a> Attributes<'a> {
 
 /// Elastic's word for a database.
 pub(super) fn database(system: Cow<'_, str>) -> Cow<'_, str> {
-    rename(
-        system,
-        &[
-            ("microsoft.sql_server", "mssql"),
-            ("sqlserver", "mssql"),
-            ("sqlite3", "sqlite"),
-            ("oracle.db", "oracle"),
-            ("ibm.db2", "db2"),
-            ("h2database", "h2"),
-            ("actian.ingres", "ingres"),
-            ("aws.dynamodb", "dynamodb"),
-            ("azure.cosmosdb", "cosmosdb"),
-            ("other_sql", "unknown"),
-        ],
-    )
+    let ours = match &*system {
+        "microsoft.sql_server" | "sqlserver" => "mssql",
+        "sqlite3" => "sqlite",
+        "oracle.db" => "oracle",
+        "ibm.db2" => "db2",
+        "h2database" => "h2",
+        "actian.ingres" => "ingres",
+        "aws.dynamodb" => "dynamodb",
+        "azure.cosmosdb" => "cosmosdb",
+        "other_sql" => "unknown",
+        _ => return system,
+    };
+    ours.into()
 }
 
 /// Elastic's word for a message broker.
 pub(super) fn broker(system: Cow<'_, str>) -> Cow<'_, str> {
-    rename(
-        system,
-        &[
-            ("aws_sqs", "sqs"),
-            ("AmazonSQS", "sqs"),
-            ("aws_sns", "sns"),
-            ("aws.sns", "sns"),
-            ("servicebus", "azureservicebus"),
-        ],
-    )
-}
-
-fn rename<'a>(system: Cow<'a, str>, names: &[(&str, &'static str)]) -> Cow<'a, str> {
-    match names.iter().find(|(theirs, _)| *theirs == system) {
-        Some((_, ours)) => Cow::Borrowed(ours),
-        None => system,
+    match &*system {
+        "aws_sqs" | "AmazonSQS" => "sqs".into(),
+        "aws_sns" | "aws.sns" => "sns".into(),
+        "servicebus" => "azureservicebus".into(),
+        _ => system,
     }
 }
 

@@ -11,6 +11,10 @@ use crate::record::{SpanType, is_call};
 pub(crate) fn span_type<'a>(kind: &SpanKind, attributes: &'a [KeyValue]) -> SpanType<'a> {
     let (mut db, mut statement, mut messaging, mut rpc, mut http) = (None, false, None, None, false);
     for KeyValue { key, value, .. } in attributes {
+        // most tell nothing of it, and are passed over at a glance
+        if !matches!(key.as_str().as_bytes().first(), Some(b'd' | b's' | b'm' | b'r' | b'u' | b'h')) {
+            continue;
+        }
         let told = || Some(value).filter(|value| !matches!(value, Value::String(text) if text.as_str().is_empty()));
         match key.as_str() {
             "db.system.name" => db = told(),

@@ -8,7 +8,8 @@ use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt, 
 
 use super::{Rig, child::Child, probe::Probed};
 
-/// gzip forced on (the sink is local), so that the work is the floor's.
+/// gzip forced on (the sink is local), so that the work is the floor's. No stacks of long spans: under callgrind every
+/// span is long.
 fn builder(sink: &str) -> AgentBuilder {
     Agent::builder()
         .env(Environment::empty())
@@ -16,6 +17,7 @@ fn builder(sink: &str) -> AgentBuilder {
         .server_url(format!("http://{sink}"))
         .capture_headers(false)
         .gzip(true)
+        .span_stack_trace_min_duration(None)
 }
 
 /// As `install()` sets a process up: our layers, and a printer behind a filter of its own.
