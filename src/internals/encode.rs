@@ -87,6 +87,7 @@ impl Record {
             links: Vec::new(),
             composite: None,
             within_call: false,
+            began_as: None,
             stack: Stack::None,
         })))
     }

@@ -51,6 +51,20 @@ impl SpanType<'static> {
     pub(crate) const INTERNAL: Self = Self { kind: "app", subtype: Some(Cow::Borrowed("internal")) };
 }
 
+/// Subtypes that need no allocation to be kept.
+const USUAL: [&str; 10] =
+    ["internal", "http", "postgresql", "mysql", "sqlite", "redis", "kafka", "grpc", "mongodb", "elasticsearch"];
+
+impl SpanType<'_> {
+    pub(crate) fn into_owned(self) -> SpanType<'static> {
+        let subtype = self.subtype.map(|subtype| match USUAL.iter().find(|usual| **usual == subtype) {
+            Some(usual) => Cow::Borrowed(*usual),
+            None => Cow::Owned(subtype.into_owned()),
+        });
+        SpanType { kind: self.kind, subtype }
+    }
+}
+
 /// Tells a span's type by its kind and attributes.
 pub(crate) type SpanTypeOf = for<'a> fn(&SpanKind, &'a [KeyValue]) -> SpanType<'a>;
 

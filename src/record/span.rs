@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use super::{Composite, Outcome, SpanId, Stack, TraceId};
+use super::{Composite, Outcome, SpanId, SpanType, Stack, TraceId};
 
 /// One finished span.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(crate) struct SpanRecord {
     pub(crate) composite: Option<Composite>,
     /// Part of a call of the same kind that is told already: it has no destination of its own (agent-spec 6.3).
     pub(crate) within_call: bool,
+    /// Its type at its start, and how many attributes that was judged by. None where nobody has asked for it.
+    pub(crate) began_as: Option<(SpanType<'static>, usize)>,
     /// Where it ended, if it took long.
     pub(crate) stack: Stack,
 }

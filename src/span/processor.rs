@@ -146,7 +146,7 @@ impl SpanProcessor for ApmSpanProcessor {
         }
         match fate {
             Some(Fate::Sent(begun)) => shared.span(record(span, begun, &shared)),
-            Some(Fate::BeyondLimit(begun)) => shared.span_beyond_limit(&record(span, begun, &shared)),
+            Some(Fate::BeyondLimit(begun)) => shared.span_beyond_limit(record(span, begun, &shared)),
             Some(Fate::Dropped) => shared.unsent_ends(nearest, Start::of(Some(span.end_time)).micros(&shared)),
             Some(Fate::Ignored) | None => {}
         }
@@ -185,6 +185,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         links: span.links.iter().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect(),
         composite: None,
         within_call: begun.within_call,
+        began_as: None,
         stack: Stack::None,
     })
 }

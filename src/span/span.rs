@@ -90,7 +90,7 @@ impl ApmSpan {
         let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
         let Some(shared) = self.shared() else { return };
         match role {
-            Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(&child.finish(shared, end)),
+            Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
             Role::Child(child) => shared.span(child.finish(shared, end)),
             Role::Root(root) if shared.is_up_for_adoption() => root.end(shared, end),
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),

@@ -105,6 +105,7 @@ impl ApmTracer {
             links: links(builder.links),
             composite: None,
             within_call: place.within_call,
+            began_as: place.began_as,
             stack: Stack::None,
         });
         ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })

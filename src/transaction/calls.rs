@@ -24,9 +24,11 @@ pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
 }
 
 /// Where a new span goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) parent_id: SpanId,
+    /// Where it had to be found out.
+    pub(crate) began_as: Option<(SpanType<'static>, usize)>,
     /// The parent is a call of the same family, which is told with its destination.
     pub(crate) within_call: bool,
 }

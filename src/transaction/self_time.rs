@@ -3,19 +3,13 @@
 //! The self time of a span is its duration without the time in which at least one child of its ran. So each parent has
 //! a timer that knows how many children run; those that are still running when it ends are cut there.
 
-use std::borrow::Cow;
-
-use super::Shared;
+use super::{Shared, state::State};
 use crate::record::{SelfTime, SpanId, SpanRecord, SpanType};
 
 /// Parents whose children are timed at once. With more, what the others' children take counts as theirs.
 const MAX_TIMERS: usize = 1024;
 /// Kinds of span that one transaction tells apart.
 const MAX_TYPES: usize = 64;
-
-/// Subtypes that need no allocation.
-const USUAL: [&str; 10] =
-    ["internal", "http", "postgresql", "mysql", "sqlite", "redis", "kafka", "grpc", "mongodb", "elasticsearch"];
 
 #[derive(Default)]
 pub(super) struct SelfTimes {
@@ -110,22 +104,12 @@ impl SelfTimes {
         whole.saturating_sub(timer.taken)
     }
 
-    fn add(&mut self, kind: SpanType<'_>, count: u32, micros: u64) {
-        let is_it = |sum: &SelfTime| sum.kind == kind.kind && sum.subtype.as_deref() == kind.subtype.as_deref();
-        match self.sums.iter().position(is_it) {
-            Some(at) => {
-                let sum = &mut self.sums[at];
-                sum.count = sum.count.saturating_add(count);
-                sum.micros = sum.micros.saturating_add(micros);
-            }
-            None if self.sums.len() == MAX_TYPES => {}
-            None => {
-                let subtype = kind.subtype.map(|subtype| match USUAL.iter().find(|usual| **usual == subtype) {
-                    Some(usual) => Cow::Borrowed(*usual),
-                    None => Cow::Owned(subtype.into_owned()),
-                });
-                self.sums.push(SelfTime { kind: kind.kind, subtype, count, micros });
-            }
+    fn add(&mut self, SpanType { kind, subtype }: SpanType<'static>, count: u32, micros: u64) {
+        if let Some(sum) = self.sums.iter_mut().find(|sum| sum.kind == kind && sum.subtype == subtype) {
+            sum.count = sum.count.saturating_add(count);
+            sum.micros = sum.micros.saturating_add(micros);
+        } else if self.sums.len() < MAX_TYPES {
+            self.sums.push(SelfTime { kind, subtype, count, micros });
         }
     }
 
@@ -153,26 +137,43 @@ impl Shared {
         }
     }
 
-    /// A span ends: sent, merged or dropped, it took its time. Nothing where the transaction is over.
-    pub(super) fn time(&self, record: &SpanRecord) {
-        if !self.is_timed() {
-            return;
-        }
-        let kind = (self.recorder.span_type())(&record.kind, &record.attributes);
-        let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
-        let end = record.timestamp.saturating_add(micros);
-        let mut state = self.lock();
-        if state.record.is_some() {
-            let times = &mut state.spans().self_times;
+    /// What a span that ends adds to the self times: sent, merged or dropped, it took its time.
+    pub(super) fn timing(&self, record: &mut SpanRecord) -> Option<Timing> {
+        let SpanRecord { began_as, kind, attributes, timestamp, duration, .. } = record;
+        // what it was at its start it still is, where it was told nothing more
+        let began_as = began_as.take().filter(|(_, told)| *told == attributes.len());
+        self.is_timed().then(|| Timing {
+            span_type: match began_as {
+                Some((span_type, _)) => span_type,
+                None => (self.recorder.span_type())(kind, attributes).into_owned(),
+            },
+            end: timestamp.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
+        })
+    }
+}
+
+pub(super) struct Timing {
+    span_type: SpanType<'static>,
+    /// Microseconds since the epoch.
+    end: u64,
+}
+
+impl State {
+    /// Nothing where the transaction is over.
+    pub(super) fn time(&mut self, record: &SpanRecord, timing: Option<Timing>) {
+        if let (Some(Timing { span_type, end }), true) = (timing, self.record.is_some()) {
+            let times = &mut self.spans().self_times;
             let own = times.close(record.id, record.timestamp, end);
             times.end(record.parent_id, end, TimedChild::Span);
-            times.add(kind, 1, own);
+            times.add(span_type, 1, own);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     const ROOT: SpanId = SpanId(1);

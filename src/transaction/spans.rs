@@ -8,7 +8,7 @@ use super::{
     Shared,
     calls::{Beginning, Calls, Family, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
-    self_time::{SelfTimes, TimedChild},
+    self_time::{SelfTimes, TimedChild, Timing},
 };
 use crate::{
     config::Config,
@@ -125,10 +125,12 @@ impl Shared {
         let calls = id.is_some() && is_call(kind);
         let below_call = self.may_be_call(parent_id);
         if !below_call && !calls && !self.is_timed() {
-            return Some(Place { parent_id, within_call: false });
+            return Some(Place { parent_id, began_as: None, within_call: false });
         }
-        let family = || Family::of(&(self.recorder.span_type())(kind, attributes));
-        let own = calls.then(family);
+        let span_type = || (self.recorder.span_type())(kind, attributes);
+        let began_as = calls.then(|| (span_type().into_owned(), attributes.len()));
+        let own = began_as.as_ref().map(|(span_type, _)| Family::of(span_type));
+        let family = || Family::of(&span_type());
         let mut state = self.lock();
         let spans = state.spans();
         let above = if below_call { spans.calls.family(parent_id) } else { None };
@@ -148,22 +150,24 @@ impl Shared {
         }
         drop(state);
         waited.into_iter().for_each(|record| self.deliver(record));
-        Some(Place { parent_id, within_call: above.is_some() })
+        Some(Place { parent_id, began_as, within_call: above.is_some() })
     }
 
     /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
     /// because the transaction has had its `transaction_max_spans` or the call was short.
     pub(crate) fn span(&self, mut record: Box<SpanRecord>) {
-        self.time(&record);
+        let timing = self.timing(&mut record);
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         if self.spans_started.fetch_update(Relaxed, Relaxed, ticket).is_err() {
-            self.drop_span(&record);
+            self.drop_span(&record, timing);
         } else if self.settles() {
-            self.settle(record);
+            self.settle(record, timing);
         } else {
-            if record.is_part_of_call() {
-                self.lock().spans().calls.close(record.id);
+            if timing.is_some() || record.is_part_of_call() {
+                let mut state = self.lock();
+                state.time(&record, timing);
+                state.spans().calls.close(record.id);
             }
             if self.wants_stack(&record) {
                 record.stack = Stack::here();
@@ -180,11 +184,12 @@ impl Shared {
             && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
     }
 
-    fn settle(&self, mut record: Box<SpanRecord>) {
+    fn settle(&self, mut record: Box<SpanRecord>, timing: Option<Timing>) {
         let mut ready = ArrayVec::<Box<SpanRecord>, 2>::new();
         let mut by_itself = None;
         {
             let mut state = self.lock();
+            state.time(&record, timing);
             let is_over = state.record.is_none();
             let spans = state.spans();
             let referred = record.is_part_of_call() && spans.calls.close(record.id).unwrap_or_default();
@@ -237,18 +242,20 @@ impl Shared {
     }
 
     /// Counts a span that is one too many.
-    pub(crate) fn span_beyond_limit(&self, record: &SpanRecord) {
-        self.time(record);
-        self.drop_span(record);
+    pub(crate) fn span_beyond_limit(&self, mut record: Box<SpanRecord>) {
+        let timing = self.timing(&mut record);
+        self.drop_span(&record, timing);
     }
 
-    fn drop_span(&self, record: &SpanRecord) {
+    fn drop_span(&self, record: &SpanRecord, timing: Option<Timing>) {
         self.span_dropped();
-        if !record.is_part_of_call() {
+        let is_call = record.is_part_of_call();
+        if !is_call && timing.is_none() {
             return;
         }
-        let call = (self.recorder.describe())(record);
+        let call = is_call.then(|| (self.recorder.describe())(record)).flatten();
         let mut state = self.lock();
+        state.time(record, timing);
         if state.spans().calls.close(record.id).is_some() {
             state.spans().calls.replace(record.id, record.parent_id);
         }

@@ -106,6 +106,7 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
         links: Vec::new(),
         composite: None,
         within_call: false,
+        began_as: None,
         stack: Stack::None,
     }
 }
