@@ -188,7 +188,7 @@ fn service_names_keep_what_is_allowed() {
 }
 
 #[test]
-fn wildcards() {
+fn section_12_1_wildcards() {
     let cases = [
         ("*foo*oo*", "foooo", true),
         ("*foo*oo*", "fooo", false),

@@ -51,7 +51,7 @@ fn the_ends_of_a_database_transaction_are_named_as_statements() {
 }
 
 #[test]
-fn section_6_6_trap_48_databases_in_old_words_and_new() {
+fn section_6_6_traps_26_42_48_databases_in_old_words_and_new() {
     for (pairs, subtype, action, db_type, want) in [
         (&[("db.system", "postgresql"), ("db.name", "shop")][..], "postgresql", "query", "sql", "postgresql/shop"),
         (
@@ -161,7 +161,7 @@ fn an_address_is_found_wherever_it_is_written() {
 }
 
 #[test]
-fn section_7_4_messages_and_remote_calls() {
+fn section_7_4_trap_27_messages_and_remote_calls() {
     let kafka = [("messaging.system", "kafka"), ("messaging.destination.name", "orders")];
     let span = schemas::span(&records::span("orders publish", SpanKind::Producer, attributes(&kafka)));
     assert_eq!((kind(&span), resource(&span)), (["messaging", "kafka", "send"], "kafka/orders"));
