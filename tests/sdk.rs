@@ -14,7 +14,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
+    trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor},
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -66,6 +66,8 @@ impl Service {
         let agent = configure(builder).build().unwrap();
         let theirs = Theirs::default();
         let provider = SdkTracerProvider::builder()
+            // theirs are recorded whatever the agent samples
+            .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(theirs.clone())
             .with_span_processor(ApmSpanProcessor::default())
             .build();
@@ -176,6 +178,36 @@ async fn section_9_5_exceptions_of_their_spans_are_errors_once() {
     let spans = service.sent(Kind::Span).await;
     assert_eq!(errors[0]["parent_id"], spans[0]["id"]);
     service.provider.shutdown().unwrap();
+}
+
+#[tokio::test]
+async fn section_9_2_exceptions_below_a_transaction_that_is_not_sampled_are_errors() {
+    let service = Service::configured(|agent| agent.transaction_sample_rate(0.0));
+    let tracer = service.provider.tracer("shop");
+    let mut id = String::new();
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        id = Context::current().span().span_context().span_id().to_string();
+        tracer.in_span("outer", |_| {
+            tracer.in_span("inner", |context| context.span().record_error(&std::io::Error::other("no such room")));
+        });
+    });
+    let errors = service.sent(Kind::Error).await;
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert_eq!(error["transaction"]["sampled"], false);
+    assert_eq!((&error["transaction_id"], &error["parent_id"]), (&id.as_str().into(), &id.as_str().into()));
+    assert!(service.sent(Kind::Span).await.is_empty() && service.sent(Kind::Transaction).await.is_empty());
+    assert_eq!(service.theirs.0.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn section_8_1_more_open_spans_than_can_be_kept_are_counted() {
+    let service = Service::configured(|agent| agent.transaction_max_spans(0));
+    let tracer = service.provider.tracer("shop");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        let open: Vec<_> = (0..20_000).map(|_| tracer.start("step")).collect();
+        drop(open);
+    });
+    assert_eq!(service.work().await.0["span_count"], serde_json::json!({ "started": 0, "dropped": 20_000 }));
 }
 
 #[tokio::test]

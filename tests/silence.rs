@@ -55,7 +55,7 @@ fn listener_of(runtime: &tokio::runtime::Runtime, listener: TcpListener, app: Ro
 }
 
 #[tokio::test]
-async fn section_2_the_agent_tells_nothing_of_itself() {
+async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
     let (port, taken) = failing().await;
     // by name: names are looked up on further threads, each with spans of its own
     let agent = Agent::builder().env(Environment::empty()).server_url(format!("http://localhost:{port}"));

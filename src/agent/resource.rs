@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn options_become_metadata() {
+    fn section_11_1_options_become_metadata() {
         let variables = [
             ("ELASTIC_APM_SERVICE_NAME", "shop"),
             ("ELASTIC_APM_SERVICE_VERSION", "1.2"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hostname_is_the_first_that_is_known() {
+    fn section_11_2_trap_38_the_hostname_is_the_first_that_is_known() {
         let kernel = Some("\tVM.Example.com\n".to_owned());
         let file = Some("file\n".to_owned());
         let host = Host { kernel_hostname: kernel, hostname_file: file.clone(), ..Host::default() };

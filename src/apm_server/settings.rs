@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_agent_holds_nothing_illegal() {
+    fn section_2_2_the_user_agent_holds_nothing_illegal() {
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(user_agent("shop", None), format!("apm-agent-rust/{version} (shop)"));
         assert_eq!(user_agent("shop", Some("123(:\\;)456")), format!("apm-agent-rust/{version} (shop 123_:_;_456)"));

@@ -49,7 +49,7 @@ fn the_table_is_consistent() {
 }
 
 #[test]
-fn the_environment_wins_over_code_and_code_over_the_default() {
+fn section_1_1_the_environment_wins_over_code_and_code_over_the_default() {
     let code = CodeOptions {
         environment: Some("code".to_owned()),
         service_version: Some("1.0".to_owned()),
@@ -64,7 +64,7 @@ fn the_environment_wins_over_code_and_code_over_the_default() {
 }
 
 #[test]
-fn an_empty_variable_is_not_set() {
+fn section_1_3_an_empty_variable_is_not_set() {
     let code = CodeOptions { environment: Some("code".to_owned()), ..CodeOptions::default() };
     let variables = [("ELASTIC_APM_ENVIRONMENT", " "), ("ELASTIC_APM_SERVER_TIMEOUT", "")];
     let (config, warnings) = resolve(&code, &variables.into_iter().collect());
@@ -73,7 +73,7 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
-fn a_value_that_is_not_allowed_is_named_once_and_the_next_source_used() {
+fn section_1_3_a_value_that_is_not_allowed_is_named_once_and_the_next_source_used() {
     let code = CodeOptions { server_timeout: Some(Duration::from_secs(5)), ..CodeOptions::default() };
     let variables = [("ELASTIC_APM_SERVER_TIMEOUT", "7"), ("ELASTIC_APM_CAPTURE_BODY", "some")];
     let (config, warnings) = resolve(&code, &variables.into_iter().collect());
@@ -133,7 +133,7 @@ fn the_older_name_of_enabled_works() {
 }
 
 #[test]
-fn a_service_name_is_mended_with_a_warning() {
+fn section_1_6_a_service_name_is_mended_with_a_warning() {
     let (config, warnings) = from(&[("ELASTIC_APM_SERVICE_NAME", "@shop/market")]);
     assert_eq!(config.service_name, "_shop_market");
     assert_eq!(warnings.len(), 1);
@@ -151,7 +151,7 @@ fn a_service_always_has_a_name() {
 }
 
 #[test]
-fn opentelemetrys_variables_stand_in() {
+fn section_1_6_opentelemetrys_variables_stand_in() {
     let attributes =
         "service.name=listed,service.version=1.2,deployment.environment=stag%20ing,service.instance.id=i-1";
     let (config, warnings) = from(&[("OTEL_RESOURCE_ATTRIBUTES", attributes)]);

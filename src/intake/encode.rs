@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn every_batch_begins_with_the_metadata() {
+    fn section_2_1_trap_14_every_batch_begins_with_the_metadata() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
             assert!(encoder.close().is_none(), "an empty batch is none");

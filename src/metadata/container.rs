@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn section_11_3_each_runtime_has_its_own_path() {
+    fn section_11_3_trap_36_each_runtime_has_its_own_path() {
         let slice = "90d81341_92de_11e7_8cf2_507b9d4141fa";
         for (line, id, pod) in [
             (format!("12:devices:/docker/{ID}"), Some(ID), false),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn section_11_3_the_mounts_are_the_second_choice() {
+    fn section_11_3_trap_36_the_mounts_are_the_second_choice() {
         let mounts = format!(
             "1 2 0:73 / / rw - overlay overlay rw,upperdir=/var/lib/docker/overlay2/{other}/diff\n\
              3 1 253:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw",

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn section_10_2_shares_are_of_the_time_since_the_last_report() {
+    fn section_10_2_trap_40_shares_are_of_the_time_since_the_last_report() {
         let before = CpuTimes::of("cpu  100 0 100 700 100 0 0 0 50 50\ncpu0 1 2\n", &stat(10, 10)).unwrap();
         let now = CpuTimes::of("cpu  140 0 120 820 110 0 10 0 90 50\ncpu0 1 2\n", &stat(30, 20)).unwrap();
         let samples = now.since(before);

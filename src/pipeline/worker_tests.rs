@@ -141,7 +141,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_flush_delivers_what_was_recorded_before_it() {
+fn section_2_7_a_flush_delivers_what_was_recorded_before_it() {
     let rig = Rig::new(100, []);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -153,7 +153,7 @@ fn a_flush_delivers_what_was_recorded_before_it() {
 }
 
 #[test]
-fn batches_close_by_size() {
+fn section_2_3_batches_close_by_size() {
     let rig = Rig::new(4, []);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -292,7 +292,7 @@ fn service(name: &str) -> Resource {
 }
 
 #[tokio::test]
-async fn events_wait_for_what_goes_before_them() {
+async fn section_2_3_events_wait_for_what_goes_before_them() {
     let (tell, told) = oneshot::channel();
     let rig = Rig::preparing(1, [], Some(Box::pin(async { told.await.unwrap() })));
     rig.record(3);

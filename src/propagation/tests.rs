@@ -59,7 +59,7 @@ fn traceparents() {
 }
 
 #[test]
-fn two_parents_are_none_and_a_state_alone_is_nothing() {
+fn section_4_2_traps_6_7_two_parents_are_none_and_a_state_alone_is_nothing() {
     let parent = format!("00-{TRACE}-{PARENT}-01");
     assert_eq!(extract(&headers(&[("traceparent", &parent), ("traceparent", &parent)])), None);
     assert_eq!(extract(&headers(&[("traceparent", "?"), ("tracestate", "es=s:1")])), None);
@@ -212,7 +212,7 @@ fn a_message_takes_both_forms_along_and_the_text_wins() {
 }
 
 #[test]
-fn the_decision_follows_the_rate() {
+fn section_4_3_the_decision_follows_the_rate() {
     for (rate, random, sampled) in [
         (1.0, u64::MAX, true),
         (0.0, 0, false),

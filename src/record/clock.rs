@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_34_a_clock_that_was_set_moves_nothing() {
+    fn section_5_1_trap_34_a_clock_that_was_set_moves_nothing() {
         let now = Instant::now();
         let honest = UNIX_EPOCH + Duration::from_nanos(wall_nanos(now));
         for (set, age) in [(honest + 2 * MOMENT, 0), (honest - 2 * MOMENT, 0), (honest + MOMENT / 2, 20)] {

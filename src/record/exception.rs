@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_is_told_with_its_type() {
+    fn section_9_3_every_cause_is_told_with_its_type() {
         let exception = Exception::from_error(&sale());
         assert_eq!(exception.kind.as_deref(), Some("SaleError"));
         assert_eq!(exception.module.as_deref(), Some("tower_apm::record::exception::tests"));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_chains_and_messages_are_cut() {
+    fn section_9_3_endless_chains_and_messages_are_cut() {
         #[derive(Debug)]
         struct Endless;
         impl fmt::Display for Endless {

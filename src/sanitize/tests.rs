@@ -10,7 +10,7 @@ fn default() -> Sanitizer {
 }
 
 #[test]
-fn the_default_list() {
+fn section_12_2_the_default_list() {
     let secret = [
         "password",
         "PASSWORD",

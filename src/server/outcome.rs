@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_5xx_fails() {
+    fn section_5_6_trap_22_only_5xx_fails() {
         for (status, outcome) in [(200, Outcome::Success), (404, Outcome::Success), (500, Outcome::Failure)] {
             assert_eq!(of_status(status), outcome);
         }

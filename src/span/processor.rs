@@ -9,7 +9,7 @@ use std::{
 
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanId as OtelSpanId, TraceContextExt},
+    trace::{Span as _, SpanId as OtelSpanId, TraceContextExt},
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
@@ -23,7 +23,7 @@ use crate::{
     transaction::{Beginning, Shared, handle_in, link_to},
 };
 
-/// Spans that are open at a time; further ones are left out.
+/// Spans that are open at a time; further ones are counted as dropped.
 const MAX_OPEN: usize = 16_384;
 /// Spans that have ended and may have children yet.
 const MAX_ENDED: usize = 1024;
@@ -116,15 +116,25 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
 impl SpanProcessor for ApmSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         let Some((shared, parent_id)) = self.above(context) else { return };
-        if !shared.records_spans() || self.spans().known.len() >= MAX_OPEN + MAX_ENDED {
+        let is_told = shared.records_spans();
+        if self.spans().known.len() >= MAX_OPEN + MAX_ENDED {
+            if is_told {
+                shared.span_dropped();
+            }
             return;
         }
-        let Some(data) = span.exported_data() else { return };
-        let (fate, nearest) = begin(&data, &shared, parent_id, context);
-        let id = data.span_context.span_id();
-        if nearest != own(id) {
-            shared.replace_span(own(id), nearest);
-        }
+        let id = span.span_context().span_id();
+        let (fate, nearest) = if is_told {
+            let Some(data) = span.exported_data() else { return };
+            let (fate, nearest) = begin(&data, &shared, parent_id, context);
+            if nearest != own(id) {
+                shared.replace_span(own(id), nearest);
+            }
+            (fate, nearest)
+        } else {
+            // its errors are told all the same (agent-spec 9.2)
+            (Fate::Ignored, parent_id)
+        };
         self.spans().known.insert(id, Known { shared, nearest, fate: Some(fate) });
     }
 

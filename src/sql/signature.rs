@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_depend_on_case_comments_or_values() {
+    fn section_6_6_1_trap_42_names_do_not_depend_on_case_comments_or_values() {
         for (statement, name) in [
             ("select * from listings where id = $1", "SELECT FROM listings"),
             ("/* by orm */ SELECT \"id\" FROM \"listings\" WHERE \"id\" = ?", "SELECT FROM listings"),

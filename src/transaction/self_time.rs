@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn section_10_4_children_that_run_at_once_are_subtracted_once() {
+    fn section_10_4_trap_32_children_that_run_at_once_are_subtracted_once() {
         let told = sums(|times| {
             times.begin(ROOT, 1010, TimedChild::Span);
             times.begin(ROOT, 1020, TimedChild::Span);

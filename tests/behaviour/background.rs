@@ -4,7 +4,7 @@ use tower_apm::{Outcome, Transaction, User, testkit::TestAgent};
 use tracing::{Instrument, info_span};
 
 #[tokio::test]
-async fn a_job_is_a_transaction_of_its_own_type() {
+async fn section_5_2_a_job_is_a_transaction_of_its_own_type() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("settle auctions", "scheduled");
     let settled = job

@@ -62,9 +62,9 @@ async fn until_recorded(agent: &Agent, wanted: bool) {
 }
 
 #[tokio::test]
-async fn options_change_without_a_restart_and_go_back_when_they_vanish() {
+async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_they_vanish() {
     let server = server();
-    server.set_agent_config("shop", [("enabled", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
+    server.set_agent_config("shop", [("recording", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
     let agent = agent(&server, |agent| agent);
     until_recorded(&agent, false).await;
     server.set_agent_config("shop", [("capture_body", "all")]);
@@ -285,7 +285,7 @@ async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off()
 }
 
 #[tokio::test]
-async fn section_3_8_nobody_is_asked_where_it_is_turned_off() {
+async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
     type Off = fn(AgentBuilder) -> AgentBuilder;
     let cases: [(Off, bool); 4] = [
         (|agent| agent.central_config(false), true),
@@ -319,7 +319,7 @@ async fn section_3_8_nobody_is_asked_where_it_is_turned_off() {
 }
 
 #[tokio::test]
-async fn with_disable_send_everything_is_recorded_and_nothing_sent() {
+async fn section_14_2_with_disable_send_everything_is_recorded_and_nothing_sent() {
     let server = server();
     let agent = agent(&server, |agent| agent.disable_send(true));
     call(app(&agent), "/listings").await;

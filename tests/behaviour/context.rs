@@ -11,7 +11,7 @@ use tower_apm::{CaptureBody, Transaction, User, testkit::TestAgent};
 use crate::http::{Client, call, empty, get as request, send, serve};
 
 #[tokio::test]
-async fn the_request_is_told_in_its_parts() {
+async fn section_5_7_the_request_is_told_in_its_parts() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/listings/{id}", get(async || [("x-page", "2")])).layer(apm.layer());
     let sent = request("/listings/7?sort=price")
@@ -47,7 +47,7 @@ async fn the_peer_of_a_connection_is_known() {
 }
 
 #[tokio::test]
-async fn headers_can_be_left_out() {
+async fn section_5_7_trap_46_headers_can_be_left_out() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_headers(false)).start().await;
     let app = Router::new().route("/", get(async || [("x-page", "2")])).layer(apm.layer());
     send(app, empty(request("/").header("cookie", "theme=dark"))).await;
@@ -90,7 +90,7 @@ async fn secrets_are_taken_out_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn bodies_are_captured_as_the_option_says() {
+async fn section_12_4_bodies_are_captured_as_the_option_says() {
     for (option, of_transaction, of_error) in [
         (CaptureBody::Off, false, false),
         (CaptureBody::Errors, false, true),
@@ -128,7 +128,7 @@ async fn a_body_that_is_not_text_or_too_long_is_not_kept_whole() {
 }
 
 #[tokio::test]
-async fn a_handler_tells_what_only_it_knows() {
+async fn section_14_5_a_handler_tells_what_only_it_knows() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.user(User::id("0xdef").email("def@example.org").name("Deffie"));
@@ -183,7 +183,7 @@ async fn custom_context_is_bounded() {
 }
 
 #[tokio::test]
-async fn section_12_forms_and_cookies_are_sanitised_in_each_of_their_forms() {
+async fn section_12_3_traps_16_17_forms_and_cookies_are_sanitised_in_each_of_their_forms() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let app = Router::new().route("/", post(async |_: Bytes| "ok")).layer(apm.layer());
     let kind = "application/x-www-form-urlencoded; charset=UTF-8";

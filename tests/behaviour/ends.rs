@@ -39,7 +39,7 @@ async fn an_ordinary_response_is_finished() {
 }
 
 #[tokio::test]
-async fn a_status_of_500_is_a_failure() {
+async fn section_5_6_a_status_of_500_is_a_failure() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || StatusCode::SERVICE_UNAVAILABLE)).layer(apm.layer());
     call(app, "/").await;

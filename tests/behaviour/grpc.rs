@@ -89,7 +89,7 @@ async fn call(app: Router) {
 }
 
 #[tokio::test]
-async fn section_6_9_the_status_comes_in_the_head_or_in_the_trailers() {
+async fn section_6_9_trap_44_the_status_comes_in_the_head_or_in_the_trailers() {
     for (head, trailers, result, outcome) in [
         (Some("13"), None, "INTERNAL", "failure"),
         (None, Some("0"), "OK", "success"),

@@ -245,7 +245,7 @@ async fn section_8_3_what_refers_to_others_does_not_end_compression() {
 }
 
 #[tokio::test]
-async fn trap_28_a_call_that_waits_is_told_however_the_request_ends() {
+async fn section_8_3_trap_28_a_call_that_waits_is_told_however_the_request_ends() {
     async fn waits(tracer: BoxedTracer, end: fn()) {
         SELECT.at(0).run(&tracer);
         end();
@@ -275,7 +275,7 @@ async fn section_8_3_it_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn section_8_1_and_8_2_what_is_beyond_the_limit_is_counted_by_target_and_outcome() {
+async fn section_8_1_and_8_2_trap_1_what_is_beyond_the_limit_is_counted_by_target_and_outcome() {
     let apm = apm(|agent| agent.transaction_max_spans(1).span_compression_enabled(false)).await;
     let calls = [SELECT, SELECT.at(10), SELECT.at(20).took(3), SELECT.to("redis", "").at(30)];
     let (transaction, spans) = after(&apm, calls).await;
@@ -297,7 +297,7 @@ async fn section_8_1_and_8_2_what_is_beyond_the_limit_is_counted_by_target_and_o
 }
 
 #[tokio::test]
-async fn section_8_2_each_outcome_is_told_apart_and_a_composite_counts_for_all_of_its_calls() {
+async fn section_8_2_trap_30_each_outcome_is_told_apart_and_a_composite_counts_for_all_of_its_calls() {
     let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(3)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {

@@ -85,7 +85,7 @@ async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
 }
 
 #[tokio::test]
-async fn section_10_4_spans_that_are_not_sent_take_their_time_all_the_same() {
+async fn section_10_4_trap_29_spans_that_are_not_sent_take_their_time_all_the_same() {
     for options in [
         |agent: AgentBuilder| agent.transaction_max_spans(0),
         |agent: AgentBuilder| agent.exit_span_min_duration(Duration::from_secs(1)).transaction_max_spans(1),
@@ -101,7 +101,7 @@ async fn section_10_4_spans_that_are_not_sent_take_their_time_all_the_same() {
 }
 
 #[tokio::test]
-async fn section_10_4_a_span_that_ends_after_its_transaction_is_not_told() {
+async fn section_10_4_trap_33_a_span_that_ends_after_its_transaction_is_not_told() {
     let apm = apm(|agent| agent).await;
     let tracer = apm.agent().tracer_provider().tracer("work");
     let mut late = None;
@@ -156,7 +156,7 @@ async fn section_10_2_the_host_and_the_process_are_measured() {
 }
 
 #[tokio::test]
-async fn section_10_1_metrics_come_each_interval_and_begin_anew() {
+async fn section_10_1_trap_40_metrics_come_each_interval_and_begin_anew() {
     let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
     let breakdown = |apm: &TestAgent| {
         let sets = apm.events(Kind::Metricset).into_iter().filter(|set| set.get("transaction").is_some());

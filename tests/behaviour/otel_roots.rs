@@ -133,7 +133,7 @@ async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be()
 }
 
 #[tokio::test]
-async fn attributes_of_a_request_that_have_no_field_are_labels() {
+async fn section_14_6_attributes_of_a_request_that_have_no_field_are_labels() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let context = opentelemetry::Context::current();

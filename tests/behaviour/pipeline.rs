@@ -54,7 +54,7 @@ async fn nothing_is_lost_by_a_server_that_comes_back() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_counted_and_not_sent_again() {
+async fn section_2_6_trap_10_what_the_server_refuses_is_counted_and_not_sent_again() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.answer([Answer::rejected(["bad luck", "worse luck"])]);
     for _ in 0..10 {
@@ -89,7 +89,7 @@ async fn an_answer_that_is_lost_means_twice_and_not_never() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_and_counts() {
+async fn section_2_4_a_full_queue_drops_and_counts() {
     let apm = TestAgent::builder().configure(|agent| agent.max_queue_size(10)).start().await;
     apm.answer([Answer::slow(Duration::from_millis(300))]);
     let job = apm.agent().start_transaction("loop", "scheduled");
@@ -129,7 +129,7 @@ async fn a_flush_keeps_its_deadline_on_one_thread() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_shutdown_delivers_and_then_records_no_more() {
+async fn section_2_7_a_shutdown_delivers_and_then_records_no_more() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.agent().start_transaction("before", "scheduled").run(async {}).await;
     apm.agent().shutdown(LONG).await.unwrap();
@@ -187,13 +187,14 @@ async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
 }
 
 #[tokio::test]
-async fn ignored_paths_make_no_transaction_at_any_layer() {
+async fn section_5_5_trap_18_ignored_paths_make_no_transaction_at_any_layer() {
     let apm =
         TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/health*", "*/ping"])).start().await;
     let inner = Router::new().route("/ping", get(async || "pong")).layer(apm.layer().module("inner"));
     let app =
         Router::new().route("/healthz", get(async || "ok")).nest("/inner", inner).merge(app(&apm)).layer(apm.layer());
-    for path in ["/healthz", "/inner/ping", "/listings/7"] {
+    // a pattern ends where the path does, and the query is none of it
+    for path in ["/healthz", "/inner/ping", "/inner/ping?verbose=1", "/listings/7"] {
         assert_eq!(call(app.clone(), path).await.status(), 200);
     }
     apm.expect_transaction("GET /listings/{id}").await;
@@ -250,4 +251,15 @@ async fn metadata_tells_who_sends() {
         assert_eq!(metadata.pointer(pointer).and_then(|found| found.as_str()), Some(value), "{pointer}");
     }
     assert_eq!(metadata["process"]["pid"], std::process::id());
+}
+
+#[tokio::test]
+async fn section_11_2_trap_38_a_configured_hostname_stands_beside_the_detected_one() {
+    let apm = TestAgent::builder().configure(|agent| agent.hostname("till 7 of the shop")).start().await;
+    call(app(&apm), "/listings/7").await;
+    apm.expect_transaction("GET /listings/{id}").await;
+    let system = &apm.events(Kind::Metadata)[0]["system"];
+    assert_eq!(system["configured_hostname"], "till 7 of the shop");
+    assert_ne!(system["detected_hostname"], system["configured_hostname"]);
+    assert_eq!(system.get("hostname"), None, "the older field goes with neither");
 }

@@ -11,7 +11,7 @@ use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt,
     propagation::TextMapPropagator,
-    trace::{Span, SpanBuilder, SpanKind, TraceContextExt, Tracer, TracerProvider},
+    trace::{Link, Span, SpanBuilder, SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use serde_json::{Value, json};
 use tower_apm::{
@@ -57,7 +57,7 @@ fn text(headers: &Called, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn section_4_6_each_strategy_does_with_a_callers_trace_what_it_says() {
+async fn section_4_6_trap_3_each_strategy_does_with_a_callers_trace_what_it_says() {
     use TraceContinuationStrategy::{Continue, Restart, RestartExternal};
 
     for (strategy, state, goes_on) in [
@@ -99,7 +99,7 @@ async fn section_4_6_without_a_valid_parent_there_is_no_link() {
 }
 
 #[tokio::test]
-async fn section_4_2_the_legacy_header_is_read_and_sent_where_asked_for() {
+async fn section_4_2_trap_47_the_legacy_header_is_read_and_sent_where_asked_for() {
     let apm = apm(|agent| agent.use_elastic_traceparent_header(true)).await;
     let (app, called) = app(&apm);
     request(app, &[("elastic-apm-traceparent", &caller("01"))]).await;
@@ -134,7 +134,7 @@ async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced
 }
 
 #[tokio::test]
-async fn section_4_4_events_weigh_what_the_root_of_their_trace_decided() {
+async fn section_4_4_trap_2_events_weigh_what_the_root_of_their_trace_decided() {
     let root = None;
     let caller = |flags, state| Some((caller(flags), state));
     // it would send no unsampled ones to a newer server
@@ -309,6 +309,28 @@ async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
         apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
         let consumed = apm.expect_transaction("consume").await;
         consumed.field("/trace_id", sent.trace_id()).field("/parent_id", sent.id()).label("baggage_shop", "eu");
+    }
+}
+
+#[tokio::test]
+async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
+    let apm = TestAgent::start().await;
+    let producer = apm.agent().start_transaction("produce", "scheduled");
+    let headers: HashMap<_, _> = producer.in_scope(|| trace_context::message_headers().into_iter().collect());
+    let sender = trace_context::extract_message(|name| headers.get(name).map(Vec::as_slice));
+    apm.agent().start_transaction("consume a batch", "messaging").link(&sender);
+    let tracer = apm.agent().tracer_provider().tracer("kafka");
+    let carrier = [("traceparent".to_owned(), String::from_utf8(headers["traceparent"].clone()).unwrap())];
+    let message = ElasticPropagator::new().extract_with_context(&Context::new(), &HashMap::from(carrier));
+    let message = message.span().span_context().clone();
+    let batch = tracer.span_builder("poll a batch").with_kind(SpanKind::Consumer);
+    drop(batch.with_links(vec![Link::with_context(message)]).start(&tracer));
+
+    let sent = apm.expect_transaction("produce").await;
+    for name in ["consume a batch", "poll a batch"] {
+        let consumed = apm.expect_transaction(name).await.no_field("/parent_id");
+        assert_ne!(consumed.trace_id(), sent.trace_id(), "{name}");
+        assert_eq!(consumed.json()["links"], json!([{ "trace_id": sent.trace_id(), "span_id": sent.id() }]), "{name}");
     }
 }
 

@@ -84,7 +84,7 @@ async fn under_nest_service_without_one_the_route_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_no_route_matches_has_no_name_of_its_own() {
+async fn section_5_3_trap_23_what_no_route_matches_has_no_name_of_its_own() {
     let apm = TestAgent::start().await;
     let nested = Router::new().route("/known", get(ok)).fallback(async || (StatusCode::NOT_FOUND, "no"));
     let app = Router::new().nest("/nested", nested).layer(apm.layer());

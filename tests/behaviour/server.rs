@@ -82,7 +82,7 @@ async fn section_2_6_the_version_of_a_server_is_forgotten_with_it() {
 }
 
 #[tokio::test]
-async fn section_2_8_a_server_that_does_not_tell_its_version_gets_unsampled_transactions() {
+async fn section_2_8_trap_5_a_server_that_does_not_tell_its_version_gets_unsampled_transactions() {
     for (version, sent) in [("", 1), ("7.17.0", 1), ("8.0.0", 0), ("9.5.0", 0)] {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()).transaction_sample_rate(0.0));
@@ -92,7 +92,7 @@ async fn section_2_8_a_server_that_does_not_tell_its_version_gets_unsampled_tran
 }
 
 #[tokio::test]
-async fn section_15_39_one_version_gets_no_activation_method() {
+async fn section_2_8_trap_39_one_version_gets_no_activation_method() {
     for (version, sent) in [("", true), ("8.6.9", true), ("8.7.0", false), ("8.7.1", true)] {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()));

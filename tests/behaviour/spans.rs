@@ -30,7 +30,7 @@ async fn load(page: i64) {
 async fn store() {}
 
 #[tokio::test]
-async fn spans_nest_as_the_code_does() {
+async fn section_7_1_spans_nest_as_the_code_does() {
     let apm = TestAgent::start().await;
     run(&apm, async || load(2).await).await;
     let transaction = apm

@@ -1,4 +1,5 @@
-//! OTLP over HTTP and gRPC: what a sender hears, and what is stored.
+//! OTLP over HTTP and gRPC: what a sender hears, and what is stored. `otlp_section_N_M` counts by the server's rules for
+//! OTLP, not by those for agents.
 
 use std::{io::Write, time::Duration};
 
@@ -135,7 +136,7 @@ async fn grpc_on_the_same_port_stores_what_http_stores() {
 }
 
 #[tokio::test]
-async fn section_3_http_2_is_taken_for_grpc_and_for_nothing_else() {
+async fn otlp_section_3_http_2_is_taken_for_grpc_and_for_nothing_else() {
     let server = server();
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
     for (method, path, status) in [
@@ -156,7 +157,7 @@ async fn section_3_http_2_is_taken_for_grpc_and_for_nothing_else() {
 }
 
 #[tokio::test]
-async fn section_3_wrong_credentials_are_told_in_json_and_by_a_code() {
+async fn otlp_section_3_wrong_credentials_are_told_in_json_and_by_a_code() {
     let server = DevServer::builder().secret_token("right").bind("127.0.0.1:0").unwrap();
     for headers in [&[][..], &[("Authorization", "Bearer wrong")]] {
         let answer = request(&server, "POST /v1/traces", headers, &traces().encode_to_vec());
@@ -190,7 +191,7 @@ fn exponential(points: usize) -> ExportMetricsServiceRequest {
 }
 
 #[test]
-fn section_1_10_points_of_an_unknown_kind_are_a_partial_success() {
+fn otlp_section_1_10_points_of_an_unknown_kind_are_a_partial_success() {
     let server = server();
     let answer = post(&server, "/v1/metrics", &exponential(5).encode_to_vec());
     assert_eq!(answer.status, 200);

@@ -1,4 +1,5 @@
-//! What is no OTLP, or would be too much of it: a clear answer, and the neighbours stay.
+//! What is no OTLP, or would be too much of it: a clear answer, and the neighbours stay. `otlp_section_N_M` counts by the
+//! server's rules for OTLP, not by those for agents.
 
 use std::io::Write;
 
@@ -120,7 +121,7 @@ fn nothing_is_a_message_and_get_is_none() {
 }
 
 #[tokio::test]
-async fn section_3_grpc_takes_4_mib_and_no_more() {
+async fn otlp_section_3_grpc_takes_4_mib_and_no_more() {
     let server = server();
     let channel = tonic::transport::Endpoint::from_shared(server.url()).unwrap().connect().await.unwrap();
     let mut client = TraceServiceClient::new(channel.clone());

@@ -1,7 +1,8 @@
 //! Does the development server make of OTLP what the real server's decoder makes of the same bytes?
 //!
 //! What it shows is intake. So it goes to the decoder as intake, and the documents of both ways must be the same, but
-//! for what intake cannot say, which stands under `ecs` and is put in here.
+//! for what intake cannot say, which stands under `ecs` and is put in here. `otlp_section_N_M` counts by the server's
+//! rules for OTLP, not by those for agents.
 
 use std::{
     collections::BTreeMap,
@@ -276,7 +277,7 @@ fn none(differences: Vec<String>) {
 }
 
 #[test]
-fn section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
+fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     for spans in [requests::rows(), requests::long_texts()] {
         let message = requests::traces(requests::resource(), spans).encode_to_vec();
@@ -285,7 +286,7 @@ fn section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
 }
 
 #[test]
-fn section_4_resources_are_read_as_the_server_does() {
+fn otlp_section_4_resources_are_read_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     for resource in requests::resources() {
         let spans = vec![requests::span(1, 2, false, Vec::new())];
@@ -294,7 +295,7 @@ fn section_4_resources_are_read_as_the_server_does() {
 }
 
 #[test]
-fn section_1_10_metrics_are_read_as_the_server_does() {
+fn otlp_section_1_10_metrics_are_read_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     none(both.differences("/v1/metrics", &requests::metrics().encode_to_vec()));
 }
@@ -327,7 +328,7 @@ fn any_mixture_of_attributes_is_read_as_the_server_does() {
 }
 
 #[test]
-fn section_1_11_logs_are_read_as_the_server_does() {
+fn otlp_section_1_11_logs_are_read_as_the_server_does() {
     let Some(mut both) = Both::start() else { return };
     let mut records = draw(&mut runner(1_000), |number| requests::any_record(number).boxed());
     records.push(requests::record());

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{labels::mapping, *};
 
 #[test]
-fn durations_are_whole_numbers_with_a_unit() {
+fn section_1_2_trap_19_durations_are_whole_numbers_with_a_unit() {
     let cases = [
         ("500ms", Some(500)),
         ("30s", Some(30_000)),
@@ -49,7 +49,7 @@ fn durations_are_shown_as_they_would_be_written() {
 }
 
 #[test]
-fn the_older_name_for_stack_traces_has_zero_and_below_swapped() {
+fn section_1_5_trap_20_the_older_name_for_stack_traces_has_zero_and_below_swapped() {
     let (own, older) = (StackTraceMinDuration::read, StackTraceMinDuration::read_alias);
     let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
     assert_eq!((own("0ms"), own("-1ms")), (always, never));
@@ -60,7 +60,7 @@ fn the_older_name_for_stack_traces_has_zero_and_below_swapped() {
 }
 
 #[test]
-fn sizes_are_in_1024s_and_any_case() {
+fn section_1_2_trap_19_sizes_are_in_1024s_and_any_case() {
     let cases = [
         ("1b", Some(1)),
         ("1kb", Some(1024)),
@@ -103,7 +103,7 @@ fn limits_below_zero_are_none() {
 }
 
 #[test]
-fn rates_are_rounded_and_what_is_above_zero_stays_above() {
+fn section_4_3_trap_4_rates_are_rounded_and_what_is_above_zero_stays_above() {
     let cases = [
         ("0", Some(0.0)),
         ("1", Some(1.0)),
@@ -127,7 +127,7 @@ fn rates_are_rounded_and_what_is_above_zero_stays_above() {
 }
 
 #[test]
-fn mappings_split_at_the_first_equals_sign() {
+fn section_1_2_mappings_split_at_the_first_equals_sign() {
     let pairs =
         |text| mapping(text).map(|pairs| pairs.into_iter().map(|(k, v)| format!("{k}|{v}")).collect::<Vec<_>>());
     assert_eq!(pairs(" a = 1 ,b=x=y,, c="), Some(vec!["a|1".into(), "b|x=y".into(), "c|".into()]));
@@ -188,7 +188,7 @@ fn service_names_keep_what_is_allowed() {
 }
 
 #[test]
-fn wildcards() {
+fn section_12_1_wildcards() {
     let cases = [
         ("*foo*oo*", "foooo", true),
         ("*foo*oo*", "fooo", false),
@@ -216,7 +216,7 @@ fn wildcards() {
 }
 
 #[test]
-fn wildcards_meet_the_shared_vectors() {
+fn section_12_1_wildcards_meet_the_shared_vectors() {
     let Some(groups) = crate::spec_folder::json("json-specs/wildcard_matcher_tests.json") else { return };
     let mut tried = 0;
     for (group, patterns) in groups.as_object().unwrap() {

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_examples() {
+    fn section_6_4_traps_26_27_the_published_examples() {
         let Some(cases) = crate::spec_folder::json("json-specs/service_resource_inference.json") else { return };
         for case in cases.as_array().unwrap().iter().filter(|case| case["span"]["exit"] == "true") {
             let span = &case["span"];

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_counted_not_bytes() {
+    fn section_12_5_trap_15_characters_are_counted_not_bytes() {
         for (text, characters) in [("a".repeat(1024), 1024), ("ä".repeat(1024), 1024), ("a".repeat(1025), 1024)] {
             assert_eq!(keyword(&text[..]).chars().count(), characters);
         }

@@ -146,7 +146,7 @@ fn attributes_of_the_current_span_fill_what_the_handle_left_open() {
 }
 
 #[test]
-fn an_error_with_its_causes_and_its_place() {
+fn section_9_1_an_error_with_its_causes_and_its_place() {
     let event = error(records::error());
     assert_eq!(event["culprit"], "marketplace::market::service::purchase");
     assert_eq!(

@@ -51,7 +51,7 @@ fn the_ends_of_a_database_transaction_are_named_as_statements() {
 }
 
 #[test]
-fn databases_in_old_words_and_new() {
+fn section_6_6_traps_26_42_48_databases_in_old_words_and_new() {
     for (pairs, subtype, action, db_type, want) in [
         (&[("db.system", "postgresql"), ("db.name", "shop")][..], "postgresql", "query", "sql", "postgresql/shop"),
         (
@@ -88,7 +88,7 @@ fn databases_in_old_words_and_new() {
 }
 
 #[test]
-fn requests_to_others() {
+fn section_6_5_requests_to_others() {
     let pairs = [
         ("http.request.method", "GET"),
         ("url.full", "http://ada:hunter@127.0.0.1:18999/rpc?id=1"),
@@ -161,7 +161,7 @@ fn an_address_is_found_wherever_it_is_written() {
 }
 
 #[test]
-fn messages_and_remote_calls() {
+fn section_7_4_trap_27_messages_and_remote_calls() {
     let kafka = [("messaging.system", "kafka"), ("messaging.destination.name", "orders")];
     let span = schemas::span(&records::span("orders publish", SpanKind::Producer, attributes(&kafka)));
     assert_eq!((kind(&span), resource(&span)), (["messaging", "kafka", "send"], "kafka/orders"));
@@ -181,7 +181,7 @@ fn messages_and_remote_calls() {
 }
 
 #[test]
-fn what_calls_nobody_has_no_target() {
+fn section_7_4_what_calls_nobody_has_no_target() {
     for (span_kind, want) in [
         (SpanKind::Internal, ["app", "internal", "-"]),
         (SpanKind::Server, ["unknown", "-", "-"]),
@@ -218,7 +218,7 @@ fn other_attributes_are_labels() {
 }
 
 #[test]
-fn did_it_work() {
+fn section_7_2_trap_21_did_it_work() {
     let http =
         |code: i64| vec![KeyValue::new("http.request.method", "GET"), KeyValue::new("http.response.status_code", code)];
     for (span_kind, pairs, status, said, want) in [

@@ -14,7 +14,7 @@ use crate::{
     config::{CodeOptions, LiveConfig, Secret, ServerUrl},
     error::BuildError,
     intake::IntakeExporter,
-    pipeline::{Delivery, Exporter},
+    pipeline::{Batch, Delivery, Exporter},
     record::Event,
 };
 
@@ -54,7 +54,7 @@ fn reason(delivery: Delivery) -> String {
 }
 
 #[tokio::test]
-async fn a_request_is_what_the_protocol_asks_for() {
+async fn section_2_1_a_request_is_what_the_protocol_asks_for() {
     let (request, delivery) = sent(|_| {}).await;
     assert_eq!(delivery, Delivery::Decided { rejected: 0, reasons: Vec::new() });
     assert!(request.head.starts_with("POST /intake/v2/events HTTP/1.1"), "{}", request.head);
@@ -69,12 +69,38 @@ async fn a_request_is_what_the_protocol_asks_for() {
 }
 
 #[tokio::test]
-async fn gzip_where_it_is_asked_for() {
+async fn section_2_5_gzip_where_it_is_asked_for() {
     let (request, _) = sent(|settings| settings.gzip = Some(true)).await;
     assert_eq!(request.header("content-encoding"), Some("gzip"));
     let mut text = String::new();
     flate2::read::GzDecoder::new(&*request.body).read_to_string(&mut text).unwrap();
     assert_eq!(text.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn section_2_6_trap_11_after_a_failure_each_stream_is_whole_and_begins_with_the_metadata() {
+    let server = Server::answering(answer("503 Service Unavailable", "")).await;
+    let settings = settings(format!("http://127.0.0.1:{}", server.port));
+    let mut exporter = exporter(&ServerSettings { gzip: Some(true), ..settings }).unwrap();
+    exporter.add(Event::Transaction(Box::new(records::transaction()))).unwrap();
+    exporter.add(Event::Error(Box::new(records::error()))).unwrap();
+    let batch = exporter.close().unwrap();
+    reason(exporter.send(&batch).await);
+    reason(exporter.send(&batch).await);
+    let batch = batch.without(1);
+    reason(exporter.send(&batch).await);
+    exporter.add(Event::Transaction(Box::new(records::transaction()))).unwrap();
+    let next = exporter.close().unwrap();
+    reason(exporter.send(&next).await);
+    let streams = server.received().into_iter().map(|request| {
+        let mut decoder = flate2::bufread::GzDecoder::new(&*request.body);
+        let mut text = String::new();
+        decoder.read_to_string(&mut text).unwrap();
+        assert!(decoder.into_inner().is_empty(), "nothing follows the end of the stream");
+        text.lines().map(|line| line[2..8].to_owned()).collect::<Vec<_>>()
+    });
+    let whole = ["metada", "transa", "error\""];
+    assert_eq!(streams.collect::<Vec<_>>(), [&whole[..], &whole, &["metada", "error\""], &["metada", "transa"]]);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn section_11_4_aws_of_the_first_version_knows_no_token() {
 }
 
 #[tokio::test]
-async fn section_11_4_google_s_ids_keep_every_digit() {
+async fn section_11_4_trap_37_google_s_ids_keep_every_digit() {
     let cloud = found(CloudProvider::Gcp, |head| match head.contains("metadata-flavor: google") {
         true => ok(GCP),
         false => status("403 Forbidden"),
