@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Recorder, Shared, current::release_held, naming::renamed};
+use super::{Recorder, Shared, current::release_held, naming::renamed, rest::Rest};
 use crate::{
     config::CaptureBody,
     record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord},
@@ -97,16 +97,15 @@ impl Shared {
     }
 
     /// As [`error_parent`](Self::error_parent), after the end: the record is gone, name and type were kept.
-    fn late_error_parent(&self, parent: Option<SpanId>) -> ErrorParent {
+    fn late_error_parent(&self, parent: Option<SpanId>, rest: Option<&Rest>) -> ErrorParent {
         let ids = self.ids();
-        let rest = self.rest();
         ErrorParent {
             trace_id: ids.trace_id,
             transaction_id: ids.id,
             parent_id: parent.unwrap_or(ids.id),
             sampled: ids.sampled,
             kind: rest.map_or(Cow::Borrowed("request"), |rest| rest.kind.clone()),
-            name: Name::Text(rest.map_or(Cow::Borrowed(""), |rest| rest.name().to_owned().into())),
+            name: Name::Text(rest.map_or(Cow::Borrowed(""), |rest| rest.name().into())),
         }
     }
 
@@ -136,7 +135,7 @@ impl Shared {
                     });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
-                None => error.parent = Some(self.late_error_parent(parent)),
+                None => error.parent = Some(self.late_error_parent(parent, state.rest.as_ref())),
             }
         }
         if !self.config.context_propagation_only {

@@ -1,8 +1,9 @@
 //! What is kept of a transaction after its end, for errors that come late.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use arrayvec::ArrayString;
+use http::Method;
 
 use crate::record::{Name, TransactionRecord, known_method};
 
@@ -17,6 +18,12 @@ pub(super) struct Rest {
 
 enum Kept {
     Static(&'static str),
+    Text(Text),
+    /// By method and route, put together only where somebody asks.
+    Route(Method, Text),
+}
+
+enum Text {
     InPlace(ArrayString<IN_PLACE>),
     Long(Box<str>),
 }
@@ -25,30 +32,35 @@ impl Rest {
     pub(super) fn of(record: &TransactionRecord) -> Self {
         let name = match (&record.name, &record.context.request) {
             (Name::Text(Cow::Borrowed(name)), _) => Kept::Static(name),
-            (Name::Text(Cow::Owned(name)), _) => keep(&[name]),
+            (Name::Text(Cow::Owned(name)), _) => Kept::Text(Text::of(name)),
             (Name::Route, Some(request)) => {
                 let route = request.text.route().unwrap_or("unknown route");
-                keep(&[known_method(&request.method), " ", route])
+                Kept::Route(request.method.clone(), Text::of(route))
             }
             (Name::Route, None) => Kept::Static("unnamed"),
         };
         Self { name, kind: record.kind.clone() }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> Cow<'static, str> {
         match &self.name {
-            Kept::Static(name) => name,
-            Kept::InPlace(name) => name,
-            Kept::Long(name) => name,
+            Kept::Static(name) => (*name).into(),
+            Kept::Text(name) => name.as_str().to_owned().into(),
+            Kept::Route(method, route) => format!("{} {}", known_method(method), route.as_str()).into(),
         }
     }
 }
 
-fn keep(parts: &[&str]) -> Kept {
-    let mut name = ArrayString::new();
-    match parts.iter().try_for_each(|part| name.write_str(part)) {
-        Ok(()) => Kept::InPlace(name),
-        Err(_) => Kept::Long(parts.concat().into()),
+impl Text {
+    fn of(text: &str) -> Self {
+        ArrayString::from(text).map_or_else(|_| Self::Long(text.into()), Self::InPlace)
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::InPlace(text) => text,
+            Self::Long(text) => text,
+        }
     }
 }
 
@@ -58,10 +70,14 @@ mod tests {
 
     #[test]
     fn a_name_of_any_length_is_kept_whole() {
-        for length in [1, IN_PLACE, IN_PLACE + 1, 1000] {
+        for length in [1, IN_PLACE / 2, IN_PLACE / 2 + 1, 1000] {
             let name = "ä".repeat(length);
-            let rest = Rest { name: keep(&[&name[..2], &name[2..]]), kind: "request".into() };
-            assert_eq!(rest.name(), name);
+            for (kept, want) in [
+                (Kept::Text(Text::of(&name)), name.clone()),
+                (Kept::Route(Method::GET, Text::of(&name)), format!("GET {name}")),
+            ] {
+                assert_eq!(Rest { name: kept, kind: "request".into() }.name(), want);
+            }
         }
     }
 }

@@ -47,8 +47,6 @@ pub(crate) struct Shared {
     pub(super) spans_dropped: AtomicU32,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
-    /// What late errors need, from the end on.
-    rest: OnceLock<Rest>,
     state: Mutex<State>,
 }
 
@@ -61,6 +59,8 @@ pub(crate) struct State {
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
     pub(super) told: Told,
+    /// What late errors need, from the end on.
+    pub(super) rest: Option<Rest>,
     /// Made with the first span.
     spans: Option<Box<Spans>>,
     /// The request's body, where `capture_body` asks for it.
@@ -91,7 +91,6 @@ impl Shared {
             spans_started: AtomicU32::new(0),
             spans_dropped: AtomicU32::new(0),
             has_calls: AtomicBool::new(false),
-            rest: OnceLock::new(),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         }
     }
@@ -161,10 +160,6 @@ impl Shared {
     /// Reads the record, while there is one.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&TransactionRecord) -> T) -> Option<T> {
         self.lock().record.as_deref().map(look)
-    }
-
-    pub(super) fn rest(&self) -> Option<&Rest> {
-        self.rest.get()
     }
 
     pub(crate) fn set_name(&self, name: Cow<'static, str>) {
@@ -240,6 +235,7 @@ impl Shared {
         let (mut record, outcome_by_user, body, has_errors, spans) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
+            state.rest = Some(Rest::of(&record));
             let spans = state.spans.as_deref_mut().map(Spans::close);
             (record, state.outcome_by_user, state.body.take(), !state.told.is_empty(), spans)
         };
@@ -255,8 +251,8 @@ impl Shared {
         }
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
+            self.lock().rest = Some(Rest::of(&record));
         }
-        let _ = self.rest.set(Rest::of(&record));
         self.close_spans(spans, &mut record);
         if self.config.context_propagation_only {
             return;
