@@ -16,7 +16,10 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-use super::{time::Start, tracer::is_ignored};
+use super::{
+    time::Start,
+    tracer::{is_ignored, kept},
+};
 use crate::{
     propagation::attached,
     record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, is_call, set_attribute},
@@ -182,7 +185,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         attributes,
         status: span.status,
         outcome: None,
-        links: span.links.iter().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect(),
+        links: kept(span.links.iter().filter_map(|link| link_to(&link.span_context)), MAX_ATTRIBUTES, shared.recorder()),
         composite: None,
         within_call: begun.within_call,
         stack: Stack::None,

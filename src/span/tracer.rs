@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
+    record::{Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
     transaction::{
         Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
         root, span_context, supplied_parent,
@@ -58,7 +58,7 @@ impl ApmTracer {
         if let Start::Told(start) = start {
             record.timestamp = micros(start);
         }
-        record.links = link.into_iter().chain(links(builder.links)).collect();
+        record.links = kept(link.into_iter().chain(links(builder.links)), MAX_TRANSACTION_LINKS, &recorder);
         record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
@@ -102,7 +102,7 @@ impl ApmTracer {
             attributes,
             status: Status::Unset,
             outcome: None,
-            links: links(builder.links),
+            links: kept(links(builder.links), MAX_ATTRIBUTES, shared.recorder()),
             composite: None,
             within_call: place.within_call,
             stack: Stack::None,
@@ -130,8 +130,18 @@ fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) ->
     attributes
 }
 
-fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> Vec<Link> {
-    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect()
+fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> impl Iterator<Item = Link> {
+    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context))
+}
+
+/// As many as there is room for; the others are counted.
+pub(super) fn kept(mut links: impl Iterator<Item = Link>, limit: usize, recorder: &Recorder) -> Vec<Link> {
+    let kept = links.by_ref().take(limit).collect();
+    match links.count() {
+        0 => {}
+        excess => recorder.excess_links(excess as u64),
+    }
+    kept
 }
 
 impl Tracer for ApmTracer {

@@ -17,7 +17,6 @@ mod transaction;
 mod truncate;
 mod url;
 
-pub(super) use self::truncate::cut;
 pub(crate) use self::{
     error::error,
     labels::{index_key, is_exact, tags},
@@ -26,4 +25,5 @@ pub(crate) use self::{
     span::{describe, frames, span},
     span_type::span_type,
     transaction::transaction,
+    truncate::cut,
 };

@@ -40,7 +40,7 @@ pub(super) fn joined(parts: [Cow<'_, str>; 6]) -> Text<'_> {
 }
 
 /// At most so many characters, the last of them `…` where something was cut.
-pub(in crate::intake) fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit || text.char_indices().nth(limit).is_none() {
         return text;
     }
