@@ -136,11 +136,7 @@ impl Exporter for OtlpExporter {
     }
 
     fn losses(&mut self) -> Losses {
-        Losses {
-            keys: self.traps.take_lost_keys(),
-            values: std::mem::take(&mut self.lost_values),
-            ..Losses::default()
-        }
+        Losses { keys: self.traps.take_lost_keys(), values: std::mem::take(&mut self.lost_values), ..Losses::default() }
     }
 
     fn is_full(&self) -> bool {

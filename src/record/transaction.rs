@@ -174,11 +174,8 @@ mod tests {
     #[test]
     fn all_that_grows_counts_for_the_queue() {
         let text = || Cow::Owned::<str>("a".repeat(1000));
-        let target = || CallTarget {
-            kind: Some("a".repeat(1000)),
-            name: Some("a".repeat(1000)),
-            resource: "a".repeat(1000),
-        };
+        let target =
+            || CallTarget { kind: Some("a".repeat(1000)), name: Some("a".repeat(1000)), resource: "a".repeat(1000) };
         let dropped =
             DroppedSpans { target: target(), outcome: Outcome::Success, count: 1, sum: Duration::from_secs(1) };
         let grown: [(&str, fn(&mut TransactionRecord, Cow<'static, str>), usize); 3] = [

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     propagation::attached,
-    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, is_call, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, cut, is_call, set_attribute},
     transaction::{Beginning, Shared, handle_in, link_to},
 };
 
@@ -180,12 +180,16 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         sample_rate: ids.sample_rate,
         timestamp,
         duration: begun.start.until(Some(span.end_time), timestamp),
-        name: span.name,
+        name: cut(span.name),
         kind: span.span_kind,
         attributes,
         status: span.status,
         outcome: None,
-        links: kept(span.links.iter().filter_map(|link| link_to(&link.span_context)), MAX_ATTRIBUTES, shared.recorder()),
+        links: kept(
+            span.links.iter().filter_map(|link| link_to(&link.span_context)),
+            MAX_ATTRIBUTES,
+            shared.recorder(),
+        ),
         composite: None,
         within_call: begun.within_call,
         stack: Stack::None,

@@ -14,7 +14,9 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
+    record::{
+        Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros,
+    },
     transaction::{
         Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
         root, span_context, supplied_parent,

@@ -31,7 +31,10 @@ impl ElasticPropagator {
     /// `use_elastic_traceparent_header`.
     #[must_use]
     pub fn new() -> Self {
-        Self { fields: [&TRACEPARENT, &TRACESTATE, &BAGGAGE, &ELASTIC_APM_TRACEPARENT].map(|name| name.as_str().to_owned()) }
+        Self {
+            fields: [&TRACEPARENT, &TRACESTATE, &BAGGAGE, &ELASTIC_APM_TRACEPARENT]
+                .map(|name| name.as_str().to_owned()),
+        }
     }
 }
 

@@ -142,10 +142,8 @@ impl Transaction {
     /// scheduled it. An empty context adds nothing. A transaction keeps 1000 links, as many as a batch of messages may have
     /// (agent-spec 6.7); further ones are counted in [`Stats::excess_links`](crate::Stats).
     pub fn link(&self, to: &TraceContext) -> &Self {
-        if let Some(link) = to.link() {
-            if let Some(shared) = self.shared() {
-                shared.link(link);
-            }
+        if let (Some(shared), Some(link)) = (self.shared(), to.link()) {
+            shared.link(link);
         }
         self
     }

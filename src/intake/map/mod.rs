@@ -18,6 +18,7 @@ mod truncate;
 mod url;
 
 pub(crate) use self::{
+    body::is_broken,
     error::error,
     labels::{index_key, is_exact, tags},
     metadata::metadata,
