@@ -73,6 +73,17 @@ mod tests {
     }
 
     #[test]
+    fn what_memory_is_kept_of_wide_characters_still_shows_that_there_was_more() {
+        for wide in ["\u{1f680}", "\u{20ac}", "ä", "a\u{1f680}"] {
+            let sent = keyword(crate::record::cut(Cow::Owned(wide.repeat(5000))));
+            assert_eq!(sent.chars().count(), 1024, "{wide}");
+            assert!(sent.ends_with('…'), "{wide}");
+        }
+        let whole = "\u{1f680}".repeat(1024);
+        assert_eq!(keyword(crate::record::cut(Cow::Owned(whole.clone()))), whole);
+    }
+
+    #[test]
     fn joined_parts_share_one_limit() {
         let parts = |path: String| ["http".into(), "://".into(), "h".into(), Cow::Owned(path), "".into(), "".into()];
         assert_eq!(joined(parts("/a".into())).to_string(), "http://h/a");
