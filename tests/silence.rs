@@ -18,10 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, Full};
-use opentelemetry::Context;
+use opentelemetry::{Context, trace::TracerProvider};
 use tokio::net::TcpListener;
 use tower_apm::{Agent, AgentBuilder, Environment, Exporter, OtlpProtocol};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Level;
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
 /// Nothing takes this long, on no machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -92,7 +93,11 @@ fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Age
 async fn section_2_the_agent_tells_nothing_of_itself() {
     let (port, taken) = failing().await;
     let agent = agent(port, |agent| agent);
-    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer());
+    // the agent's own layer takes no spans below `info`, and clients of HTTP have no others
+    let tracer = agent.tracer_provider().tracer("what clients say");
+    let is_below = filter_fn(|metadata| metadata.is_span() && *metadata.level() > Level::INFO);
+    let clients = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(is_below);
+    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(clients);
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info_span!("work").in_scope(|| ()));
