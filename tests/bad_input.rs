@@ -45,6 +45,8 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
     }
 }
 
+type Header<'a> = (&'a str, &'a str);
+
 #[tokio::test]
 async fn what_cannot_be_understood_is_named_once_without_its_value() {
     let warnings = Warnings::default();
@@ -53,7 +55,7 @@ async fn what_cannot_be_understood_is_named_once_without_its_value() {
     let agent = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
     let agent = agent.metrics_interval(Duration::ZERO).capture_body(CaptureBody::All).build().unwrap();
     let app = Router::new().route("/", post(async |body: String| body)).layer(agent.layer());
-    let ask = async |headers: &[(&str, &str)], body: &str| {
+    let ask = async |headers: &[Header<'_>], body: &str| {
         let mut request = Request::post("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -73,7 +75,7 @@ async fn what_cannot_be_understood_is_named_once_without_its_value() {
 
     let malformed = format!("00-{SECRET}-01");
     let baggage = format!("a=1,{SECRET}");
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    let cases: [(&str, &[Header<'_>], &str); 5] = [
         ("traceparent", &[("traceparent", &malformed)], ""),
         ("elastic-apm-traceparent", &[("elastic-apm-traceparent", parent), ("elastic-apm-traceparent", parent)], ""),
         ("tracestate", &[("traceparent", parent), ("tracestate", SECRET)], ""),
