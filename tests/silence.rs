@@ -1,6 +1,7 @@
 //! The agent tells nothing of itself, however much its own HTTP client says, and however badly that goes.
 //!
-//! A binary of its own: it sets the global subscriber, without any filter.
+//! A binary of its own: it sets the global subscriber, without any filter. It has one agent for each way of telling, and
+//! what one of them would tell of itself, being a span without a parent, would be a transaction of the first.
 
 use std::{
     collections::VecDeque,
@@ -9,17 +10,27 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request, http::StatusCode};
-use http_body_util::BodyExt;
-use opentelemetry::Context;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use http_body_util::{BodyExt, Full};
+use opentelemetry::{Context, trace::TracerProvider};
 use tokio::net::TcpListener;
-use tower_apm::{Agent, Environment};
-use tracing_subscriber::layer::SubscriberExt;
+use tower_apm::{Agent, AgentBuilder, Environment, Exporter, OtlpProtocol};
+use tracing::Level;
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
 /// Nothing takes this long, on no machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A server that fails a few times before it takes anything; the port, and the lines of events that it took.
+const GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// A server that fails a few times before it takes anything; the port, and the lines of events that it took. What comes by
+/// OTLP it takes unread.
 async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -27,16 +38,22 @@ async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
     let (answers, taken) = (Arc::new(answers), Arc::new(Mutex::new(Vec::new())));
     let log = taken.clone();
     let app = Router::new().fallback(async move |request: Request| {
-        if request.uri().path() != "/intake/v2/events" {
-            return StatusCode::OK;
+        let path = request.uri().path().to_owned();
+        if !["/intake/v2/events", "/v1/traces", GRPC].contains(&&*path) {
+            return StatusCode::OK.into_response();
         }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         if let Some(failure) = answers.lock().unwrap().pop_front() {
-            return failure;
+            return failure.into_response();
+        }
+        match &*path {
+            GRPC => return taken_by_grpc(),
+            "/v1/traces" => return StatusCode::OK.into_response(),
+            _ => {}
         }
         let lines = String::from_utf8(body.to_vec()).unwrap();
         log.lock().unwrap().extend(lines.lines().skip(1).map(str::to_owned));
-        StatusCode::ACCEPTED
+        StatusCode::ACCEPTED.into_response()
     });
     std::thread::spawn(move || {
         // a server of another process would not be in the same subscriber
@@ -49,24 +66,38 @@ async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
     (port, taken)
 }
 
+/// An empty message, and the status that all went well.
+fn taken_by_grpc() -> Response {
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+    let message = Full::new(Bytes::from_static(&[0; 5])).with_trailers(std::future::ready(Some(Ok(trailers))));
+    ([("content-type", "application/grpc")], Body::new(message)).into_response()
+}
+
 fn listener_of(runtime: &tokio::runtime::Runtime, listener: TcpListener, app: Router) {
     let listener = listener.into_std().unwrap();
     runtime.block_on(async { axum::serve(TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
 }
 
-#[tokio::test]
-async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
-    let (port, taken) = failing().await;
+fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     // by name: names are looked up on further threads, each with spans of its own
     let agent = Agent::builder().env(Environment::empty()).server_url(format!("http://localhost:{port}"));
     let agent = agent
         .service_name("silence")
         .gzip(false)
         .metrics_interval(Duration::ZERO)
-        .api_request_time(Duration::from_millis(20))
-        .build()
-        .unwrap();
-    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer());
+        .api_request_time(Duration::from_millis(20));
+    configure(agent).build().unwrap()
+}
+
+#[tokio::test]
+async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
+    let (port, taken) = failing().await;
+    let agent = agent(port, |agent| agent);
+    // the agent's own layer takes no spans below `info`, and clients of HTTP have no others
+    let tracer = agent.tracer_provider().tracer("what clients say");
+    let is_below = filter_fn(|metadata| metadata.is_span() && *metadata.level() > Level::INFO);
+    let clients = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(is_below);
+    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(clients);
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info_span!("work").in_scope(|| ()));
@@ -87,6 +118,17 @@ async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
     assert_eq!(agent.stats().recorded, 2);
     tracing::error!(error = &failure as &dyn std::error::Error, "a client of the service's failed");
     assert_eq!(agent.stats().recorded, 3);
+
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let (port, _) = failing().await;
+        let otlp = self::agent(port, |agent| agent.exporter(Exporter::Otlp).otlp_protocol(protocol));
+        otlp.start_transaction("a job", "scheduled").in_scope(|| tracing::info_span!("work").in_scope(|| ()));
+        otlp.flush(DEADLINE).await.unwrap();
+        otlp.shutdown(DEADLINE).await.unwrap();
+        let stats = otlp.stats();
+        assert_eq!((stats.recorded, stats.accepted), (2, 2), "{protocol:?}: {stats}");
+        assert_eq!(agent.stats().recorded, 3, "{protocol:?} told of itself");
+    }
     agent.shutdown(DEADLINE).await.unwrap();
     assert_eq!(agent.stats().accepted, 3);
 }

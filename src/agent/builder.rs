@@ -152,9 +152,10 @@ impl AgentBuilder {
     /// In the cloud that is given.
     fn start(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
         let env = self.env.unwrap_or_else(Environment::process);
-        let unknown = unknown_variables(&env);
+        let unknown =
+            [unknown_variables(&env), env.broken_otel_attributes(), resource::unknown_activation_method(&env)];
         let (live, warnings) = LiveConfig::new(self.options, env);
-        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(unknown).collect();
+        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(unknown.into_iter().flatten()).collect();
         let config = live.snapshot();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(

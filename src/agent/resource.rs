@@ -24,11 +24,13 @@ pub(crate) struct Host {
     pub(crate) kernel_hostname: Option<String>,
     /// The content of `/etc/hostname`.
     pub(crate) hostname_file: Option<String>,
+    /// The content of `/etc/hosts`.
+    pub(crate) hosts_file: Option<String>,
     pub(crate) container: Container,
 }
 
 impl Host {
-    /// Reads four small files; starts no process.
+    /// Reads five small files; starts no process.
     pub(crate) fn read() -> Self {
         let executable = std::env::current_exe().ok();
         let file = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -38,6 +40,7 @@ impl Host {
             executable: executable.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
             kernel_hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").ok(),
             hostname_file: std::fs::read_to_string("/etc/hostname").ok(),
+            hosts_file: std::fs::read_to_string("/etc/hosts").ok(),
             container: Container::find(&file("/proc/self/cgroup"), &file("/proc/self/mountinfo")),
         }
     }
@@ -120,25 +123,67 @@ fn asks_azure(provider: CloudProvider) -> bool {
     matches!(provider, CloudProvider::Auto | CloudProvider::Azure)
 }
 
-/// `k8s-attach` when Elastic's attacher started the service, else `layer`: someone put it into the code.
+const ACTIVATION_METHOD: &str = "ELASTIC_APM_ACTIVATION_METHOD";
+
+/// What may be told there, and as what it is sent: the index gets no words that anybody makes up.
+const ACTIVATION_METHODS: [(&str, &str); 6] = [
+    ("K8S", "k8s-attach"),
+    ("K8S_ATTACH", "k8s-attach"),
+    ("k8s-attach", "k8s-attach"),
+    ("env-attach", "env-attach"),
+    ("fleet", "fleet"),
+    ("aws-lambda-layer", "aws-lambda-layer"),
+];
+
+/// Without a word of who started the service it is `layer`: someone put it into the code.
 fn activation_method(environment: &Environment) -> &'static str {
-    match environment.get("ELASTIC_APM_ACTIVATION_METHOD") {
-        Some("K8S" | "K8S_ATTACH") => "k8s-attach",
-        _ => "layer",
-    }
+    let told = environment.get(ACTIVATION_METHOD).map(str::trim);
+    let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == told);
+    known.map_or("layer", |(_, method)| method)
+}
+
+/// A sentence on an activation method that is none.
+pub(crate) fn unknown_activation_method(environment: &Environment) -> Option<String> {
+    let told = environment.get(ACTIVATION_METHOD)?.trim();
+    let known = ACTIVATION_METHODS.map(|(word, _)| word);
+    (!known.contains(&told)).then(|| {
+        let told: String = told.chars().take(200).collect();
+        format!("{ACTIVATION_METHOD}={told:?} is not allowed: it is one of {}; using \"layer\"", known.join(", "))
+    })
 }
 
 /// In lower case, as Elastic's agents agreed; never what `hostname` was configured to.
 fn detected_hostname(environment: &Environment, host: &Host) -> Option<String> {
+    let kernel = host.kernel_hostname.as_deref().map(trimmed);
+    let qualified = kernel.and_then(|name| qualified(name, host.hosts_file.as_deref()?));
     let names = [
-        host.kernel_hostname.as_deref(),
+        qualified.or(kernel),
         environment.get("HOSTNAME"),
         environment.get("HOST"),
         host.hostname_file.as_deref(),
         environment.get("COMPUTERNAME"),
     ];
-    let mut names = names.into_iter().flatten().map(|name| name.trim_matches(|c: char| c <= ' ').to_ascii_lowercase());
+    let mut names = names.into_iter().flatten().map(|name| trimmed(name).to_ascii_lowercase());
     names.find(|name| !name.is_empty())
+}
+
+fn trimmed(name: &str) -> &str {
+    name.trim_matches(|c: char| c <= ' ')
+}
+
+/// The name with its domain, as `hostname -f` finds it on nearly all hosts: the first of the line in `/etc/hosts` that
+/// lists it. No DNS is asked. Lines that call everybody `localhost` do not count.
+fn qualified<'a>(name: &str, hosts: &'a str) -> Option<&'a str> {
+    if name.is_empty() || name.contains('.') {
+        return None;
+    }
+    hosts.lines().find_map(|line| {
+        let mut names = line.split('#').next()?.split_ascii_whitespace().skip(1);
+        let first = names.next()?;
+        let lists = names.any(|other| other.eq_ignore_ascii_case(name));
+        let is_own = first.contains('.') && !first.to_ascii_lowercase().starts_with("localhost.");
+        (lists && is_own).then_some(first)
+    })
 }
 
 /// In the words of Node.js, so that a host looks the same whichever agent reports it.
@@ -222,6 +267,41 @@ mod tests {
         assert_eq!(detected(&[("HOSTNAME", "Variable")], host.clone()).as_deref(), Some("variable"));
         assert_eq!(detected(&[], host).as_deref(), Some("file"));
         assert_eq!(detected(&[], Host::default()), None);
+    }
+
+    #[test]
+    fn section_11_2_a_name_gets_its_domain_from_the_table_of_hosts() {
+        let hosts = "127.0.0.1 localhost\n127.0.0.1\tlocalhost.localdomain localhost vm\n# 10.0.0.1 not.me vm\n\
+                     10.0.0.2 other.example.com other # vm\n::1 vm\n127.0.1.1\tVM.Example.com  vm # this one\n";
+        assert_eq!(qualified("vm", hosts), Some("VM.Example.com"));
+        assert_eq!(qualified("VM", hosts), Some("VM.Example.com"));
+        for (name, hosts) in
+            [("vm", ""), ("vm", "127.0.1.1 vm"), ("vm", "10.0.0.1 vm.x"), ("vm.x", "10.0.0.1 vm.y vm.x")]
+        {
+            assert_eq!(qualified(name, hosts), None, "{name} in {hosts:?}");
+        }
+        let host =
+            Host { kernel_hostname: Some("vm\n".to_owned()), hosts_file: Some(hosts.to_owned()), ..Host::default() };
+        assert_eq!(gathered(&[], host).detected_hostname.as_deref(), Some("vm.example.com"));
+        let host = Host { hosts_file: Some(hosts.to_owned()), ..Host::default() };
+        assert_eq!(gathered(&[("HOSTNAME", "vm")], host).detected_hostname.as_deref(), Some("vm"));
+    }
+
+    #[test]
+    fn section_11_1_an_activation_method_is_one_of_a_few_words() {
+        let told = |word: &str| {
+            let environment = Environment::from_iter([(ACTIVATION_METHOD, word)]);
+            (activation_method(&environment), unknown_activation_method(&environment))
+        };
+        for (word, method) in [("K8S", "k8s-attach"), ("env-attach", "env-attach"), (" fleet ", "fleet"), ("", "layer")]
+        {
+            assert_eq!(told(word), (method, None), "{word}");
+        }
+        assert_eq!(told("aws-lambda-layer"), ("aws-lambda-layer", None));
+        let (method, warning) = told("by hand");
+        let warning = warning.unwrap();
+        assert_eq!(method, "layer");
+        assert!(warning.starts_with(r#"ELASTIC_APM_ACTIVATION_METHOD="by hand" is not allowed"#), "{warning}");
     }
 
     #[test]

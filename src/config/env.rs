@@ -52,12 +52,28 @@ impl Environment {
         {
             return Some(("OTEL_SERVICE_NAME", name.to_owned()));
         }
-        let variable = "OTEL_RESOURCE_ATTRIBUTES";
-        let mut pairs = self.get(variable)?.split(',').filter_map(|pair| pair.split_once('='));
+        let mut pairs = self.get(OTEL_ATTRIBUTES)?.split(',').filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.find(|(key, value)| key.trim() == attribute && !value.trim().is_empty())?;
-        Some((variable, percent_decode_str(value.trim()).decode_utf8_lossy().into_owned()))
+        Some((OTEL_ATTRIBUTES, percent_decode_str(value.trim()).decode_utf8_lossy().into_owned()))
+    }
+
+    /// A sentence on parts of `OTEL_RESOURCE_ATTRIBUTES` that are no attributes. It shows none: they may be secret.
+    pub(crate) fn broken_otel_attributes(&self) -> Option<String> {
+        let parts = self.get(OTEL_ATTRIBUTES)?.split(',').enumerate();
+        let is_broken =
+            |part: &str| !part.trim().is_empty() && part.split_once('=').is_none_or(|(key, _)| key.trim().is_empty());
+        let broken: Vec<_> =
+            parts.filter(|(_, part)| is_broken(part)).map(|(at, _)| (at + 1).to_string()).take(MAX_NAMED).collect();
+        let broken = broken.join(", ");
+        (!broken.is_empty()).then(|| {
+            format!("{OTEL_ATTRIBUTES}: what stands there as number {broken} is no key=value pair and does not count")
+        })
     }
 }
+
+const OTEL_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// Parts that a warning tells of.
+const MAX_NAMED: usize = 10;
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {

@@ -8,10 +8,10 @@ use super::{
     not_offered::instead_of,
     options::for_each_option,
     value::{
-        Bool, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HIDDEN, HeaderList, Kind,
-        Labels, Limit, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol,
-        OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration,
-        Text, TraceContinuationStrategy, Url, Urls,
+        Bool, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HeaderList, Kind, Labels,
+        Limit, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl,
+        Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
+        TraceContinuationStrategy, Url, Urls,
     },
 };
 
@@ -134,6 +134,9 @@ impl Default for Config {
     }
 }
 
+/// In the place of a secret, by agent-spec 13.4.
+const REDACTED: &str = "[REDACTED]";
+
 impl Config {
     /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it
     /// came from. Secrets are hidden.
@@ -142,7 +145,7 @@ impl Config {
         let told = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
         let told = told.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
         let text = told.map(|((row, value), origin)| {
-            let value = if row.secret && !value.is_empty() { HIDDEN } else { &value };
+            let value = if row.secret && !value.is_empty() { REDACTED } else { &value };
             format!("{}={value:?} ({origin})", row.name)
         });
         text.collect::<Vec<_>>().join(", ")

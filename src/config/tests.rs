@@ -317,6 +317,39 @@ fn section_1_5_every_option_is_offered_or_it_is_said_what_to_use_instead() {
     }
 }
 
+/// Variables of the agent-spec that are no options: 11.3, and one of 1.5.
+const OTHER_SPECIFIED: [&str; 5] = [
+    "KUBERNETES_NAMESPACE",
+    "KUBERNETES_NODE_NAME",
+    "KUBERNETES_POD_NAME",
+    "KUBERNETES_POD_UID",
+    "ELASTIC_APM_ACTIVATION_METHOD",
+];
+
+#[test]
+fn section_1_5_variables_that_are_no_options_stand_in_the_reference() {
+    let reference = include_str!("../docs/options.md");
+    for variable in OTHER_SPECIFIED {
+        assert!(reference.contains(&format!("| `{variable}` |")), "{variable}");
+        assert_eq!(unknown_variables(&Environment::from_iter([(variable, "x")])), None);
+    }
+}
+
+#[test]
+fn section_1_1_an_attribute_of_opentelemetry_that_is_none_is_named_without_its_value() {
+    let warning = |text: &str| Environment::from_iter([("OTEL_RESOURCE_ATTRIBUTES", text)]).broken_otel_attributes();
+    for text in ["", "a=1", "a=1,,b=2,", "service.name=x%20y"] {
+        assert_eq!(warning(text), None, "{text}");
+    }
+    let told = warning("a=1,hunter2,=hunter2,b=2").unwrap();
+    assert!(told.contains("number 2, 3 is no key=value") && !told.contains("hunter2"), "{told}");
+    let environment = Environment::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
+    let agent = crate::Agent::builder().env(environment).disable_send(true).build().unwrap();
+    let warnings: Vec<_> = agent.warnings().collect();
+    assert!(matches!(&warnings[..], [one] if one.contains("OTEL_RESOURCE_ATTRIBUTES")), "{warnings:?}");
+    assert!(agent.describe().contains(r#"service_name="shop""#), "the others count");
+}
+
 #[test]
 fn no_option_is_without_effect() {
     use std::{fs, path::Path};

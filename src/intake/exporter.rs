@@ -168,5 +168,6 @@ fn frames_limit(config: &Config) -> usize {
 fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
     traps.labels(&record.labels);
     traps.custom(&record.custom);
+    traps.body(record, mapped);
     mapped.into_iter().for_each(|context| traps.tags(&context.tags));
 }

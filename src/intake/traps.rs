@@ -10,10 +10,10 @@ use std::{
 };
 
 use super::{
-    map::{index_key, is_exact, is_metric_name, tags},
-    model::{Scalar, Tags},
+    map::{index_key, is_broken, is_exact, is_metric_name, tags},
+    model::{self, Scalar, Tags},
 };
-use crate::record::{Custom, Label, LabelValue, MetricsRecord};
+use crate::record::{Context, Custom, Label, LabelValue, MetricsRecord};
 
 /// Keys remembered. Those beyond are not watched: by then the log has said that there are too many.
 const MAX_KEYS: usize = 512;
@@ -87,6 +87,7 @@ pub(crate) struct Traps {
     kinds: HashMap<Box<str>, Kind>,
     told: HashMap<Trap, HashSet<Box<str>>>,
     told_many: bool,
+    told_body: bool,
     metrics: HashSet<Box<str>>,
     /// Everything before a dot of their names.
     metric_objects: HashSet<Box<str>>,
@@ -209,6 +210,21 @@ impl Traps {
                 self.lost_keys += 1;
                 self.tell(Trap::CollidingCustom, &renamed);
             }
+        }
+    }
+
+    /// Looks for a captured body that could not be read, and was therefore not told.
+    pub(crate) fn body(&mut self, record: &Context, told: Option<&model::Context<'_>>) {
+        let captured = record.request.as_ref().and_then(|request| request.body.as_ref());
+        let told = told.and_then(|context| context.request.as_ref()).and_then(|request| request.body.as_deref());
+        let is_broken = captured.zip(told).is_some_and(|(captured, told)| is_broken(captured, told));
+        if is_broken && !self.told_body {
+            self.told_body = true;
+            tracing::warn!(
+                target: "tower_apm",
+                "the body of a request says that it is JSON and is not: it cannot be freed of secrets and is not told; \
+                 further ones are not named"
+            );
         }
     }
 

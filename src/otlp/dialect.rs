@@ -12,30 +12,12 @@ use super::{
     flatten::{Attributes, scalar},
     stack_text,
 };
-use crate::intake::model::{
-    Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Text, Transaction,
+use crate::{
+    intake::model::{
+        Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Text, Transaction,
+    },
+    record::GrpcStatus,
 };
-
-/// The status codes of gRPC, by number. The server spells them otherwise: `NotFound`.
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The attributes of one span, and how many were left out.
 pub(super) type Told = (Vec<KeyValue>, u32);
@@ -43,8 +25,9 @@ pub(super) type Told = (Vec<KeyValue>, u32);
 pub(super) fn transaction(told: &Transaction<'_>) -> Told {
     let mut attributes = Attributes::default();
     attributes.text("type", &*told.r#type);
-    if let Some(code) = told.result.as_deref().and_then(grpc_code) {
-        attributes.set("rpc.grpc.status_code", code);
+    if let Some(status) = told.result.as_deref().and_then(GrpcStatus::of_name) {
+        // the server spells it otherwise: `NotFound`
+        attributes.set("rpc.grpc.status_code", status.code());
     }
     if let Some(session) = &told.session {
         attributes.text("session.id", session.id);
@@ -72,11 +55,6 @@ fn foreign(attributes: &mut Attributes, otel: &Entries<'_, Scalar<'_>>) {
     for (key, value) in &otel.0 {
         attributes.set(key.to_string(), scalar(value));
     }
-}
-
-fn grpc_code(result: &str) -> Option<i64> {
-    let at = GRPC_CODES.iter().position(|code| *code == result)?;
-    i64::try_from(at).ok()
 }
 
 fn request(attributes: &mut Attributes, asked: &Request<'_>) {
@@ -282,13 +260,5 @@ mod tests {
         ] {
             assert_eq!(of(headers).as_deref(), want, "{headers:?}");
         }
-    }
-
-    #[test]
-    fn grpc_results_are_codes() {
-        assert_eq!(grpc_code("OK"), Some(0));
-        assert_eq!(grpc_code("NOT_FOUND"), Some(5));
-        assert_eq!(grpc_code("UNAUTHENTICATED"), Some(16));
-        assert_eq!(grpc_code("HTTP 2xx"), None);
     }
 }

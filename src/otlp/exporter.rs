@@ -37,6 +37,8 @@ pub(crate) struct OtlpExporter {
     config: Arc<Config>,
     sanitizer: Sanitizer,
     traps: Traps,
+    /// Values left out since they were last asked for.
+    lost_values: u64,
     open: OpenBatch,
     limit: usize,
 }
@@ -68,6 +70,7 @@ impl OtlpExporter {
             live,
             sanitizer: Sanitizer::of(&config),
             traps,
+            lost_values: 0,
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
             config,
@@ -100,7 +103,7 @@ impl Exporter for OtlpExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, traps, open, framework, .. } = self;
+        let Self { sanitizer, traps, lost_values, open, framework, .. } = self;
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
@@ -108,6 +111,7 @@ impl Exporter for OtlpExporter {
                 let told = intake::transaction(&record, sanitizer);
                 let span = project::transaction(&record, &told, *framework);
                 watch(traps, &record.context, &span.attributes);
+                *lost_values += u64::from(span.dropped_attributes_count);
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(mut record) => {
@@ -122,6 +126,7 @@ impl Exporter for OtlpExporter {
                 let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, &told.attributes);
+                *lost_values += u64::from(told.dropped_attributes_count);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
             // the SDK lets nobody but itself make what its exporters of metrics take
@@ -131,7 +136,7 @@ impl Exporter for OtlpExporter {
     }
 
     fn losses(&mut self) -> Losses {
-        Losses { keys: self.traps.take_lost_keys(), ..Losses::default() }
+        Losses { keys: self.traps.take_lost_keys(), values: std::mem::take(&mut self.lost_values), ..Losses::default() }
     }
 
     fn is_full(&self) -> bool {

@@ -24,3 +24,15 @@ async fn what_is_declared_secret_while_the_service_runs_is_not_told_over_otlp_ei
     live.apply(Central::new());
     assert!(told().contains("1234"));
 }
+
+#[tokio::test]
+async fn values_that_an_error_has_no_room_for_are_counted() {
+    let mut exporter = OtlpExporter::new(LiveConfig::default(), None, &Resource::default()).unwrap();
+    let mut record = Exception { message: "no sale".to_owned(), ..Exception::default() }.into_record(SystemTime::now());
+    for n in 0..66 {
+        record.context.set_custom(format!("k{n}").into(), "1".into());
+    }
+    exporter.add(Event::Error(record)).unwrap();
+    assert_eq!(exporter.losses().values, 2);
+    assert_eq!(exporter.losses().values, 0, "they are counted once");
+}

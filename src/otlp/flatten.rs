@@ -6,7 +6,7 @@ use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 use serde_json::Value as Json;
 
 use crate::intake::{
-    is_exact,
+    cut, is_exact,
     model::{Context, HeaderValue, Headers, Scalar, Tags},
 };
 
@@ -103,17 +103,17 @@ impl Attributes {
                 (None, Some(float)) if !number.is_u64() => float.into(),
                 _ => number.to_string().into(),
             },
-            Json::String(text) => cut(text.into()).into(),
+            Json::String(text) => short(text).into(),
             Json::Array(list) => match list_of_text(&list) {
                 Some(list) => Value::Array(Array::String(list)),
-                None => cut(Json::Array(list).to_string().into()).into(),
+                None => short(Json::Array(list).to_string()).into(),
             },
-            object @ Json::Object(_) => cut(object.to_string().into()).into(),
+            object @ Json::Object(_) => short(object.to_string()).into(),
         };
         match left.checked_sub(1) {
             Some(rest) => {
                 *left = rest;
-                self.set(cut(key.into()), value);
+                self.set(short(key), value);
             }
             None => self.dropped += 1,
         }
@@ -146,15 +146,13 @@ pub(super) fn scalar(value: &Scalar<'_>) -> Value {
 
 /// None unless all of it is text, and there is some.
 fn list_of_text(list: &[Json]) -> Option<Vec<StringValue>> {
-    let text = |value: &Json| Some(cut(value.as_str()?.to_owned().into()).into());
+    let text = |value: &Json| Some(short(value.as_str()?).into());
     (!list.is_empty()).then(|| list.iter().map(text).collect())?
 }
 
-fn cut(text: Cow<'_, str>) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
-        None => text.into_owned(),
-        Some(_) => text.chars().take(MAX_TEXT - 1).chain(['…']).collect(),
-    }
+/// At most 1024 characters.
+fn short(text: impl Into<String>) -> String {
+    cut(Cow::Owned(text.into()), MAX_TEXT).into_owned()
 }
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ pub(crate) struct Losses {
     pub(crate) cut: &'static str,
     /// Labels, values of custom context and metrics whose key cannot be sent, or not beside another one.
     pub(crate) keys: u64,
+    /// Values of custom context and headers that the exporter has no room for.
+    pub(crate) values: u64,
 }
 
 /// Events that travel together, kept until their fate is known.

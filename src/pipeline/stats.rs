@@ -34,6 +34,8 @@ pub struct Stats {
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction keeps.
     pub excess_labels: u64,
+    /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
+    pub excess_links: u64,
     /// Panics in hooks, filters, `Serialize` and `Display` implementations that the agent contained.
     pub contained_panics: u64,
     /// Hooks, filters, `Serialize` and `Display` implementations that held up their caller for more than 10 ms.
@@ -44,6 +46,9 @@ pub struct Stats {
     /// Labels and values of custom context that were left out or replaced for the sake of their key: it is blank, or the
     /// same as another's once `.`, `*` and `"` are `_`.
     pub lost_keys: u64,
+    /// Values of custom context beyond the 64, and headers beyond the well-known ones, that an event cannot tell by OTLP,
+    /// where each would be a label.
+    pub lost_values: u64,
     /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
@@ -145,10 +150,12 @@ impl fmt::Display for Stats {
         let beside = [
             ("late writes", self.late_writes),
             ("excess labels", self.excess_labels),
+            ("excess links", self.excess_links),
             ("contained panics", self.contained_panics),
             ("slow hooks", self.slow_hooks),
             ("shortened", self.shortened),
             ("lost keys", self.lost_keys),
+            ("lost values", self.lost_values),
             ("suppressed errors", self.suppressed_errors),
             ("filtered", self.filtered),
         ];
@@ -168,10 +175,12 @@ pub(crate) struct Counters {
     copies_dropped: AtomicU64,
     late_writes: AtomicU64,
     excess_labels: AtomicU64,
+    excess_links: AtomicU64,
     contained_panics: AtomicU64,
     slow_hooks: AtomicU64,
     shortened: AtomicU64,
     lost_keys: AtomicU64,
+    lost_values: AtomicU64,
     suppressed_errors: AtomicU64,
     filtered: AtomicU64,
 }
@@ -209,6 +218,10 @@ impl Counters {
         self.excess_labels.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn excess_links(&self, links: u64) {
+        self.excess_links.fetch_add(links, Relaxed);
+    }
+
     pub(crate) fn contained_panic(&self) {
         self.contained_panics.fetch_add(1, Relaxed);
     }
@@ -223,6 +236,10 @@ impl Counters {
 
     pub(crate) fn lost_keys(&self, keys: u64) {
         self.lost_keys.fetch_add(keys, Relaxed);
+    }
+
+    pub(crate) fn lost_values(&self, values: u64) {
+        self.lost_values.fetch_add(values, Relaxed);
     }
 
     pub(crate) fn suppressed_error(&self) {
@@ -251,10 +268,12 @@ impl Counters {
             },
             late_writes: self.late_writes.load(Relaxed),
             excess_labels: self.excess_labels.load(Relaxed),
+            excess_links: self.excess_links.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
             slow_hooks: self.slow_hooks.load(Relaxed),
             shortened: self.shortened.load(Relaxed),
             lost_keys: self.lost_keys.load(Relaxed),
+            lost_values: self.lost_values.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
             filtered: self.filtered.load(Relaxed),
         }
@@ -286,11 +305,13 @@ mod tests {
         counters.lost_keys(3);
         counters.late_write();
         counters.excess_label();
+        counters.excess_links(2);
+        counters.lost_values(5);
         counters.suppressed_error();
         counters.filtered(4);
         let told = counters.read().to_string();
-        let all = ", late writes 1, excess labels 1, contained panics 1, slow hooks 1, shortened 2, lost keys 3, \
-                   suppressed errors 1, filtered 4";
+        let all = ", late writes 1, excess labels 1, excess links 2, contained panics 1, slow hooks 1, shortened 2, \
+                   lost keys 3, lost values 5, suppressed errors 1, filtered 4";
         assert!(told.ends_with(all), "{told}");
     }
 }

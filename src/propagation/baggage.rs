@@ -6,6 +6,7 @@ use opentelemetry::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
+use super::bad_input;
 use crate::config::Wildcard;
 
 /// By the W3C: what one header, or several together, may hold.
@@ -18,16 +19,20 @@ const NOT_IN_VALUES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';
 /// The members of one or several headers. One that is not allowed is left out, and so is what is beyond the limits.
 pub(crate) fn parse<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Vec<KeyValueMetadata> {
     let mut room = MAX_BYTES;
-    headers
-        .flat_map(|header| header.split(|byte| *byte == b','))
-        .take_while(|text| {
-            let fits = text.len() < room;
-            room = room.saturating_sub(text.len() + 1);
-            fits
-        })
-        .filter_map(member)
-        .take(MAX_MEMBERS)
-        .collect()
+    let mut members = Vec::new();
+    for text in headers.flat_map(|header| header.split(|byte| *byte == b',')) {
+        if text.len() >= room || members.len() == MAX_MEMBERS {
+            bad_input::malformed_baggage();
+            break;
+        }
+        room -= text.len() + 1;
+        match member(text) {
+            Some(member) => members.push(member),
+            None if text.trim_ascii().is_empty() => {}
+            None => bad_input::malformed_baggage(),
+        }
+    }
+    members
 }
 
 fn member(text: &[u8]) -> Option<KeyValueMetadata> {

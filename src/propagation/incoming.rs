@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{baggage::KeyValueMetadata, propagation::Extractor, trace::SpanContext};
 
 use super::{
-    BAGGAGE, ELASTIC_APM_TRACEPARENT, ELASTICAPMTRACEPARENT, TRACEPARENT, TRACESTATE, baggage, binary, traceparent,
+    BAGGAGE, ELASTIC_APM_TRACEPARENT, ELASTICAPMTRACEPARENT, TRACEPARENT, TRACESTATE, bad_input, baggage, binary,
+    traceparent,
     tracestate::{self, Tracestate},
 };
 use crate::record::{Link, SpanId, TraceId};
@@ -67,7 +68,7 @@ pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
         return None;
     }
     let values = |name: &HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    let parent = the_only(values(&TRACEPARENT)).or_else(|| the_only(values(&ELASTIC_APM_TRACEPARENT)))?;
+    let parent = the_only(&TRACEPARENT, values).or_else(|| the_only(&ELASTIC_APM_TRACEPARENT, values))?;
     Some(Incoming::new(parent, values(&TRACESTATE)))
 }
 
@@ -87,7 +88,7 @@ fn has_any(headers: &HeaderMap, wanted: &[&HeaderName]) -> bool {
 /// As [`extract`] and [`baggage_in`], from any carrier of text.
 pub(crate) fn extract_text(carrier: &dyn Extractor) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
     let values = |name: &HeaderName| carrier.get_all(name.as_str()).unwrap_or_default().into_iter().map(str::as_bytes);
-    let parent = the_only(values(&TRACEPARENT)).or_else(|| the_only(values(&ELASTIC_APM_TRACEPARENT)));
+    let parent = the_only(&TRACEPARENT, values).or_else(|| the_only(&ELASTIC_APM_TRACEPARENT, values));
     (parent.map(|parent| Incoming::new(parent, values(&TRACESTATE))), baggage::parse(values(&BAGGAGE)))
 }
 
@@ -95,14 +96,32 @@ pub(crate) fn extract_text(carrier: &dyn Extractor) -> (Option<Incoming>, Vec<Ke
 /// `tracestate`.
 pub(crate) fn extract_bytes<'a>(get: &dyn Fn(&str) -> Option<&'a [u8]>) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
     let value = |name: &HeaderName| get(name.as_str());
-    let incoming = match value(&TRACEPARENT).and_then(traceparent::parse) {
+    let incoming = match the_only(&TRACEPARENT, |name| value(name).into_iter()) {
         Some(parent) => Some(Incoming::new(parent, value(&TRACESTATE).into_iter())),
-        None => get(ELASTICAPMTRACEPARENT).and_then(binary::parse).map(|parent| Incoming::new(parent, [].into_iter())),
+        None => get(ELASTICAPMTRACEPARENT).and_then(|value| {
+            let parent = binary::parse(value);
+            if parent.is_none() {
+                bad_input::malformed_binary_parent();
+            }
+            Some(Incoming::new(parent?, [].into_iter()))
+        }),
     };
     (incoming, baggage::parse(value(&BAGGAGE).into_iter()))
 }
 
-fn the_only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<(TraceId, SpanId, bool)> {
+fn the_only<'a, I: Iterator<Item = &'a [u8]>>(
+    name: &HeaderName,
+    values: impl FnOnce(&HeaderName) -> I,
+) -> Option<(TraceId, SpanId, bool)> {
+    let mut values = values(name);
     let value = values.next()?;
-    if values.next().is_some() { None } else { traceparent::parse(value) }
+    if values.next().is_some() {
+        bad_input::doubled_parent(name);
+        return None;
+    }
+    let parent = traceparent::parse(value);
+    if parent.is_none() {
+        bad_input::malformed_parent(name);
+    }
+    parent
 }

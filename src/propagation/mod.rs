@@ -4,6 +4,7 @@
 //! [W3C Baggage](https://www.w3.org/TR/baggage/); the `tracestate` entry `es` is Elastic's and carries the sample rate of
 //! the trace's root.
 
+mod bad_input;
 mod baggage;
 mod binary;
 mod incoming;

@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use opentelemetry::trace::TraceState;
 
+use super::bad_input;
+
 /// What goes on to the services that are called.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Tracestate {
@@ -42,6 +44,19 @@ const FEW: usize = 32;
 /// Several headers are one list, in their order. None if there is no entry, if one of them is not allowed (the W3C wants
 /// the whole list dropped then), or beyond 8 KiB.
 pub(super) fn received<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Arc<str>> {
+    match joined(values) {
+        Some(list) if list.is_empty() => None,
+        Some(list) if list.len() <= MAX_BYTES && is_valid(&list) => Some(list.into()),
+        // a list of nothing is allowed
+        Some(list) if entries(&list).next().is_none() => None,
+        _ => {
+            bad_input::malformed_tracestate();
+            None
+        }
+    }
+}
+
+fn joined<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, str>> {
     let mut joined: Cow<'a, str> = Cow::Borrowed("");
     for value in values {
         let value = str::from_utf8(value).ok()?.trim_matches(BLANK);
@@ -53,7 +68,7 @@ pub(super) fn received<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Arc
             joined.push_str(value);
         }
     }
-    (joined.len() <= MAX_BYTES && is_valid(&joined)).then(|| joined.into())
+    Some(joined)
 }
 
 const BLANK: [char; 2] = [' ', '\t'];

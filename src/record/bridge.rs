@@ -48,14 +48,8 @@ impl OtelPart {
     }
 
     fn grpc_status(&self) -> Option<GrpcStatus> {
-        let is_grpc = || {
-            let system = self.get("rpc.system.name").or_else(|| self.get("rpc.system"));
-            system.is_some_and(|system| system.as_str() == "grpc")
-        };
-        let code = |value: &Value| integer(value).map(GrpcStatus::of_code);
-        let newer = self.get("rpc.response.status_code").filter(|_| is_grpc());
-        let newer = newer.and_then(|value| GrpcStatus::of_name(&value.as_str()).or_else(|| code(value)));
-        newer.or_else(|| self.get("rpc.grpc.status_code").and_then(code))
+        let system = self.get("rpc.system.name").or_else(|| self.get("rpc.system"));
+        GrpcStatus::of_attributes(system, self.get("rpc.response.status_code"), self.get("rpc.grpc.status_code"))
     }
 }
 

@@ -12,8 +12,8 @@ pub(crate) const MAX_CUSTOM_DEPTH: usize = 32;
 
 /// Labels of one transaction or error. Each is a field of the index, which has about a thousand.
 pub(crate) const MAX_LABELS: usize = 128;
-/// Bytes of 1024 characters of any kind.
-const MAX_KEYWORD_BYTES: usize = 4 * 1024;
+/// Bytes of 1024 characters of any kind, and of one more, so that the worker sees that there was more.
+const MAX_KEYWORD_BYTES: usize = 4 * 1025;
 
 /// The beginning of a text that is sent as a keyword. The worker counts characters; this keeps memory in bounds.
 pub(crate) fn cut(text: Cow<'static, str>) -> Cow<'static, str> {

@@ -50,6 +50,13 @@ pub(crate) struct CallTarget {
     pub(crate) resource: String,
 }
 
+impl CallTarget {
+    fn heap_size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        text(&self.kind) + text(&self.name) + self.resource.len()
+    }
+}
+
 /// Tells what a span will be; None for one that calls nobody.
 pub(crate) type Describe = fn(&SpanRecord) -> Option<Call>;
 
@@ -60,6 +67,12 @@ pub(crate) struct DroppedSpans {
     pub(crate) outcome: Outcome,
     pub(crate) count: u64,
     pub(crate) sum: Duration,
+}
+
+impl DroppedSpans {
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.target.heap_size()
+    }
 }
 
 /// Targets that one transaction tells of; calls to further ones are counted only.

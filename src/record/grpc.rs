@@ -1,7 +1,9 @@
 //! The statuses of gRPC's calls, and what they mean for a server. By Elastic's
 //! [specification for gRPC](https://github.com/elastic/apm/blob/main/specs/agents/tracing-instrumentation-grpc.md).
 
-use super::Outcome;
+use opentelemetry::Value;
+
+use super::{Outcome, integer};
 
 /// The status of a call, by its [code](https://grpc.io/docs/guides/status-codes/).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,16 @@ impl GrpcStatus {
         NAMES.iter().zip(0..).find(|(known, _)| **known == name).map(|(_, code)| Self(code))
     }
 
+    /// From OpenTelemetry's attributes: the newer `rpc.response.status_code` (a name or a code) counts first, but only
+    /// where `rpc.system` is gRPC, for other systems have other codes; else the older `rpc.grpc.status_code`.
+    pub(crate) fn of_attributes(system: Option<&Value>, newer: Option<&Value>, older: Option<&Value>) -> Option<Self> {
+        let code = |value: &Value| integer(value).map(Self::of_code);
+        newer
+            .filter(|_| system.is_some_and(|system| system.as_str() == "grpc"))
+            .and_then(|value| Self::of_name(&value.as_str()).or_else(|| code(value)))
+            .or_else(|| older.and_then(code))
+    }
+
     pub(crate) fn code(self) -> i64 {
         self.0.into()
     }
@@ -66,5 +78,18 @@ impl GrpcStatus {
             | "DATA_LOSS" => Outcome::Failure,
             _ => Outcome::Success,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_code() {
+        let code = |name| GrpcStatus::of_name(name).map(GrpcStatus::code);
+        assert_eq!(["OK", "NOT_FOUND", "UNAUTHENTICATED"].map(code), [Some(0), Some(5), Some(16)]);
+        assert_eq!(code("HTTP 2xx"), None);
+        assert_eq!([-1, 99].map(|code| GrpcStatus::of_code(code).name()), ["UNKNOWN", "UNKNOWN"]);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use self::{
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
-    transaction::{Name, OtelPart, SpanCount, TransactionRecord, known_method},
+    transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{
     context::{LabelValue, User},

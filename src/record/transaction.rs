@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, DroppedSpans, Link, MAX_ATTRIBUTES, SelfTime, SpanId, TraceId};
+use super::{Context, DroppedSpans, Link, SelfTime, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -28,6 +28,9 @@ impl Outcome {
         }
     }
 }
+
+/// Links that one transaction keeps: a batch of messages has as many (agent-spec 6.7). They are 80 KiB of its line.
+pub(crate) const MAX_TRANSACTION_LINKS: usize = 1000;
 
 /// One finished transaction.
 #[derive(Debug, Clone)]
@@ -60,11 +63,13 @@ pub(crate) struct TransactionRecord {
 }
 
 impl TransactionRecord {
-    /// At most as many as a span has.
-    pub(crate) fn add_link(&mut self, link: Link) {
-        if self.links.len() < MAX_ATTRIBUTES {
+    /// False: there is no room for it.
+    pub(crate) fn add_link(&mut self, link: Link) -> bool {
+        let room = self.links.len() < MAX_TRANSACTION_LINKS;
+        if room {
             self.links.push(link);
         }
+        room
     }
 }
 
@@ -93,8 +98,13 @@ pub(crate) struct OtelPart {
 impl TransactionRecord {
     pub(crate) fn heap_size(&self) -> usize {
         let otel = self.otel.as_ref().map_or(0, |otel| 64 + super::span::attributes_size(&otel.attributes));
+        let name = if let Name::Text(text) = &self.name { text.len() } else { 0 };
         self.context.heap_size()
             + otel
+            + name
+            + self.kind.len()
+            + self.result.as_ref().map_or(0, |result| result.len())
+            + self.dropped_spans.iter().map(DroppedSpans::size).sum::<usize>()
             + self.links.len() * size_of::<Link>()
             + self.self_times.len() * size_of::<SelfTime>()
     }
@@ -136,6 +146,57 @@ pub(crate) fn known_method(method: &Method) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CallTarget;
+
+    fn record() -> TransactionRecord {
+        TransactionRecord {
+            trace_id: TraceId(1),
+            id: SpanId(2),
+            parent_id: None,
+            sampled: true,
+            sample_rate: None,
+            timestamp: 0,
+            duration: Duration::ZERO,
+            time_to_head: None,
+            kind: Cow::Borrowed("scheduled"),
+            name: Name::Route,
+            result: None,
+            outcome: Outcome::Unknown,
+            spans: SpanCount::default(),
+            dropped_spans: Vec::new(),
+            self_times: Vec::new(),
+            links: Vec::new(),
+            otel: None,
+            context: Context::default(),
+        }
+    }
+
+    #[test]
+    fn all_that_grows_counts_for_the_queue() {
+        let text = || Cow::Owned::<str>("a".repeat(1000));
+        let target =
+            CallTarget { kind: Some("a".repeat(1000)), name: Some("a".repeat(1000)), resource: "a".repeat(1000) };
+        let dropped = DroppedSpans { target, outcome: Outcome::Success, count: 1, sum: Duration::from_secs(1) };
+        let bare = record().heap_size();
+        for grown in [
+            TransactionRecord { name: Name::Text(text()), ..record() },
+            TransactionRecord { kind: ("scheduled".to_owned() + &text()).into(), ..record() },
+            TransactionRecord { result: Some(text()), ..record() },
+        ] {
+            assert_eq!(grown.heap_size(), bare + 1000, "{grown:?}");
+        }
+        let record = TransactionRecord { dropped_spans: vec![dropped], ..record() };
+        assert!(record.heap_size() >= bare + 3000 + size_of::<DroppedSpans>());
+    }
+
+    #[test]
+    fn section_6_7_a_transaction_keeps_the_links_of_a_large_batch() {
+        let mut record = record();
+        let link = Link { trace_id: TraceId(1), span_id: SpanId(2) };
+        assert!((0..1000).all(|_| record.add_link(link)));
+        assert!(!record.add_link(link));
+        assert_eq!(record.links.len(), 1000);
+    }
 
     #[test]
     fn made_up_methods_share_one_name() {

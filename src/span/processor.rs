@@ -16,10 +16,13 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-use super::{time::Start, tracer::is_ignored};
+use super::{
+    time::Start,
+    tracer::{is_ignored, kept},
+};
 use crate::{
     propagation::attached,
-    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, is_call, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, cut, is_call, set_attribute},
     transaction::{Beginning, Shared, handle_in, link_to},
 };
 
@@ -187,12 +190,16 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         sample_rate: ids.sample_rate,
         timestamp,
         duration: begun.start.until(Some(span.end_time), timestamp),
-        name: span.name,
+        name: cut(span.name),
         kind: span.span_kind,
         attributes,
         status: span.status,
         outcome: None,
-        links: span.links.iter().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect(),
+        links: kept(
+            span.links.iter().filter_map(|link| link_to(&link.span_context)),
+            MAX_ATTRIBUTES,
+            shared.recorder(),
+        ),
         composite: None,
         within_call: begun.within_call,
         began_as: None,

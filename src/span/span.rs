@@ -166,7 +166,7 @@ impl Span for ApmSpan {
     {
         match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) => child.record.name = cut(name.into()),
-            (Role::Root(_), Some(shared)) => shared.propose_name(Name::Text(name.into())),
+            (Role::Root(_), Some(shared)) => shared.propose_name(Name::Text(cut(name.into()))),
             _ => {}
         }
     }
@@ -175,9 +175,8 @@ impl Span for ApmSpan {
         let Some(link) = link_to(&context) else { return };
         match (&mut self.role, self.handle.transaction()) {
             (Role::Child(child), _) if child.record.links.len() < MAX_ATTRIBUTES => child.record.links.push(link),
-            (Role::Root(_), Some(shared)) => shared.update(|record| {
-                record.add_link(link);
-            }),
+            (Role::Child(_), Some(shared)) => shared.recorder().excess_links(1),
+            (Role::Root(_), Some(shared)) => shared.link(link),
             _ => {}
         }
     }

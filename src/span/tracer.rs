@@ -14,7 +14,9 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, MAX_ATTRIBUTES, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros},
+    record::{
+        Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros,
+    },
     transaction::{
         Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
         root, span_context, supplied_parent,
@@ -55,7 +57,7 @@ impl ApmTracer {
         let r#type = Cow::Borrowed(otel.transaction_type());
         let name = Name::Text(cut(builder.name));
         let mut record = new_record(&ids, r#type, name, began, Default::default());
-        record.links = link.into_iter().chain(links(builder.links)).collect();
+        record.links = kept(link.into_iter().chain(links(builder.links)), MAX_TRANSACTION_LINKS, &recorder);
         record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
@@ -102,7 +104,7 @@ impl ApmTracer {
             attributes,
             status: Status::Unset,
             outcome: None,
-            links: links(builder.links),
+            links: kept(links(builder.links), MAX_ATTRIBUTES, shared.recorder()),
             composite: None,
             within_call: place.within_call,
             began_as: place.began_as,
@@ -131,8 +133,18 @@ fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) ->
     attributes
 }
 
-fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> Vec<Link> {
-    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context)).take(MAX_ATTRIBUTES).collect()
+fn links(links: Option<Vec<opentelemetry::trace::Link>>) -> impl Iterator<Item = Link> {
+    links.into_iter().flatten().filter_map(|link| link_to(&link.span_context))
+}
+
+/// As many as there is room for; the others are counted.
+pub(super) fn kept(mut links: impl Iterator<Item = Link>, limit: usize, recorder: &Recorder) -> Vec<Link> {
+    let kept = links.by_ref().take(limit).collect();
+    match links.count() {
+        0 => {}
+        excess => recorder.excess_links(excess as u64),
+    }
+    kept
 }
 
 impl Tracer for ApmTracer {

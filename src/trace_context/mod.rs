@@ -73,7 +73,8 @@ pub fn inject(headers: &mut HeaderMap) {
     }
 }
 
-/// As [`inject`], into any carrier of text that has OpenTelemetry's [`Injector`].
+/// As [`inject`], into any carrier of text that has OpenTelemetry's [`Injector`]. That cannot remove: a `tracestate` or
+/// `baggage` that is there already stays where there is no new one, so give it an empty carrier.
 ///
 /// ```
 /// let mut metadata = std::collections::HashMap::<String, String>::new();

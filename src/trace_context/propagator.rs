@@ -7,7 +7,7 @@ use opentelemetry::{
 
 use super::inject_context;
 use crate::{
-    propagation::{BAGGAGE, TRACEPARENT, TRACESTATE},
+    propagation::{BAGGAGE, ELASTIC_APM_TRACEPARENT, TRACEPARENT, TRACESTATE},
     transaction::TraceContext,
 };
 
@@ -23,14 +23,18 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct ElasticPropagator {
-    fields: [String; 3],
+    fields: [String; 4],
 }
 
 impl ElasticPropagator {
-    /// `traceparent`, `tracestate` and `baggage`; what it reads is also `elastic-apm-traceparent`.
+    /// `traceparent`, `tracestate`, `baggage`, and `elastic-apm-traceparent`, which it reads always and writes with
+    /// `use_elastic_traceparent_header`.
     #[must_use]
     pub fn new() -> Self {
-        Self { fields: [&TRACEPARENT, &TRACESTATE, &BAGGAGE].map(|name| name.as_str().to_owned()) }
+        Self {
+            fields: [&TRACEPARENT, &TRACESTATE, &BAGGAGE, &ELASTIC_APM_TRACEPARENT]
+                .map(|name| name.as_str().to_owned()),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
     otel_context, root,
 };
-use crate::record::{Context, Name, Outcome};
+use crate::record::{Context, Name, Outcome, cut};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -86,7 +86,7 @@ impl StartedTransaction {
             let continued = incoming.map(|incoming| continued(incoming, &config));
             let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
             let began = Instant::now();
-            let mut record = new_record(&ids, kind, Name::Text(name), began, Context::default());
+            let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began, Context::default());
             record.links.extend(link);
             let shared = Arc::new(Shared::new(recorder, config, ids, began, record));
             let mut context = otel_context(&shared);

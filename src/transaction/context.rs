@@ -18,7 +18,7 @@ use opentelemetry::{
 };
 
 use super::{Handle, Ignored, Shared, Transaction, current::running_if};
-use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId, set_attribute};
+use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId, cut, set_attribute};
 
 thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
@@ -173,16 +173,27 @@ impl Span for TransactionSpan {
     where
         T: Into<Cow<'static, str>>,
     {
-        self.shared.set_name(name.into());
+        self.shared.set_name(cut(name.into()));
     }
 
     fn add_link(&mut self, context: SpanContext, _: Vec<KeyValue>) {
         if let Some(link) = link_to(&context) {
-            self.shared.update(|record| record.add_link(link));
+            self.shared.link(link);
         }
     }
 
     fn end_with_timestamp(&mut self, _: SystemTime) {}
+}
+
+impl Shared {
+    /// Adds a link; one that there is no room for is counted.
+    pub(crate) fn link(&self, link: Link) {
+        let mut room = true;
+        self.update(|record| room = record.add_link(link));
+        if !room {
+            self.recorder().excess_links(1);
+        }
+    }
 }
 
 /// None for a context that points nowhere.

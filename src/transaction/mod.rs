@@ -139,10 +139,11 @@ impl Transaction {
     }
 
     /// Links the transaction to what caused it without being its caller: the messages of a batch, the request that
-    /// scheduled it. An empty context adds nothing. A transaction keeps 128 links.
+    /// scheduled it. An empty context adds nothing. A transaction keeps 1000 links, as many as a batch of messages may have
+    /// (agent-spec 6.7); further ones are counted in [`Stats::excess_links`](crate::Stats).
     pub fn link(&self, to: &TraceContext) -> &Self {
-        if let Some(link) = to.link() {
-            self.update(|record| record.add_link(link));
+        if let (Some(shared), Some(link)) = (self.shared(), to.link()) {
+            shared.link(link);
         }
         self
     }

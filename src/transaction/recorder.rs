@@ -171,6 +171,10 @@ impl Recorder {
         self.queue.counters().excess_label();
     }
 
+    pub(crate) fn excess_links(&self, links: u64) {
+        self.queue.counters().excess_links(links);
+    }
+
     pub(crate) fn late_write(&self) {
         self.queue.counters().late_write();
     }

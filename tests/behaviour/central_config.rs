@@ -71,6 +71,24 @@ async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_t
     until_recorded(&agent, true).await;
 }
 
+/// Trap 45.
+#[tokio::test]
+async fn section_3_3_an_agent_that_does_not_record_still_asks_and_is_switched_on_again() {
+    let server = server();
+    server.set_agent_config("shop", [("recording", "false")]);
+    let agent = agent(&server, |agent| agent);
+    until_recorded(&agent, false).await;
+    let asked = server.requests(PATH).len();
+    until("it asks again and again", || server.requests(PATH).len() >= asked + 2).await;
+    let before = agent.stats().recorded;
+    call(app(&agent), "/listings").await;
+    assert_eq!(agent.stats().recorded, before, "it is still switched off");
+    server.set_agent_config("shop", [("recording", "true")]);
+    until_recorded(&agent, true).await;
+    agent.flush(LONG).await.unwrap();
+    assert!(server.store().query(&Query::new().kind(Kind::Transaction)).total > 0);
+}
+
 /// What one request shows of the options: it comes with a trace, baggage, a body and headers, makes spans of several
 /// kinds, and meets an error.
 async fn day(apm: &TestAgent) -> Value {

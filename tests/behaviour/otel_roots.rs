@@ -1,10 +1,13 @@
 //! What becomes of a transaction that no layer has begun, but a span of OpenTelemetry's? (agent-spec, section 7)
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry::{
     KeyValue,
-    trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+    trace::{Link, Span, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use tower_apm::testkit::{Kind, TestAgent};
 
@@ -189,4 +192,53 @@ async fn an_end_before_the_start_is_no_time() {
     let mut span = tracer.start("backwards");
     span.end_with_timestamp(SystemTime::now() - Duration::from_secs(60));
     apm.expect_transaction("backwards").await.field("/duration", 0.0);
+}
+
+/// 1024 characters go; the rest need not wait for that in the queue's memory.
+#[tokio::test]
+async fn section_7_2_a_name_of_any_length_fits_into_the_queue() {
+    let configure = |agent: tower_apm::AgentBuilder| agent.max_queue_bytes(64 * 1024);
+    let apm = TestAgent::builder().configure(configure).start().await;
+    let long = || "n".repeat(1_000_000);
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    tracer.span_builder("root").start(&tracer).update_name(long());
+    apm.agent().start_transaction("job", "scheduled").in_scope(|| {
+        opentelemetry::Context::map_current(|context| context.span().update_name(long()));
+    });
+    drop(apm.agent().start_transaction(long(), long()));
+    apm.flush().await;
+    let stats = apm.agent().stats();
+    assert_eq!((stats.accepted, stats.recorded), (3, 3), "{stats}");
+    let sent = "n".repeat(1023) + "…";
+    for transaction in apm.events(Kind::Transaction) {
+        assert_eq!(transaction["name"], sent);
+    }
+}
+
+#[tokio::test]
+async fn section_6_7_links_beyond_the_limits_are_counted() {
+    let apm = TestAgent::start().await;
+    let link =
+        || Link::with_context(SpanContext::new(7.into(), 8.into(), Default::default(), true, Default::default()));
+    let links = |count| (0..count).map(|_| link()).collect::<Vec<_>>();
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    drop(tracer.span_builder("root").with_links(links(1002)).start(&tracer));
+    assert_eq!(apm.agent().stats().excess_links, 2);
+    let message = [("traceparent".to_owned(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())];
+    let message = tower_apm::trace_context::extract_from(&HashMap::from(message));
+    let batch = apm.agent().start_transaction("batch", "messaging");
+    (0..1001).for_each(|_| drop(batch.link(&message).clone()));
+    batch.in_scope(|| {
+        opentelemetry::Context::map_current(|context| context.span().add_link(link().span_context, Vec::new()));
+        let mut span = tracer.span_builder("made with them").with_links(links(130)).start(&tracer);
+        span.add_link(link().span_context, Vec::new());
+    });
+    assert_eq!(apm.agent().stats().excess_links, 2 + 2 + 3);
+    let count = |event: &serde_json::Value| event["links"].as_array().map(Vec::len);
+    apm.flush().await;
+    for transaction in apm.events(Kind::Transaction) {
+        assert_eq!(count(&transaction), Some(1000), "{}", transaction["name"]);
+    }
+    assert_eq!(count(&apm.events(Kind::Span)[0]), Some(128));
+    assert_eq!(apm.agent().stats().shortened, 0, "all of them fit into a line");
 }

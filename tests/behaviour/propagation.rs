@@ -363,7 +363,7 @@ async fn opentelemetrys_propagator_carries_elastics_state_and_baggage() {
     propagator.inject_context(&context, again);
     assert_eq!(*again, carrier, "a context of another tracer goes on as it came");
     let fields: Vec<_> = propagator.fields().collect();
-    assert_eq!(fields, ["traceparent", "tracestate", "baggage"]);
+    assert_eq!(fields, ["traceparent", "tracestate", "baggage", "elastic-apm-traceparent"]);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
         r#"server_url="http://127.0.0.1:8200" (default)"#.to_owned(),
         r#"service_name="shop" (code)"#.to_owned(),
         r#"service_version="1.2" (code)"#.to_owned(),
-        r#"api_key="***" (ELASTIC_APM_API_KEY)"#.to_owned(),
+        r#"api_key="[REDACTED]" (ELASTIC_APM_API_KEY)"#.to_owned(),
         r#"log_level="info" (default)"#.to_owned(),
     ] {
         assert!(line.contains(&fact), "{fact} is not in {line}");

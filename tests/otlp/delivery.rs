@@ -1,7 +1,7 @@
 //! Does everything arrive, and is it known what did not?
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -10,13 +10,15 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     extract::Request,
     http::{HeaderMap, StatusCode},
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol};
+use tower::ServiceExt;
+use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
 
 use crate::{
     document::Kind,
@@ -290,4 +292,20 @@ async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains(r#"ELASTIC_APM_EXPORTER="jaeger" is not allowed"#), "{warnings:?}");
     assert!(warnings[0].contains("`intake`, `otlp` or `intake,otlp`; using \"intake\""), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn what_otlp_has_no_room_for_is_counted() {
+    let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
+    for (exporter, lost) in [(Exporter::Otlp, 7), (Exporter::Intake, 0), (Exporter::IntakeAndOtlp, 0)] {
+        let agent = agent(|agent| agent.server_url(server.url()).exporter(exporter));
+        let many: BTreeMap<_, _> = (0..70).map(|n| (format!("k{n}"), n)).collect();
+        drop(agent.start_transaction("many", "scheduled").custom("map", &many).clone());
+        let app = Router::new().layer(agent.layer());
+        let request = Request::get("/").header("x-invented", "1").header("accept", "*/*").body(Body::empty()).unwrap();
+        drop(app.oneshot(request).await.unwrap());
+        agent.shutdown(DEADLINE).await.unwrap();
+        let stats = agent.stats();
+        assert_eq!((stats.lost_values, stats.accepted), (lost, 2), "{exporter:?}: {stats}");
+    }
 }

@@ -52,6 +52,9 @@ fn guide() -> Vec<Row> {
         let fields = cell.split(',').map(|field| field.trim().trim_matches('`').to_owned());
         rows.extend(fields.map(|field| Row { kind, field }));
     }
+    let mut seen = BTreeSet::new();
+    let doubles: Vec<_> = rows.iter().filter(|row| !seen.insert(*row)).collect();
+    assert!(doubles.is_empty(), "the guide has two rows for one field: {doubles:#?}");
     rows
 }
 

@@ -13,7 +13,7 @@ pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
     let text = String::from_utf8_lossy(&body.bytes);
     let clean = match &*body.content_type {
         "application/x-www-form-urlencoded" => map_text(text, |text| sanitizer.query(text)),
-        kind if kind == "application/json" || kind.ends_with("+json") => {
+        kind if is_json(kind) => {
             let clean = if body.truncated { sanitizer.json_prefix(&text) } else { sanitizer.json_text(&text) };
             clean.map_or(Cow::Borrowed(REDACTED), Cow::Owned)
         }
@@ -23,6 +23,15 @@ pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
         true => long(format!("{clean}…"), sanitizer),
         false => long(clean, sanitizer),
     }
+}
+
+fn is_json(content_type: &str) -> bool {
+    content_type == "application/json" || content_type.ends_with("+json")
+}
+
+/// Whether a body says that it is JSON and is not, by what was made of it.
+pub(crate) fn is_broken(body: &Body, told: &str) -> bool {
+    told == REDACTED && is_json(&body.content_type) && !body.bytes.trim_ascii().is_empty()
 }
 
 #[cfg(test)]

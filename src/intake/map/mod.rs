@@ -17,8 +17,8 @@ mod transaction;
 mod truncate;
 mod url;
 
-pub(super) use self::truncate::cut;
 pub(crate) use self::{
+    body::is_broken,
     error::error,
     labels::{index_key, is_exact, tags},
     metadata::metadata,
@@ -26,4 +26,5 @@ pub(crate) use self::{
     span::{describe, frames, span},
     span_type::span_type,
     transaction::transaction,
+    truncate::cut,
 };

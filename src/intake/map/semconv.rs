@@ -84,7 +84,8 @@ attributes! {
     }
     other {
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
-        rpc_status: "rpc.grpc.status_code", "rpc.response.status_code";
+        rpc_status: "rpc.response.status_code";
+        rpc_grpc_status: "rpc.grpc.status_code";
         http_status: "http.response.status_code", "http.status_code";
         peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
     }
@@ -122,10 +123,8 @@ impl<'a> Attributes<'a> {
         self.http_status.and_then(integer)
     }
 
-    pub(super) fn grpc_status(&self) -> Option<i64> {
-        // by its name in the newest conventions
-        let named = |value: &Value| GrpcStatus::of_name(&value.as_str()).map(GrpcStatus::code);
-        self.rpc_status.and_then(|value| integer(value).or_else(|| named(value)))
+    pub(super) fn grpc_status(&self) -> Option<GrpcStatus> {
+        GrpcStatus::of_attributes(self.rpc_system, self.rpc_status, self.rpc_grpc_status)
     }
 
     pub(super) fn port(&self) -> Option<u16> {

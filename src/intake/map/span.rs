@@ -307,7 +307,7 @@ fn outcome(record: &SpanRecord, attributes: &Attributes<'_>, is_http: bool) -> O
         Status::Ok => Outcome::Success,
         Status::Error { .. } => Outcome::Failure,
         Status::Unset => match (attributes.status(), attributes.grpc_status()) {
-            (_, Some(code)) => failed(code != 0),
+            (_, Some(status)) => failed(status.code() != 0),
             (Some(code), None) if is_http => failed(code >= 400),
             _ => Outcome::Unknown,
         },

@@ -40,7 +40,7 @@ pub(super) fn joined(parts: [Cow<'_, str>; 6]) -> Text<'_> {
 }
 
 /// At most so many characters, the last of them `…` where something was cut.
-pub(in crate::intake) fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit || text.char_indices().nth(limit).is_none() {
         return text;
     }
@@ -70,6 +70,17 @@ mod tests {
         assert_eq!(cut.chars().count(), 1024);
         assert!(cut.ends_with("ä…"));
         assert_eq!(long("x".repeat(10_001), &Sanitizer::default()).chars().count(), 10_000);
+    }
+
+    #[test]
+    fn what_memory_is_kept_of_wide_characters_still_shows_that_there_was_more() {
+        for wide in ["\u{1f680}", "\u{20ac}", "ä", "a\u{1f680}"] {
+            let sent = keyword(crate::record::cut(Cow::Owned(wide.repeat(5000))));
+            assert_eq!(sent.chars().count(), 1024, "{wide}");
+            assert!(sent.ends_with('…'), "{wide}");
+        }
+        let whole = "\u{1f680}".repeat(1024);
+        assert_eq!(keyword(crate::record::cut(Cow::Owned(whole.clone()))), whole);
     }
 
     #[test]
