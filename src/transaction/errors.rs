@@ -105,7 +105,7 @@ impl Shared {
             parent_id: parent.unwrap_or(ids.id),
             sampled: ids.sampled,
             kind: rest.map_or(Cow::Borrowed("request"), |rest| rest.kind.clone()),
-            name: Name::Text(rest.map_or(Cow::Borrowed(""), |rest| rest.name().into())),
+            name: Name::Text(rest.map_or(Cow::Borrowed(""), Rest::name)),
         }
     }
 
