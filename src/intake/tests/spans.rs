@@ -281,6 +281,16 @@ fn section_6_9_a_call_s_status_may_come_by_its_name() {
 }
 
 #[test]
+fn section_6_9_the_newer_status_counts_first_and_for_grpc_only() {
+    let newer = ("rpc.response.status_code", "5");
+    for (system, older, outcome) in [("grpc", "0", "failure"), ("jsonrpc", "0", "success")] {
+        let span = exit("call", &[("rpc.system.name", system), ("rpc.grpc.status_code", older), newer]);
+        assert_eq!(span["outcome"], outcome, "{system}");
+    }
+    assert_eq!(exit("call", &[("rpc.system.name", "jsonrpc"), newer])["outcome"], "unknown");
+}
+
+#[test]
 fn section_6_7_a_receive_is_a_poll() {
     let span = exit("receive", &[("messaging.system", "kafka"), ("messaging.operation.type", "receive")]);
     assert_eq!(kind(&span), ["messaging", "kafka", "poll"]);
