@@ -131,7 +131,8 @@ impl ServerClient {
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             Ok(Answer { status, headers, body: read(response).await })
         };
-        sent.with_context(suppressed).await.map_err(|error| self.hide_in(&reason(error)))
+        let server = self.servers.get(*self.in_use.borrow()).map_or_else(String::new, |server| server.url.to_string());
+        sent.with_context(suppressed).await.map_err(|error| self.hide_in(&format!("{} ({server})", reason(error))))
     }
 
     /// The server of this index took no events: the next one is called from now on (agent-spec 2.6). The worker backs

@@ -197,8 +197,9 @@ macro_rules! for_each_option {
             "ELASTIC_APM_SPAN_COMPRESSION_SAME_KIND_MAX_DURATION", default "0ms", set(longest: Duration) = longest;
 
         /// Spans that took at least this long get the stack of the place where they ended, where that leads into the
-        /// application: some 20 µs each. In the environment `0ms` means every span and `-1ms` none; in code `None` means
-        /// none. The older `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
+        /// application: some 20 µs each, and more for the first of a process, when its debug information is read. In the
+        /// environment `0ms` means every span and `-1ms` none; in code `None` means none. The older
+        /// `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
         @live span_stack_trace_min_duration: StackTraceMinDuration, "ELASTIC_APM_SPAN_STACK_TRACE_MIN_DURATION"
             | "ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", default "5ms",
             set(least: impl Into<Option<Duration>>) = least.into();
@@ -206,8 +207,8 @@ macro_rules! for_each_option {
         /// The most frames of a stack that are sent. 0: none, below 0: all.
         @live stack_trace_limit: Limit, "ELASTIC_APM_STACK_TRACE_LIMIT", default "50", set(frames: i64) = frames;
 
-        /// Patterns of error types (such as `sqlx::Error` or `*::Timeout*`): errors of those are not recorded. The
-        /// outcome of the transaction stays what it is.
+        /// Patterns of error types (such as `sqlx::Error` or `*::Timeout*`): errors of those, and errors with a cause of
+        /// those, are not recorded but counted in `Stats::filtered`. The outcome of the transaction stays what it is.
         @live ignore_exceptions: Patterns, "ELASTIC_APM_IGNORE_EXCEPTIONS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 

@@ -81,6 +81,8 @@ impl Exception {
     /// Type and module out of a path such as `market::error::SettlementError<T>`.
     pub(crate) fn set_path(&mut self, path: &str) {
         let plain = path.split('<').next().unwrap_or_default().trim_start_matches('&');
+        // the path by which everybody knows it
+        let plain = if plain == "std::io::error::Error" { "std::io::Error" } else { plain };
         let (module, kind) = match plain.rsplit_once("::") {
             Some((module, kind)) => (Some(module), kind),
             None => (None, plain),

@@ -1,5 +1,7 @@
 //! One frame, and the way there from each form of a stack.
 
+use std::{ffi::c_void, sync::Once};
+
 use super::{names, text};
 use crate::record::{Place, Stack};
 
@@ -90,17 +92,27 @@ fn fill(frames: &mut Vec<Frame>, place: &Place) {
     }
 }
 
-fn resolved(mut captured: backtrace::Backtrace) -> Vec<Frame> {
-    captured.resolve();
-    let symbols = captured.frames().iter().flat_map(|frame| frame.symbols());
-    symbols
-        .map(|symbol| {
+/// Capturing and resolving share one lock of the library's: it is let go between frames, so that a request which captures
+/// a stack meanwhile waits for one of them at most.
+fn resolved(captured: backtrace::Backtrace) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for frame in captured.frames() {
+        backtrace::resolve(frame.ip(), |symbol| {
             let name = symbol.name().map(|name| format!("{name:#}"));
             let file = symbol.filename().and_then(std::path::Path::to_str);
-            Frame::new(name.as_deref(), file, symbol.lineno(), symbol.colno())
-        })
-        .filter(|frame| frame.function.is_some() || frame.file.is_some())
-        .collect()
+            frames.push(Frame::new(name.as_deref(), file, symbol.lineno(), symbol.colno()));
+        });
+    }
+    frames.retain(|frame| frame.function.is_some() || frame.file.is_some());
+    frames
+}
+
+/// Has the program's debug information found and read, which the first stack of a process pays for otherwise, and with
+/// it every request that captures one meanwhile.
+pub(crate) fn warm_up() {
+    static ONCE: Once = Once::new();
+    let here: fn() = warm_up;
+    ONCE.call_once(|| backtrace::resolve(here as usize as *mut c_void, |_| {}));
 }
 
 #[cfg(test)]

@@ -6,4 +6,4 @@ mod frame;
 mod names;
 mod text;
 
-pub(crate) use self::frame::{Frame, resolve};
+pub(crate) use self::frame::{Frame, resolve, warm_up};

@@ -113,7 +113,7 @@ impl Shared {
     /// The same error met again, and errors beyond the limit, are counted instead.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
         if self.recorder().ignores(&error) {
-            return;
+            return self.recorder().filtered(1);
         }
         let parent = parent.map(|span| self.pin(span));
         {

@@ -138,8 +138,11 @@ impl Recorder {
     /// Gives the error what the current context carries as baggage, and sends it.
     pub(crate) fn error(&self, mut record: Box<ErrorRecord>) {
         let config = self.config.load();
-        if config.context_propagation_only || record.parent.is_none() && self.ignores(&record) {
+        if config.context_propagation_only {
             return;
+        }
+        if record.parent.is_none() && self.ignores(&record) {
+            return self.filtered(1);
         }
         if !self.error_filters.keep(&record, self) {
             return self.filtered(1);

@@ -319,7 +319,19 @@ async fn section_9_errors_of_some_types_are_not_recorded() {
     drop(work);
     apm.expect_error("disk full").await;
     apm.flush().await;
-    assert_eq!(apm.events(Kind::Error).len(), 1);
+    assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().filtered), (1, 2));
+}
+
+#[tokio::test]
+async fn section_9_a_type_is_ignored_by_the_path_that_everybody_knows() {
+    let ignoring = |agent: AgentBuilder| agent.ignore_exceptions(["std::io::Error"]);
+    let apm = TestAgent::builder().configure(ignoring).start().await;
+    apm.agent().capture_error(&std::io::Error::other("disk full"));
+    let work = apm.agent().start_transaction("work", "scheduled");
+    work.capture_error(&std::io::Error::other("disk full")).capture_error(&TimedOut);
+    drop(work);
+    apm.expect_transaction("work").await;
+    assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().filtered), (1, 2));
 }
 
 #[tokio::test]
