@@ -24,7 +24,6 @@ use crate::{
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
-    stack,
     trace_context::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
@@ -197,10 +196,6 @@ impl AgentBuilder {
         opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
         panic_hook();
         install(recorder.clone());
-        if recorder.config().enabled && recorder.config().stack_trace_limit != 0 {
-            // without it the first stacks come late, and no more than that
-            let _ = std::thread::Builder::new().name("tower-apm-symbols".into()).spawn(stack::warm_up);
-        }
         // there was nobody to print it before
         agent.introduce();
         Ok(AgentGuard::new(agent))

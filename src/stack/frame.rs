@@ -1,8 +1,6 @@
 //! One frame, and the way there from each form of a stack.
 
-use std::{ffi::c_void, sync::Once};
-
-use super::{names, text};
+use super::{names, symbols, text};
 use crate::record::{Place, Stack};
 
 /// One call of a stack.
@@ -92,27 +90,24 @@ fn fill(frames: &mut Vec<Frame>, place: &Place) {
     }
 }
 
-/// Capturing and resolving share one lock of the library's: it is let go between frames, so that a request which captures
-/// a stack meanwhile waits for one of them at most.
 fn resolved(captured: backtrace::Backtrace) -> Vec<Frame> {
     let mut frames = Vec::new();
     for frame in captured.frames() {
-        backtrace::resolve(frame.ip(), |symbol| {
-            let name = symbol.name().map(|name| format!("{name:#}"));
-            let file = symbol.filename().and_then(std::path::Path::to_str);
-            frames.push(Frame::new(name.as_deref(), file, symbol.lineno(), symbol.colno()));
-        });
+        if !symbols::add(frame.ip() as usize, &mut frames) {
+            by_library(frame, &mut frames);
+        }
     }
     frames.retain(|frame| frame.function.is_some() || frame.file.is_some());
     frames
 }
 
-/// Has the program's debug information found and read, which the first stack of a process pays for otherwise, and with
-/// it every request that captures one meanwhile.
-pub(crate) fn warm_up() {
-    static ONCE: Once = Once::new();
-    let here: fn() = warm_up;
-    ONCE.call_once(|| backtrace::resolve(here as usize as *mut c_void, |_| {}));
+/// Under the lock that capturing takes: let go after each frame.
+pub(super) fn by_library(frame: &backtrace::BacktraceFrame, frames: &mut Vec<Frame>) {
+    backtrace::resolve(frame.ip(), |symbol| {
+        let name = symbol.name().map(|name| format!("{name:#}"));
+        let file = symbol.filename().and_then(std::path::Path::to_str);
+        frames.push(Frame::new(name.as_deref(), file, symbol.lineno(), symbol.colno()));
+    });
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod frame;
 mod names;
+mod symbols;
 mod text;
 
-pub(crate) use self::frame::{Frame, resolve, warm_up};
+pub(crate) use self::frame::{Frame, resolve};

@@ -97,8 +97,8 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
         outcome: outcome.as_str(),
         timestamp: record.timestamp,
         duration: milliseconds(record.duration),
-        // Rust has no agreed default
-        sync: None,
+        // as the spans of other agents' database and HTTP calls have it; only `false` is shown
+        sync: Some(true),
         sample_rate: record.sample_rate,
         child_ids: Vec::new(),
         composite: record.composite.map(|composite| Composite {

@@ -102,7 +102,7 @@ fn section_6_5_requests_to_others() {
     assert_eq!(span["name"], "GET 127.0.0.1:18999");
     assert_eq!(kind(&span), ["external", "http", "GET"]);
     assert_eq!(span["outcome"], "success");
-    assert_eq!(span.get("sync"), None, "section 6.1");
+    assert_eq!(span["sync"], true);
     assert_eq!(span["otel"], json!({ "span_kind": "CLIENT" }));
     assert_eq!(span["context"]["http"]["method"], "GET");
     assert_eq!(span["context"]["http"]["response"], json!({ "status_code": 200 }));
