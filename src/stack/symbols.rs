@@ -29,7 +29,8 @@ struct Object {
     loader: Option<Option<Loader>>,
 }
 
-/// Adds the functions that run at an address, the innermost first; false where this system or file does not tell.
+/// Adds the functions that run at an address, the innermost first: none of a library whose file tells none. False where
+/// the file cannot be found or read at all.
 pub(super) fn add(address: usize, frames: &mut Vec<Frame>) -> bool {
     PROGRAM.with_borrow_mut(|program| program.add(address as u64, frames))
 }
@@ -74,7 +75,7 @@ impl Object {
             frames.truncate(before);
             frames.push(Frame::new(Some(&demangled(name)), None, None, None));
         }
-        frames.len() > before
+        true
     }
 }
 
@@ -125,8 +126,9 @@ mod tests {
         let captured = backtrace::Backtrace::new_unresolved();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for frame in captured.frames() {
-            // debug information in a file of its own, as of the C library, is not ours to find
-            if add(frame.ip() as usize, &mut ours) {
+            let before = ours.len();
+            // debug information in a file of its own, as of the C library, is not looked for
+            if add(frame.ip() as usize, &mut ours) && ours.len() > before {
                 super::super::frame::by_library(frame, &mut theirs);
             }
         }
