@@ -197,9 +197,8 @@ macro_rules! for_each_option {
             "ELASTIC_APM_SPAN_COMPRESSION_SAME_KIND_MAX_DURATION", default "0ms", set(longest: Duration) = longest;
 
         /// Spans that took at least this long get the stack of the place where they ended, where that leads into the
-        /// application: some 20 µs each, and more for the first of a process, when its debug information is read. In the
-        /// environment `0ms` means every span and `-1ms` none; in code `None` means none. The older
-        /// `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
+        /// application: some 20 µs each. In the environment `0ms` means every span and `-1ms` none; in code `None` means
+        /// none. The older `ELASTIC_APM_SPAN_FRAMES_MIN_DURATION` has 0 and below the other way round.
         @live span_stack_trace_min_duration: StackTraceMinDuration, "ELASTIC_APM_SPAN_STACK_TRACE_MIN_DURATION"
             | "ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", default "5ms",
             set(least: impl Into<Option<Duration>>) = least.into();
