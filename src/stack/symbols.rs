@@ -3,19 +3,20 @@
 //! The library that captures stacks could tell them too, but under the one lock that capturing takes as well: a request
 //! that captures a stack while the first one is resolved would wait for as long as reading the debug information takes.
 
-use std::{cell::RefCell, fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use addr2line::Loader;
 
 use super::frame::Frame;
 
-thread_local! {
-    /// Of the worker, which is the one that resolves.
-    static PROGRAM: RefCell<Program> = RefCell::new(Program::default());
-}
+/// One for all agents of the process: only their workers, which resolve, wait for each other here.
+static PROGRAM: Mutex<Program> = Mutex::new(Program { objects: Vec::new() });
 
 /// What is loaded into this process.
-#[derive(Default)]
 struct Program {
     objects: Vec<Object>,
 }
@@ -32,7 +33,7 @@ struct Object {
 /// Adds the functions that run at an address, the innermost first: none of a library whose file tells none. False where
 /// the file cannot be found or read at all.
 pub(super) fn add(address: usize, frames: &mut Vec<Frame>) -> bool {
-    PROGRAM.with_borrow_mut(|program| program.add(address as u64, frames))
+    PROGRAM.lock().unwrap_or_else(PoisonError::into_inner).add(address as u64, frames)
 }
 
 impl Program {
