@@ -8,7 +8,7 @@ use opentelemetry::{
     trace::{Span, SpanKind, Tracer, TracerProvider},
 };
 use serde_json::Value;
-use tower_apm::testkit::TestAgent;
+use tower_apm::AgentBuilder;
 
 use crate::{
     http::call,
@@ -52,16 +52,17 @@ async fn section_6_1_only_spans_that_took_long_enough_have_one() {
         let have: Vec<_> = spans.iter().map(|span| !functions(span).is_empty()).collect();
         assert_eq!(have, [short, long], "{least:?}");
     }
-    let apm = apm(|agent| agent.stack_trace_limit(2)).await;
+    let always = |agent: AgentBuilder| agent.span_stack_trace_min_duration(Duration::ZERO);
+    let apm = apm(move |agent| always(agent).stack_trace_limit(2)).await;
     let (_, spans) = after(&apm, [SELECT.took(5)]).await;
     assert_eq!(functions(&spans[0]).len(), 2);
-    let apm = self::apm(|agent| agent.stack_trace_limit(0)).await;
+    let apm = self::apm(move |agent| always(agent).stack_trace_limit(0)).await;
     assert_eq!(after(&apm, [SELECT.took(5)]).await.1[0].get("stacktrace"), None);
 }
 
 #[tokio::test]
 async fn section_6_1_a_composite_has_that_of_its_first_call() {
-    let apm = TestAgent::start().await;
+    let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::from_millis(5))).await;
     let (_, spans) = after(&apm, (0..3).map(|n| SELECT.at(n * 100).took(10))).await;
     assert_eq!((spans.len(), &spans[0]["composite"]["count"]), (1, &3.into()));
     assert!(!functions(&spans[0]).is_empty());
