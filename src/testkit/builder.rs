@@ -37,8 +37,9 @@ impl Default for TestAgentBuilder {
 
 impl TestAgentBuilder {
     /// Sets options of the agent, after the test kit's own: an empty environment, the server's URL, a service name made
-    /// of the test's, an `api_request_time` of 10 ms, no metrics, which come when they come, and no stacks of spans, which
-    /// come when the machine is slow. Of several calls each adds to the one before.
+    /// of the test's, an `api_request_time` of 10 ms, no metrics, which come when they come, no stacks of spans, which come
+    /// when the machine is slow, and no polls for central configuration
+    /// ([`TestAgent::set_central_config`] sets it at once). Of several calls each adds to the one before.
     pub fn configure(mut self, configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> Self {
         let before = self.configure;
         self.configure = Box::new(|agent| configure(before(agent)));
@@ -92,7 +93,9 @@ impl TestAgentBuilder {
             .service_name(service_name(thread::current().name()))
             .api_request_time(Duration::from_millis(10))
             .metrics_interval(Duration::ZERO)
-            .span_stack_trace_min_duration(None);
+            .span_stack_trace_min_duration(None)
+            // a poll that is answered late would undo what a test sets
+            .central_config(false);
         if let Some(token) = self.secret_token {
             server = server.secret_token(&token);
             agent = agent.secret_token(token);
