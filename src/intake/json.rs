@@ -68,18 +68,25 @@ fn first_to_escape(text: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x80 * ONES;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
-    let (words, tail) = text.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
+    let in_word = |word: [u8; 8]| {
+        let word = u64::from_le_bytes(word);
         let control = word.wrapping_sub(0x20 * ONES) & !word & TOPS;
         // a bit above the first one may be wrong, the lowest never is
         let hit = control | zeros(word ^ (u64::from(b'"') * ONES)) | zeros(word ^ (u64::from(b'\\') * ONES));
-        if hit != 0 {
-            return Some(at * 8 + (hit.trailing_zeros() / 8) as usize);
+        (hit != 0).then_some((hit.trailing_zeros() / 8) as usize)
+    };
+    let (words, tail) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        if let Some(found) = in_word(*word) {
+            return Some(at * 8 + found);
         }
     }
-    let in_tail = tail.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'));
-    in_tail.map(|at| words.len() * 8 + at)
+    // what is left together with what has been seen of it
+    match text.last_chunk::<8>() {
+        Some(_) if tail.is_empty() => None,
+        Some(last) => in_word(*last).map(|found| text.len() - 8 + found),
+        None => tail.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')),
+    }
 }
 
 /// Escapes what a `Display` writes, piece by piece.

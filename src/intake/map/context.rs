@@ -13,18 +13,22 @@ use crate::{
 };
 
 pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> Box<model::Context<'a>> {
-    // boxed: the event around it is moved a few times
-    Box::new(model::Context {
-        user: context.user.as_deref().map(user),
-        tags: tags(&context.labels),
-        custom: custom(&context.custom, sanitizer),
-        request: context.request.as_ref().map(|asked| request(asked, sanitizer)),
-        response: context.response.as_ref().map(|answer| response(answer, sanitizer)),
-        service: context
-            .framework
-            .map(|name| Service { framework: Some(Framework { name, version: None }), ..Service::default() }),
-        ..model::Context::default()
-    })
+    // boxed, and filled where it is: it is large, and the event around it is moved a few times
+    let mut told = Box::<model::Context<'_>>::default();
+    if let Some(asked) = &context.request {
+        told.request = Some(request(asked, sanitizer));
+    }
+    if let Some(answer) = &context.response {
+        told.response = Some(response(answer, sanitizer));
+    }
+    if let Some(name) = context.framework {
+        let framework = Some(Framework { name, version: None });
+        told.service = Some(Service { framework, ..Service::default() });
+    }
+    told.user = context.user.as_deref().map(user);
+    told.tags = tags(&context.labels);
+    told.custom = custom(&context.custom, sanitizer);
+    told
 }
 
 fn user(user: &User) -> model::User<'_> {
