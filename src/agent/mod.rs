@@ -2,6 +2,7 @@
 
 mod builder;
 mod guard;
+mod layer;
 mod resource;
 mod subscriber;
 
@@ -12,9 +13,9 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 #[cfg(feature = "testkit")]
-pub(crate) use self::subscriber::routing_layer;
-use self::subscriber::{LogLevelSwitch, OwnLogs};
+pub(crate) use self::layer::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
+use self::{layer::OwnLogs, subscriber::LogLevelSwitch};
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
@@ -106,7 +107,7 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let recorder = &self.inner.recorder;
-        OwnLogs::of(recorder.clone()).and_then(subscriber::tracing_layer(Some(recorder.clone())))
+        layer::with_spans(Some(recorder.clone()), OwnLogs::ByLevel)
     }
 
     /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of
@@ -116,7 +117,7 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let recorder = &self.inner.recorder;
-        OwnLogs::of(recorder.clone()).and_then(subscriber::without_spans(recorder.clone()))
+        layer::without_spans(recorder.clone())
     }
 
     /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global

@@ -7,11 +7,9 @@ use opentelemetry::{
     trace::{Status, TraceContextExt},
 };
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Level,
     field::{Field, Visit},
-    level_filters::LevelFilter,
 };
-use tracing_subscriber::{Layer, layer};
 
 use super::{active_span, stack_here};
 use crate::{
@@ -24,12 +22,12 @@ use crate::{
 ///
 /// Further fields become labels of the error. The agent's own events are left out.
 #[derive(Debug)]
-pub(crate) struct ErrorEventsLayer {
+pub(crate) struct ErrorEvents {
     /// For events outside of any transaction.
     recorder: Option<Arc<Recorder>>,
 }
 
-impl ErrorEventsLayer {
+impl ErrorEvents {
     /// For an agent, or (without one) for whichever is installed.
     pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
         Self { recorder }
@@ -39,14 +37,8 @@ impl ErrorEventsLayer {
         let recorder = transaction.handle().recorder().cloned();
         recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
     }
-}
 
-impl<S: Subscriber> Layer<S> for ErrorEventsLayer {
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::ERROR)
-    }
-
-    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+    pub(crate) fn on_event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
         if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {
             return;

@@ -17,7 +17,7 @@ use std::{
 
 use serde::Serialize;
 
-pub(crate) use self::events::ErrorEventsLayer;
+pub(crate) use self::events::ErrorEvents;
 pub use self::panic::panic_hook;
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},

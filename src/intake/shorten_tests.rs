@@ -48,7 +48,7 @@ fn context() -> Context {
     let mut context = records::context();
     let bytes = "b".repeat(200_000).into_bytes();
     let body = Body { bytes, content_type: "text/plain".to_owned(), truncated: false };
-    context.request.as_mut().unwrap().body = Some(body);
+    context.request.as_mut().unwrap().body = Some(Box::new(body));
     context.labels = (0..10).map(|n| records::label(KEYS[n], n as i64)).collect();
     context.labels.push(records::label("note", "ä".repeat(1000)));
     context

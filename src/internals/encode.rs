@@ -87,7 +87,7 @@ impl Record {
             links: Vec::new(),
             composite: None,
             within_call: false,
-            began_as: None,
+            span_type: None,
             stack: Stack::None,
         })))
     }
@@ -126,7 +126,8 @@ fn transaction(context: Context) -> TransactionRecord {
         outcome: Outcome::Success,
         spans: SpanCount { started: 3, dropped: 0 },
         dropped_spans: Vec::new(),
-        self_times: Vec::new(),
+        timed: false,
+        self_times: Default::default(),
         links: Vec::new(),
         otel: None,
         context,

@@ -41,7 +41,7 @@ pub struct TraceHeaders {
 #[must_use]
 pub fn trace_headers(headers: &HeaderMap) -> Option<TraceHeaders> {
     let propagation::Incoming { trace_id, parent_id, sampled, sample_rate, tracestate } =
-        propagation::extract(headers)?;
+        propagation::extract(headers).0?;
     let outgoing = Outgoing { trace_id, parent_id, sampled, tracestate, legacy: false, baggage: None };
     let passed_on =
         outgoing.headers().filter_map(|(name, value)| Some((name.parse().ok()?, value?.parse().ok()?))).collect();

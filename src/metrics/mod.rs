@@ -8,13 +8,13 @@ mod cgroup;
 mod process;
 mod system;
 
-use std::{borrow::Cow, time::Instant};
+use std::borrow::Cow;
 
 use self::{breakdown::Breakdowns, system::CpuTimes};
 use crate::{
     config::{Config, LiveConfig},
     pipeline::MetricSource,
-    record::{MetricsRecord, Sample, TransactionRecord, wall_micros},
+    record::{MetricsRecord, Monotonic, Sample, TransactionRecord},
 };
 
 /// The metrics of one agent.
@@ -46,9 +46,7 @@ impl Metrics {
 
 impl MetricSource for Metrics {
     fn observe(&mut self, transaction: &TransactionRecord) {
-        if self.live.load().breakdown_metrics {
-            self.breakdowns.add(transaction);
-        }
+        self.breakdowns.add(transaction);
     }
 
     fn collect(&mut self) -> Vec<MetricsRecord> {
@@ -74,7 +72,7 @@ fn wanted(samples: impl IntoIterator<Item = Named>, config: &Config) -> Vec<Name
 }
 
 fn record() -> MetricsRecord {
-    let timestamp = wall_micros(Instant::now());
+    let timestamp = Monotonic::now().wall_micros();
     MetricsRecord { timestamp, samples: Vec::new(), labels: Vec::new(), breakdown: None }
 }
 

@@ -90,11 +90,13 @@ pub(crate) fn header(baggage: &Baggage) -> Option<String> {
 
 /// What a context carries, as attributes `baggage.<key>` of an event that begins in it: those that `baggage_to_attach`
 /// names. Without baggage this is one look.
+#[inline]
 pub(crate) fn attached(context: &Context, patterns: &[Wildcard]) -> Vec<KeyValue> {
     let baggage = context.baggage();
-    if baggage.is_empty() {
-        return Vec::new();
-    }
+    if baggage.is_empty() { Vec::new() } else { attributes(baggage, patterns) }
+}
+
+fn attributes(baggage: &Baggage, patterns: &[Wildcard]) -> Vec<KeyValue> {
     baggage
         .iter()
         .filter(|(key, _)| patterns.iter().any(|pattern| pattern.matches(key.as_str())))

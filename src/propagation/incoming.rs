@@ -60,32 +60,25 @@ impl Incoming {
     }
 }
 
-/// What the headers of a request tell of its caller's trace: `traceparent`, or where it is missing or not valid
-/// `elastic-apm-traceparent`. A header that comes twice is not valid, and without a parent `tracestate` does not count.
-/// One allocation, only where there is a `tracestate`.
-pub(crate) fn extract(headers: &HeaderMap) -> Option<Incoming> {
-    if !has_any(headers, &[&TRACEPARENT, &ELASTIC_APM_TRACEPARENT]) {
-        return None;
-    }
+/// `traceparent`, or where it is missing or not valid `elastic-apm-traceparent`. A header that comes twice is not valid,
+/// and without a parent `tracestate` does not count. One allocation, only where there is a `tracestate`.
+fn parent_in(headers: &HeaderMap) -> Option<Incoming> {
     let values = |name: &HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     let parent = the_only(&TRACEPARENT, values).or_else(|| the_only(&ELASTIC_APM_TRACEPARENT, values))?;
     Some(Incoming::new(parent, values(&TRACESTATE)))
 }
 
-/// The baggage of a request.
-pub(crate) fn baggage_in(headers: &HeaderMap) -> Vec<KeyValueMetadata> {
-    if !has_any(headers, &[&BAGGAGE]) {
-        return Vec::new();
+/// What the headers of a request tell of its caller's trace, and its baggage.
+pub(crate) fn extract(headers: &HeaderMap) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
+    // most have neither, and to glance at each name costs less than one look-up
+    let wanted = [&TRACEPARENT, &ELASTIC_APM_TRACEPARENT, &BAGGAGE];
+    if !headers.keys().any(|name| wanted.contains(&name)) {
+        return (None, Vec::new());
     }
-    baggage::parse(headers.get_all(&BAGGAGE).into_iter().map(HeaderValue::as_bytes))
+    (parent_in(headers), baggage::parse(headers.get_all(&BAGGAGE).into_iter().map(HeaderValue::as_bytes)))
 }
 
-/// Most requests have none of them: a glance at each name costs less than one look-up.
-fn has_any(headers: &HeaderMap, wanted: &[&HeaderName]) -> bool {
-    headers.keys().any(|name| wanted.contains(&name))
-}
-
-/// As [`extract`] and [`baggage_in`], from any carrier of text.
+/// As [`extract`], from any carrier of text.
 pub(crate) fn extract_text(carrier: &dyn Extractor) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
     let values = |name: &HeaderName| carrier.get_all(name.as_str()).unwrap_or_default().into_iter().map(str::as_bytes);
     let parent = the_only(&TRACEPARENT, values).or_else(|| the_only(&ELASTIC_APM_TRACEPARENT, values));

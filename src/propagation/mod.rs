@@ -17,7 +17,7 @@ use http::HeaderName;
 
 pub(crate) use self::{
     baggage::attached,
-    incoming::{Incoming, baggage_in, extract, extract_bytes, extract_text},
+    incoming::{Incoming, extract, extract_bytes, extract_text},
     outgoing::{Outgoing, baggage_of},
     sampling::is_sampled,
     tracestate::Tracestate,

@@ -16,7 +16,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 
 fn incoming(state: &str, flags: &str) -> Incoming {
     let parent = format!("00-{TRACE}-{PARENT}-{flags}");
-    extract(&headers(&[("traceparent", &parent), ("tracestate", state)])).unwrap()
+    extract(&headers(&[("traceparent", &parent), ("tracestate", state)])).0.unwrap()
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn traceparents() {
 #[test]
 fn section_4_2_traps_6_7_two_parents_are_none_and_a_state_alone_is_nothing() {
     let parent = format!("00-{TRACE}-{PARENT}-01");
-    assert_eq!(extract(&headers(&[("traceparent", &parent), ("traceparent", &parent)])), None);
-    assert_eq!(extract(&headers(&[("traceparent", "?"), ("tracestate", "es=s:1")])), None);
-    assert_eq!(extract(&headers(&[("tracestate", "es=s:1")])), None);
-    assert_eq!(extract(&HeaderMap::new()), None);
+    assert_eq!(extract(&headers(&[("traceparent", &parent), ("traceparent", &parent)])).0, None);
+    assert_eq!(extract(&headers(&[("traceparent", "?"), ("tracestate", "es=s:1")])).0, None);
+    assert_eq!(extract(&headers(&[("tracestate", "es=s:1")])).0, None);
+    assert_eq!(extract(&HeaderMap::new()).0, None);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn elastics_entry_gives_the_rate_of_the_root() {
 #[test]
 fn the_legacy_header_is_the_second_choice() {
     let (w3c, legacy) = (format!("00-{TRACE}-{PARENT}-01"), format!("00-{TRACE}-00000000000000aa-00"));
-    let parent = |pairs: &[(&str, &str)]| extract(&headers(pairs)).map(|incoming| incoming.parent_id.to_string());
+    let parent = |pairs: &[(&str, &str)]| extract(&headers(pairs)).0.map(|incoming| incoming.parent_id.to_string());
     let both = [("traceparent", w3c.as_str()), ("elastic-apm-traceparent", legacy.as_str())];
     assert_eq!(parent(&both).as_deref(), Some(PARENT));
     let second = Some("00000000000000aa");
@@ -143,7 +143,7 @@ fn the_legacy_header_is_the_second_choice() {
     assert_eq!(parent(&[both[0], both[0], both[1]]).as_deref(), second, "two parents are none");
     assert_eq!(parent(&[both[1], both[1]]), None);
     let state = ("tracestate", "es=s:0.5");
-    assert!(extract(&headers(&[both[1], state])).unwrap().is_from_elastic());
+    assert!(extract(&headers(&[both[1], state])).0.unwrap().is_from_elastic());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn the_shared_vectors_are_met() {
     for case in cases {
         let pairs: Vec<(String, String)> = serde_json::from_value(case["headers"].clone()).unwrap();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let incoming = extract(&headers(&pairs));
+        let incoming = extract(&headers(&pairs)).0;
         assert_eq!(Some(incoming.is_some()), case["is_traceparent_valid"].as_bool(), "{case}");
         if let Some(valid) = case["is_tracestate_valid"].as_bool() {
             assert_eq!(incoming.is_some_and(|incoming| incoming.tracestate != Tracestate::None), valid, "{case}");

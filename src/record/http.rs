@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::{Method, Version};
 
-use super::Headers;
+use super::{Headers, ShortText};
 
 /// What is kept of a request.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(crate) struct HttpRequest {
     pub(crate) remote: Option<SocketAddr>,
     /// None when `capture_headers` is off.
     pub(crate) headers: Option<Headers>,
-    pub(crate) body: Option<Body>,
+    pub(crate) body: Option<Box<Body>>,
 }
 
 /// What is kept of a response.
@@ -39,10 +39,10 @@ pub(crate) struct Body {
     pub(crate) truncated: bool,
 }
 
-/// Path, query, host and route in one buffer: one allocation, and nothing that pins the connection's.
+/// Path, query, host and route in one buffer: at most one allocation, and nothing that pins the connection's.
 #[derive(Clone, Default)]
 pub(crate) struct RequestText {
-    text: String,
+    text: ShortText,
     path: u32,
     query: Option<u32>,
     host: u32,
@@ -53,7 +53,7 @@ impl RequestText {
     /// `path` may be percent-encoded as it came; `query` is without its `?`.
     pub(crate) fn new(path: &str, query: Option<&str>, host: &[u8], route: Option<&str>) -> Self {
         let length = path.len() + query.map_or(0, str::len) + host.len() + route.map_or(0, str::len);
-        let mut text = String::with_capacity(length);
+        let mut text = ShortText::with_capacity(length);
         let mut push = |part: &str| {
             text.push_str(part);
             text.len() as u32
@@ -66,7 +66,7 @@ impl RequestText {
     }
 
     fn part(&self, from: u32, to: u32) -> &str {
-        self.text.get(from as usize..to as usize).unwrap_or_default()
+        self.text.as_str().get(from as usize..to as usize).unwrap_or_default()
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -94,14 +94,17 @@ impl RequestText {
     }
 
     fn heap_size(&self) -> usize {
-        self.text.capacity()
+        self.text.heap_size()
     }
 }
 
 impl HttpRequest {
     pub(crate) fn heap_size(&self) -> usize {
         let headers = self.headers.as_ref().map_or(0, Headers::heap_size);
-        let body = self.body.as_ref().map_or(0, |body| body.bytes.capacity() + body.content_type.capacity());
+        let body = self
+            .body
+            .as_ref()
+            .map_or(0, |body| size_of::<Body>() + body.bytes.capacity() + body.content_type.capacity());
         self.text.heap_size() + headers + body
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, trace::SpanKind};
+use smallvec::SmallVec;
 
 use super::Label;
 
@@ -67,6 +68,9 @@ impl SpanType<'_> {
 
 /// Tells a span's type by its kind and attributes.
 pub(crate) type SpanTypeOf = for<'a> fn(&SpanKind, &'a [KeyValue]) -> SpanType<'a>;
+
+/// Where the time of a transaction went, by type of span. As many as most have are kept without an allocation.
+pub(crate) type SelfTimes = SmallVec<[SelfTime; 4]>;
 
 /// The time that a transaction spent in spans of one type, without what their children took (agent-spec 10.4).
 #[derive(Debug, Clone, PartialEq, Eq)]

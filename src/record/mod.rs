@@ -17,12 +17,13 @@ mod ids;
 mod metric;
 mod random;
 mod resource;
+mod short_text;
 mod span;
 mod transaction;
 
 pub(crate) use self::{
     bridge::{http_result, integer},
-    clock::{follow_wall_clock, instant_of, micros, wall_micros},
+    clock::{Monotonic, follow_wall_clock, micros},
     contained::{catch, is_contained},
     context::{Context, Custom, Label, MAX_CUSTOM_BYTES, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
@@ -31,9 +32,10 @@ pub(crate) use self::{
     grpc::GrpcStatus,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
-    metric::{Breakdown, MetricsRecord, Sample, SelfTime, SpanType, SpanTypeOf},
+    metric::{Breakdown, MetricsRecord, Sample, SelfTime, SelfTimes, SpanType, SpanTypeOf},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
+    short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
     transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };

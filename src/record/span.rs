@@ -34,8 +34,8 @@ pub(crate) struct SpanRecord {
     pub(crate) composite: Option<Composite>,
     /// Part of a call of the same kind that is told already: it has no destination of its own (agent-spec 6.3).
     pub(crate) within_call: bool,
-    /// Its type at its start, and how many attributes that was judged by. None where nobody has asked for it.
-    pub(crate) began_as: Option<(SpanType<'static>, usize)>,
+    /// Where it was found out for the transaction's self times.
+    pub(crate) span_type: Option<SpanType<'static>>,
     /// Where it ended, if it took long.
     pub(crate) stack: Stack,
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, DroppedSpans, Link, SelfTime, SpanId, TraceId};
+use super::{Context, DroppedSpans, Link, SelfTime, SelfTimes, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -54,8 +54,10 @@ pub(crate) struct TransactionRecord {
     pub(crate) outcome: Outcome,
     pub(crate) spans: SpanCount,
     pub(crate) dropped_spans: Vec<DroppedSpans>,
+    /// `breakdown_metrics`, as it held when it began: its time counts.
+    pub(crate) timed: bool,
     /// Where its time went; empty where all of it is its own.
-    pub(crate) self_times: Vec<SelfTime>,
+    pub(crate) self_times: SelfTimes,
     pub(crate) links: Vec<Link>,
     /// What user code set on OpenTelemetry's current span while it was this transaction.
     pub(crate) otel: Option<Box<OtelPart>>,
@@ -106,7 +108,7 @@ impl TransactionRecord {
             + self.result.as_ref().map_or(0, |result| result.len())
             + self.dropped_spans.iter().map(DroppedSpans::size).sum::<usize>()
             + self.links.len() * size_of::<Link>()
-            + self.self_times.len() * size_of::<SelfTime>()
+            + if self.self_times.spilled() { self.self_times.capacity() * size_of::<SelfTime>() } else { 0 }
     }
 
     /// The name as Kibana groups by it.
@@ -164,7 +166,8 @@ mod tests {
             outcome: Outcome::Unknown,
             spans: SpanCount::default(),
             dropped_spans: Vec::new(),
-            self_times: Vec::new(),
+            timed: false,
+            self_times: SelfTimes::new(),
             links: Vec::new(),
             otel: None,
             context: Context::default(),

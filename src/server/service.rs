@@ -5,11 +5,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Once},
     task::{Context, Poll},
-    time::Instant,
 };
 
-use http::{HeaderMap, Request, Response};
-use opentelemetry::{baggage::BaggageExt, trace::TraceContextExt};
+use http::{Request, Response, request::Parts};
+use opentelemetry::{
+    baggage::{BaggageExt, KeyValueMetadata},
+    trace::TraceContextExt,
+};
 use tower_service::Service;
 use tracing::Span;
 
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, Name},
+    record::{Link, Monotonic, Name},
     transaction::{
         Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
         ignored_context, installed, new_record, new_request_span, otel_context, root,
@@ -69,7 +71,7 @@ where
                 return ResponseFuture::new(self.inner.call(request), Role::Off);
             }
             add_route(&transaction, &request);
-            request = enrich(&self.options, &transaction, request);
+            enrich(&self.options, &transaction, &mut request);
             let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
             let future = called.unwrap_or_else(|panic| {
                 self.options.run_on_panic(&transaction, &*panic);
@@ -116,7 +118,8 @@ impl<S> ApmService<S> {
         S: Service<Request<B>, Response = Response<R>>,
         B: 'static,
     {
-        let shared = begin(recorder, config, &request);
+        let (incoming, baggage) = propagation::extract(request.headers());
+        let shared = begin(recorder, config, &request, incoming);
         if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
             shared.capture_body(captured);
         }
@@ -125,14 +128,17 @@ impl<S> ApmService<S> {
         let ending = Ending::new(transaction, grpc::is_call(&request));
         let asked = Asked::from(request.method());
 
-        let context = baggage_from(request.headers(), otel_context(&shared));
+        let context = with_baggage(otel_context(&shared), baggage);
         shared.attach_baggage(&context);
         let entered = enter(&shared, &context);
         let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
         let inner = &mut self.inner;
         let options = &*self.options;
         // the span is entered by the future: handlers run there, and entering it costs as much as making it
-        let called = catch_unwind(AssertUnwindSafe(|| inner.call(enrich(options, ending.transaction(), request))));
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            enrich(options, ending.transaction(), &mut request);
+            inner.call(request)
+        }));
         match called {
             Ok(future) => {
                 drop(entered);
@@ -157,10 +163,11 @@ impl<S> ApmService<S> {
         if let Some(outer) = handle_in(&current) {
             outer.discard();
         }
-        let incoming = propagation::extract(request.headers()).map(|incoming| incoming.span_context());
+        let (incoming, baggage) = propagation::extract(request.headers());
+        let incoming = incoming.map(|incoming| incoming.span_context());
         let place = incoming.unwrap_or_else(|| current.span().span_context().clone());
         let ignored = Arc::new(Ignored::new(recorder, place));
-        let context = baggage_from(request.headers(), ignored_context(&ignored));
+        let context = with_baggage(ignored_context(&ignored), baggage);
         let transaction = Transaction::ignored(ignored);
         request.extensions_mut().insert(transaction.clone());
         let entered = enter_handle(transaction.handle().clone(), &context);
@@ -177,9 +184,8 @@ impl<S> ApmService<S> {
     }
 }
 
-/// What the request's baggage adds to a context.
-fn baggage_from(headers: &HeaderMap, context: opentelemetry::Context) -> opentelemetry::Context {
-    let baggage = propagation::baggage_in(headers);
+#[inline]
+fn with_baggage(context: opentelemetry::Context, baggage: Vec<KeyValueMetadata>) -> opentelemetry::Context {
     if baggage.is_empty() { context } else { context.with_baggage(baggage) }
 }
 
@@ -195,23 +201,40 @@ fn add_route<B>(transaction: &Transaction, request: &Request<B>) {
 }
 
 /// What a layer adds on the way in, whether the transaction is its own or not.
-fn enrich<B>(options: &Options, transaction: &Transaction, request: Request<B>) -> Request<B> {
+fn enrich<B>(options: &Options, transaction: &Transaction, request: &mut Request<B>) {
     if let Some(module) = &options.module {
         transaction.label("module", module.clone());
     }
-    if options.on_request.is_empty() {
-        return request;
+    if !options.on_request.is_empty() {
+        with_parts(request, |parts| options.run_on_request(transaction, parts));
     }
-    let (parts, body) = request.into_parts();
-    options.run_on_request(transaction, &parts);
-    Request::from_parts(parts, body)
+}
+
+/// Shows the head of a request, which is large, without moving the request. `look` must not panic.
+fn with_parts<B>(request: &mut Request<B>, look: impl FnOnce(&Parts)) {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    let mut swap = |parts: &mut Parts| {
+        std::mem::swap(&mut parts.method, request.method_mut());
+        std::mem::swap(&mut parts.uri, request.uri_mut());
+        std::mem::swap(&mut parts.version, request.version_mut());
+        std::mem::swap(&mut parts.headers, request.headers_mut());
+        std::mem::swap(&mut parts.extensions, request.extensions_mut());
+    };
+    swap(&mut parts);
+    look(&parts);
+    swap(&mut parts);
 }
 
 /// Starts the transaction: continued from the caller's headers, taken over from a root span that somebody outside has
 /// opened through our tracer, a child of a foreign span that is current, or the first of a trace.
-fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Request<B>) -> Arc<Shared> {
-    let began = Instant::now();
-    let incoming = propagation::extract(request.headers()).map(|incoming| continued(incoming, &config));
+fn begin<B: 'static>(
+    recorder: Arc<Recorder>,
+    config: Arc<Config>,
+    request: &Request<B>,
+    incoming: Option<Incoming>,
+) -> Arc<Shared> {
+    let began = Monotonic::now();
+    let incoming = incoming.map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = opentelemetry::Context::map_current(|current| current.has_active_span().then(|| current.clone()));
     if let Some(outer) = current.as_ref().and_then(handle_in) {
@@ -230,10 +253,10 @@ fn begin<B: 'static>(recorder: Arc<Recorder>, config: Arc<Config>, request: &Req
     }
     let below = || below(current.as_ref()?, &config);
     let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
-    let context = request::context(request, &config, ids.sampled);
-    let mut record = new_record(&ids, "request".into(), name(request), began, context);
+    let mut record = new_record(&ids, "request".into(), name(request), began);
+    record.context = request::context(request, &config, ids.sampled);
     record.links.extend(link);
-    Arc::new(Shared::new(recorder, config, ids, began, record))
+    Shared::new(recorder, config, ids, began, record)
 }
 
 /// A gRPC call is named by its method, and everything else by its route. That it is one is certain when it has been

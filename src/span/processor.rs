@@ -202,7 +202,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         ),
         composite: None,
         within_call: begun.within_call,
-        began_as: None,
+        span_type: None,
         stack: Stack::None,
     })
 }

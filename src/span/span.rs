@@ -111,7 +111,7 @@ impl Child {
 }
 
 impl Root {
-    fn end(self, shared: &Shared, end: Option<SystemTime>) {
+    fn end(self, shared: &Arc<Shared>, end: Option<SystemTime>) {
         shared.end(|record| {
             record.duration = self.start.until(end, record.timestamp);
             record.bridged_end(&self.status)

@@ -4,16 +4,16 @@
 //! moment ago is told by the monotonic clock instead (agent-spec 5.1, trap 34); a time that the caller has chosen
 //! himself, for work of another day, stays as it is.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::{
-    record::{instant_of, micros},
+    record::{Monotonic, micros},
     transaction::Shared,
 };
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start {
-    At(Instant),
+    At(Monotonic),
     /// By the caller's own clock.
     Told(SystemTime),
 }
@@ -22,16 +22,16 @@ impl Start {
     /// Now, where nothing is told.
     pub(super) fn of(told: Option<SystemTime>) -> Self {
         match told {
-            None => Self::At(Instant::now()),
-            Some(told) => instant_of(told).map_or(Self::Told(told), Self::At),
+            None => Self::At(Monotonic::now()),
+            Some(told) => Monotonic::of(told).map_or(Self::Told(told), Self::At),
         }
     }
 
     /// Where the monotonic clock stood; now, for a start by another clock.
-    pub(super) fn instant(self) -> Instant {
+    pub(super) fn monotonic(self) -> Monotonic {
         match self {
             Self::At(at) => at,
-            Self::Told(_) => Instant::now(),
+            Self::Told(_) => Monotonic::now(),
         }
     }
 
@@ -47,8 +47,8 @@ impl Start {
     pub(super) fn until(self, end: Option<SystemTime>, timestamp: u64) -> Duration {
         match (self, end) {
             (Self::At(start), None) => start.elapsed(),
-            (Self::At(start), Some(end)) => match instant_of(end) {
-                Some(end) => end.saturating_duration_since(start),
+            (Self::At(start), Some(end)) => match Monotonic::of(end) {
+                Some(end) => end.since(start),
                 None => Duration::from_micros(micros(end).saturating_sub(timestamp)),
             },
             (Self::Told(start), end) => {

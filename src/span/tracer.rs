@@ -50,13 +50,13 @@ impl ApmTracer {
             None => (root(&config), None),
         };
         let start = Start::of(builder.start_time);
-        let began = start.instant();
+        let began = start.monotonic();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
         let attributes = attributes(builder.attributes, context, &config);
         let otel = OtelPart { kind, attributes };
         let r#type = Cow::Borrowed(otel.transaction_type());
         let name = Name::Text(cut(builder.name));
-        let mut record = new_record(&ids, r#type, name, began, Default::default());
+        let mut record = new_record(&ids, r#type, name, began);
         record.links = kept(link.into_iter().chain(links(builder.links)), MAX_TRANSACTION_LINKS, &recorder);
         record.otel = Some(Box::new(otel));
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
@@ -64,7 +64,7 @@ impl ApmTracer {
         if let Start::Told(start) = start {
             shared.update(|record| record.timestamp = micros(start));
         }
-        ApmSpan::root(Arc::new(shared), context, start)
+        ApmSpan::root(shared, context, start)
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
@@ -104,10 +104,13 @@ impl ApmTracer {
             attributes,
             status: Status::Unset,
             outcome: None,
-            links: kept(links(builder.links), MAX_ATTRIBUTES, shared.recorder()),
+            links: match builder.links {
+                None => Vec::new(),
+                told => kept(links(told), MAX_ATTRIBUTES, shared.recorder()),
+            },
             composite: None,
             within_call: place.within_call,
-            began_as: place.began_as,
+            span_type: None,
             stack: Stack::None,
         });
         ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })
@@ -128,7 +131,10 @@ pub(super) fn is_ignored(attributes: Option<&[KeyValue]>, config: &Config) -> bo
 /// Those that the span is made with, and what it carries as baggage.
 fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) -> Vec<KeyValue> {
     let mut attributes = own.unwrap_or_default();
-    attributes.extend(propagation::attached(context, &config.baggage_to_attach));
+    let attached = propagation::attached(context, &config.baggage_to_attach);
+    if !attached.is_empty() {
+        attributes.extend(attached);
+    }
     attributes.truncate(MAX_ATTRIBUTES);
     attributes
 }
@@ -162,8 +168,10 @@ impl Tracer for ApmTracer {
             Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
             Handle::None => self.root(builder, context),
         };
-        for event in events.into_iter().flatten() {
-            span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+        if let Some(events) = events {
+            for event in events {
+                span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+            }
         }
         span
     }

@@ -9,7 +9,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{self, Poll, ready},
-    time::Instant,
 };
 
 use tracing::Span;
@@ -18,7 +17,7 @@ use super::{
     Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
     otel_context, root,
 };
-use crate::record::{Context, Name, Outcome, cut};
+use crate::record::{Monotonic, Name, Outcome, cut};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -85,10 +84,10 @@ impl StartedTransaction {
             let incoming = sender.and_then(|sender| sender.incoming().cloned());
             let continued = incoming.map(|incoming| continued(incoming, &config));
             let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
-            let began = Instant::now();
-            let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began, Context::default());
+            let began = Monotonic::now();
+            let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
             record.links.extend(link);
-            let shared = Arc::new(Shared::new(recorder, config, ids, began, record));
+            let shared = Shared::new(recorder, config, ids, began, record);
             let mut context = otel_context(&shared);
             if let Some(sender) = sender {
                 context = sender.with_baggage(context);

@@ -24,12 +24,10 @@ pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
 }
 
 /// Where a new span goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) parent_id: SpanId,
-    /// Where it had to be found out.
-    pub(crate) began_as: Option<(SpanType<'static>, usize)>,
-    /// The parent is a call of the same family, which is told with its destination.
+    /// The parent is a call of the same type, which is told with its destination.
     pub(crate) within_call: bool,
 }
 
@@ -44,23 +42,14 @@ pub(crate) struct Beginning<'a> {
     pub(crate) id: Option<SpanId>,
 }
 
-/// Type and subtype of a span as far as its start tells them, for comparing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Family(u64);
-
-impl Family {
-    pub(super) fn of(span_type: &SpanType<'_>) -> Self {
-        // FNV-1a: both are short, and told by the service itself
-        let parts = [span_type.kind, "/", span_type.subtype.as_deref().unwrap_or_default()];
-        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        Self(parts.iter().flat_map(|part| part.as_bytes()).fold(0xcbf2_9ce4_8422_2325, step))
-    }
-}
-
-struct OpenCall {
-    family: Family,
+/// A call that runs.
+pub(super) struct OpenCall {
+    /// As far as its start tells.
+    pub(super) span_type: SpanType<'static>,
+    /// How many attributes that was judged by.
+    pub(super) attributes: usize,
     /// A child, an error or another service refers to it: it must be sent, and by itself.
-    referred: bool,
+    pub(super) referred: bool,
 }
 
 /// Only calls can be merged or dropped, so only those are known; an entry lives as long as its span.
@@ -72,8 +61,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn open(&mut self, id: SpanId, family: Family) {
-        let call = OpenCall { family, referred: false };
+    pub(super) fn open(&mut self, id: SpanId, span_type: SpanType<'static>, attributes: usize) {
+        let call = OpenCall { span_type, attributes, referred: false };
         if let Err(full) = self.few.try_push((id, call)) {
             self.more.insert(id.0, full.element().1);
         }
@@ -86,13 +75,12 @@ impl Calls {
         }
     }
 
-    /// The call is over: whether something refers to it. None for one that was not known.
-    pub(super) fn close(&mut self, id: SpanId) -> Option<bool> {
-        let call = match self.few.iter().rposition(|(known, _)| *known == id) {
+    /// The call is over. None for one that was not known.
+    pub(super) fn close(&mut self, id: SpanId) -> Option<OpenCall> {
+        match self.few.iter().rposition(|(known, _)| *known == id) {
             Some(at) => Some(self.few.swap_remove(at).1),
             None => self.more.remove(&id.0),
-        };
-        call.map(|call| call.referred)
+        }
     }
 
     /// Something refers to a span: the id of what stands for it.
@@ -105,9 +93,9 @@ impl Calls {
         id
     }
 
-    /// The family of a call that runs.
-    pub(super) fn family(&mut self, id: SpanId) -> Option<Family> {
-        self.get(id).map(|call| call.family)
+    /// The type of a call that runs.
+    pub(super) fn span_type(&mut self, id: SpanId) -> Option<&SpanType<'static>> {
+        self.get(id).map(|call| &call.span_type)
     }
 
     /// What refers to this span from now on shall refer to the other one.
@@ -126,15 +114,16 @@ mod tests {
     #[test]
     fn calls_are_known_while_they_run_however_many() {
         let mut calls = Calls::default();
-        (0..100).for_each(|id| calls.open(SpanId(id), Family(id)));
+        (0..100).for_each(|id| calls.open(SpanId(id), SpanType::INTERNAL, id as usize));
         for id in (0..100).step_by(3) {
             assert_eq!(calls.refer(SpanId(id)), SpanId(id));
         }
         assert_eq!(calls.refer(SpanId(1000)), SpanId(1000), "a span that is none of them leaves nothing behind");
         for id in 0..100 {
-            assert_eq!(calls.family(SpanId(id)), Some(Family(id)));
-            assert_eq!(calls.close(SpanId(id)), Some(id % 3 == 0), "{id}");
-            assert_eq!((calls.close(SpanId(id)), calls.family(SpanId(id))), (None, None), "{id}");
+            assert_eq!(calls.span_type(SpanId(id)), Some(&SpanType::INTERNAL));
+            let call = calls.close(SpanId(id)).unwrap();
+            assert_eq!((call.attributes, call.referred), (id as usize, id % 3 == 0));
+            assert!(calls.close(SpanId(id)).is_none() && calls.span_type(SpanId(id)).is_none(), "{id}");
         }
         assert!(calls.few.is_empty() && calls.more.is_empty());
     }

@@ -30,9 +30,9 @@ impl CapturedBody {
     }
 
     /// None while nothing was read.
-    pub(crate) fn get(&self) -> Option<Body> {
+    pub(crate) fn get(&self) -> Option<Box<Body>> {
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        (!body.bytes.is_empty()).then(|| body.clone())
+        (!body.bytes.is_empty()).then(|| Box::new(body.clone()))
     }
 }
 

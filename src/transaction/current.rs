@@ -82,10 +82,13 @@ pub(crate) fn hold(handle: Handle, error: Box<ErrorRecord>, parent: Option<SpanI
 }
 
 /// Sends what is held. True when there was something.
+#[inline]
 pub(super) fn release_held() -> bool {
-    if !ANY_HELD.replace(false) {
-        return false;
-    }
+    ANY_HELD.replace(false) && release()
+}
+
+#[cold]
+fn release() -> bool {
     let held = HELD.try_with(RefCell::take).ok().flatten();
     let was_held = held.is_some();
     if let Some(Held { handle, error, parent }) = held {

@@ -72,7 +72,7 @@ impl Verdict {
 impl Shared {
     /// An error was recorded on this transaction.
     pub(crate) fn has_errors(&self) -> bool {
-        !self.lock().told.is_empty()
+        self.lock().has_errors()
     }
 
     /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
@@ -118,15 +118,16 @@ impl Shared {
         let parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
-            if !state.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+            let (record, seldom) = state.record_and_seldom();
+            if !seldom.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
                 return;
             }
-            match &state.record {
+            match record {
                 Some(record) => {
                     error.parent = Some(self.error_parent(parent, record));
                     let own = std::mem::replace(&mut error.context, record.context.clone());
                     if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&state.body, self.config.capture_body, &mut error.context.request)
+                        (&seldom.body, self.config.capture_body, &mut error.context.request)
                     {
                         request.body = body.get();
                     }
@@ -135,7 +136,7 @@ impl Shared {
                     });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
-                None => error.parent = Some(self.late_error_parent(parent, state.rest.as_ref())),
+                None => error.parent = Some(self.late_error_parent(parent, seldom.rest.as_ref())),
             }
         }
         if !self.config.context_propagation_only {

@@ -10,13 +10,9 @@ use std::{
 };
 
 use opentelemetry::Context;
-use tracing::{
-    Subscriber,
-    level_filters::LevelFilter,
-    span::{Attributes, Id},
-};
+use tracing::{Subscriber, span::Id};
 use tracing_subscriber::{
-    Layer, layer,
+    layer,
     registry::{LookupSpan, SpanRef},
 };
 
@@ -42,54 +38,38 @@ pub(super) fn keep<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, parent: Context
 }
 
 /// What was supplied is used by now, or not needed.
+#[inline]
 pub(super) fn withdraw() {
     if ANY.load(Relaxed) {
-        let before = SUPPLIED.try_with(|supplied| supplied.borrow_mut().take());
-        drop(before);
+        replace(None);
     }
 }
 
-/// Comes before the bridge; the layer of the request's span comes after it, and withdraws.
-#[derive(Debug)]
-pub(crate) struct SupplyParentLayer;
-
-fn supply<'a, S>(id: &Id, context: &layer::Context<'a, S>)
-where
-    S: Subscriber + for<'b> LookupSpan<'b>,
-{
-    let Some(span) = context.span(id) else { return };
-    let parent = span.extensions().get::<Parent>().map(|parent| parent.0.clone());
-    if let Some(parent) = parent {
-        let _ = SUPPLIED.try_with(|supplied| supplied.replace(Some(parent)));
-    }
+#[cold]
+fn replace(parent: Option<Context>) {
+    let before = SUPPLIED.try_with(|supplied| supplied.replace(parent));
+    drop(before);
 }
 
-impl<S> Layer<S> for SupplyParentLayer
+/// The bridge is about to build this span, as a parent or because it is entered or closed.
+#[inline]
+pub(super) fn supply<S>(id: &Id, context: &layer::Context<'_, S>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+    if ANY.load(Relaxed) {
+        look_up(id, context);
     }
+}
 
-    /// A child has its parent built.
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, context: layer::Context<'_, S>) {
-        if ANY.load(Relaxed)
-            && let Some(parent) = attributes.parent()
-        {
-            supply(parent, &context);
-        }
-    }
-
-    fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
-        if ANY.load(Relaxed) {
-            supply(id, &context);
-        }
-    }
-
-    fn on_close(&self, id: Id, context: layer::Context<'_, S>) {
-        if ANY.load(Relaxed) {
-            supply(&id, &context);
-        }
+#[cold]
+fn look_up<S>(id: &Id, context: &layer::Context<'_, S>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let Some(span) = context.span(id) else { return };
+    let parent = span.extensions().get::<Parent>().map(|parent| parent.0.clone());
+    if parent.is_some() {
+        replace(parent);
     }
 }

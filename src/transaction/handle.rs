@@ -100,7 +100,7 @@ impl Handle {
     pub(crate) fn veto(&self, exception: &Exception) {
         match self {
             Handle::None => {}
-            Handle::Transaction(shared) => shared.lock().told.veto(exception),
+            Handle::Transaction(shared) => shared.lock().seldom().told.veto(exception),
             Handle::Ignored(ignored) => {
                 ignored.told.lock().unwrap_or_else(PoisonError::into_inner).veto(exception);
             }

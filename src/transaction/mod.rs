@@ -20,9 +20,10 @@ mod filter;
 mod handle;
 mod ids;
 mod naming;
+mod recorded_spans;
 mod recorder;
 mod remote;
-mod request_span;
+pub(crate) mod request_span;
 mod rest;
 mod self_time;
 mod spans;
@@ -44,12 +45,13 @@ pub(crate) use self::{
     context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context},
     current::{Entered, enter, enter_handle, hold, running},
     custom::to_json,
-    explicit_parent::{SupplyParentLayer, supplied_parent},
+    explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},
     handle::{Handle, Ignored},
     ids::{continued, followed, root},
+    recorded_spans::RecordedSpans,
     recorder::{Recorder, install, installed, uninstall},
-    request_span::{REQUEST_TARGET, RequestSpanLayer, enter_own, new_request_span},
+    request_span::{REQUEST_TARGET, enter_own, new_request_span},
     state::{Ids, Shared, new_record},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};

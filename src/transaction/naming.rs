@@ -9,11 +9,15 @@ use crate::{
 
 /// The name by `use_path_as_transaction_name` and `transaction_name_groups`; None where it stays as it is. A group's name
 /// is its pattern.
+#[inline]
 pub(super) fn renamed(record: &TransactionRecord, config: &Config) -> Option<Name> {
+    let is_asked = !config.transaction_name_groups.is_empty() || config.use_path_as_transaction_name;
+    if is_asked { by_options(record, config) } else { None }
+}
+
+#[cold]
+fn by_options(record: &TransactionRecord, config: &Config) -> Option<Name> {
     let groups = &config.transaction_name_groups;
-    if groups.is_empty() && !config.use_path_as_transaction_name {
-        return None;
-    }
     let by_path = by_path(record).filter(|_| config.use_path_as_transaction_name);
     let group = {
         let name = by_path.as_deref().map_or_else(|| record.display_name(), Cow::Borrowed);

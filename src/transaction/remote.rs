@@ -25,7 +25,8 @@ pub struct TraceContext {
 impl TraceContext {
     /// From the headers of an HTTP request.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        Self { incoming: propagation::extract(headers), baggage: propagation::baggage_in(headers) }
+        let (incoming, baggage) = propagation::extract(headers);
+        Self { incoming, baggage }
     }
 
     pub(crate) fn from_text(carrier: &dyn Extractor) -> Self {

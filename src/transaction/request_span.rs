@@ -8,11 +8,10 @@ use std::{
 
 use opentelemetry::Context;
 use tracing::{
-    Dispatch, Level, Span, Subscriber,
-    level_filters::LevelFilter,
+    Level, Span, Subscriber,
     span::{Attributes, Id},
 };
-use tracing_subscriber::{Layer, layer, registry::LookupSpan};
+use tracing_subscriber::{layer, registry::LookupSpan};
 
 use super::{
     Handle,
@@ -27,6 +26,9 @@ thread_local! {
     /// Set while our own future enters and exits its span: it attaches the context itself, for less.
     static OWN: Cell<bool> = const { Cell::new(false) };
     static ENTERED: RefCell<Vec<(Id, Entered)>> = const { RefCell::new(Vec::new()) };
+    static ANY_ENTERED: Cell<bool> = const { Cell::new(false) };
+    /// The span that is being entered, where the bridge knows it: it is no request's then.
+    static BRIDGED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Our layer is part of some subscriber, so the span is expected to be seen.
@@ -60,10 +62,6 @@ pub(crate) fn enter_own<T>(span: &Span, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Attaches the OpenTelemetry context, in which the request's span was made, wherever that span is entered.
-#[derive(Debug)]
-pub(crate) struct RequestSpanLayer;
-
 struct MadeIn {
     context: Context,
     handle: Handle,
@@ -79,68 +77,81 @@ where
     found.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone())
 }
 
-impl<S> Layer<S> for RequestSpanLayer
+// What our layer of the subscriber does with spans: it attaches the OpenTelemetry context, in which the request's span
+// was made, wherever that span is entered.
+
+/// The bridge is about to enter this span.
+pub(super) fn bridge_enters(id: &Id) {
+    BRIDGED.set(id.into_u64());
+}
+
+pub(crate) fn expect() {
+    EXPECTED.store(true, Relaxed);
+}
+
+pub(crate) fn on_new_span<S>(attributes: &Attributes<'_>, id: &Id, context: &layer::Context<'_, S>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    /// A filter of this layer's own would cost every span of the process more than the layer does; the hint keeps what
-    /// is below INFO as cheap as it was.
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
-    }
-
-    fn on_register_dispatch(&self, _: &Dispatch) {
-        EXPECTED.store(true, Relaxed);
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
-        if attributes.metadata().target() == REQUEST_TARGET {
-            let current = Context::current();
-            let handle = found_in(&current);
-            if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
-                span.extensions_mut().insert(MadeIn { context: current, handle });
-            }
-        } else if let Some(parent) = attributes.parent() {
-            explicit_parent::withdraw();
-            if let (Some(span), Some(parent)) = (context.span(id), request_above(parent, &context)) {
-                explicit_parent::keep(&span, parent);
-            }
+    if attributes.metadata().target() == REQUEST_TARGET {
+        let current = Context::current();
+        let handle = found_in(&current);
+        if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
+            span.extensions_mut().insert(MadeIn { context: current, handle });
         }
-    }
-
-    fn on_close(&self, _: Id, _: layer::Context<'_, S>) {
+    } else if let Some(parent) = attributes.parent() {
         explicit_parent::withdraw();
+        if let (Some(span), Some(parent)) = (context.span(id), request_above(parent, context)) {
+            explicit_parent::keep(&span, parent);
+        }
     }
+}
 
-    fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
-        explicit_parent::withdraw();
-        if OWN.get() {
-            return;
-        }
-        let Some(span) = context.span(id) else { return };
-        let entered = if span.metadata().target() == REQUEST_TARGET {
-            span.extensions().get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
-        } else if !is_any_running() {
-            // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
-            Some(found_in(&Context::current())).filter(|found| !found.is_none()).map(enter_attached)
-        } else {
-            None
-        };
-        if let Some(entered) = entered {
-            let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));
-        }
-    }
+pub(crate) fn on_close() {
+    explicit_parent::withdraw();
+}
 
-    fn on_exit(&self, id: &Id, _: layer::Context<'_, S>) {
-        if OWN.get() {
-            return;
-        }
-        // taken out first: dropping the guard may run code that comes by here again
-        let entered = ENTERED.try_with(|all| {
-            let mut all = all.borrow_mut();
-            let at = all.iter().rposition(|(entered, _)| entered == id)?;
-            Some(all.remove(at))
-        });
-        drop(entered);
+pub(crate) fn on_enter<S>(id: &Id, context: &layer::Context<'_, S>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    explicit_parent::withdraw();
+    let is_bridged = BRIDGED.take() == id.into_u64();
+    if OWN.get() || is_bridged && is_any_running() {
+        return;
     }
+    // looked up only where it must be
+    let made_in = || {
+        let span = context.span(id).filter(|span| span.metadata().target() == REQUEST_TARGET)?;
+        span.extensions().get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
+    };
+    // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
+    let attached = || {
+        let found = if is_any_running() { Handle::None } else { found_in(&Context::current()) };
+        (!found.is_none()).then(|| enter_attached(found))
+    };
+    let entered = if is_bridged { attached() } else { made_in().or_else(attached) };
+    if let Some(entered) = entered {
+        let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));
+        ANY_ENTERED.set(true);
+    }
+}
+
+#[inline]
+pub(crate) fn on_exit(id: &Id) {
+    if ANY_ENTERED.get() && !OWN.get() {
+        leave(id);
+    }
+}
+
+fn leave(id: &Id) {
+    // taken out first: dropping the guard may run code that comes by here again
+    let entered = ENTERED.try_with(|all| {
+        let mut all = all.borrow_mut();
+        let at = all.iter().rposition(|(entered, _)| entered == id)?;
+        let entered = all.remove(at);
+        ANY_ENTERED.set(!all.is_empty());
+        Some(entered)
+    });
+    drop(entered);
 }

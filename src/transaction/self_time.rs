@@ -3,19 +3,19 @@
 //! The self time of a span is its duration without the time in which at least one child of its ran. So each parent has
 //! a timer that knows how many children run; those that are still running when it ends are cut there.
 
-use super::{Shared, state::State};
-use crate::record::{SelfTime, SpanId, SpanRecord, SpanType};
+use smallvec::SmallVec;
+
+use super::Shared;
+use crate::record::{SelfTime, SelfTimes, SpanId, SpanRecord, SpanType};
 
 /// Parents whose children are timed at once. With more, what the others' children take counts as theirs.
 const MAX_TIMERS: usize = 1024;
 /// Kinds of span that one transaction tells apart.
 const MAX_TYPES: usize = 64;
 
+/// Of the spans that have children now.
 #[derive(Default)]
-pub(super) struct SelfTimes {
-    timers: Vec<Timer>,
-    sums: Vec<SelfTime>,
-}
+pub(super) struct Timers(SmallVec<[Timer; 2]>);
 
 /// The children of one span. Times are microseconds since the epoch.
 struct Timer {
@@ -60,32 +60,32 @@ impl Timer {
     }
 }
 
-impl SelfTimes {
-    fn timer(&mut self, parent: SpanId) -> Option<usize> {
+impl Timers {
+    fn of(&mut self, parent: SpanId) -> Option<usize> {
         // the newest parent is the likeliest
-        self.timers.iter().rposition(|timer| timer.parent == parent)
+        self.0.iter().rposition(|timer| timer.parent == parent)
     }
 
-    pub(super) fn begin(&mut self, parent: SpanId, now: u64, child: TimedChild) {
-        let at = match self.timer(parent) {
+    pub(super) fn child_begins(&mut self, parent: SpanId, now: u64, child: TimedChild) {
+        let at = match self.of(parent) {
             Some(at) => at,
-            None if self.timers.len() == MAX_TIMERS => return,
+            None if self.0.len() == MAX_TIMERS => return,
             None => {
                 let timer =
                     Timer { parent, until: now, running: 0, unsent_running: 0, unsent: 0, taken: 0, unsent_alone: 0 };
-                self.timers.push(timer);
-                self.timers.len() - 1
+                self.0.push(timer);
+                self.0.len() - 1
             }
         };
-        let timer = &mut self.timers[at];
+        let timer = &mut self.0[at];
         timer.advance(now);
         *timer.count(child) += 1;
         timer.unsent += u32::from(child == TimedChild::Unsent);
     }
 
-    fn end(&mut self, parent: SpanId, now: u64, child: TimedChild) {
-        if let Some(at) = self.timer(parent) {
-            let timer = &mut self.timers[at];
+    fn child_ends(&mut self, parent: SpanId, now: u64, child: TimedChild) {
+        if let Some(at) = self.of(parent) {
+            let timer = &mut self.0[at];
             timer.advance(now);
             let count = timer.count(child);
             *count = count.saturating_sub(1);
@@ -93,34 +93,42 @@ impl SelfTimes {
     }
 
     /// The self time of a parent that ends.
-    fn close(&mut self, id: SpanId, began: u64, now: u64) -> u64 {
+    fn close(&mut self, id: SpanId, [began, now]: [u64; 2], sums: &mut SelfTimes) -> u64 {
         let whole = now.saturating_sub(began);
-        let Some(at) = self.timer(id) else { return whole };
-        let mut timer = self.timers.swap_remove(at);
+        let Some(at) = self.of(id) else { return whole };
+        let mut timer = self.0.swap_remove(at);
         timer.advance(now);
         if timer.unsent > 0 {
-            self.add(SpanType::INTERNAL, timer.unsent, timer.unsent_alone);
+            add(sums, &SpanType::INTERNAL, timer.unsent, timer.unsent_alone);
         }
         whole.saturating_sub(timer.taken)
     }
 
-    fn add(&mut self, SpanType { kind, subtype }: SpanType<'static>, count: u32, micros: u64) {
-        if let Some(sum) = self.sums.iter_mut().find(|sum| sum.kind == kind && sum.subtype == subtype) {
-            sum.count = sum.count.saturating_add(count);
-            sum.micros = sum.micros.saturating_add(micros);
-        } else if self.sums.len() < MAX_TYPES {
-            self.sums.push(SelfTime { kind, subtype, count, micros });
-        }
+    /// A span ends: sent, merged or dropped, it took its time.
+    pub(super) fn span_ends(&mut self, span: &SpanRecord, span_type: &SpanType<'static>, sums: &mut SelfTimes) {
+        let took = u64::try_from(span.duration.as_micros()).unwrap_or(u64::MAX);
+        let end = span.timestamp.saturating_add(took);
+        let own = self.close(span.id, [span.timestamp, end], sums);
+        self.child_ends(span.parent_id, end, TimedChild::Span);
+        add(sums, span_type, 1, own);
     }
 
     /// All sums, the transaction's own among them: none where it had no spans, for then it is its duration.
-    pub(super) fn finish(mut self, id: SpanId, began: u64, now: u64) -> Vec<SelfTime> {
-        if self.timers.is_empty() && self.sums.is_empty() {
-            return Vec::new();
+    pub(super) fn finish(mut self, id: SpanId, times: [u64; 2], sums: &mut SelfTimes) {
+        if self.0.is_empty() && sums.is_empty() {
+            return;
         }
-        let own = self.close(id, began, now);
-        self.sums.push(SelfTime { kind: "app", subtype: None, count: 1, micros: own });
-        self.sums
+        let own = self.close(id, times, sums);
+        sums.push(SelfTime { kind: "app", subtype: None, count: 1, micros: own });
+    }
+}
+
+fn add(sums: &mut SelfTimes, SpanType { kind, subtype }: &SpanType<'static>, count: u32, micros: u64) {
+    if let Some(sum) = sums.iter_mut().find(|sum| sum.kind == *kind && sum.subtype == *subtype) {
+        sum.count = sum.count.saturating_add(count);
+        sum.micros = sum.micros.saturating_add(micros);
+    } else if sums.len() < MAX_TYPES {
+        sums.push(SelfTime { kind, subtype: subtype.clone(), count, micros });
     }
 }
 
@@ -133,39 +141,7 @@ impl Shared {
     pub(crate) fn unsent_ends(&self, parent: SpanId, now: u64) {
         self.span_dropped();
         if self.is_timed() {
-            self.lock().spans().self_times.end(parent, now, TimedChild::Unsent);
-        }
-    }
-
-    /// What a span that ends adds to the self times: sent, merged or dropped, it took its time.
-    pub(super) fn timing(&self, record: &mut SpanRecord) -> Option<Timing> {
-        let SpanRecord { began_as, kind, attributes, timestamp, duration, .. } = record;
-        // what it was at its start it still is, where it was told nothing more
-        let began_as = began_as.take().filter(|(_, told)| *told == attributes.len());
-        self.is_timed().then(|| Timing {
-            span_type: match began_as {
-                Some((span_type, _)) => span_type,
-                None => (self.recorder.span_type())(kind, attributes).into_owned(),
-            },
-            end: timestamp.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
-        })
-    }
-}
-
-pub(super) struct Timing {
-    span_type: SpanType<'static>,
-    /// Microseconds since the epoch.
-    end: u64,
-}
-
-impl State {
-    /// Nothing where the transaction is over.
-    pub(super) fn time(&mut self, record: &SpanRecord, timing: Option<Timing>) {
-        if let (Some(Timing { span_type, end }), true) = (timing, self.record.is_some()) {
-            let times = &mut self.spans().self_times;
-            let own = times.close(record.id, record.timestamp, end);
-            times.end(record.parent_id, end, TimedChild::Span);
-            times.add(span_type, 1, own);
+            self.lock().spans().timers.child_ends(parent, now, TimedChild::Unsent);
         }
     }
 }
@@ -179,18 +155,31 @@ mod tests {
     const ROOT: SpanId = SpanId(1);
     const CALL: SpanType<'static> = SpanType { kind: "db", subtype: Some(Cow::Borrowed("sqlite")) };
 
+    #[derive(Default)]
+    struct Times {
+        timers: Timers,
+        sums: SelfTimes,
+    }
+
+    impl Times {
+        fn begin(&mut self, parent: SpanId, now: u64, child: TimedChild) {
+            self.timers.child_begins(parent, now, child);
+        }
+    }
+
     /// A transaction of 100 µs, and what its spans did.
-    fn sums(spans: impl FnOnce(&mut SelfTimes)) -> Vec<(&'static str, u32, u64)> {
-        let mut times = SelfTimes::default();
+    fn sums(spans: impl FnOnce(&mut Times)) -> Vec<(&'static str, u32, u64)> {
+        let mut times = Times::default();
         spans(&mut times);
-        let sums = times.finish(ROOT, 1000, 1100);
+        let Times { timers, mut sums } = times;
+        timers.finish(ROOT, [1000, 1100], &mut sums);
         sums.into_iter().map(|sum| (sum.kind, sum.count, sum.micros)).collect()
     }
 
-    fn ends(times: &mut SelfTimes, id: SpanId, parent: SpanId, [began, now]: [u64; 2]) {
-        let own = times.close(id, began, now);
-        times.end(parent, now, TimedChild::Span);
-        times.add(CALL, 1, own);
+    fn ends(times: &mut Times, id: SpanId, parent: SpanId, [began, now]: [u64; 2]) {
+        let own = times.timers.close(id, [began, now], &mut times.sums);
+        times.timers.child_ends(parent, now, TimedChild::Span);
+        add(&mut times.sums, &CALL, 1, own);
     }
 
     #[test]
@@ -224,8 +213,8 @@ mod tests {
             times.begin(ROOT, 1020, TimedChild::Unsent);
             times.begin(ROOT, 1030, TimedChild::Span);
             ends(times, SpanId(2), ROOT, [1030, 1040]);
-            times.end(ROOT, 1050, TimedChild::Unsent);
-            times.end(ROOT, 1060, TimedChild::Unsent);
+            times.timers.child_ends(ROOT, 1050, TimedChild::Unsent);
+            times.timers.child_ends(ROOT, 1060, TimedChild::Unsent);
         });
         assert_eq!(told, [("db", 1, 10), ("app", 2, 40), ("app", 1, 50)]);
     }
@@ -242,7 +231,7 @@ mod tests {
             times.begin(ROOT, 1010, TimedChild::Span);
             ends(times, SpanId(2), ROOT, [1050, 1020]);
             ends(times, SpanId(3), ROOT, [1010, 1060]);
-            times.end(ROOT, 1070, TimedChild::Span);
+            times.timers.child_ends(ROOT, 1070, TimedChild::Span);
         });
         assert_eq!(told, [("db", 2, 50), ("app", 1, 90)]);
     }

@@ -6,9 +6,10 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shared,
-    calls::{Beginning, Calls, Family, Place, is_plain_call},
+    calls::{Beginning, Calls, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
-    self_time::{SelfTimes, TimedChild, Timing},
+    self_time::{TimedChild, Timers},
+    state::State,
 };
 use crate::{
     config::Config,
@@ -29,7 +30,7 @@ pub(super) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
     pub(super) calls: Calls,
-    pub(super) self_times: SelfTimes,
+    pub(super) timers: Timers,
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
     #[expect(clippy::vec_box, reason = "they come boxed, and go on so")]
@@ -41,12 +42,12 @@ pub(super) struct Spans {
 /// What a transaction that ends takes out of them.
 pub(super) struct Closed {
     waiting: ArrayVec<Waiting, MAX_WAITING>,
-    self_times: SelfTimes,
+    timers: Timers,
 }
 
 impl Spans {
     pub(super) fn close(&mut self) -> Closed {
-        Closed { waiting: std::mem::take(&mut self.waiting), self_times: std::mem::take(&mut self.self_times) }
+        Closed { waiting: std::mem::take(&mut self.waiting), timers: std::mem::take(&mut self.timers) }
     }
 
     fn child_of(&self, parent: SpanId) -> Option<usize> {
@@ -80,6 +81,26 @@ impl Spans {
         let before = self.take(at);
         self.waiting.push(Waiting::new(call));
         before
+    }
+}
+
+impl State {
+    /// A span ends, whether it is sent or not: its time is taken, unless the transaction is over. Where it was known as a
+    /// call, whether something refers to it.
+    fn span_ends(&mut self, record: &mut SpanRecord, shared: &Shared) -> Option<bool> {
+        let spans = self.spans.get_or_insert_default();
+        let call = if record.is_part_of_call() { spans.calls.close(record.id) } else { None };
+        let referred = call.as_ref().map(|call| call.referred);
+        if let Some(transaction) = self.record.as_deref_mut().filter(|_| shared.is_timed()) {
+            // what it was at its start it still is, where it was told nothing more
+            let span_type = match call.filter(|call| call.attributes == record.attributes.len()) {
+                Some(call) => call.span_type,
+                None => (shared.recorder.span_type())(&record.kind, &record.attributes).into_owned(),
+            };
+            spans.timers.span_ends(record, &span_type, &mut transaction.self_times);
+            record.span_type = Some(span_type);
+        }
+        referred
     }
 }
 
@@ -125,49 +146,45 @@ impl Shared {
         let calls = id.is_some() && is_call(kind);
         let below_call = self.may_be_call(parent_id);
         if !below_call && !calls && !self.is_timed() {
-            return Some(Place { parent_id, began_as: None, within_call: false });
+            return Some(Place { parent_id, within_call: false });
         }
-        let span_type = || (self.recorder.span_type())(kind, attributes);
-        let began_as = calls.then(|| (span_type().into_owned(), attributes.len()));
-        let own = began_as.as_ref().map(|(span_type, _)| Family::of(span_type));
-        let family = || Family::of(&span_type());
+        let span_type = || (self.recorder.span_type())(kind, attributes).into_owned();
+        let mut own = calls.then(span_type);
         let mut state = self.lock();
         let spans = state.spans();
-        let above = if below_call { spans.calls.family(parent_id) } else { None };
-        if above.is_some_and(|above| own.unwrap_or_else(family) != above) {
+        let above = if below_call { spans.calls.span_type(parent_id) } else { None };
+        let within_call = above.is_some();
+        if above.is_some_and(|above| own.get_or_insert_with(span_type) != above) {
             return None;
         }
         // what is kept within a call is a call in this respect
-        if let Some((id, family)) = id.zip(above.or(own)) {
-            spans.calls.open(id, family);
+        if let Some((id, own)) = id.zip(own) {
+            spans.calls.open(id, own, attributes.len());
             self.has_calls.store(true, Relaxed);
         }
         let refers = below_call && id.is_some();
         let (parent_id, waited) = if refers { spans.refer(parent_id) } else { (parent_id, None) };
         if self.is_timed() {
             let child = if id.is_none() && !is_call(kind) { TimedChild::Unsent } else { TimedChild::Span };
-            spans.self_times.begin(parent_id, timestamp, child);
+            spans.timers.child_begins(parent_id, timestamp, child);
         }
         drop(state);
         waited.into_iter().for_each(|record| self.deliver(record));
-        Some(Place { parent_id, began_as, within_call: above.is_some() })
+        Some(Place { parent_id, within_call })
     }
 
     /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
     /// because the transaction has had its `transaction_max_spans` or the call was short.
     pub(crate) fn span(&self, mut record: Box<SpanRecord>) {
-        let timing = self.timing(&mut record);
         let max = self.config.transaction_max_spans;
         let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
         if self.spans_started.fetch_update(Relaxed, Relaxed, ticket).is_err() {
-            self.drop_span(&record, timing);
+            self.drop_span(&mut record);
         } else if self.settles() {
-            self.settle(record, timing);
+            self.settle(record);
         } else {
-            if timing.is_some() || record.is_part_of_call() {
-                let mut state = self.lock();
-                state.time(&record, timing);
-                state.spans().calls.close(record.id);
+            if self.is_timed() || record.is_part_of_call() {
+                self.lock().span_ends(&mut record, self);
             }
             if self.wants_stack(&record) {
                 record.stack = Stack::here();
@@ -184,15 +201,14 @@ impl Shared {
             && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
     }
 
-    fn settle(&self, mut record: Box<SpanRecord>, timing: Option<Timing>) {
+    fn settle(&self, mut record: Box<SpanRecord>) {
         let mut ready = ArrayVec::<Box<SpanRecord>, 2>::new();
         let mut by_itself = None;
         {
             let mut state = self.lock();
-            state.time(&record, timing);
+            let referred = state.span_ends(&mut record, self).unwrap_or_default();
             let is_over = state.record.is_none();
             let spans = state.spans();
-            let referred = record.is_part_of_call() && spans.calls.close(record.id).unwrap_or_default();
             let below = spans.child_of(record.id);
             ready.extend(spans.take(below));
             let compresses = self.config.span_compression_enabled;
@@ -243,20 +259,18 @@ impl Shared {
 
     /// Counts a span that is one too many.
     pub(crate) fn span_beyond_limit(&self, mut record: Box<SpanRecord>) {
-        let timing = self.timing(&mut record);
-        self.drop_span(&record, timing);
+        self.drop_span(&mut record);
     }
 
-    fn drop_span(&self, record: &SpanRecord, timing: Option<Timing>) {
+    fn drop_span(&self, record: &mut SpanRecord) {
         self.span_dropped();
         let is_call = record.is_part_of_call();
-        if !is_call && timing.is_none() {
+        if !is_call && !self.is_timed() {
             return;
         }
         let call = is_call.then(|| (self.recorder.describe())(record)).flatten();
         let mut state = self.lock();
-        state.time(record, timing);
-        if state.spans().calls.close(record.id).is_some() {
+        if state.span_ends(record, self).is_some() {
             state.spans().calls.replace(record.id, record.parent_id);
         }
         if let Some(call) = call.filter(|_| state.record.is_some()) {
@@ -284,10 +298,10 @@ impl Shared {
 
     /// The transaction is over: nothing waits any longer.
     pub(super) fn close_spans(&self, closed: Option<Closed>, record: &mut TransactionRecord) {
-        let Some(Closed { waiting, self_times }) = closed else { return self.count_spans(record) };
+        let Some(Closed { waiting, timers }) = closed else { return self.count_spans(record) };
         let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
         let end = record.timestamp.saturating_add(micros);
-        record.self_times = self_times.finish(record.id, record.timestamp, end);
+        timers.finish(record.id, [record.timestamp, end], &mut record.self_times);
         waiting.into_iter().for_each(|waiting| self.report(waiting.record));
         self.count_spans(record);
     }

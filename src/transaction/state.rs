@@ -7,16 +7,16 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32},
     },
-    time::Instant,
 };
 
-use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
 use crate::record::{
-    Context, Name, OtelPart, Outcome, SpanCount, SpanId, TraceId, TransactionRecord, set_attribute, wall_micros,
+    Context, Monotonic, Name, OtelPart, Outcome, SelfTimes, SpanCount, SpanId, TraceId, TransactionRecord,
+    set_attribute,
 };
 
 /// Who a transaction is in its trace.
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     /// Set when a layer takes over a transaction that a span outside of it had begun, and the request says that it
     /// belongs to another trace.
     adopted: OnceLock<Box<Ids>>,
-    pub(crate) began: Instant,
+    pub(crate) began: Monotonic,
     /// `began` by the wall clock, from which the times of its spans are counted.
     began_micros: u64,
     pub(super) spans_started: AtomicU32,
@@ -58,11 +58,17 @@ pub(crate) struct State {
     outcome_by_user: bool,
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
     up_for_adoption: bool,
-    pub(super) told: Told,
-    /// What late errors need, from the end on.
-    pub(super) rest: Option<Rest>,
     /// Made with the first span.
-    spans: Option<Box<Spans>>,
+    pub(super) spans: Option<Box<Spans>>,
+    seldom: Option<Box<Seldom>>,
+}
+
+/// What few transactions have.
+#[derive(Default)]
+pub(super) struct Seldom {
+    pub(super) told: Told,
+    /// What late errors need: from the end on, where somebody is left who could tell of one.
+    pub(super) rest: Option<Rest>,
     /// The request's body, where `capture_body` asks for it.
     pub(super) body: Option<CapturedBody>,
 }
@@ -71,17 +77,30 @@ impl State {
     pub(super) fn spans(&mut self) -> &mut Spans {
         self.spans.get_or_insert_default()
     }
+
+    pub(super) fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
+    pub(super) fn record_and_seldom(&mut self) -> (Option<&TransactionRecord>, &mut Seldom) {
+        (self.record.as_deref(), self.seldom.get_or_insert_default())
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.seldom.as_ref().is_some_and(|seldom| !seldom.told.is_empty())
+    }
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn new(
         recorder: Arc<Recorder>,
         config: Arc<Config>,
         ids: Ids,
-        began: Instant,
+        began: Monotonic,
         record: Box<TransactionRecord>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             recorder,
             config,
             ids,
@@ -92,11 +111,11 @@ impl Shared {
             spans_dropped: AtomicU32::new(0),
             has_calls: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
-        }
+        })
     }
 
     /// A transaction that a layer may take over, unlike one of another request or of `Transaction::start`.
-    pub(crate) fn up_for_adoption(self) -> Self {
+    pub(crate) fn up_for_adoption(self: Arc<Self>) -> Arc<Self> {
         self.lock().up_for_adoption = true;
         self
     }
@@ -119,19 +138,21 @@ impl Shared {
     }
 
     /// Microseconds since the epoch, so that no clock that is set meanwhile moves a part of it out of it.
-    pub(crate) fn micros_at(&self, at: Instant) -> u64 {
-        match at.checked_duration_since(self.began) {
-            Some(after) => self.began_micros.saturating_add(after.as_micros() as u64),
-            None => self.began_micros.saturating_sub(self.began.duration_since(at).as_micros() as u64),
-        }
+    pub(crate) fn micros_at(&self, at: Monotonic) -> u64 {
+        self.began_micros.saturating_add_signed(at.micros_since(self.began))
     }
 
     /// What the context in which it begins carries as baggage becomes attributes of the transaction.
+    #[inline]
     pub(crate) fn attach_baggage(&self, context: &opentelemetry::Context) {
         let attached = propagation::attached(context, &self.config.baggage_to_attach);
-        if attached.is_empty() {
-            return;
+        if !attached.is_empty() {
+            self.attach(attached);
         }
+    }
+
+    #[cold]
+    fn attach(&self, attached: Vec<KeyValue>) {
         self.update(|record| {
             let kind = if record.kind == "request" { SpanKind::Server } else { SpanKind::Internal };
             let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
@@ -221,7 +242,7 @@ impl Shared {
     }
 
     pub(crate) fn capture_body(&self, body: CapturedBody) {
-        self.lock().body = Some(body);
+        self.lock().seldom().body = Some(body);
     }
 
     pub(crate) fn is_up_for_adoption(&self) -> bool {
@@ -230,14 +251,19 @@ impl Shared {
 
     /// Ends the transaction, once: `finish` writes what only the end knows, then the record goes to the queue. The
     /// outcome that `finish` returns yields to one that the user has set.
-    pub(crate) fn end(&self, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
+    pub(crate) fn end(self: &Arc<Self>, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
+        // where this is the last handle, nobody is left who could tell of an error
+        let is_held = Arc::strong_count(self) > 1;
         let (mut record, outcome_by_user, body, has_errors, spans) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
-            state.rest = Some(Rest::of(&record));
+            if is_held {
+                state.seldom().rest = Some(Rest::of(&record));
+            }
             let spans = state.spans.as_deref_mut().map(Spans::close);
-            (record, state.outcome_by_user, state.body.take(), !state.told.is_empty(), spans)
+            let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
+            (record, state.outcome_by_user, body, state.has_errors(), spans)
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -245,13 +271,16 @@ impl Shared {
             request.body = body.get();
         }
         record.duration = duration;
+        record.timed = self.is_timed();
         let outcome = finish(&mut record);
         if !outcome_by_user {
             record.outcome = outcome;
         }
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
-            self.lock().rest = Some(Rest::of(&record));
+            if is_held {
+                self.lock().seldom().rest = Some(Rest::of(&record));
+            }
         }
         self.close_spans(spans, &mut record);
         if self.config.context_propagation_only {
@@ -269,20 +298,14 @@ impl Shared {
 }
 
 /// The start of every transaction's record.
-pub(crate) fn new_record(
-    ids: &Ids,
-    kind: Cow<'static, str>,
-    name: Name,
-    began: Instant,
-    context: Context,
-) -> Box<TransactionRecord> {
+pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: Monotonic) -> Box<TransactionRecord> {
     Box::new(TransactionRecord {
         trace_id: ids.trace_id,
         id: ids.id,
         parent_id: ids.parent_id,
         sampled: ids.sampled,
         sample_rate: ids.sample_rate,
-        timestamp: wall_micros(began),
+        timestamp: began.wall_micros(),
         duration: std::time::Duration::ZERO,
         time_to_head: None,
         kind,
@@ -291,10 +314,11 @@ pub(crate) fn new_record(
         outcome: Outcome::Unknown,
         spans: SpanCount::default(),
         dropped_spans: Vec::new(),
-        self_times: Vec::new(),
+        timed: false,
+        self_times: SelfTimes::new(),
         links: Vec::new(),
         otel: None,
-        context,
+        context: Context::default(),
     })
 }
 

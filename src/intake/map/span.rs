@@ -161,7 +161,10 @@ struct Shape<'a> {
 
 fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool, sanitizer: &Sanitizer) -> Shape<'a> {
     let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
-    let SpanType { kind, subtype } = span_type(&record.kind, &record.attributes);
+    let SpanType { kind, subtype } = match &record.span_type {
+        Some(known) => known.clone(),
+        None => span_type(&record.kind, &record.attributes),
+    };
     let plain = Shape { kind, subtype: subtype.map(keyword), action: None, name, db: None, message: None, rpc: false };
     if attributes.is_database() {
         return of_database(record, attributes, plain, sanitizer);

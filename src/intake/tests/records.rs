@@ -52,7 +52,11 @@ pub(in crate::intake) fn context() -> Context {
                 ("accept", "text/html"),
                 ("accept", "*/*"),
             ])),
-            body: Some(Body { bytes: order.into(), content_type: "application/json".to_owned(), truncated: false }),
+            body: Some(Box::new(Body {
+                bytes: order.into(),
+                content_type: "application/json".to_owned(),
+                truncated: false,
+            })),
         }),
         response: Some(HttpResponse {
             status: 201,
@@ -79,7 +83,8 @@ pub(in crate::intake) fn transaction() -> TransactionRecord {
         outcome: Outcome::Success,
         spans: SpanCount { started: 2, dropped: 1 },
         dropped_spans: Vec::new(),
-        self_times: Vec::new(),
+        timed: false,
+        self_times: Default::default(),
         links: vec![Link { trace_id: TraceId(1), span_id: SpanId(2) }],
         otel: Some(Box::new(OtelPart {
             kind: SpanKind::Server,
@@ -106,7 +111,7 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
         links: Vec::new(),
         composite: None,
         within_call: false,
-        began_as: None,
+        span_type: None,
         stack: Stack::None,
     }
 }

@@ -1,0 +1,124 @@
+//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, and one for all else. Each layer more costs every
+//! span of the process.
+
+use std::sync::Arc;
+
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber,
+    level_filters::LevelFilter,
+    span::{Attributes, Id},
+    subscriber::Interest,
+};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+
+use crate::{
+    capture::ErrorEvents,
+    span::ApmTracer,
+    transaction::{RecordedSpans, Recorder, request_span},
+};
+
+/// Who has a say in which of the agent's own log lines are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnLogs {
+    /// This layer: `log_level`, as it holds, for whichever layer prints them.
+    ByLevel,
+    /// The filter of the subscriber that `install()` makes, over which `RUST_LOG` has the last word.
+    ByFilter,
+}
+
+/// Spans of `tracing` become Elastic's.
+pub(super) fn with_spans<S>(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    // what tracing-opentelemetry adds of its own costs more than the span and tells less
+    let bridge = tracing_opentelemetry::layer()
+        .with_tracer(ApmTracer::new(recorder.clone()))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false);
+    // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
+    bridge.with_filter(RecordedSpans).and_then(AgentLayer::new(recorder, logs))
+}
+
+/// For spans that come another way.
+pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    AgentLayer::new(Some(recorder), OwnLogs::ByLevel)
+}
+
+/// The layer that belongs to no agent: each span finds its own through its transaction.
+#[cfg(feature = "testkit")]
+pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    with_spans(None, OwnLogs::ByFilter)
+}
+
+/// The agent's own log lines, ERROR events, and the request's span.
+struct AgentLayer {
+    logs: Option<Arc<Recorder>>,
+    errors: ErrorEvents,
+}
+
+impl AgentLayer {
+    fn new(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> Self {
+        Self { logs: recorder.clone().filter(|_| logs == OwnLogs::ByLevel), errors: ErrorEvents::new(recorder) }
+    }
+}
+
+fn is_own_log(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && metadata.target() == "tower_apm"
+}
+
+impl<S> Layer<S> for AgentLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // asked each time: the level can change
+        if self.logs.is_some() && is_own_log(metadata) { Interest::sometimes() } else { Interest::always() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let hides = |logs: &Arc<Recorder>| {
+            is_own_log(metadata) && LevelFilter::from(logs.config().log_level) < *metadata.level()
+        };
+        !self.logs.as_ref().is_some_and(hides)
+    }
+
+    /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO as
+    /// cheap as it was.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn on_register_dispatch(&self, _: &Dispatch) {
+        request_span::expect();
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.errors.on_event(event);
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        request_span::on_new_span(attributes, id, &context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        request_span::on_enter(id, &context);
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        request_span::on_exit(id);
+    }
+
+    fn on_close(&self, _: Id, _: Context<'_, S>) {
+        request_span::on_close();
+    }
+}
