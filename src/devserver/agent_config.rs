@@ -20,12 +20,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{connection::Peer, reply, script::Reply, server::Shared};
+use crate::config::{Applied, LiveConfig};
 
 /// The tag of the empty configuration.
 const EMPTY: &str = "-";
 /// For both ways of asking.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_ENTRIES: usize = 1000;
+const NOTHING: &str =
+    "nothing is set for exactly the services of service.name and service.environment (one that is left out is all)";
 
 /// Which services a configuration is for; None: all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -198,7 +201,11 @@ pub(crate) async fn put(State(shared): State<Shared>, request: Request) -> Respo
         Ok(read) => read,
         Err(message) => return reply::json(StatusCode::BAD_REQUEST, &json!({ "error": message })),
     };
-    let entry = json!({ "service": service, "settings": settings, "etag": tag(&settings) });
+    let mut entry = json!({ "service": service, "settings": settings, "etag": tag(&settings) });
+    let warnings = warnings(&settings);
+    if !warnings.is_empty() {
+        entry["warnings"] = warnings.into();
+    }
     match shared.agent_configs.set(service, settings) {
         true => reply::json(StatusCode::OK, &entry),
         false => {
@@ -206,6 +213,14 @@ pub(crate) async fn put(State(shared): State<Shared>, request: Request) -> Respo
             reply::json(StatusCode::INSUFFICIENT_STORAGE, &json!({ "error": message }))
         }
     }
+}
+
+/// What an agent of this crate would not take. It is handed on all the same: other agents have other options.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let Applied { warnings, unknown } = LiveConfig::default().apply(settings.clone());
+    let not_allowed = warnings.iter().map(|warning| format!("{}={:?} is not allowed: it is {}", warning.name, warning.value, warning.allowed));
+    let unknown = unknown.iter().map(|name| format!("{name} is nothing that tower-apm lets be set here"));
+    not_allowed.chain(unknown).collect()
 }
 
 fn read(body: &[u8]) -> Result<(Service, Settings), String> {
@@ -241,7 +256,7 @@ pub(crate) async fn delete(State(shared): State<Shared>, request: Request) -> Re
     let of = |key: &str| parameters.get(key).cloned();
     match shared.agent_configs.remove(&Service::new(of("service.name"), of("service.environment"))) {
         true => reply::empty(StatusCode::NO_CONTENT),
-        false => reply::json(StatusCode::NOT_FOUND, &json!({ "error": "nothing is set for exactly these services" })),
+        false => reply::json(StatusCode::NOT_FOUND, &json!({ "error": NOTHING })),
     }
 }
 

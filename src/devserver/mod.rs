@@ -20,7 +20,7 @@
 //! | OTLP over gRPC | the same three; whatever comes by HTTP/2 is taken for gRPC, as at the real server |
 //! | `GET /` | the server's version for agents, the web page for browsers |
 //! | `/config/v1/agents` | central configuration, for agents |
-//! | `PUT /api/agent-config` | sets it: `{"service": {"name", "environment"}, "settings": {…}}`, both of `service` optional; `GET` lists what is set, `DELETE` with `service.name` and `service.environment` takes it back |
+//! | `PUT /api/agent-config` | sets it: `{"service": {"name", "environment"}, "settings": {…}}`, both of `service` optional; `GET` lists what is set, `DELETE` with `service.name` and `service.environment` takes it back. `warnings` tell what an agent of this crate would not take |
 //! | `GET /ui` | the web page: transactions, traces, errors, live |
 //! | `GET /api/events` | `{"total", "events": [{"type", "protocol", "received_at", "metadata", "event"}]}`, newest first; filters `type`, `service`, `trace_id`, `name`, `q` (text), `limit` (default 100) |
 //! | `DELETE /api/events` | forgets all events |

@@ -48,8 +48,8 @@ impl ApmLayer {
 
     /// Names the module that the routes belong to: the label `module`. The innermost layer's name stays.
     ///
-    /// axum gives what no route matches to a router's layers too. Under `nest` those are the module's own; where routers
-    /// are put together by `merge`, use `route_layer`, or the last module's name is on every 404.
+    /// A request for which an axum router has no route is no module's, though axum gives it to the layers of the router
+    /// that was put in last by `merge`.
     #[must_use]
     pub fn module(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|options| options.module = Some(name.into()))

@@ -37,7 +37,7 @@ pub(super) fn context<B: 'static>(request: &Request<B>, config: &Config, sampled
 mod axum_parts {
     use std::net::SocketAddr;
 
-    use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
+    use axum::extract::{ConnectInfo, MatchedPath, NestedPath, OriginalUri};
     use http::{Extensions, Uri};
 
     /// The template of the matched route, prefixes of `nest` included.
@@ -52,6 +52,12 @@ mod axum_parts {
 
     pub(crate) fn remote(extensions: &Extensions) -> Option<SocketAddr> {
         extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+    }
+
+    /// A router has looked at it and has no route. With `merge` its layers are around the fallback of all.
+    pub(crate) fn is_nobodys(extensions: &Extensions) -> bool {
+        let is_known = || route(extensions).is_some() || extensions.get::<NestedPath>().is_some();
+        original_uri(extensions).is_some() && !is_known()
     }
 }
 
@@ -72,9 +78,13 @@ mod axum_parts {
     pub(crate) fn remote(_: &Extensions) -> Option<SocketAddr> {
         None
     }
+
+    pub(crate) fn is_nobodys(_: &Extensions) -> bool {
+        false
+    }
 }
 
-pub(super) use axum_parts::route;
+pub(super) use axum_parts::{is_nobodys, route};
 use axum_parts::{original_uri, remote};
 
 /// A request whose body is axum's is on its way through axum. Decided when the code is compiled.

@@ -202,7 +202,9 @@ fn add_route<B>(transaction: &Transaction, request: &Request<B>) {
 
 /// What a layer adds on the way in, whether the transaction is its own or not.
 fn enrich<B>(options: &Options, transaction: &Transaction, request: &mut Request<B>) {
-    if let Some(module) = &options.module {
+    if let Some(module) = &options.module
+        && !request::is_nobodys(request.extensions())
+    {
         transaction.label("module", module.clone());
     }
     if !options.on_request.is_empty() {

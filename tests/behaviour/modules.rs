@@ -77,6 +77,36 @@ async fn each_module_has_its_own() {
 }
 
 #[tokio::test]
+async fn what_no_route_matches_is_no_module_s() {
+    let apm = TestAgent::start().await;
+    let wallet = || Router::new().route("/balance", get(async || "0")).layer(apm.layer().module("wallet"));
+    let merged = market().merge(wallet());
+    assert_eq!(call(merged.clone(), "/nowhere").await.status(), StatusCode::NOT_FOUND);
+    apm.expect_transaction("GET unknown route").await.status(404).no_label("module");
+    call(merged, "/balance").await;
+    apm.expect_transaction("GET /balance").await.label("module", "wallet");
+
+    let apm = TestAgent::start().await;
+    let fallback = Router::new().fallback(async || "gone").layer(tower_apm::layer().module("wallet"));
+    let nested = Router::new().nest("/wallet", fallback).layer(apm.layer());
+    call(nested, "/wallet/nowhere").await;
+    apm.expect_transaction("GET unknown route").await.label("module", "wallet");
+
+    // from outside of the router nothing is known of routes
+    let apm = TestAgent::start().await;
+    let service = tower::ServiceBuilder::new().layer(apm.layer().module("shop")).service(wallet());
+    let response = tower::ServiceExt::oneshot(service, empty(request("/balance"))).await.unwrap();
+    http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+    apm.expect_transaction("GET /balance").await.label("module", "wallet");
+    let apm = TestAgent::start().await;
+    let plain = Router::new().route("/balance", get(async || "0"));
+    let service = tower::ServiceBuilder::new().layer(apm.layer().module("shop")).service(plain);
+    let response = tower::ServiceExt::oneshot(service, empty(request("/balance"))).await.unwrap();
+    http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+    apm.expect_transaction("GET unknown route").await.label("module", "shop");
+}
+
+#[tokio::test]
 async fn an_error_below_500_reaches_the_hooks_and_is_no_document() {
     let apm = TestAgent::start().await;
     call(Router::new().nest("/market", market()).layer(apm.layer()), "/market/sold-out").await;

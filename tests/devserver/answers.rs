@@ -259,7 +259,24 @@ fn what_it_is_told_to_configure_it_hands_on_until_it_is_taken_back() {
     assert_eq!((changed.status, changed.body.contains("capture_body")), (200, true), "the nearer one holds");
     let gone = "DELETE /api/agent-config?service.name=shop&service.environment=production";
     assert_eq!([gone, gone].map(|gone| request(&server, gone, &[], b"").status), [204, 404]);
+    assert!(request(&server, gone, &[], b"").body.contains("service.name"), "it says by what it is found");
     assert_eq!(request(&server, asked, &[("If-None-Match", &tag)], b"").status, 304);
+}
+
+#[test]
+fn what_this_agent_would_not_take_is_told_and_handed_on() {
+    let server = server();
+    let told = br#"{"settings":{"transaction_sample_rate":"2","ignore_url_groups":"x","capture_body":"all"}}"#;
+    let put = request(&server, "PUT /api/agent-config", &[], told);
+    let warnings = serde_json::json!([
+        "transaction_sample_rate=\"2\" is not allowed: it is a number from 0 to 1 such as 0.25",
+        "ignore_url_groups is nothing that tower-apm lets be set here",
+    ]);
+    assert_eq!((put.status, &put.json()["warnings"]), (200, &warnings));
+    let handed_on = request(&server, "GET /config/v1/agents?service.name=shop", &[], b"");
+    assert_eq!(handed_on.json()["transaction_sample_rate"], "2", "another agent may know it");
+    let taken = request(&server, "PUT /api/agent-config", &[], br#"{"settings":{"capture_body":"all"}}"#);
+    assert!(taken.json().get("warnings").is_none());
 }
 
 #[test]
