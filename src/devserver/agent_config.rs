@@ -218,7 +218,9 @@ pub(crate) async fn put(State(shared): State<Shared>, request: Request) -> Respo
 /// What an agent of this crate would not take. It is handed on all the same: other agents have other options.
 fn warnings(settings: &Settings) -> Vec<String> {
     let Applied { warnings, unknown } = LiveConfig::default().apply(settings.clone());
-    let not_allowed = warnings.iter().map(|warning| format!("{}={:?} is not allowed: it is {}", warning.name, warning.value, warning.allowed));
+    let not_allowed = warnings
+        .iter()
+        .map(|warning| format!("{}={:?} is not allowed: it is {}", warning.name, warning.value, warning.allowed));
     let unknown = unknown.iter().map(|name| format!("{name} is nothing that tower-apm lets be set here"));
     not_allowed.chain(unknown).collect()
 }

@@ -17,6 +17,7 @@ mod log_limit;
 mod metrics;
 mod queue;
 mod stats;
+mod work;
 mod worker;
 
 #[cfg(feature = "otlp")]
@@ -26,7 +27,8 @@ pub(crate) use self::{
     exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
     metrics::{Measuring, MetricSource},
     queue::Queue,
-    worker::{Worker, WorkerSettings},
+    work::WorkerSettings,
+    worker::Worker,
 };
 pub use self::{
     flush::Unsent,

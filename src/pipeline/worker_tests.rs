@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 use crate::{
-    pipeline::{MetricSource, Rejection},
+    pipeline::{Added, Batch, Delivery, Measuring, MetricSource, Rejection, work::MAX_POISONOUS_ATTEMPTS},
     record::{Event, MetricsRecord, Resource, TransactionRecord},
 };
 

@@ -7,10 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Recorder, Shared, current::release_held, naming::renamed, rest::Rest};
+use super::{Recorder, Shared, current::release_held, naming::renamed};
 use crate::{
     config::CaptureBody,
-    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord},
+    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId},
 };
 
 /// Documents for errors that one transaction gives; further ones are counted.
@@ -83,29 +83,15 @@ impl Shared {
     }
 
     /// Where an error under this transaction belongs; `parent` is the active span.
-    fn error_parent(&self, parent: Option<SpanId>, record: &TransactionRecord) -> ErrorParent {
+    fn error_parent(&self, parent: Option<SpanId>, kind: Cow<'static, str>, name: Name) -> ErrorParent {
         let ids = self.ids();
         ErrorParent {
             trace_id: ids.trace_id,
             transaction_id: ids.id,
             parent_id: parent.unwrap_or(ids.id),
             sampled: ids.sampled,
-            kind: record.kind.clone(),
-            name: renamed(record, &self.config)
-                .unwrap_or_else(|| Name::Text(record.display_name().into_owned().into())),
-        }
-    }
-
-    /// As [`error_parent`](Self::error_parent), after the end: the record is gone, name and type were kept.
-    fn late_error_parent(&self, parent: Option<SpanId>, rest: Option<&Rest>) -> ErrorParent {
-        let ids = self.ids();
-        ErrorParent {
-            trace_id: ids.trace_id,
-            transaction_id: ids.id,
-            parent_id: parent.unwrap_or(ids.id),
-            sampled: ids.sampled,
-            kind: rest.map_or(Cow::Borrowed("request"), |rest| rest.kind.clone()),
-            name: Name::Text(rest.map_or(Cow::Borrowed(""), Rest::name)),
+            kind,
+            name,
         }
     }
 
@@ -124,7 +110,9 @@ impl Shared {
             }
             match record {
                 Some(record) => {
-                    error.parent = Some(self.error_parent(parent, record));
+                    let as_shown = || Name::Text(record.display_name().into_owned().into());
+                    let name = renamed(record, &self.config).unwrap_or_else(as_shown);
+                    error.parent = Some(self.error_parent(parent, record.kind.clone(), name));
                     let own = std::mem::replace(&mut error.context, record.context.clone());
                     if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
                         (&seldom.body, self.config.capture_body, &mut error.context.request)
@@ -136,7 +124,14 @@ impl Shared {
                     });
                     own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
                 }
-                None => error.parent = Some(self.late_error_parent(parent, seldom.rest.as_ref())),
+                // the record is gone, name and type were kept
+                None => {
+                    let (kind, name) = seldom.rest.as_ref().map_or_else(
+                        || (Cow::Borrowed("request"), Cow::Borrowed("")),
+                        |rest| (rest.kind.clone(), rest.name()),
+                    );
+                    error.parent = Some(self.error_parent(parent, kind, Name::Text(name)));
+                }
             }
         }
         if !self.config.context_propagation_only {

@@ -1,0 +1,396 @@
+//! What the worker's thread does: events out of the queue into a batch, the batch to the server, again where it was not
+//! taken, and an account of each.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    Added, Batch, Delivery, Exporter, Losses, Queue,
+    backoff::Backoff,
+    flush::{Done, Flush},
+    log_limit::LogLimit,
+    metrics::Measuring,
+    stats::{DropReason, Dropped},
+};
+use crate::record::{Event, MetricsRecord, Resource, follow_wall_clock};
+
+/// The worker looks into the queue this often when nothing wakes it.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// Events encoded in one go, before the connection gets its turn.
+const SLICE: usize = 512;
+/// Attempts on a batch that the server itself fails on.
+pub(super) const MAX_POISONOUS_ATTEMPTS: u32 = 5;
+/// Stands for the last metrics in what a shutdown waits for, until it is known how many they are.
+const TO_BE_MEASURED: u64 = 1;
+/// What is left when the last handle of an agent is dropped without a shutdown gets this long.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+
+pub(crate) struct WorkerSettings {
+    /// A batch goes at the latest this long after its first event was taken into it.
+    pub(crate) max_age: Duration,
+    pub(crate) measuring: Option<Measuring>,
+}
+
+pub(super) enum Command {
+    Flush { deadline: Instant, done: Done },
+    Shutdown { deadline: Instant, done: Done },
+}
+
+/// `Instant` cannot hold every sum; a year is forever here.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(Duration::from_secs(365 * 24 * 3600))
+}
+
+/// Completes what is known of the sender.
+pub(super) type Preparing = Pin<Box<dyn Future<Output = Resource> + Send>>;
+
+type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+
+/// A closed batch on its way.
+struct Current<B> {
+    batch: B,
+    attempts: u32,
+    sending: Option<Sending>,
+    /// When to try (again).
+    at: Instant,
+}
+
+pub(super) struct State<E: Exporter> {
+    queue: Queue,
+    exporter: E,
+    settings: WorkerSettings,
+    preparing: Option<Preparing>,
+    /// How long events wait for it; None: to its end.
+    patience: Option<Instant>,
+    current: Option<Current<E::Batch>>,
+    /// When the first event came into the open batch.
+    opened: Option<Instant>,
+    backoff: Backoff,
+    log: LogLimit,
+    flushes: Vec<Flush>,
+    /// Events taken from the queue, and how many of them have met their fate; both in the queue's order.
+    popped: u64,
+    concluded: u64,
+}
+
+impl<E: Exporter> State<E> {
+    pub(super) fn new(queue: Queue, exporter: E, settings: WorkerSettings, preparing: Option<Preparing>) -> Self {
+        Self {
+            queue,
+            exporter,
+            settings,
+            preparing,
+            patience: None,
+            current: None,
+            opened: None,
+            backoff: Backoff::default(),
+            log: LogLimit::default(),
+            flushes: Vec::new(),
+            popped: 0,
+            concluded: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut followed = Instant::now();
+        loop {
+            if followed.elapsed() >= TICK {
+                followed = Instant::now();
+                follow_wall_clock();
+            }
+            self.measure();
+            let held = self.is_held();
+            let more = !held && self.fill();
+            self.count_losses();
+            self.close_if_due();
+            self.send_if_due();
+            if self.is_over() {
+                break;
+            }
+            self.answer_flushes();
+            let next = tokio::time::Instant::from_std(self.next_look());
+            tokio::select! {
+                delivery = sending(&mut self.current) => self.conclude(delivery),
+                resource = prepared(&mut self.preparing) => {
+                    self.preparing = None;
+                    self.exporter.describe(&resource);
+                }
+                command = commands.recv(), if !self.is_ending() => self.obey(command),
+                () = self.queue.filled(), if !more && !held && !self.exporter.is_full() => {}
+                () = tokio::time::sleep_until(next), if !more => {}
+                () = tokio::task::yield_now(), if more => {}
+            }
+        }
+        self.give_up();
+    }
+
+    /// Events stay in the queue: what goes before them is not known yet.
+    fn is_held(&self) -> bool {
+        self.preparing.is_some() && self.patience.is_none_or(|patience| Instant::now() < patience)
+    }
+
+    /// Moves events from the queue into the open batch; true when there are more to be moved at once.
+    fn fill(&mut self) -> bool {
+        for _ in 0..SLICE {
+            if self.exporter.is_full() {
+                return false;
+            }
+            let Some(event) = self.next_event() else { return false };
+            self.popped += 1;
+            let add = || {
+                if let (Event::Transaction(record), Some(measuring)) = (&event, &mut self.settings.measuring) {
+                    measuring.source.observe(record);
+                }
+                self.exporter.add(event)
+            };
+            // the reason is not the panic's message, which may quote the event
+            let added =
+                catch_unwind(AssertUnwindSafe(add)).unwrap_or_else(|_| Err("a panic while it was encoded".to_owned()));
+            match added {
+                Ok(Added::Taken) => {
+                    self.opened.get_or_insert_with(Instant::now);
+                }
+                Ok(Added::Unwanted) => {
+                    self.queue.counters().dropped(DropReason::Unsampled, 1);
+                    self.concluded += 1;
+                }
+                Ok(Added::Unsupported) => {
+                    self.queue.counters().dropped(DropReason::Unsupported, 1);
+                    self.concluded += 1;
+                }
+                Err(reason) => {
+                    self.queue.counters().dropped(DropReason::Unencodable, 1);
+                    self.concluded += 1;
+                    self.log.warn("an event could not be encoded", &reason);
+                }
+            }
+        }
+        true
+    }
+
+    fn count_losses(&mut self) {
+        let Losses { shortened, cut, keys, values } = self.exporter.losses();
+        if shortened > 0 {
+            self.queue.counters().shortened(shortened);
+            self.log.warn("an event was over the server's limit for a line and went without a part of it", cut);
+        }
+        if keys > 0 {
+            self.queue.counters().lost_keys(keys);
+        }
+        if values > 0 {
+            self.queue.counters().lost_values(values);
+        }
+    }
+
+    /// The next of the queue; at the end, when nothing more comes, what was measured meanwhile.
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop().or_else(|| {
+            let is_ending = self.is_ending();
+            let measuring = self.settings.measuring.as_mut().filter(|measuring| is_ending && !measuring.closed)?;
+            let records = contained(|| measuring.close());
+            let more = self.take_in(records);
+            let last = self.flushes.iter_mut().filter(|flush| flush.is_shutdown);
+            last.for_each(|flush| flush.target = flush.target - TO_BE_MEASURED + more);
+            self.queue.pop()
+        })
+    }
+
+    fn measure(&mut self) {
+        if let Some(measuring) = &mut self.settings.measuring {
+            let records = contained(|| measuring.due(Instant::now()));
+            self.take_in(records);
+        }
+    }
+
+    /// How many found a place in the queue.
+    fn take_in(&self, records: Vec<MetricsRecord>) -> u64 {
+        let admitted = records.into_iter().map(|record| self.queue.push_measured(Event::Metrics(Box::new(record))));
+        admitted.map(u64::from).sum()
+    }
+
+    fn close_if_due(&mut self) {
+        let Some(opened) = self.opened.filter(|_| self.current.is_none()) else { return };
+        let wanted = self.flushes.iter().any(|flush| flush.target <= self.popped);
+        if !wanted && !self.exporter.is_full() && opened.elapsed() < self.settings.max_age {
+            return;
+        }
+        self.opened = None;
+        self.current =
+            self.exporter.close().map(|batch| Current { batch, attempts: 0, sending: None, at: Instant::now() });
+    }
+
+    fn send_if_due(&mut self) {
+        if let Some(current) = &mut self.current
+            && current.sending.is_none()
+            && current.at <= Instant::now()
+        {
+            current.attempts += 1;
+            current.sending = Some(Box::pin(self.exporter.send(&current.batch)));
+        }
+    }
+
+    fn conclude(&mut self, delivery: Delivery) {
+        let Some(mut current) = self.current.take() else { return };
+        current.sending = None;
+        let events = current.batch.events();
+        let counters = self.queue.counters();
+        match delivery {
+            Delivery::Decided { rejected, reasons } => {
+                let rejected = rejected.min(events);
+                counters.accepted(events - rejected);
+                counters.rejected(rejected);
+                self.concluded += events;
+                self.backoff.after_success();
+                self.log.rejections(&reasons);
+            }
+            Delivery::Partly { accepted, rejected, reasons } => {
+                let taken = (accepted + rejected).min(events);
+                counters.accepted(taken - rejected.min(taken));
+                counters.rejected(rejected.min(taken));
+                self.concluded += taken;
+                self.log.rejections(&reasons);
+                if taken == events {
+                    return self.backoff.after_success();
+                }
+                if taken > 0 {
+                    current.attempts = 0;
+                }
+                let poisonous = current.attempts >= MAX_POISONOUS_ATTEMPTS;
+                current.batch = current.batch.without(taken);
+                self.again(current, "the server failed after a part of a batch", poisonous);
+            }
+            Delivery::Unclear { accepted, rejected, reasons } => {
+                let rejected = rejected.min(events);
+                let accepted = accepted.min(events - rejected);
+                counters.accepted(accepted);
+                counters.rejected(rejected);
+                counters.dropped(DropReason::Unclear, events - accepted - rejected);
+                self.concluded += events;
+                self.log.rejections(&reasons);
+                self.log.warn("the server failed after it had taken an unknown part of a batch", "");
+                // the next batch waits as after any failure
+                self.backoff.after_failure();
+            }
+            Delivery::Disabled => {
+                counters.dropped(DropReason::SendDisabled, events);
+                self.concluded += events;
+            }
+            Delivery::Failed { reason, poisonous } => {
+                let poisonous = poisonous && current.attempts >= MAX_POISONOUS_ATTEMPTS;
+                self.again(current, &reason, poisonous);
+            }
+        }
+    }
+
+    /// Keeps a batch for another attempt, unless it is known to kill the server.
+    fn again(&mut self, mut current: Current<E::Batch>, reason: &str, poisonous: bool) {
+        let wait = self.backoff.after_failure();
+        if poisonous {
+            let events = current.batch.events();
+            self.queue.counters().dropped(DropReason::Unclear, events);
+            self.concluded += events;
+            self.log.warn("a batch was given up: the server keeps failing on it", reason);
+            return;
+        }
+        self.log.warn("sending failed, the events are kept and sent again", reason);
+        current.at = Instant::now() + wait;
+        self.current = Some(current);
+    }
+
+    fn obey(&mut self, command: Option<Command>) {
+        let (deadline, done, is_shutdown) = match command {
+            Some(Command::Flush { deadline, done }) => (deadline, done, false),
+            Some(Command::Shutdown { deadline, done }) => (deadline, done, true),
+            None => {
+                self.queue.close();
+                (deadline(ORPHAN_GRACE), Box::new(drop) as Done, true)
+            }
+        };
+        // somebody waits: the back-off ends now
+        if let Some(current) = &mut self.current {
+            current.at = current.at.min(Instant::now());
+        }
+        // half of the time is for sending
+        let now = Instant::now();
+        let patience = now + deadline.saturating_duration_since(now) / 2;
+        self.patience = Some(self.patience.map_or(patience, |earlier| earlier.min(patience)));
+        let is_measured = is_shutdown && self.settings.measuring.as_ref().is_some_and(|measuring| !measuring.closed);
+        let last = if is_measured { TO_BE_MEASURED } else { 0 };
+        let target = self.popped + self.queue.len() as u64 + last;
+        self.flushes.push(Flush { target, deadline, done, is_shutdown });
+    }
+
+    fn answer_flushes(&mut self) {
+        let now = Instant::now();
+        let (concluded, waiting) = (self.concluded, self.queue.stats().waiting);
+        for flush in self.flushes.extract_if(.., |flush| flush.is_over(concluded, now)) {
+            flush.answer(concluded, waiting);
+        }
+    }
+
+    /// After a shutdown no more commands are taken.
+    fn is_ending(&self) -> bool {
+        self.flushes.iter().any(|flush| flush.is_shutdown)
+    }
+
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        self.flushes.iter().any(|flush| flush.is_shutdown && flush.is_over(self.concluded, now))
+    }
+
+    /// When there is something to do even if nothing happens.
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        let retry = self.current.as_ref().filter(|current| current.sending.is_none()).map(|current| current.at);
+        let age = self.opened.filter(|_| self.current.is_none()).map(|opened| opened + self.settings.max_age);
+        let flush = self.flushes.iter().map(|flush| flush.deadline).min();
+        let patience = self.patience.filter(|_| self.preparing.is_some());
+        let measured = self.settings.measuring.as_ref().filter(|measuring| !measuring.closed);
+        let measured = measured.map(|measuring| measuring.next);
+        [retry, age, flush, patience, measured].into_iter().flatten().fold(now + TICK, Instant::min).max(now)
+    }
+
+    /// The end: whatever is left is counted, and then whoever waits is told, so that they see the whole account.
+    fn give_up(self) {
+        let waiting = self.queue.stats().waiting;
+        self.queue.counters().dropped(DropReason::Shutdown, self.popped - self.concluded);
+        self.queue.abandon();
+        let stats = self.queue.stats();
+        let Dropped { send_disabled, unsampled, unsupported, .. } = stats.dropped;
+        if stats.dropped.total() - send_disabled - unsampled - unsupported + stats.rejected > 0 {
+            tracing::warn!(target: "tower_apm", %stats, "shut down");
+        } else {
+            tracing::info!(target: "tower_apm", %stats, "shut down");
+        }
+        for flush in self.flushes {
+            flush.answer(self.concluded, waiting);
+        }
+    }
+}
+
+/// A panic while something is measured costs what was to be measured.
+fn contained(measure: impl FnOnce() -> Vec<MetricsRecord>) -> Vec<MetricsRecord> {
+    catch_unwind(AssertUnwindSafe(measure)).unwrap_or_default()
+}
+
+/// What is known of the sender, once; never ready after that.
+async fn prepared(preparing: &mut Option<Preparing>) -> Resource {
+    match preparing {
+        Some(preparing) => preparing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The outcome of the attempt that is under way; never ready without one.
+async fn sending<B>(current: &mut Option<Current<B>>) -> Delivery {
+    match current.as_mut().and_then(|current| current.sending.as_mut()) {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
