@@ -1,4 +1,5 @@
-//! A development server on its own: `cargo run --example devserver --features devserver [HOST:PORT]`.
+//! A development server on its own:
+//! `cargo run --example devserver --features devserver -- [HOST:PORT] [--allow-remote]`.
 //!
 //! It takes intake v2, which Elastic's agents speak, and OTLP over HTTP and gRPC, all on one port:
 //!
@@ -7,7 +8,8 @@
 //! ```
 //!
 //! The address comes from the argument, else from `APM_DEVSERVER_ADDR`, else it is 127.0.0.1:8200, where every Elastic
-//! agent looks by default.
+//! agent looks by default. Another machine, or a container, reaches it at `0.0.0.0:8200 --allow-remote`; whoever does so
+//! reads all that was sent.
 
 use std::{env, error::Error};
 
@@ -15,14 +17,20 @@ use tower_apm::devserver::DevServer;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let address = env::args()
-        .nth(1)
+    let (flags, addresses): (Vec<String>, Vec<String>) = env::args().skip(1).partition(|arg| arg.starts_with('-'));
+    if let Some(flag) = flags.iter().find(|flag| *flag != "--allow-remote") {
+        eprintln!("{flag}: there is one flag, --allow-remote");
+        std::process::exit(1);
+    }
+    let address = addresses
+        .into_iter()
+        .next()
         .or_else(|| env::var("APM_DEVSERVER_ADDR").ok())
         .unwrap_or_else(|| "127.0.0.1:8200".to_owned());
-    let server = match DevServer::bind(&address) {
+    let server = match DevServer::builder().allow_remote(!flags.is_empty()).bind(&address) {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("{error}\ngive another HOST:PORT as the argument or in APM_DEVSERVER_ADDR");
+            eprintln!("{error}\ngive another HOST:PORT as the argument or in APM_DEVSERVER_ADDR, or --allow-remote");
             std::process::exit(1);
         }
     };
