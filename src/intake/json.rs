@@ -337,3 +337,23 @@ impl ser::SerializeStruct for Members<'_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_escape_is_found_wherever_it_stands() {
+        let plain = "aé~ \u{7f}€z".repeat(4);
+        for length in (0..=plain.len()).filter(|at| plain.is_char_boundary(*at)) {
+            let text = &plain[..length];
+            assert_eq!(first_to_escape(text.as_bytes()), None, "{text:?}");
+            for at in (0..=length).filter(|at| text.is_char_boundary(*at)) {
+                for bad in ["\"", "\\", "\n", "\0", "\u{1f}"] {
+                    let with = [&text[..at], bad, &text[at..], "\""].concat();
+                    assert_eq!(first_to_escape(with.as_bytes()), Some(at), "{with:?}");
+                }
+            }
+        }
+    }
+}

@@ -87,6 +87,7 @@ impl Record {
             links: Vec::new(),
             composite: None,
             within_call: false,
+            is_retold: false,
             span_type: None,
             stack: Stack::None,
         })))

@@ -149,7 +149,11 @@ mod tests {
         text.set_route("/a/{id}/longer");
         text.set_route("/a/{id}");
         assert_eq!(text.route(), Some("/a/{id}"));
-        assert_eq!(text.host(), "h");
+        let long = "/{segment}".repeat(30);
+        text.set_route(&long);
+        assert_eq!((text.path(), text.host(), text.route()), ("/a/1", "h", Some(&*long)));
+        text.set_route("/a/{id}");
+        assert_eq!((text.host(), text.route()), ("h", Some("/a/{id}")));
     }
 
     #[test]

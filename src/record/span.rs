@@ -34,7 +34,9 @@ pub(crate) struct SpanRecord {
     pub(crate) composite: Option<Composite>,
     /// Part of a call of the same kind that is told already: it has no destination of its own (agent-spec 6.3).
     pub(crate) within_call: bool,
-    /// Where it was found out for the transaction's self times.
+    /// Some attribute has got another value since the start.
+    pub(crate) is_retold: bool,
+    /// Where it was found out for the transaction's self times, by all attributes.
     pub(crate) span_type: Option<SpanType<'static>>,
     /// Where it ended, if it took long.
     pub(crate) stack: Stack,
@@ -60,7 +62,9 @@ impl SpanRecord {
 
     pub(crate) fn heap_size(&self) -> usize {
         let links = self.links.len() * size_of::<Link>();
-        self.name.len() + attributes_size(&self.attributes) + links + self.stack.heap_size()
+        let subtype = self.span_type.as_ref().and_then(|span_type| span_type.subtype.as_ref());
+        let subtype = subtype.map_or(0, |subtype| subtype.len());
+        self.name.len() + attributes_size(&self.attributes) + links + subtype + self.stack.heap_size()
     }
 }
 
@@ -70,13 +74,16 @@ pub(crate) const STACKTRACE: &str = "code.stacktrace";
 /// Attributes and links that one span or transaction keeps; the SDK's limit.
 pub(crate) const MAX_ATTRIBUTES: usize = 128;
 
-/// Sets or replaces an attribute, within the limit.
-pub(crate) fn set_attribute(attributes: &mut Vec<KeyValue>, attribute: KeyValue) {
+/// Sets or replaces an attribute, within the limit. True when it was replaced.
+pub(crate) fn set_attribute(attributes: &mut Vec<KeyValue>, attribute: KeyValue) -> bool {
     if let Some(known) = attributes.iter_mut().find(|known| known.key == attribute.key) {
         *known = attribute;
-    } else if attributes.len() < MAX_ATTRIBUTES {
+        return true;
+    }
+    if attributes.len() < MAX_ATTRIBUTES {
         attributes.push(attribute);
     }
+    false
 }
 
 pub(crate) fn attributes_size(attributes: &[KeyValue]) -> usize {

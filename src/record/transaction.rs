@@ -54,7 +54,7 @@ pub(crate) struct TransactionRecord {
     pub(crate) outcome: Outcome,
     pub(crate) spans: SpanCount,
     pub(crate) dropped_spans: Vec<DroppedSpans>,
-    /// `breakdown_metrics`, as it held when it began: its time counts.
+    /// Its time counts in the breakdown: by `breakdown_metrics` and `metrics_interval`, as they held when it began.
     pub(crate) timed: bool,
     /// Where its time went; empty where all of it is its own.
     pub(crate) self_times: SelfTimes,

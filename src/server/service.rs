@@ -118,8 +118,9 @@ impl<S> ApmService<S> {
         S: Service<Request<B>, Response = Response<R>>,
         B: 'static,
     {
+        let began = Monotonic::now();
         let (incoming, baggage) = propagation::extract(request.headers());
-        let shared = begin(recorder, config, &request, incoming);
+        let shared = begin(recorder, config, &request, began, incoming);
         if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
             shared.capture_body(captured);
         }
@@ -233,9 +234,9 @@ fn begin<B: 'static>(
     recorder: Arc<Recorder>,
     config: Arc<Config>,
     request: &Request<B>,
+    began: Monotonic,
     incoming: Option<Incoming>,
 ) -> Arc<Shared> {
-    let began = Monotonic::now();
     let incoming = incoming.map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = opentelemetry::Context::map_current(|current| current.has_active_span().then(|| current.clone()));

@@ -180,7 +180,9 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
     let ids = shared.ids();
     let timestamp = begun.start.micros(shared);
     let mut attributes = span.attributes;
-    begun.baggage.into_iter().for_each(|attribute| set_attribute(&mut attributes, attribute));
+    for attribute in begun.baggage {
+        set_attribute(&mut attributes, attribute);
+    }
     attributes.truncate(MAX_ATTRIBUTES);
     Box::new(SpanRecord {
         trace_id: ids.trace_id,
@@ -202,6 +204,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         ),
         composite: None,
         within_call: begun.within_call,
+        is_retold: false,
         span_type: None,
         stack: Stack::None,
     })

@@ -112,6 +112,8 @@ impl Child {
 
 impl Root {
     fn end(self, shared: &Arc<Shared>, end: Option<SystemTime>) {
+        // one of its own: contexts share this span, and with it its handle
+        let shared = shared.clone();
         shared.end(|record| {
             record.duration = self.start.until(end, record.timestamp);
             record.bridged_end(&self.status)
@@ -139,7 +141,7 @@ impl Span for ApmSpan {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match (&mut self.role, self.handle.transaction()) {
-            (Role::Child(child), _) => set_attribute(&mut child.record.attributes, attribute),
+            (Role::Child(child), _) => child.record.is_retold |= set_attribute(&mut child.record.attributes, attribute),
             (Role::Root(_), Some(shared)) => shared.update(|record| record.bridged_attribute(attribute)),
             _ => {}
         }

@@ -110,6 +110,7 @@ impl ApmTracer {
             },
             composite: None,
             within_call: place.within_call,
+            is_retold: false,
             span_type: None,
             stack: Stack::None,
         });

@@ -19,7 +19,7 @@ use super::{
 /// The bridge's filter: spans up to INFO, for below that crates describe their inner workings; and not the request's, which
 /// stands for a transaction that is there already.
 ///
-/// Its hooks run before the bridge's, of which our other layer comes after.
+/// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
 pub(crate) struct RecordedSpans;
 

@@ -121,16 +121,16 @@ where
         return;
     }
     // looked up only where it must be
-    let made_in = || {
-        let span = context.span(id).filter(|span| span.metadata().target() == REQUEST_TARGET)?;
-        span.extensions().get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
+    let span = if is_bridged { None } else { context.span(id) };
+    let entered = match span.filter(|span| span.metadata().target() == REQUEST_TARGET) {
+        Some(request) => {
+            let extensions = request.extensions();
+            extensions.get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
+        }
+        None if is_any_running() => None,
+        // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
+        None => Some(found_in(&Context::current())).filter(|found| !found.is_none()).map(enter_attached),
     };
-    // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
-    let attached = || {
-        let found = if is_any_running() { Handle::None } else { found_in(&Context::current()) };
-        (!found.is_none()).then(|| enter_attached(found))
-    };
-    let entered = if is_bridged { attached() } else { made_in().or_else(attached) };
     if let Some(entered) = entered {
         let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));
         ANY_ENTERED.set(true);

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::{
     Shared,
-    calls::{Beginning, Calls, Place, is_plain_call},
+    calls::{Beginning, Calls, OpenCall, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
     self_time::{TimedChild, Timers},
     state::State,
@@ -92,8 +92,9 @@ impl State {
         let call = if record.is_part_of_call() { spans.calls.close(record.id) } else { None };
         let referred = call.as_ref().map(|call| call.referred);
         if let Some(transaction) = self.record.as_deref_mut().filter(|_| shared.is_timed()) {
-            // what it was at its start it still is, where it was told nothing more
-            let span_type = match call.filter(|call| call.attributes == record.attributes.len()) {
+            // what it was at its start it still is, where nothing more was told of it and nothing anew
+            let is_as_begun = |call: &OpenCall| call.attributes == record.attributes.len() && !record.is_retold;
+            let span_type = match call.filter(is_as_begun) {
                 Some(call) => call.span_type,
                 None => (shared.recorder.span_type())(&record.kind, &record.attributes).into_owned(),
             };

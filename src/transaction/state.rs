@@ -156,7 +156,9 @@ impl Shared {
         self.update(|record| {
             let kind = if record.kind == "request" { SpanKind::Server } else { SpanKind::Internal };
             let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
-            attached.into_iter().for_each(|attribute| set_attribute(&mut otel.attributes, attribute));
+            for attribute in attached {
+                set_attribute(&mut otel.attributes, attribute);
+            }
         });
     }
 
@@ -253,7 +255,7 @@ impl Shared {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(self: &Arc<Self>, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        // where this is the last handle, nobody is left who could tell of an error
+        // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
         let (mut record, outcome_by_user, body, has_errors, spans) = {
             let mut state = self.lock();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use opentelemetry::{
-    Context,
-    trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
+    Context, KeyValue,
+    trace::{Span, SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use serde_json::{Value, json};
 use tower_apm::{Transaction, testkit::TestAgent, trace_context};
@@ -152,4 +152,29 @@ async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
     let (_, spans) = sent(&apm).await;
     assert_eq!(spans.len(), 3, "the second call is not merged into the first one: {spans:?}");
     assert_eq!(named(&spans, "task")["parent_id"], spans[0]["id"]);
+}
+
+/// With metrics on, the type of a call is judged at its start already.
+#[tokio::test]
+async fn what_is_told_anew_of_a_call_counts() {
+    for compression in [true, false] {
+        let apm =
+            apm(move |agent| agent.metrics_interval(Duration::from_secs(3600)).span_compression_enabled(compression))
+                .await;
+        let tracer = apm.agent().tracer_provider().tracer("db");
+        apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+            let told = vec![KeyValue::new("db.system", "other_sql"), KeyValue::new("db.query.text", "SET k secret")];
+            let mut call =
+                tracer.span_builder("query").with_kind(SpanKind::Client).with_attributes(told).start(&tracer);
+            call.set_attribute(KeyValue::new("db.system", "redis"));
+            call.end();
+            let call = tracing::info_span!("select", otel.kind = "client", db.system = "other_sql");
+            call.in_scope(|| _ = tracing::Span::current().record("db.system", "postgresql"));
+        });
+        let (_, spans) = sent(&apm).await;
+        let [redis, postgresql] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((&redis["name"], &redis["subtype"]), (&"query".into(), &"redis".into()));
+        assert!(redis.pointer("/context/db/statement").is_none(), "{redis}");
+        assert_eq!(postgresql["subtype"], "postgresql");
+    }
 }

@@ -6,10 +6,12 @@ use std::{
 };
 
 use opentelemetry::{
-    KeyValue,
+    Context, KeyValue,
     trace::{Link, Span, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use tower_apm::testkit::{Kind, TestAgent};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
 
 fn attributes(pairs: &[(&'static str, &'static str)]) -> Vec<KeyValue> {
     pairs.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect()
@@ -39,8 +41,8 @@ async fn section_7_3_the_type_is_that_of_the_work() {
 async fn section_7_3_what_comes_later_may_tell_the_type() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("by hand");
-    let context = opentelemetry::Context::new()
-        .with_span(tracer.span_builder("GET /rates").with_kind(SpanKind::Server).start(&tracer));
+    let context =
+        Context::new().with_span(tracer.span_builder("GET /rates").with_kind(SpanKind::Server).start(&tracer));
     context.span().record_error(&std::io::Error::other("early"));
     context.span().set_attribute(KeyValue::new("url.full", "http://shop.example/rates"));
     context.span().record_error(&std::io::Error::other("later"));
@@ -48,6 +50,40 @@ async fn section_7_3_what_comes_later_may_tell_the_type() {
     apm.expect_transaction("GET /rates").await.kind("request");
     apm.expect_error("early").await.field("/transaction/type", "unknown");
     apm.expect_error("later").await.field("/transaction/type", "request");
+}
+
+#[tokio::test]
+async fn a_root_that_is_over_names_the_errors_that_come_late() {
+    let apm = TestAgent::start().await;
+    let told = attributes(&[("messaging.system", "kafka")]);
+    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let span = tracer.span_builder("settle sales").with_kind(SpanKind::Consumer).with_attributes(told).start(&tracer);
+    let context = Context::new().with_span(span);
+    let elsewhere = context.clone();
+    context.span().end();
+    drop(context);
+    let attached = elsewhere.attach();
+    tracing::error!(error = "by hand", "it failed");
+    drop(attached);
+
+    let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
+    let default = tracing::subscriber::set_default(subscriber);
+    let root = tracing::info_span!("settle sales", otel.kind = "consumer", messaging.system = "kafka");
+    root.in_scope(|| ());
+    let elsewhere = root.context();
+    let follow_up = tracing::info_span!(parent: None, "follow up");
+    follow_up.set_parent(root.context()).unwrap();
+    drop(root);
+    let attached = elsewhere.attach();
+    tracing::error!(error = "by tracing", "it failed");
+    drop(attached);
+    follow_up.in_scope(|| tracing::error!(error = "below", "it failed"));
+    drop(default);
+
+    for error in ["by hand", "by tracing", "below"] {
+        let error = apm.expect_error(error).await;
+        error.field("/transaction/type", "messaging").field("/transaction/name", "settle sales");
+    }
 }
 
 /// Trap 21: the status of a server's span stays unset where all went well.
