@@ -169,10 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         intake::{map, tests::records},
-        record::{
-            Context, Custom, MetricsRecord, Name, Outcome, Resource, Sample, SpanCount, SpanId, TraceId,
-            TransactionRecord,
-        },
+        record::{Context, Custom, MetricsRecord, Name, Outcome, Resource, Sample, SpanId, TraceId, TransactionRecord},
         sanitize::Sanitizer,
     };
 
@@ -182,25 +179,11 @@ mod tests {
             json: serde_json::to_string(&"x".repeat(60_000)).unwrap_or_default().into(),
         });
         TransactionRecord {
-            trace_id: TraceId(1),
-            id: SpanId(n),
-            parent_id: None,
-            sampled: true,
             sample_rate: Some(1.0),
-            timestamp: 1,
             duration: std::time::Duration::from_millis(1),
-            time_to_head: None,
-            kind: "request".into(),
-            name: Name::Text("GET /".into()),
-            result: None,
             outcome: Outcome::Success,
-            spans: SpanCount::default(),
-            dropped_spans: Vec::new(),
-            timed: false,
-            self_times: Default::default(),
-            links: Vec::new(),
-            otel: None,
             context: Context { custom: custom.collect(), ..Context::default() },
+            ..TransactionRecord::new(TraceId(1), SpanId(n), "request".into(), Name::Text("GET /".into()), 1)
         }
     }
 

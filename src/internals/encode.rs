@@ -16,7 +16,7 @@ use crate::{
     pipeline::Exporter,
     record::{
         Context, Custom, Event, Exception, Headers, HttpRequest, HttpResponse, Label, Name, Outcome, RequestText,
-        Resource, SpanCount, SpanId, SpanRecord, Stack, TraceId, TransactionRecord, User,
+        Resource, SpanId, SpanRecord, Stack, TraceId, TransactionRecord, User,
     },
 };
 
@@ -112,27 +112,16 @@ impl Record {
 }
 
 fn transaction(context: Context) -> TransactionRecord {
-    TransactionRecord {
-        trace_id: TraceId(1),
-        id: SpanId(2),
-        parent_id: None,
-        sampled: true,
+    let mut record = TransactionRecord {
         sample_rate: Some(1.0),
-        timestamp: 1_795_376_332_088_009,
         duration: Duration::from_micros(31_958),
         time_to_head: Some(Duration::from_micros(20_500)),
-        kind: "request".into(),
-        name: Name::Route,
-        result: None,
         outcome: Outcome::Success,
-        spans: SpanCount { started: 3, dropped: 0 },
-        dropped_spans: Vec::new(),
-        timed: false,
-        self_times: Default::default(),
-        links: Vec::new(),
-        otel: None,
         context,
-    }
+        ..TransactionRecord::new(TraceId(1), SpanId(2), "request".into(), Name::Route, 1_795_376_332_088_009)
+    };
+    record.spans.started = 3;
+    record
 }
 
 fn full_context() -> Context {

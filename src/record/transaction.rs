@@ -65,6 +65,31 @@ pub(crate) struct TransactionRecord {
 }
 
 impl TransactionRecord {
+    /// As it begins, `timestamp` in microseconds since the epoch: sampled, the root of its trace, and nothing told of it.
+    pub(crate) fn new(trace_id: TraceId, id: SpanId, kind: Cow<'static, str>, name: Name, timestamp: u64) -> Self {
+        Self {
+            trace_id,
+            id,
+            parent_id: None,
+            sampled: true,
+            sample_rate: None,
+            timestamp,
+            duration: Duration::ZERO,
+            time_to_head: None,
+            kind,
+            name,
+            result: None,
+            outcome: Outcome::Unknown,
+            spans: SpanCount::default(),
+            dropped_spans: Vec::new(),
+            timed: false,
+            self_times: SelfTimes::new(),
+            links: Vec::new(),
+            otel: None,
+            context: Context::default(),
+        }
+    }
+
     /// False: there is no room for it.
     pub(crate) fn add_link(&mut self, link: Link) -> bool {
         let room = self.links.len() < MAX_TRANSACTION_LINKS;
@@ -151,27 +176,7 @@ mod tests {
     use crate::record::CallTarget;
 
     fn record() -> TransactionRecord {
-        TransactionRecord {
-            trace_id: TraceId(1),
-            id: SpanId(2),
-            parent_id: None,
-            sampled: true,
-            sample_rate: None,
-            timestamp: 0,
-            duration: Duration::ZERO,
-            time_to_head: None,
-            kind: Cow::Borrowed("scheduled"),
-            name: Name::Route,
-            result: None,
-            outcome: Outcome::Unknown,
-            spans: SpanCount::default(),
-            dropped_spans: Vec::new(),
-            timed: false,
-            self_times: SelfTimes::new(),
-            links: Vec::new(),
-            otel: None,
-            context: Context::default(),
-        }
+        TransactionRecord::new(TraceId(1), SpanId(2), "scheduled".into(), Name::Route, 0)
     }
 
     #[test]

@@ -14,10 +14,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 use super::{captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest, spans::Spans};
 use crate::config::{CaptureBody, Config};
 use crate::propagation::{self, Tracestate};
-use crate::record::{
-    Context, Monotonic, Name, OtelPart, Outcome, SelfTimes, SpanCount, SpanId, TraceId, TransactionRecord,
-    set_attribute,
-};
+use crate::record::{Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
 
 /// Who a transaction is in its trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -302,25 +299,10 @@ impl Shared {
 /// The start of every transaction's record.
 pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: Monotonic) -> Box<TransactionRecord> {
     Box::new(TransactionRecord {
-        trace_id: ids.trace_id,
-        id: ids.id,
         parent_id: ids.parent_id,
         sampled: ids.sampled,
         sample_rate: ids.sample_rate,
-        timestamp: began.wall_micros(),
-        duration: std::time::Duration::ZERO,
-        time_to_head: None,
-        kind,
-        name,
-        result: None,
-        outcome: Outcome::Unknown,
-        spans: SpanCount::default(),
-        dropped_spans: Vec::new(),
-        timed: false,
-        self_times: SelfTimes::new(),
-        links: Vec::new(),
-        otel: None,
-        context: Context::default(),
+        ..TransactionRecord::new(ids.trace_id, ids.id, kind, name, began.wall_micros())
     })
 }
 

@@ -10,8 +10,8 @@ use opentelemetry::{
 
 use crate::record::{
     Body, Context, Custom, ErrorParent, ErrorRecord, Exception, Headers, HttpRequest, HttpResponse, Kubernetes, Label,
-    LabelValue, Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanCount, SpanId, SpanRecord, Stack,
-    TraceId, TransactionRecord, User,
+    LabelValue, Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanId, SpanRecord, Stack, TraceId,
+    TransactionRecord, User,
 };
 
 pub(in crate::intake) fn headers(pairs: &[(&str, &str)]) -> Headers {
@@ -68,30 +68,28 @@ pub(in crate::intake) fn context() -> Context {
 }
 
 pub(in crate::intake) fn transaction() -> TransactionRecord {
-    TransactionRecord {
-        trace_id: TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
-        id: SpanId(0x802c_383f_395c_506d),
+    let mut record = TransactionRecord {
         parent_id: Some(SpanId(0xb7ad_6b71_6920_3331)),
-        sampled: true,
         sample_rate: Some(0.5),
-        timestamp: 1_795_376_332_088_009,
         duration: Duration::from_micros(31_958),
         time_to_head: Some(Duration::from_micros(20_500)),
-        kind: "request".into(),
-        name: Name::Route,
-        result: None,
         outcome: Outcome::Success,
-        spans: SpanCount { started: 2, dropped: 1 },
-        dropped_spans: Vec::new(),
-        timed: false,
-        self_times: Default::default(),
         links: vec![Link { trace_id: TraceId(1), span_id: SpanId(2) }],
         otel: Some(Box::new(OtelPart {
             kind: SpanKind::Server,
             attributes: vec![KeyValue::new("cart.size", 3), KeyValue::new("http.request.method", "POST")],
         })),
         context: context(),
-    }
+        ..TransactionRecord::new(
+            TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
+            SpanId(0x802c_383f_395c_506d),
+            "request".into(),
+            Name::Route,
+            1_795_376_332_088_009,
+        )
+    };
+    (record.spans.started, record.spans.dropped) = (2, 1);
+    record
 }
 
 pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Vec<KeyValue>) -> SpanRecord {
