@@ -18,7 +18,7 @@ pub use self::{
 pub(crate) use self::{
     live::{Applied, Central, LiveConfig},
     options::{define_setters, for_each_option, live_note, option_setters},
-    resolve::{CodeOptions, Config, unknown_variables},
+    resolve::{CodeOptions, Config, REDACTED, unknown_variables},
     value::{Secret, ServerUrl, Wildcard},
 };
 

@@ -135,7 +135,7 @@ impl Default for Config {
 }
 
 /// In the place of a secret, by agent-spec 13.4.
-const REDACTED: &str = "[REDACTED]";
+pub(crate) const REDACTED: &str = "[REDACTED]";
 
 impl Config {
     /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it

@@ -14,9 +14,7 @@ mod query;
 mod urls;
 
 pub(crate) use self::names::Sanitizer;
-
-/// What stands in place of a secret value.
-pub(crate) const REDACTED: &str = "[REDACTED]";
+pub(crate) use crate::config::REDACTED;
 
 #[cfg(test)]
 mod tests;
