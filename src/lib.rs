@@ -86,6 +86,7 @@ mod intake;
 #[cfg(feature = "_internals")]
 #[doc(hidden)]
 pub mod internals;
+mod log;
 mod metadata;
 mod metrics;
 #[cfg(feature = "otlp")]
@@ -113,10 +114,11 @@ pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
     config::{
-        CaptureBody, CloudProvider, Environment, Exporter, LogLevel, OtlpCompression, OtlpProtocol,
+        CaptureBody, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol,
         TraceContinuationStrategy,
     },
     error::BuildError,
+    log::{EcsFormat, WithTraceIds},
     pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{

@@ -17,9 +17,6 @@ const EXEMPT_SECTIONS: &[((u32, u32), &str)] = &[
     ((10, 6), "OpenTelemetry's metrics are not bridged"),
     ((10, 7), "there are no metrics of the runtime"),
     ((11, 5), "`host_id` serves universal profiling only"),
-    ((13, 1), "log lines are the service's own, with the ids that it puts there"),
-    ((13, 2), "log lines are not reformatted"),
-    ((13, 3), "log lines are not sent"),
     ((14, 3), "GraphQL has no instrumentation"),
     ((14, 4), "inferred spans, profiling and functions are not for a service of axum's"),
 ];

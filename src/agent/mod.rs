@@ -20,6 +20,7 @@ use self::{layer::OwnLogs, subscriber::LogLevelSwitch};
 use crate::config::Central;
 use crate::{
     capture::CapturedError,
+    log::{EcsFormat, LogSender},
     pipeline::{Queue, Stats, Unsent, Worker},
     server::ApmLayer,
     span::ApmTracer,
@@ -118,6 +119,52 @@ impl Agent {
     {
         let recorder = &self.inner.recorder;
         layer::without_spans(recorder.clone())
+    }
+
+    /// A format for a printer of your own subscriber: log lines in the Elastic Common Schema, with the ids of the trace;
+    /// see [`EcsFormat`]. For other formats there is [`WithTraceIds`](crate::WithTraceIds).
+    ///
+    /// ```
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// let printer = tracing_subscriber::fmt::layer().json().event_format(agent.ecs_format());
+    /// let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(printer);
+    /// # let _ = subscriber;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn ecs_format(&self) -> EcsFormat {
+        EcsFormat::new(self.inner.recorder.clone())
+    }
+
+    /// The layer of your own subscriber that sends log lines to the server, while the option `log_sending` is on: give it
+    /// the filter of those that print. It comes after [`tracing_layer`](Self::tracing_layer). [`install`](AgentBuilder::install)
+    /// has it already.
+    ///
+    /// Lines wait in the agent's queue with all other events; what finds no place there is counted in [`Stats::dropped`].
+    /// Source: Elastic's agent specification, log sending.
+    ///
+    /// ```
+    /// use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = tower_apm::Agent::builder().log_sending(true).build()?;
+    /// let subscriber = tracing_subscriber::registry()
+    ///     .with(agent.tracing_layer())
+    ///     .with(agent.log_layer().with_filter(LevelFilter::INFO))
+    ///     .with(tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO));
+    /// # let _ = subscriber;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn log_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        LogSender::new(self.inner.recorder.clone())
     }
 
     /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global

@@ -6,12 +6,18 @@ use std::{
 };
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt,
+    layer::{Identity, SubscriberExt},
+    reload,
+    util::SubscriberInitExt,
+};
 
 use super::layer::{OwnLogs, with_spans};
 use crate::{
-    config::LogLevel,
+    config::{LogEcsReformatting, LogLevel},
     error::BuildError,
+    log::{EcsFormat, LogSender, WithTraceIds},
     transaction::{REQUEST_TARGET, Recorder},
 };
 
@@ -19,14 +25,17 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// One line with span, target and fields.
+    /// One line with span, target and fields; with the ids of the trace where it does not go to a terminal.
     #[default]
     Full,
-    /// One line, shorter.
+    /// One line, shorter; with the ids of the trace where it does not go to a terminal.
     Compact,
-    /// One JSON object a line.
+    /// One JSON object a line, with the ids of the trace.
     Json,
-    /// Nothing is printed.
+    /// One JSON object a line in the Elastic Common Schema, with the ids of the trace: see [`EcsFormat`]. The option
+    /// `log_ecs_reformatting` chooses it from outside.
+    Ecs,
+    /// Nothing is printed. Lines are sent nevertheless where `log_sending` is on from the start.
     Off,
 }
 
@@ -87,16 +96,29 @@ pub(super) fn set_global(
     };
     // an agent is installed once
     let _ = switch.set.set(Box::new(set));
-    let printer = fmt::layer().with_ansi(std::io::stdout().is_terminal());
-    let printer = match format {
-        LogFormat::Full => Some(printer.boxed()),
-        LogFormat::Compact => Some(printer.compact().boxed()),
-        LogFormat::Json => Some(printer.json().boxed()),
-        LogFormat::Off => None,
+    let config = recorder.config();
+    let format = match config.log_ecs_reformatting {
+        LogEcsReformatting::Override if format != LogFormat::Off => LogFormat::Ecs,
+        _ => format,
     };
+    let is_terminal = std::io::stdout().is_terminal();
+    let printer = fmt::layer().with_ansi(is_terminal);
+    let printer = match format {
+        LogFormat::Full if is_terminal => printer.boxed(),
+        LogFormat::Full => printer.map_event_format(WithTraceIds::text).boxed(),
+        LogFormat::Compact if is_terminal => printer.compact().boxed(),
+        LogFormat::Compact => printer.compact().map_event_format(WithTraceIds::text).boxed(),
+        LogFormat::Json => printer.json().map_event_format(WithTraceIds::json).boxed(),
+        LogFormat::Ecs => printer.json().event_format(EcsFormat::new(recorder.clone())).boxed(),
+        LogFormat::Off => Identity::new().boxed(),
+    };
+    // every layer behind a filter costs each span: none is there for nothing
+    let is_needed = format != LogFormat::Off || config.log_sending;
+    let output = is_needed.then(|| printer.and_then(LogSender::new(recorder.clone())).with_filter(filter));
+    drop(config);
     tracing_subscriber::registry()
         .with(with_spans(Some(recorder), OwnLogs::ByFilter))
-        .with(printer.map(|printer| printer.with_filter(filter)))
+        .with(output)
         .try_init()
         .map_err(|_| BuildError::SubscriberAlreadySet)?;
     if let Some(reason) = fault {

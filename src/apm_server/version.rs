@@ -68,6 +68,12 @@ impl ServerVersion {
         self.inner.packed.load(Relaxed) < pack(8, 0, 0)
     }
 
+    /// Before 8.6 a log line is an event of a type that the server does not know.
+    pub(crate) fn takes_logs(&self) -> bool {
+        let packed = self.inner.packed.load(Relaxed);
+        packed == 0 || packed >= pack(8, 6, 0)
+    }
+
     /// 8.7.0 stumbles over `service.agent.activation_method`.
     pub(crate) fn takes_activation_method(&self) -> bool {
         self.inner.packed.load(Relaxed) != pack(8, 7, 0)

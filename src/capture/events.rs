@@ -1,22 +1,29 @@
 //! `tracing::error!` with an error in it becomes an error document.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::SystemTime};
+use std::{cell::Cell, ptr, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context,
     trace::{Status, TraceContextExt},
 };
-use tracing::{
-    Event, Level,
-    field::{Field, Visit},
-};
+use tracing::{Event, Level, Metadata};
 
-use super::{active_span, stack_here};
+use super::{EventFields, active_span, stack_here};
 use crate::{
-    record::{Exception, LabelValue, LogMessage, bounded},
-    sanitize::REDACTED,
+    record::{LogMessage, TraceId},
     transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
 };
+
+thread_local! {
+    /// Where the last error came from that was told on this thread, and its id.
+    static LAST: Cell<Option<(&'static Metadata<'static>, TraceId)>> = const { Cell::new(None) };
+}
+
+/// The id of the error that this very event was told as: our layer has seen it before those that print.
+pub(crate) fn error_id(event: &Event<'_>) -> Option<TraceId> {
+    let (metadata, id) = LAST.get()?;
+    ptr::eq(metadata, event.metadata()).then_some(id)
+}
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
 ///
@@ -43,35 +50,27 @@ impl ErrorEvents {
         if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {
             return;
         }
+        LAST.set(None);
         // what the agent's own HTTP client says is nothing that happened in the service
         if Context::is_current_telemetry_suppressed() {
             return;
         }
         let transaction = Transaction::current();
         let Some(recorder) = self.recorder(&transaction) else { return };
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         if contain(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
             return;
         }
-        let Some(mut exception) = fields.exception else { return };
+        let Some(mut exception) = fields.exception.take() else { return };
         exception.stack = stack_here(&recorder);
         let mut record = exception.into_record(SystemTime::now());
-        if let Some(message) = fields.message {
-            record.log = Some(LogMessage {
-                message,
-                level: "error",
-                logger: Some(Cow::Borrowed(metadata.target())),
-                template: None,
-            });
+        LAST.set(Some((metadata, record.id)));
+        if let Some(message) = fields.message.take() {
+            let logger = Some(fields.logger(metadata));
+            record.log = Some(LogMessage { message, level: "error", logger, template: None });
         }
-        for (key, value) in fields.labels {
-            // unlike a label that a developer sets, a field was not chosen to be found
-            let value = match value {
-                _ if recorder.sanitizer().is_secret(key) => LabelValue::Text(REDACTED.into()),
-                LabelValue::Text(text) => LabelValue::Text(recorder.sanitizer().urls_in(&text).into_owned().into()),
-                other => other,
-            };
-            record.context.set_label(Cow::Borrowed(key), value);
+        for label in fields.labels(&recorder.sanitizer()) {
+            record.context.set_label(label.key, label.value);
         }
         let Some(shared) = transaction.shared() else {
             return match transaction.handle() {
@@ -85,57 +84,5 @@ impl ErrorEvents {
             Context::current().span().set_status(Status::error(""));
         }
         shared.error(record, parent);
-    }
-}
-
-#[derive(Default)]
-struct Fields {
-    exception: Option<Exception>,
-    message: Option<String>,
-    labels: Vec<(&'static str, LabelValue)>,
-}
-
-impl Fields {
-    fn text(&mut self, field: &Field, text: String) {
-        match field.name() {
-            "message" => self.message = Some(text),
-            // the text of an error that came by value tells more than another's
-            "error" | "err" if self.exception.is_none() => {
-                self.exception = Some(Exception { message: text, erased: true, ..Exception::default() });
-            }
-            "error" | "err" => {}
-            name if name.starts_with("log.") => {}
-            name => self.labels.push((name, LabelValue::Text(text.into()))),
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_error(&mut self, _: &Field, error: &(dyn Error + 'static)) {
-        self.exception = Some(Exception::from_error(error));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, bounded(&format_args!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, bounded(value));
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.labels.push((field.name(), value.into()));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.labels.push((field.name(), value.into()));
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.labels.push((field.name(), value.into()));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.labels.push((field.name(), value.into()));
     }
 }

@@ -4,6 +4,7 @@
 //! labels, custom context and request at the time of the capture.
 
 mod events;
+mod fields;
 mod panic;
 
 use std::{
@@ -17,8 +18,11 @@ use std::{
 
 use serde::Serialize;
 
-pub(crate) use self::events::ErrorEvents;
 pub use self::panic::panic_hook;
+pub(crate) use self::{
+    events::{ErrorEvents, error_id},
+    fields::EventFields,
+};
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
     transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to},

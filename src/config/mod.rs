@@ -13,7 +13,10 @@ mod value;
 
 pub use self::{
     env::Environment,
-    value::{CaptureBody, CloudProvider, Exporter, LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy},
+    value::{
+        CaptureBody, CloudProvider, Exporter, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol,
+        TraceContinuationStrategy,
+    },
 };
 pub(crate) use self::{
     live::{Applied, Central, LiveConfig},

@@ -5,8 +5,6 @@
 pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("server_cert", "the certificate of the server itself may stand in the file of `server_ca_cert_file`"),
     ("log_file", "the agent logs through `tracing`: your subscriber decides where that goes"),
-    ("log_sending", "logs are not sent to the server: ship what your subscriber prints, with Filebeat for instance"),
-    ("log_ecs_reformatting", "log lines are formatted by your subscriber"),
     ("log_ecs_formatter_allow_list", "it concerns Java's log formatters"),
     (
         "agent_background_overhead_metrics",

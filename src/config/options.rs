@@ -242,6 +242,15 @@ macro_rules! for_each_option {
         /// The most bytes of memory that waiting events hold, from 64 KiB to 1 GiB; the bound that is met first counts.
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
 
+        /// Whether log lines are sent to the server too, which must be 8.6 or newer: those that `install()` prints, or that
+        /// `Agent::log_layer()` sees. Experimental in Elastic's specification; by OTLP none are sent.
+        @live log_sending: Bool, "ELASTIC_APM_LOG_SENDING", default "false", set(send: bool) = send;
+
+        /// `override`: log lines that `install()` prints are in the Elastic Common Schema, whatever format was chosen in
+        /// code.
+        log_ecs_reformatting: LogEcsReformatting, "ELASTIC_APM_LOG_ECS_REFORMATTING", default "off",
+            set(reformatting: LogEcsReformatting) = reformatting;
+
         /// How much the agent says about itself, through `tracing` under the target `tower_apm`. Where `install()` prints
         /// the log, a directive of `RUST_LOG` for that target wins; in a subscriber of your own it holds for all layers.
         @live log_level: LogLevel, "ELASTIC_APM_LOG_LEVEL", default "info", set(level: LogLevel) = level;

@@ -9,9 +9,9 @@ use super::{
     options::for_each_option,
     value::{
         Bool, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HeaderList, Kind, Labels,
-        Limit, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl,
-        Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
-        TraceContinuationStrategy, Url, Urls,
+        Limit, LogEcsReformatting, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression,
+        OtlpProtocol, OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate, ServiceName,
+        StackTraceMinDuration, Text, TraceContinuationStrategy, Url, Urls,
     },
 };
 

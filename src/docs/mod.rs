@@ -12,6 +12,9 @@ pub mod errors {}
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 
+#[doc = include_str!("logs.md")]
+pub mod logs {}
+
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
 

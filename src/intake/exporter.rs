@@ -31,6 +31,8 @@ pub(crate) struct IntakeExporter {
     request_size: usize,
     traps: Traps,
     losses: Losses,
+    /// That the server takes no log lines was said.
+    told_of_logs: bool,
 }
 
 impl IntakeExporter {
@@ -58,6 +60,7 @@ impl IntakeExporter {
             config,
             traps,
             losses: Losses::default(),
+            told_of_logs: false,
         })
     }
 
@@ -119,6 +122,18 @@ impl Exporter for IntakeExporter {
                     }
                     None => Err("a metricset holds no sample that the server takes".to_owned()),
                 }
+            }
+            Event::Log(_) if !self.server.takes_logs() => {
+                if !std::mem::replace(&mut self.told_of_logs, true) {
+                    tracing::warn!(target: "tower_apm", "log_sending needs an APM Server from 8.6 on: no lines are sent");
+                }
+                return Ok(Added::Unsupported);
+            }
+            Event::Log(record) => {
+                let log = map::log(&record, &self.config.service_name, self.sanitizer.max_characters());
+                traps.labels(&record.labels);
+                traps.tags(&log.labels);
+                encoder.add(&mut Line::Log(log))
             }
         };
         if let Some(cut) = added? {

@@ -60,7 +60,8 @@ fn labels<'l, 'a>(line: &'l mut Line<'a>) -> impl Iterator<Item = &'l mut Tags<'
         Line::Error(error) => (error.context.as_mut().map(|context| &mut context.tags), None),
         Line::Span(span) => (span.context.as_mut().map(|context| &mut context.tags), span.otel.as_mut()),
         Line::Metricset(metricset) => (Some(&mut metricset.tags), None),
-        Line::Metadata(_) | Line::Log(_) => (None, None),
+        Line::Log(log) => (Some(&mut log.labels), None),
+        Line::Metadata(_) => (None, None),
     };
     own.into_iter().chain(otel.map(|otel| &mut otel.attributes))
 }
@@ -83,7 +84,8 @@ fn cut_texts(line: &mut Line<'_>, limit: usize) -> bool {
             let statement = span.context.as_mut().and_then(|context| context.db.as_mut()?.statement.as_mut());
             changed |= statement.is_some_and(|statement| cut_text(statement, limit));
         }
-        Line::Transaction(_) | Line::Metadata(_) | Line::Metricset(_) | Line::Log(_) => {}
+        Line::Log(log) => changed |= cut_text(&mut log.message, limit),
+        Line::Transaction(_) | Line::Metadata(_) | Line::Metricset(_) => {}
     }
     changed
 }

@@ -5,7 +5,10 @@ use super::*;
 use crate::{
     config::Config,
     intake::{json, map, tests::records},
-    record::{Body, CallTarget, Context, DroppedSpans, ErrorRecord, Exception, Outcome, SpanRecord, TransactionRecord},
+    record::{
+        Body, CallTarget, Context, DroppedSpans, ErrorRecord, Exception, Label, LogRecord, Outcome, SpanRecord,
+        TransactionRecord,
+    },
     sanitize::Sanitizer,
     stack::Frame,
 };
@@ -172,4 +175,27 @@ fn section_12_a_span_loses_one_thing_after_the_other() {
     assert_eq!(of(2, "/context/tags/rows"), 7);
     assert_eq!(of(3, "/context/tags"), serde_json::Value::Null);
     assert_eq!(of(3, "/context/destination/service/resource"), "postgresql");
+}
+
+#[test]
+fn section_13_3_a_log_line_loses_the_end_of_its_message_and_then_labels() {
+    let record = LogRecord {
+        timestamp: 1,
+        level: "info",
+        message: "m".repeat(20_000),
+        logger: "market".into(),
+        file: None,
+        line: None,
+        thread: None,
+        place: None,
+        error: None,
+        error_id: None,
+        labels: vec![Label { key: "order".into(), value: "o".repeat(500).into() }],
+        is_own: false,
+    };
+    let told = taken(Line::Log(map::log(&record, "shop", 20_000)));
+    let wanted = ["the end of its long texts", "most of its texts", "the end of its labels", "labels"];
+    assert_eq!(names(&told), wanted);
+    assert_eq!(characters(&told[1].1["log"]["message"]), SHORT);
+    assert_eq!(told[3].1["log"]["message"], told[1].1["log"]["message"], "the message stays");
 }

@@ -130,7 +130,7 @@ impl Exporter for OtlpExporter {
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
             // the SDK lets nobody but itself make what its exporters of metrics take
-            Event::Metrics(_) => return Ok(Added::Unsupported),
+            Event::Metrics(_) | Event::Log(_) => return Ok(Added::Unsupported),
         }
         Ok(Added::Taken)
     }

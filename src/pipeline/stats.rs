@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Transactions, spans, errors and metric sets that were offered to the queue.
+    /// Transactions, spans, errors, metric sets and log lines that were offered to the queue.
     pub recorded: u64,
     /// Taken by the server.
     pub accepted: u64,
@@ -127,7 +127,7 @@ drop_reasons! {
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
     /// later).
     unsampled = Unsampled,
-    /// Metrics, with an `exporter` that sends none: OTLP.
+    /// Metrics or log lines, with an `exporter` that sends none: OTLP; or log lines, and a server before 8.6.
     unsupported = Unsupported,
     /// `disable_send`
     send_disabled = SendDisabled,

@@ -105,7 +105,7 @@ impl ErrorRecord {
 }
 
 impl Exception {
-    fn heap_size(&self) -> usize {
+    pub(super) fn heap_size(&self) -> usize {
         let causes: usize = self.causes.iter().map(|cause| size_of::<Exception>() + cause.heap_size()).sum();
         self.message.len() + causes + self.stack.heap_size()
     }

@@ -14,6 +14,7 @@ mod grpc;
 mod headers;
 mod http;
 mod ids;
+mod log;
 mod metric;
 mod random;
 mod resource;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     grpc::GrpcStatus,
     headers::Headers,
     http::{Body, HttpRequest, HttpResponse, RequestText},
+    log::{LogPlace, LogRecord},
     metric::{Breakdown, MetricsRecord, Sample, SelfTime, SelfTimes, SpanType, SpanTypeOf},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
@@ -57,6 +59,7 @@ pub(crate) enum Event {
     Span(Box<SpanRecord>),
     Error(Box<ErrorRecord>),
     Metrics(Box<MetricsRecord>),
+    Log(Box<LogRecord>),
 }
 
 impl Event {
@@ -67,6 +70,7 @@ impl Event {
             Event::Span(record) => size_of::<SpanRecord>() + record.heap_size(),
             Event::Error(record) => size_of::<ErrorRecord>() + record.heap_size(),
             Event::Metrics(record) => size_of::<MetricsRecord>() + record.heap_size(),
+            Event::Log(record) => size_of::<LogRecord>() + record.heap_size(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct TestAgentBuilder {
 
 impl Default for TestAgentBuilder {
     fn default() -> Self {
-        Self { configure: Box::new(|agent| agent), secret_token: None, deadline: Duration::from_secs(5) }
+        Self { configure: Box::new(|agent| agent), secret_token: None, deadline: Duration::from_secs(10) }
     }
 }
 
@@ -75,7 +75,7 @@ impl TestAgentBuilder {
         self
     }
 
-    /// How long an expectation waits before it fails. Default: 5 s.
+    /// How long an expectation waits before it fails. Default: 10 s: the first stack in a process is resolved by reading its debug information.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

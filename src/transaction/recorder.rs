@@ -18,7 +18,7 @@ use crate::{
     config::{Applied, Central, Config, Environment, LiveConfig},
     pipeline::Queue,
     propagation::attached,
-    record::{Describe, ErrorRecord, Event, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
+    record::{Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -133,6 +133,10 @@ impl Recorder {
 
     pub(crate) fn span(&self, record: Box<SpanRecord>) {
         self.queue.push(Event::Span(record));
+    }
+
+    pub(crate) fn log(&self, record: Box<LogRecord>) {
+        self.queue.push(Event::Log(record));
     }
 
     /// Gives the error what the current context carries as baggage, and sends it.

@@ -123,6 +123,8 @@ async fn day(apm: &TestAgent) -> Value {
     let request = request.header("baggage", "user=0xabc").header("content-type", "text/plain");
     send(app, request.body(Body::from("a bid")).unwrap()).await;
     apm.agent().start_transaction("settle", "scheduled").run(async {}).await;
+    let lines = tracing_subscriber::registry().with(apm.agent().log_layer());
+    tracing::subscriber::with_default(lines, || tracing::info!("announced"));
     apm.flush().await;
 
     let transactions = apm.events(Kind::Transaction);
@@ -148,6 +150,7 @@ async fn day(apm: &TestAgent) -> Value {
         "pin": told["context"]["tags"]["pin"],
         "has frames": told["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
         "warnings": warnings(apm),
+        "lines": apm.events(Kind::Log).len(),
     })
 }
 
@@ -204,6 +207,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ("stack_trace_limit", "0", "has frames", json!(true), json!(false)),
         ("ignore_exceptions", "*ParseIntError", "errors", json!(2), json!(1)),
         ("log_level", "error", "warnings", json!(1), json!(0)),
+        ("log_sending", "true", "lines", json!(0), json!(1)),
     ]
 }
 

@@ -43,7 +43,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 #[test]
 fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
     let lines = Lines::default();
-    let environment = [("ELASTIC_APM_LOG_SENDING", "true"), ("ELASTIC_APM_API_KEY", "hunter2")];
+    let environment = [("ELASTIC_APM_LOG_FILE", "apm.log"), ("ELASTIC_APM_API_KEY", "hunter2")];
     let agent = with_default(tracing_subscriber::registry().with(lines.clone()), || {
         let builder = Agent::builder().env(Environment::from_iter(environment)).disable_send(true);
         builder.service_name("shop").service_version("1.2").secret_token("hunter3").build().unwrap()
@@ -66,7 +66,7 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
     assert!(!line.contains("hunter") && !line.contains('\n'), "{line}");
     let warnings = lines.of(Level::WARN);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.contains("ELASTIC_APM_LOG_SENDING (logs are not sent"), "{warning}");
+    assert!(warning.contains("ELASTIC_APM_LOG_FILE (the agent logs through"), "{warning}");
 }
 
 #[test]

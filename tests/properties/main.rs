@@ -6,6 +6,7 @@
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
 mod day;
+mod lines;
 mod sender;
 mod told;
 

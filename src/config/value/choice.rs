@@ -143,6 +143,21 @@ choice!(TraceContinuationStrategy, "`continue`, `restart` or `restart_external`"
     TraceContinuationStrategy::RestartExternal => "restart_external",
 );
 
+/// Whether log lines are printed in the Elastic Common Schema (`log_ecs_reformatting`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LogEcsReformatting {
+    /// As the code says.
+    #[default]
+    Off,
+    /// They are, whatever the code says.
+    Override,
+}
+choice!(LogEcsReformatting, "`off` or `override`",
+    LogEcsReformatting::Off => "off",
+    LogEcsReformatting::Override => "override",
+);
+
 impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {

@@ -18,7 +18,7 @@ mod text;
 mod wildcard;
 
 pub use self::{
-    choice::{CaptureBody, CloudProvider, LogLevel, TraceContinuationStrategy},
+    choice::{CaptureBody, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
     exporter::{Exporter, OtlpCompression, OtlpProtocol},
 };
 pub(crate) use self::{

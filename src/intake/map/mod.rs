@@ -6,6 +6,7 @@ mod context;
 mod custom;
 mod error;
 mod labels;
+mod log;
 mod metadata;
 mod metricset;
 mod request;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     body::is_broken,
     error::error,
     labels::{index_key, is_exact, tags},
+    log::log,
     metadata::metadata,
     metricset::{is_metric_name, metricset},
     span::{describe, frames, span},

@@ -36,7 +36,7 @@ model! {
         #[serde(rename = "process.thread.name")]
         thread: Option<Cow<'a, str>>,
         #[serde(rename = "event.dataset")]
-        dataset: Option<&'a str>,
+        dataset: Option<Cow<'a, str>>,
         labels: Tags<'a>,
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use self::{
         Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
     },
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
+    log::LogLine,
     metadata::{
         Agent, Container, Framework, Kubernetes, KubernetesNode, Language, Metadata, MetadataService, Node, Pod,
         Process, Runtime, System,
@@ -40,8 +41,7 @@ pub(crate) enum Line<'a> {
     Span(Span<'a>),
     Error(Error<'a>),
     Metricset(Metricset<'a>),
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the protocol; log lines are not sent yet"))]
-    Log(log::LogLine<'a>),
+    Log(LogLine<'a>),
 }
 
 /// Declares a struct whose absent fields are not written.

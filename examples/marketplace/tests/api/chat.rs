@@ -25,7 +25,7 @@ impl Listener {
 
     /// The next event's data, or nothing when the stream has ended.
     async fn next(&mut self) -> Option<Value> {
-        timeout(Duration::from_secs(10), async {
+        timeout(Duration::from_secs(60), async {
             loop {
                 if let Some((event, rest)) = self.heard.split_once("\n\n") {
                     let data = event.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned);

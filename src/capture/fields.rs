@@ -1,0 +1,102 @@
+//! The fields of a `tracing` event.
+
+use std::{borrow::Cow, error::Error, fmt};
+
+use tracing::{
+    Metadata,
+    field::{Field, Visit},
+};
+
+use crate::{
+    record::{Exception, Label, LabelValue, bounded},
+    sanitize::{REDACTED, Sanitizer},
+};
+
+/// What an event says: its message, the error in it, and all else.
+#[derive(Debug, Default)]
+pub(crate) struct EventFields {
+    /// Of a field `error` or `err`, or of any that is an error value.
+    pub(crate) exception: Option<Exception>,
+    pub(crate) message: Option<String>,
+    others: Vec<(&'static str, LabelValue)>,
+    /// Where the crate `log` was used: what `tracing`'s own metadata would say.
+    target: Option<String>,
+    file: Option<String>,
+    line: Option<u64>,
+}
+
+impl EventFields {
+    /// `tracing`'s target.
+    pub(crate) fn logger(&mut self, metadata: &Metadata<'static>) -> Cow<'static, str> {
+        self.target.take().map_or(Cow::Borrowed(metadata.target()), Cow::Owned)
+    }
+
+    pub(crate) fn file(&mut self, metadata: &Metadata<'static>) -> Option<Cow<'static, str>> {
+        self.file.take().map(Cow::Owned).or_else(|| metadata.file().map(Cow::Borrowed))
+    }
+
+    pub(crate) fn line(&self, metadata: &Metadata<'static>) -> Option<u32> {
+        self.line.and_then(|line| u32::try_from(line).ok()).or_else(|| metadata.line())
+    }
+
+    /// All but message and error. Unlike a label that a developer sets, a field was not chosen to be found: secrets are
+    /// redacted by name.
+    pub(crate) fn labels(self, sanitizer: &Sanitizer) -> impl Iterator<Item = Label> {
+        self.others.into_iter().map(|(key, value)| {
+            let value = match value {
+                _ if sanitizer.is_secret(key) => LabelValue::Text(REDACTED.into()),
+                LabelValue::Text(text) => LabelValue::Text(sanitizer.urls_in(&text).into_owned().into()),
+                other => other,
+            };
+            Label { key: Cow::Borrowed(key), value }
+        })
+    }
+
+    fn text(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.message = Some(text),
+            // the text of an error that came by value tells more than another's
+            "error" | "err" if self.exception.is_none() => {
+                self.exception = Some(Exception { message: text, erased: true, ..Exception::default() });
+            }
+            "error" | "err" => {}
+            "log.target" => self.target = Some(text),
+            "log.file" => self.file = Some(text),
+            name if name.starts_with("log.") => {}
+            name => self.others.push((name, LabelValue::Text(text.into()))),
+        }
+    }
+}
+
+impl Visit for EventFields {
+    fn record_error(&mut self, _: &Field, error: &(dyn Error + 'static)) {
+        self.exception = Some(Exception::from_error(error));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, bounded(&format_args!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, bounded(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "log.line" => self.line = Some(value),
+            name => self.others.push((name, value.into())),
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), value.into()));
+    }
+}

@@ -1,0 +1,89 @@
+//! A line of the service's log.
+
+use std::borrow::Cow;
+
+use super::{
+    labels::tags,
+    truncate::{cut, keyword, prefix},
+};
+use crate::{
+    intake::model::{LogLine, Scalar},
+    record::LogRecord,
+};
+
+/// `error.*` would make the server take the line for an error, which is told on its own: the line keeps its text as a
+/// label.
+pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, max_characters: usize) -> LogLine<'a> {
+    let mut labels = tags(&record.labels);
+    if let Some(error) = record.error.as_deref().filter(|error| error.message != record.message) {
+        labels.set("error".into(), Scalar::Text(keyword(&*error.message)));
+    }
+    let dataset: Cow<'_, str> =
+        if record.is_own { format!("{service_name}.apm-agent").into() } else { service_name.into() };
+    LogLine {
+        timestamp: record.timestamp,
+        message: cut((&*record.message).into(), max_characters),
+        level: record.level,
+        logger: Some(keyword(&*record.logger)),
+        file: record.file.as_deref().map(prefix),
+        line: record.line,
+        function: None,
+        trace_id: record.place.map(|place| place.trace_id),
+        transaction_id: record.place.and_then(|place| place.transaction_id),
+        span_id: record.place.and_then(|place| place.span_id),
+        error_type: None,
+        error_message: None,
+        error_stack_trace: None,
+        thread: record.thread.as_deref().map(keyword),
+        dataset: Some(keyword(dataset)),
+        labels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Exception, Label, LogPlace, SpanId, TraceId};
+
+    fn record() -> LogRecord {
+        LogRecord {
+            timestamp: 1,
+            level: "error",
+            message: "not sold".into(),
+            logger: "market".into(),
+            file: Some("src/market.rs".into()),
+            line: Some(7),
+            thread: Some("main".into()),
+            place: Some(LogPlace { trace_id: TraceId(1), transaction_id: Some(SpanId(2)), span_id: None }),
+            error: Some(Box::new(Exception { message: "no funds".into(), ..Exception::default() })),
+            error_id: Some(TraceId(3)),
+            labels: vec![Label { key: "token.id".into(), value: "42".into() }],
+            is_own: false,
+        }
+    }
+
+    fn json(record: &LogRecord) -> serde_json::Value {
+        serde_json::to_value(log(record, "shop", 10)).unwrap()
+    }
+
+    #[test]
+    fn section_13_3_a_line_with_an_error_is_no_error() {
+        let wanted = serde_json::json!({
+            "@timestamp": 1, "message": "not sold", "log.level": "error", "log.logger": "market",
+            "log.origin.file.name": "src/market.rs", "log.origin.file.line": 7, "process.thread.name": "main",
+            "trace.id": "00000000000000000000000000000001", "transaction.id": "0000000000000002",
+            "event.dataset": "shop", "labels": {"token_id": "42", "error": "no funds"},
+        });
+        assert_eq!(json(&record()), wanted);
+    }
+
+    #[test]
+    fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own() {
+        assert_eq!(json(&LogRecord { is_own: true, ..record() })["event.dataset"], "shop.apm-agent");
+    }
+
+    #[test]
+    fn section_12_5_a_long_line_is_cut() {
+        assert_eq!(json(&LogRecord { message: "ä".repeat(11), ..record() })["message"], "ä".repeat(9) + "…");
+    }
+}

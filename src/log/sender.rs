@@ -1,0 +1,39 @@
+//! Log lines on their way to the server.
+
+use std::sync::Arc;
+
+use opentelemetry::Context;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{Layer, layer, registry::LookupSpan};
+
+use super::line::record_of;
+use crate::transaction::Recorder;
+
+/// Offers each event that it sees to the agent's queue while `log_sending` is on.
+#[derive(Debug)]
+pub(crate) struct LogSender {
+    recorder: Arc<Recorder>,
+}
+
+impl LogSender {
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
+        Self { recorder }
+    }
+
+    fn is_on(&self) -> bool {
+        let config = self.recorder.config();
+        config.log_sending && !config.context_propagation_only && self.recorder.is_recording()
+    }
+}
+
+impl<S> Layer<S> for LogSender
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        // what the agent's own HTTP client says would never come to an end
+        if self.is_on() && !Context::is_current_telemetry_suppressed() {
+            self.recorder.log(Box::new(record_of(event, &self.recorder)));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A line of the service's log.
+
+use std::borrow::Cow;
+
+use super::{Exception, Label, SpanId, TraceId};
+
+/// One event of `tracing`, or of the crate `log` through it.
+#[derive(Debug, Clone)]
+pub(crate) struct LogRecord {
+    /// Microseconds since the epoch.
+    pub(crate) timestamp: u64,
+    /// In lower case.
+    pub(crate) level: &'static str,
+    pub(crate) message: String,
+    /// `tracing`'s target.
+    pub(crate) logger: Cow<'static, str>,
+    pub(crate) file: Option<Cow<'static, str>>,
+    pub(crate) line: Option<u32>,
+    pub(crate) thread: Option<Box<str>>,
+    /// None outside of any trace.
+    pub(crate) place: Option<LogPlace>,
+    pub(crate) error: Option<Box<Exception>>,
+    /// The document of the error, where the line was told as one too.
+    pub(crate) error_id: Option<TraceId>,
+    /// Its other fields, secrets redacted.
+    pub(crate) labels: Vec<Label>,
+    /// The agent itself speaks.
+    pub(crate) is_own: bool,
+}
+
+/// Where in a trace a line was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPlace {
+    pub(crate) trace_id: TraceId,
+    pub(crate) transaction_id: Option<SpanId>,
+    /// None where the transaction itself is what runs.
+    pub(crate) span_id: Option<SpanId>,
+}
+
+impl LogRecord {
+    pub(crate) fn heap_size(&self) -> usize {
+        let texts = [Some(&self.message[..]), self.file.as_deref(), self.thread.as_deref(), Some(&self.logger)];
+        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+        texts
+            + self.labels.iter().map(Label::size).sum::<usize>()
+            + self.error.as_ref().map_or(0, |error| error.heap_size())
+    }
+}

@@ -1,0 +1,190 @@
+//! Do log lines reach the server, and those that read them? (agent-spec 13)
+
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use serde_json::{Value, json};
+use tower_apm::{
+    Agent, Environment, WithTraceIds,
+    devserver::DevServer,
+    testkit::{Kind, TestAgent},
+};
+use tracing::{Subscriber, level_filters::LevelFilter, subscriber::with_default};
+use tracing_subscriber::{Layer, fmt::MakeWriter, layer::SubscriberExt, registry};
+
+use crate::http::call;
+
+async fn sending() -> TestAgent {
+    TestAgent::builder().configure(|agent| agent.service_name("shop").log_sending(true)).start().await
+}
+
+fn subscriber(agent: &Agent) -> impl Subscriber + Send + Sync + use<> {
+    registry().with(agent.tracing_layer()).with(agent.log_layer().with_filter(LevelFilter::INFO))
+}
+
+fn say() {
+    let error = io::Error::other("no funds");
+    tracing::info!(token_id = 42, password = "hunter2", "listed at https://u:hunter2@chain/?api_key=hunter2");
+    tracing::error!(error = &error as &(dyn Error + 'static), "not sold");
+    tracing::debug!("filtered");
+}
+
+#[tokio::test]
+async fn section_13_3_lines_are_sent_with_the_ids_of_their_trace() {
+    let apm = sending().await;
+    with_default(subscriber(apm.agent()), || {
+        tracing::warn!("outside");
+        apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
+            tracing::info_span!("sell").in_scope(say);
+        });
+    });
+    apm.flush().await;
+    let (transaction, span) = (apm.events(Kind::Transaction).remove(0), apm.events(Kind::Span).remove(0));
+    let lines = apm.events(Kind::Log);
+    let [outside, listed, failed] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&outside["log.level"], outside.get("trace.id")), (&json!("warn"), None));
+    for line in [listed, failed] {
+        assert_eq!(line["trace.id"], transaction["trace_id"]);
+        assert_eq!(line["transaction.id"], transaction["id"]);
+        assert_eq!(line["span.id"], span["id"]);
+        assert_eq!(line["event.dataset"], "shop");
+        assert_eq!(line["log.logger"], module_path!());
+    }
+    assert_eq!(listed["labels"], json!({"token_id": 42, "password": "[REDACTED]"}));
+    assert_eq!((&failed["message"], &failed["labels"]), (&json!("not sold"), &json!({"error": "no funds"})));
+    // a line that had `error.*` would be a second error
+    assert_eq!(apm.events(Kind::Error).len(), 1);
+    apm.assert_no_secret("hunter2");
+}
+
+#[tokio::test]
+async fn section_13_1_lines_of_requests_that_are_not_sampled_have_ids_too() {
+    let configure = |agent: tower_apm::AgentBuilder| agent.log_sending(true).transaction_sample_rate(0.0);
+    let apm = TestAgent::builder().configure(configure).start().await;
+    let _default = tracing::subscriber::set_default(subscriber(apm.agent()));
+    let app =
+        Router::new().route("/", get(async || tracing::info!("hi"))).layer(apm.layer().trace_id_header("x-trace-id"));
+    let answer = call(app, "/").await;
+    apm.flush().await;
+    let line = apm.events(Kind::Log).remove(0);
+    assert_eq!(line["trace.id"], answer.headers()["x-trace-id"].to_str().unwrap());
+    assert!(line["transaction.id"].is_string());
+}
+
+#[tokio::test]
+async fn section_13_3_nothing_is_sent_unless_it_is_wanted() {
+    let apm = TestAgent::start().await;
+    let say = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
+    say();
+    apm.flush().await;
+    assert_eq!(apm.events(Kind::Log).len(), 0);
+    for (option, value, lines) in [("log_sending", "true", 1), ("recording", "false", 0), ("log_level", "info", 0)] {
+        apm.clear();
+        apm.set_central_config([(option, value)]);
+        say();
+        apm.flush().await;
+        assert_eq!(apm.events(Kind::Log).len(), lines, "{option}={value}");
+    }
+}
+
+#[tokio::test]
+async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
+    let server = DevServer::builder().version("8.5.3").bind("127.0.0.1:0").unwrap();
+    let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+    let agent = builder.cloud_provider(tower_apm::CloudProvider::None).log_sending(true).build().unwrap();
+    // its version is known with the first events
+    drop(agent.start_transaction("first", "scheduled"));
+    agent.flush(Duration::from_secs(30)).await.unwrap();
+    with_default(subscriber(&agent), || tracing::info!("hi"));
+    agent.flush(Duration::from_secs(30)).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.dropped.unsupported, stats.rejected), (1, 1, 0), "{stats}");
+}
+
+#[tokio::test]
+async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come_to_an_end() {
+    let apm = sending().await;
+    with_default(subscriber(apm.agent()), || drop(apm.layer().trace_id_header("no header")));
+    apm.flush().await;
+    let lines = apm.events(Kind::Log);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["event.dataset"], "shop.apm-agent");
+}
+
+#[tokio::test]
+async fn a_line_whose_field_panics_is_sent_without_it() {
+    struct Bad;
+    impl std::fmt::Debug for Bad {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("a bug")
+        }
+    }
+    let apm = sending().await;
+    with_default(subscriber(apm.agent()), || tracing::info!(order = 7, bad = ?Bad, "hi"));
+    apm.flush().await;
+    let lines = apm.events(Kind::Log);
+    assert_eq!((lines.len(), apm.agent().stats().contained_panics), (1, 1));
+    assert_eq!(lines[0]["log.level"], "info");
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Written {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Written {
+    fn objects(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap();
+        str::from_utf8(&bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_error() {
+    let apm = TestAgent::start().await;
+    let (ecs, json) = (Written::default(), Written::default());
+    let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
+    let other = tracing_subscriber::fmt::layer().json().map_event_format(WithTraceIds::json);
+    let subscriber = registry().with(apm.agent().tracing_layer());
+    let subscriber = subscriber.with(printer.with_writer(ecs.clone())).with(other.with_writer(json.clone()));
+    with_default(subscriber, || {
+        apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
+            let error = io::Error::other("no funds");
+            tracing::error!(error = &error as &(dyn Error + 'static), "not sold");
+            tracing::error!("without an error");
+        });
+    });
+    apm.flush().await;
+    let (transaction, error) = (apm.events(Kind::Transaction).remove(0), apm.events(Kind::Error).remove(0));
+    for lines in [ecs.objects(), json.objects()] {
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert_eq!(line["trace.id"], transaction["trace_id"]);
+            assert_eq!(line["transaction.id"], transaction["id"]);
+        }
+    }
+    assert_eq!(ecs.objects()[0]["error.id"], error["id"]);
+    assert_eq!(ecs.objects()[1].get("error.id"), None);
+}

@@ -1,0 +1,120 @@
+//! How does the subscriber of `install()` print? (agent-spec 13) Each case is a process of its own: a subscriber is set
+//! once.
+
+use std::{env, error::Error, process::Command};
+
+use serde_json::{Value, json};
+use tower_apm::{Agent, LogFormat};
+
+const CASE: &str = "TOWER_APM_TEST_LOG_FORMAT";
+
+/// Not a test but the service that the others start.
+#[test]
+fn the_service() {
+    let Ok(case) = env::var(CASE) else { return };
+    let format = match case.as_str() {
+        "full" => LogFormat::Full,
+        "compact" => LogFormat::Compact,
+        "json" => LogFormat::Json,
+        "ecs" => LogFormat::Ecs,
+        _ => LogFormat::Off,
+    };
+    let builder = Agent::builder().service_name("shop").service_version("1.2").environment("test");
+    let agent = builder.service_node_name("n1").disable_send(true).log_format(format).install().unwrap();
+    tracing::info!("outside");
+    agent.start_transaction("settle", "scheduled").in_scope(|| {
+        let error = "x".parse::<u8>().unwrap_err();
+        let span = tracing::info_span!("sell", order = 7, api_key = "hunter2", otel.kind = "internal");
+        span.in_scope(|| {
+            let error = &error as &(dyn Error + 'static);
+            tracing::error!(error, user.id = "0xabc", token = "hunter2", price = 1.5, "not sold");
+        });
+        tracing::warn!(trace.id = "mine", "log.level" = "mine", "told by the service");
+    });
+}
+
+/// What the service prints, and nothing of the test harness's.
+fn printed(case: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let mut service = Command::new(env::current_exe().unwrap());
+    service.args(["the_service", "--exact", "--nocapture", "--test-threads=1"]).env(CASE, case);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("ELASTIC_APM_") || name == "RUST_LOG" {
+            service.env_remove(name);
+        }
+    }
+    let output = service.envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("hunter2") || !matches!(case, "ecs"), "{text}");
+    let is_ours = |line: &&str| ["outside", "not sold", "told by the service"].iter().any(|said| line.contains(said));
+    text.lines().filter(is_ours).map(str::to_owned).collect()
+}
+
+fn objects(case: &str, variables: &[(&str, &str)]) -> Vec<Value> {
+    printed(case, variables).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
+    for case in ["full", "compact"] {
+        let lines = printed(case, &[]);
+        let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
+        assert!(!outside.contains("trace.id"), "{outside}");
+        let (_, ids) = inside.split_once(" trace.id=").unwrap();
+        let ids: Vec<_> = ids.split(' ').collect();
+        let [trace, transaction, span] = ids[..] else { panic!("{ids:?}") };
+        assert_eq!(trace.len(), 32);
+        assert_eq!(transaction.strip_prefix("transaction.id=").unwrap().len(), 16);
+        assert_eq!(span.strip_prefix("span.id=").unwrap().len(), 16);
+        assert!(told.ends_with(&format!(" trace.id={trace} {transaction}")), "{told}");
+    }
+}
+
+#[test]
+fn section_13_1_json_has_the_ids_as_fields() {
+    let lines = objects("json", &[]);
+    let [outside, inside, _] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(outside.get("trace.id"), None);
+    assert_eq!(inside["fields"]["message"], "not sold");
+    assert_eq!(inside["trace.id"].as_str().unwrap().len(), 32);
+    assert!(inside["transaction.id"].is_string() && inside["span.id"].is_string());
+}
+
+#[test]
+fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
+    let lines = objects("ecs", &[]);
+    let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
+    let service = json!({
+        "service.name": "shop", "service.version": "1.2", "service.environment": "test", "service.node.name": "n1",
+        "event.dataset": "shop",
+    });
+    for line in &lines {
+        for (name, value) in service.as_object().unwrap() {
+            assert_eq!(&line[name], value);
+        }
+        let timestamp = line["@timestamp"].as_str().unwrap();
+        assert!(timestamp.len() == "2026-11-25T21:04:05.067Z".len() && timestamp.ends_with('Z'), "{timestamp}");
+    }
+    assert_eq!((&outside["log.level"], &outside["message"]), (&json!("info"), &json!("outside")));
+    assert_eq!((&outside["log.logger"], outside.get("trace.id")), (&json!("printed"), None));
+    let wanted = json!({
+        "log.level": "error", "message": "not sold", "log.origin.file.name": file!(), "user.id": "0xabc",
+        "error.type": "ParseIntError", "error.message": "invalid digit found in string",
+        "labels": {"order": 7, "api_key": "[REDACTED]", "token": "[REDACTED]", "price": 1.5},
+    });
+    for (name, value) in wanted.as_object().unwrap() {
+        assert_eq!(&inside[name], value, "{name} of {inside}");
+    }
+    assert_eq!(inside["trace.id"].as_str().unwrap().len(), 32);
+    assert!(inside["transaction.id"].is_string() && inside["span.id"].is_string() && inside["error.id"].is_string());
+    // what the service says of itself wins, but not over what the line is
+    assert_eq!((&told["trace.id"], &told["log.level"]), (&json!("mine"), &json!("warn")));
+    assert_eq!((told.get("span.id"), told.get("error.id")), (None, None));
+}
+
+#[test]
+fn section_13_2_the_format_can_be_chosen_from_outside() {
+    let lines = objects("compact", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]);
+    assert_eq!((lines.len(), &lines[0]["event.dataset"]), (3, &json!("shop")));
+    assert_eq!(printed("off", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]), [""; 0]);
+}
