@@ -41,8 +41,7 @@ pub(crate) enum Added {
     Taken,
     /// An unsampled transaction, and a server that has no use for it.
     Unwanted,
-    /// The exporter has no way to tell such an event.
-    #[cfg_attr(not(any(feature = "otlp", test)), expect(dead_code, reason = "the intake exporter tells all events"))]
+    /// The exporter has no way to tell such an event, or the server does not know any of its kind.
     Unsupported,
 }
 
