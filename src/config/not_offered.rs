@@ -8,10 +8,6 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("log_sending", "logs are not sent to the server: ship what your subscriber prints, with Filebeat for instance"),
     ("log_ecs_reformatting", "log lines are formatted by your subscriber"),
     ("log_ecs_formatter_allow_list", "it concerns Java's log formatters"),
-    (
-        "agent_background_overhead_metrics",
-        "the agent has one thread, `tower-apm`, whose cost the operating system tells; `Agent::stats()` counts events",
-    ),
     ("metrics_limit", "the agent keeps a bounded number of metrics by itself"),
     ("custom_metrics_histogram_boundaries", "the agent takes no metrics of your own"),
     ("payload_log_file", "the development server (feature `devserver`) shows what is sent"),

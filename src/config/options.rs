@@ -228,6 +228,11 @@ macro_rules! for_each_option {
         /// type*.
         breakdown_metrics: Bool, "ELASTIC_APM_BREAKDOWN_METRICS", default "true", set(on: bool) = on;
 
+        /// Whether it is measured what the agent's own thread takes of the processors (`agent.background.*`), on Linux.
+        /// `disable_metrics` does not concern these.
+        agent_background_overhead_metrics: Bool, "ELASTIC_APM_AGENT_BACKGROUND_OVERHEAD_METRICS", default "false",
+            set(on: bool) = on;
+
         /// The compressed size, in bytes, at which a request to the server is closed and sent, from 1 KiB to 5 MiB.
         api_request_size: RequestSize, "ELASTIC_APM_API_REQUEST_SIZE", default "768kb", set(bytes: usize) = bytes;
 

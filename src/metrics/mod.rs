@@ -1,20 +1,22 @@
 //! What is measured of the service while it runs, beside what it does: where the time of transactions goes, the
-//! processor and the memory (agent-spec 10).
+//! processor and the memory, and how the agent itself fares (agent-spec 10).
 //!
 //! Everything here runs on the worker's thread.
 
 mod breakdown;
 mod cgroup;
+mod health;
+mod overhead;
 mod process;
 mod system;
 
 use std::borrow::Cow;
 
-use self::{breakdown::Breakdowns, system::CpuTimes};
+use self::{breakdown::Breakdowns, overhead::Overhead, system::CpuTimes};
 use crate::{
     config::{Config, LiveConfig},
-    pipeline::MetricSource,
-    record::{MetricsRecord, Monotonic, Sample, TransactionRecord},
+    pipeline::{Health, MetricSource},
+    record::{Label, LabelValue, MetricsRecord, Monotonic, Sample, TransactionRecord},
 };
 
 /// The metrics of one agent.
@@ -23,6 +25,7 @@ pub(crate) struct Metrics {
     live: LiveConfig,
     breakdowns: Breakdowns,
     cpu: Option<CpuTimes>,
+    overhead: Overhead,
 }
 
 type Named = (Cow<'static, str>, Sample);
@@ -30,17 +33,21 @@ type Named = (Cow<'static, str>, Sample);
 impl Metrics {
     /// Takes the first readings, which later ones are compared with.
     pub(crate) fn new(live: LiveConfig) -> Self {
-        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read() }
+        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read(), overhead: Overhead::default() }
     }
 
-    /// Processor and memory, as far as this system tells.
-    fn host(&mut self, config: &Config) -> Option<MetricsRecord> {
+    /// Processor and memory, as far as this system tells; and what the agent's own thread takes, if that is asked for.
+    fn host(&mut self, config: &Config) -> [Option<MetricsRecord>; 2] {
         let now = CpuTimes::read();
-        let cpu = now.zip(self.cpu).map(|(now, before)| now.since(before));
+        let both = now.zip(self.cpu);
+        let cpu = both.map(|(now, before)| now.since(before));
+        let overhead = both.filter(|_| config.agent_background_overhead_metrics);
+        // the one group that `disable_metrics` says nothing of: it has an option of its own
+        let overhead = overhead.map(|(now, before)| self.overhead.read(now, before));
         self.cpu = now.or(self.cpu);
         let samples = [cpu.unwrap_or_default(), system::memory(), process::memory(), cgroup::memory()];
         let samples = wanted(samples.into_iter().flatten(), config);
-        (!samples.is_empty()).then(|| MetricsRecord { samples, ..record() })
+        [labelled(Vec::new(), samples), labelled(vec![text("task", overhead::TASK)], overhead.unwrap_or_default())]
     }
 }
 
@@ -49,7 +56,7 @@ impl MetricSource for Metrics {
         self.breakdowns.add(transaction);
     }
 
-    fn collect(&mut self) -> Vec<MetricsRecord> {
+    fn collect(&mut self, health: &Health) -> Vec<MetricsRecord> {
         let config = self.live.snapshot();
         let host = self.host(&config);
         let breakdowns = self.breakdowns.take();
@@ -61,7 +68,9 @@ impl MetricSource for Metrics {
             let breakdown = Some(Box::new(breakdown));
             (!samples.is_empty()).then(|| MetricsRecord { samples, breakdown, ..record() })
         });
-        host.into_iter().chain(breakdowns).collect()
+        let health = health::samples(health).into_iter();
+        let health = health.filter_map(|(label, samples)| labelled(vec![label], wanted(samples, &config)));
+        host.into_iter().flatten().chain(breakdowns).chain(health).collect()
     }
 }
 
@@ -71,6 +80,15 @@ fn wanted(samples: impl IntoIterator<Item = Named>, config: &Config) -> Vec<Name
     samples.into_iter().filter(|(name, _)| !is_disabled(name)).collect()
 }
 
+/// None without a sample.
+fn labelled(labels: Vec<Label>, samples: Vec<Named>) -> Option<MetricsRecord> {
+    (!samples.is_empty()).then(|| MetricsRecord { samples, labels, ..record() })
+}
+
+fn text(key: &'static str, value: &'static str) -> Label {
+    Label { key: key.into(), value: LabelValue::Text(value.into()) }
+}
+
 fn record() -> MetricsRecord {
     let timestamp = Monotonic::now().wall_micros();
     MetricsRecord { timestamp, samples: Vec::new(), labels: Vec::new(), breakdown: None }
@@ -78,6 +96,11 @@ fn record() -> MetricsRecord {
 
 fn gauge(name: &'static str, value: f64) -> Named {
     (Cow::Borrowed(name), Sample::Gauge(value))
+}
+
+/// What was added since the last report.
+fn counter(name: &'static str, value: u64) -> Named {
+    (Cow::Borrowed(name), Sample::Counter(value as f64))
 }
 
 /// A file of the kernel's; None where there is none.

@@ -200,7 +200,7 @@ impl Context {
 }
 
 impl Label {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let value = match &self.value {
             LabelValue::Text(text) => text.len(),
             _ => 0,

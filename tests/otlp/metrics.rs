@@ -48,6 +48,34 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
 }
 
 #[tokio::test]
+async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
+    let Some((documents, stats)) = documents(Exporter::Intake).await else { return };
+    assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
+    let mut told = Vec::new();
+    for document in &documents {
+        let samples = document.0.pointer("/metricset/samples").and_then(Value::as_array).into_iter().flatten();
+        for sample in samples.filter(|sample| sample["name"].as_str().unwrap().starts_with("agent.")) {
+            assert_eq!(document.text("/metricset/name"), "app", "{document:?}");
+            // where the server knows what a metric is, it takes its type out
+            assert_eq!((document.text("/data_stream/dataset"), sample.get("type")), ("apm.internal", None));
+            let name = sample["name"].as_str().unwrap().trim_start_matches("agent.events.");
+            told.push(format!("{name} {} {}", document.0["labels"], sample["value"]));
+        }
+    }
+    // there are requests before the end where the machine is slow
+    told.retain(|told| !told.starts_with("requests"));
+    told.sort();
+    let want = [
+        r#"queue.max_size.pct {"queue_name":"generic"} "#,
+        r#"queue.min_size.pct {"queue_name":"generic"} 0"#,
+        r#"total {"event_type":"span"} 1"#,
+        r#"total {"event_type":"transaction"} 1"#,
+    ];
+    assert_eq!(told.len(), want.len(), "{told:?}");
+    assert!(told.iter().zip(want).all(|(told, want)| told.starts_with(want)), "{told:#?}");
+}
+
+#[tokio::test]
 async fn by_otlp_there_are_none() {
     let Some((documents, stats)) = documents(Exporter::Otlp).await else { return };
     assert!(documents.is_empty(), "{documents:?}");
