@@ -13,7 +13,6 @@ const LAST_SECTIONS: [u32; 14] = [6, 8, 8, 9, 7, 9, 6, 4, 5, 7, 5, 5, 4, 6];
 /// Sections that ask for nothing that this agent does.
 const EXEMPT_SECTIONS: &[((u32, u32), &str)] = &[
     ((6, 8), "GraphQL, processes, templates and web sockets of a client have no instrumentation here"),
-    ((10, 6), "OpenTelemetry's metrics are not bridged"),
     ((10, 7), "there are no metrics of the runtime"),
     ((11, 5), "`host_id` serves universal profiling only"),
     ((13, 1), "log lines are the service's own, with the ids that it puts there"),

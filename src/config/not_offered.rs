@@ -9,7 +9,6 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("log_ecs_reformatting", "log lines are formatted by your subscriber"),
     ("log_ecs_formatter_allow_list", "it concerns Java's log formatters"),
     ("metrics_limit", "the agent keeps a bounded number of metrics by itself"),
-    ("custom_metrics_histogram_boundaries", "the agent takes no metrics of your own"),
     ("payload_log_file", "the development server (feature `devserver`) shows what is sent"),
     ("config_file", "use the environment, or the builder's setters"),
     ("elasticsearch_capture_body_urls", STATEMENTS),

@@ -6,15 +6,19 @@
 mod breakdown;
 mod cgroup;
 mod health;
+#[cfg(feature = "sdk")]
+mod otel;
 mod overhead;
 mod process;
 mod system;
 
 use std::borrow::Cow;
 
+#[cfg(feature = "sdk")]
+pub use self::otel::{ApmMeterProvider, ApmMetricExporter};
 use self::{breakdown::Breakdowns, overhead::Overhead, system::CpuTimes};
 use crate::{
-    config::{Config, LiveConfig},
+    config::{Config, Exporter, LiveConfig},
     pipeline::{Health, MetricSource},
     record::{Label, LabelValue, MetricsRecord, Monotonic, Sample, TransactionRecord},
 };
@@ -60,7 +64,7 @@ impl MetricSource for Metrics {
         let config = self.live.snapshot();
         let host = self.host(&config);
         let breakdowns = self.breakdowns.take();
-        if !config.enabled || !config.recording || config.context_propagation_only {
+        if !are_sent(&config) {
             return Vec::new();
         }
         let breakdowns = breakdowns.filter_map(|(breakdown, samples)| {
@@ -72,6 +76,17 @@ impl MetricSource for Metrics {
         let health = health.filter_map(|(label, samples)| labelled(vec![label], wanted(samples, &config)));
         host.into_iter().flatten().chain(breakdowns).chain(health).collect()
     }
+}
+
+/// Whether there is an exporter for metrics at all, and somebody who wants them: no option that can change while the
+/// service runs says so.
+pub(crate) fn can_be_sent(config: &Config) -> bool {
+    !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp && !config.disable_send
+}
+
+/// Whether metrics are sent now.
+fn are_sent(config: &Config) -> bool {
+    can_be_sent(config) && config.enabled && config.recording && !config.context_propagation_only
 }
 
 /// Without those that `disable_metrics` names.

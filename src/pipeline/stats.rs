@@ -37,7 +37,7 @@ pub struct Stats {
     pub copies: Copies,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
     pub late_writes: u64,
-    /// Labels beyond the 128 that one transaction keeps.
+    /// Labels beyond the 128 that one transaction, or one metric set, keeps.
     pub excess_labels: u64,
     /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
     pub excess_links: u64,
