@@ -68,7 +68,7 @@
 //! | `devserver` | a small APM server to develop against | no |
 //! | `testkit` | `TestAgent`: tests of what your service sends | no |
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
-//! | `sdk` | a span processor for services that have a pipeline of OpenTelemetry's SDK: [`docs::opentelemetry`] | no |
+//! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
 //!
 //! Without `axum` the layer wraps any `Service<http::Request<B>>`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -107,9 +107,6 @@ pub mod testkit;
 pub mod trace_context;
 mod transaction;
 
-#[cfg(feature = "sdk")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
-pub use crate::span::ApmSpanProcessor;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
@@ -126,6 +123,12 @@ pub use crate::{
         ServiceError, layer,
     },
     transaction::{FinishedTransaction, ReportedError, StartedTransaction, TraceContext, Transaction},
+};
+#[cfg(feature = "sdk")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
+pub use crate::{
+    metrics::{ApmMeterProvider, ApmMetricExporter},
+    span::ApmSpanProcessor,
 };
 
 /// The README's examples compile.

@@ -13,8 +13,6 @@ const LAST_SECTIONS: [u32; 14] = [6, 8, 8, 9, 7, 9, 6, 4, 5, 7, 5, 5, 4, 6];
 /// Sections that ask for nothing that this agent does.
 const EXEMPT_SECTIONS: &[((u32, u32), &str)] = &[
     ((6, 8), "GraphQL, processes, templates and web sockets of a client have no instrumentation here"),
-    ((10, 5), "the agent's health is read from `Agent::stats`, no agent of the fleet reports it"),
-    ((10, 6), "OpenTelemetry's metrics are not bridged"),
     ((10, 7), "there are no metrics of the runtime"),
     ((11, 5), "`host_id` serves universal profiling only"),
     ((14, 3), "GraphQL has no instrumentation"),

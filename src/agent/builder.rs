@@ -20,7 +20,7 @@ use crate::{
     error::BuildError,
     intake::{self, IntakeExporter},
     metadata::CloudMetadata,
-    metrics::Metrics,
+    metrics::{Metrics, can_be_sent},
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
@@ -230,7 +230,7 @@ fn start_worker(
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
     }
-    if !config.metrics_interval.is_zero() {
+    if can_be_sent(config) {
         settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
     }
     let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;

@@ -3,6 +3,8 @@
 mod builder;
 mod guard;
 mod layer;
+#[cfg(feature = "sdk")]
+mod otel_metrics;
 mod resource;
 mod subscriber;
 

@@ -6,12 +6,7 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("server_cert", "the certificate of the server itself may stand in the file of `server_ca_cert_file`"),
     ("log_file", "the agent logs through `tracing`: your subscriber decides where that goes"),
     ("log_ecs_formatter_allow_list", "it concerns Java's log formatters"),
-    (
-        "agent_background_overhead_metrics",
-        "the agent has one thread, `tower-apm`, whose cost the operating system tells; `Agent::stats()` counts events",
-    ),
     ("metrics_limit", "the agent keeps a bounded number of metrics by itself"),
-    ("custom_metrics_histogram_boundaries", "the agent takes no metrics of your own"),
     ("payload_log_file", "the development server (feature `devserver`) shows what is sent"),
     ("config_file", "use the environment, or the builder's setters"),
     ("elasticsearch_capture_body_urls", STATEMENTS),

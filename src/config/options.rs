@@ -220,13 +220,24 @@ macro_rules! for_each_option {
         metrics_interval: NonNegativeDuration, "ELASTIC_APM_METRICS_INTERVAL", default "30s",
             set(interval: Duration) = interval;
 
-        /// Patterns of the names of metrics that are not sent.
+        /// Patterns of the names of metrics that are not sent, those that the service makes through OpenTelemetry included.
         disable_metrics: Patterns, "ELASTIC_APM_DISABLE_METRICS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
         /// Whether it is counted where the time of transactions goes, by kind of span: Kibana's *Time spent by span
         /// type*.
         breakdown_metrics: Bool, "ELASTIC_APM_BREAKDOWN_METRICS", default "true", set(on: bool) = on;
+
+        /// The upper bounds of the buckets of histograms that the service makes through OpenTelemetry (feature `sdk`), where
+        /// neither the instrument nor a view sets its own. Each is √2 times the one before by default.
+        custom_metrics_histogram_boundaries: Boundaries, "ELASTIC_APM_CUSTOM_METRICS_HISTOGRAM_BOUNDARIES",
+            default "0.00390625,0.00552427,0.0078125,0.0110485,0.015625,0.0220971,0.03125,0.0441942,0.0625,0.0883883,0.125,0.176777,0.25,0.353553,0.5,0.707107,1,1.41421,2,2.82843,4,5.65685,8,11.3137,16,22.6274,32,45.2548,64,90.5097,128,181.019,256,362.039,512,724.077,1024,1448.15,2048,2896.31,4096,5792.62,8192,11585.2,16384,23170.5,32768,46341,65536,92681.9,131072",
+            set(bounds: impl IntoIterator<Item = f64>) = bounds.into_iter().collect();
+
+        /// Whether it is measured what the agent's own thread takes of the processors (`agent.background.*`), on Linux.
+        /// `disable_metrics` does not concern these.
+        agent_background_overhead_metrics: Bool, "ELASTIC_APM_AGENT_BACKGROUND_OVERHEAD_METRICS", default "false",
+            set(on: bool) = on;
 
         /// The compressed size, in bytes, at which a request to the server is closed and sent, from 1 KiB to 5 MiB.
         api_request_size: RequestSize, "ELASTIC_APM_API_REQUEST_SIZE", default "768kb", set(bytes: usize) = bytes;

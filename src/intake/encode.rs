@@ -158,6 +158,10 @@ impl Batch for IntakeBatch {
         self.events
     }
 
+    fn bytes(&self) -> Option<u64> {
+        Some(self.body.len() as u64)
+    }
+
     fn without(self, taken: u64) -> Self {
         // what was compressed here decompresses; were it not so, sending all again loses nothing
         self.try_without(taken).unwrap_or(self)

@@ -1,20 +1,26 @@
 //! What is measured of the service while it runs, beside what it does: where the time of transactions goes, the
-//! processor and the memory (agent-spec 10).
+//! processor and the memory, and how the agent itself fares (agent-spec 10).
 //!
 //! Everything here runs on the worker's thread.
 
 mod breakdown;
 mod cgroup;
+mod health;
+#[cfg(feature = "sdk")]
+mod otel;
+mod overhead;
 mod process;
 mod system;
 
 use std::borrow::Cow;
 
-use self::{breakdown::Breakdowns, system::CpuTimes};
+#[cfg(feature = "sdk")]
+pub use self::otel::{ApmMeterProvider, ApmMetricExporter};
+use self::{breakdown::Breakdowns, overhead::Overhead, system::CpuTimes};
 use crate::{
-    config::{Config, LiveConfig},
-    pipeline::MetricSource,
-    record::{MetricsRecord, Monotonic, Sample, TransactionRecord},
+    config::{Config, Exporter, LiveConfig},
+    pipeline::{Health, MetricSource},
+    record::{Label, LabelValue, MetricsRecord, Monotonic, Sample, TransactionRecord},
 };
 
 /// The metrics of one agent.
@@ -23,6 +29,7 @@ pub(crate) struct Metrics {
     live: LiveConfig,
     breakdowns: Breakdowns,
     cpu: Option<CpuTimes>,
+    overhead: Overhead,
 }
 
 type Named = (Cow<'static, str>, Sample);
@@ -30,17 +37,21 @@ type Named = (Cow<'static, str>, Sample);
 impl Metrics {
     /// Takes the first readings, which later ones are compared with.
     pub(crate) fn new(live: LiveConfig) -> Self {
-        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read() }
+        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read(), overhead: Overhead::default() }
     }
 
-    /// Processor and memory, as far as this system tells.
-    fn host(&mut self, config: &Config) -> Option<MetricsRecord> {
+    /// Processor and memory, as far as this system tells; and what the agent's own thread takes, if that is asked for.
+    fn host(&mut self, config: &Config) -> [Option<MetricsRecord>; 2] {
         let now = CpuTimes::read();
-        let cpu = now.zip(self.cpu).map(|(now, before)| now.since(before));
+        let both = now.zip(self.cpu);
+        let cpu = both.map(|(now, before)| now.since(before));
+        let overhead = both.filter(|_| config.agent_background_overhead_metrics);
+        // the one group that `disable_metrics` says nothing of: it has an option of its own
+        let overhead = overhead.map(|(now, before)| self.overhead.read(now, before));
         self.cpu = now.or(self.cpu);
         let samples = [cpu.unwrap_or_default(), system::memory(), process::memory(), cgroup::memory()];
         let samples = wanted(samples.into_iter().flatten(), config);
-        (!samples.is_empty()).then(|| MetricsRecord { samples, ..record() })
+        [labelled(Vec::new(), samples), labelled(vec![text("task", overhead::TASK)], overhead.unwrap_or_default())]
     }
 }
 
@@ -49,11 +60,11 @@ impl MetricSource for Metrics {
         self.breakdowns.add(transaction);
     }
 
-    fn collect(&mut self) -> Vec<MetricsRecord> {
+    fn collect(&mut self, health: &Health) -> Vec<MetricsRecord> {
         let config = self.live.snapshot();
         let host = self.host(&config);
         let breakdowns = self.breakdowns.take();
-        if !config.enabled || !config.recording || config.context_propagation_only {
+        if !are_sent(&config) {
             return Vec::new();
         }
         let breakdowns = breakdowns.filter_map(|(breakdown, samples)| {
@@ -61,14 +72,36 @@ impl MetricSource for Metrics {
             let breakdown = Some(Box::new(breakdown));
             (!samples.is_empty()).then(|| MetricsRecord { samples, breakdown, ..record() })
         });
-        host.into_iter().chain(breakdowns).collect()
+        let health = health::samples(health).into_iter();
+        let health = health.filter_map(|(label, samples)| labelled(vec![label], wanted(samples, &config)));
+        host.into_iter().flatten().chain(breakdowns).chain(health).collect()
     }
+}
+
+/// Whether there is an exporter for metrics at all, and somebody who wants them: no option that can change while the
+/// service runs says so.
+pub(crate) fn can_be_sent(config: &Config) -> bool {
+    !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp && !config.disable_send
+}
+
+/// Whether metrics are sent now.
+fn are_sent(config: &Config) -> bool {
+    can_be_sent(config) && config.enabled && config.recording && !config.context_propagation_only
 }
 
 /// Without those that `disable_metrics` names.
 fn wanted(samples: impl IntoIterator<Item = Named>, config: &Config) -> Vec<Named> {
     let is_disabled = |name: &str| config.disable_metrics.iter().any(|pattern| pattern.matches(name));
     samples.into_iter().filter(|(name, _)| !is_disabled(name)).collect()
+}
+
+/// None without a sample.
+fn labelled(labels: Vec<Label>, samples: Vec<Named>) -> Option<MetricsRecord> {
+    (!samples.is_empty()).then(|| MetricsRecord { samples, labels, ..record() })
+}
+
+fn text(key: &'static str, value: &'static str) -> Label {
+    Label { key: key.into(), value: LabelValue::Text(value.into()) }
 }
 
 fn record() -> MetricsRecord {
@@ -78,6 +111,11 @@ fn record() -> MetricsRecord {
 
 fn gauge(name: &'static str, value: f64) -> Named {
     (Cow::Borrowed(name), Sample::Gauge(value))
+}
+
+/// What was added since the last report.
+fn counter(name: &'static str, value: u64) -> Named {
+    (Cow::Borrowed(name), Sample::Counter(value as f64))
 }
 
 /// A file of the kernel's; None where there is none.

@@ -18,13 +18,19 @@ impl CpuTimes {
         Self::of(&kernel("/proc/stat")?, &kernel("/proc/self/stat")?)
     }
 
-    fn of(host: &str, process: &str) -> Option<Self> {
+    pub(super) fn of(host: &str, process: &str) -> Option<Self> {
         let (user, system) = process::cpu(process)?;
         // user nice system idle iowait irq softirq steal; what guests take is within the first two
         let line = host.lines().next()?.strip_prefix("cpu ")?;
         let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|ticks| ticks.parse().ok()).collect();
         let idle = ticks.get(3)? + ticks.get(4).unwrap_or(&0);
         Some(Self { total: ticks.iter().sum(), idle, user, system })
+    }
+
+    /// Ticks of all cores, and those that this process had of them.
+    pub(super) fn ticks_since(self, before: Self) -> (u64, u64) {
+        let process = (self.user + self.system).saturating_sub(before.user + before.system);
+        (self.total.saturating_sub(before.total), process)
     }
 
     /// Shares from 0 to 1.

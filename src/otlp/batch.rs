@@ -87,6 +87,11 @@ impl Batch for OtlpBatch {
         self.events
     }
 
+    /// It is encoded when it is sent.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// No answer of OTLP says which ones were taken; whole spans are what can be left out.
     fn without(mut self, taken: u64) -> Self {
         let mut gone = 0;

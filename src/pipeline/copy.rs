@@ -159,6 +159,11 @@ impl<F: Batch, C: Batch> Batch for Pair<F, C> {
         self.first.as_ref().map_or(0, Batch::events)
     }
 
+    /// Of the first: its requests are the ones that count.
+    fn bytes(&self) -> Option<u64> {
+        self.first.as_ref().and_then(Batch::bytes)
+    }
+
     fn without(mut self, taken: u64) -> Self {
         self.first = self.first.map(|first| first.without(taken));
         self

@@ -18,6 +18,10 @@ impl Batch for FakeBatch {
         self.0
     }
 
+    fn bytes(&self) -> Option<u64> {
+        Some(self.0)
+    }
+
     fn without(self, taken: u64) -> Self {
         Self(self.0 - taken)
     }

@@ -43,6 +43,10 @@ impl Batch for Discarded {
         self.0
     }
 
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
     fn without(self, taken: u64) -> Self {
         Self(self.0.saturating_sub(taken))
     }

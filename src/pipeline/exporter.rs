@@ -63,6 +63,9 @@ pub(crate) trait Batch: Send + 'static {
     /// Events in it.
     fn events(&self) -> u64;
 
+    /// Bytes of its request's body, as they are sent. None where there is no request, or none whose bytes are known.
+    fn bytes(&self) -> Option<u64>;
+
     /// The same batch without its first `taken` events.
     fn without(self, taken: u64) -> Self;
 }

@@ -13,6 +13,7 @@ mod copy;
 mod discard;
 mod exporter;
 mod flush;
+mod health;
 mod log_limit;
 mod metrics;
 mod queue;
@@ -25,6 +26,7 @@ pub(crate) use self::copy::WithCopy;
 pub(crate) use self::{
     discard::Discard,
     exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
+    health::{Health, Requests},
     metrics::{Measuring, MetricSource},
     queue::Queue,
     work::WorkerSettings,

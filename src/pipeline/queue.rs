@@ -73,7 +73,7 @@ impl Queue {
         if IS_WORKER.get() {
             return;
         }
-        self.shared.counters.recorded();
+        self.shared.counters.recorded(event.kind());
         if self.shared.closed.load(Relaxed) {
             return self.dropped(DropReason::Shutdown);
         }
@@ -83,7 +83,7 @@ impl Queue {
     /// What the worker itself has measured. It may come after the queue was closed: it tells of what came before. False
     /// where there is no place.
     pub(super) fn push_measured(&self, event: Event) -> bool {
-        self.shared.counters.recorded();
+        self.shared.counters.recorded(event.kind());
         self.admit(event)
     }
 
@@ -128,6 +128,15 @@ impl Queue {
     /// Events that wait now.
     pub(crate) fn len(&self) -> usize {
         self.shared.events.len()
+    }
+
+    /// How full it is, from 0 to 1, by the bound that is nearer.
+    pub(super) fn fill(&self) -> f64 {
+        let shared = &*self.shared;
+        let events = shared.events.len() as f64 / shared.events.capacity() as f64;
+        let bytes = shared.bytes.load(Relaxed) as f64 / shared.max_bytes as f64;
+        // an event that is refused counts for a moment
+        events.max(bytes).min(1.0)
     }
 
     /// Returns when enough events wait to be worth a look.
@@ -199,6 +208,17 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    #[test]
+    fn it_is_as_full_as_the_nearer_bound_says() {
+        let queue = Queue::new(4, usize::MAX);
+        assert_eq!(queue.fill(), 0.0);
+        (0..3).for_each(|_| queue.push(event()));
+        assert_eq!(queue.fill(), 0.75);
+        let queue = Queue::new(100, event().size() * 2);
+        queue.push(event());
+        assert_eq!(queue.fill(), 0.5);
     }
 
     #[test]

@@ -5,6 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use crate::record::EventKind;
+
+/// A number for each kind of event, in the order of [`EventKind::ALL`].
+pub(crate) type ByKind<T = u64> = [T; EventKind::ALL.len()];
+
 /// What became of the events so far. `recorded = accepted + rejected + dropped.total() + waiting`, always.
 ///
 /// ```
@@ -32,7 +37,7 @@ pub struct Stats {
     pub copies: Copies,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
     pub late_writes: u64,
-    /// Labels beyond the 128 that one transaction keeps.
+    /// Labels beyond the 128 that one transaction, or one metric set, keeps.
     pub excess_labels: u64,
     /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
     pub excess_links: u64,
@@ -166,7 +171,7 @@ impl fmt::Display for Stats {
 /// The counters behind [`Stats`]. Waiting is not counted but follows from the others.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    recorded: AtomicU64,
+    recorded: ByKind<AtomicU64>,
     accepted: AtomicU64,
     rejected: AtomicU64,
     dropped: DropCounters,
@@ -186,8 +191,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn recorded(&self) {
-        self.recorded.fetch_add(1, Relaxed);
+    pub(crate) fn recorded(&self, kind: EventKind) {
+        self.recorded[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many of each kind were offered to the queue.
+    pub(super) fn recorded_by_kind(&self) -> ByKind {
+        self.recorded.each_ref().map(|count| count.load(Relaxed))
     }
 
     pub(crate) fn accepted(&self, events: u64) {
@@ -254,7 +264,7 @@ impl Counters {
         // the ends before the beginning: what is decided meanwhile must not make `waiting` negative
         let (accepted, rejected, dropped) =
             (self.accepted.load(Relaxed), self.rejected.load(Relaxed), self.dropped.read());
-        let recorded = self.recorded.load(Relaxed);
+        let recorded = self.recorded_by_kind().iter().sum();
         Stats {
             recorded,
             accepted,
@@ -287,12 +297,14 @@ mod tests {
     #[test]
     fn the_account_adds_up() {
         let counters = Counters::default();
-        (0..10).for_each(|_| counters.recorded());
+        (0..3).for_each(|_| counters.recorded(EventKind::Span));
+        (0..7).for_each(|_| counters.recorded(EventKind::Error));
         counters.accepted(4);
         counters.rejected(1);
         assert!(counters.dropped(DropReason::QueueFull, 2));
         assert!(!counters.dropped(DropReason::QueueFull, 1));
         let stats = counters.read();
+        assert_eq!((stats.recorded, counters.recorded_by_kind()), (10, [0, 3, 7, 0, 0]));
         assert_eq!(stats.waiting, 2);
         assert_eq!(stats.dropped.total(), 3);
         assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");

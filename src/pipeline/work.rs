@@ -106,7 +106,9 @@ impl<E: Exporter> State<E> {
             }
             self.measure();
             let held = self.is_held();
+            self.look_at_queue();
             let more = !held && self.fill();
+            self.look_at_queue();
             self.count_losses();
             self.close_if_due();
             self.send_if_due();
@@ -193,7 +195,7 @@ impl<E: Exporter> State<E> {
         self.queue.pop().or_else(|| {
             let is_ending = self.is_ending();
             let measuring = self.settings.measuring.as_mut().filter(|measuring| is_ending && !measuring.closed)?;
-            let records = contained(|| measuring.close());
+            let records = contained(|| measuring.close(&self.queue));
             let more = self.take_in(records);
             let last = self.flushes.iter_mut().filter(|flush| flush.is_shutdown);
             last.for_each(|flush| flush.target = flush.target - TO_BE_MEASURED + more);
@@ -201,9 +203,15 @@ impl<E: Exporter> State<E> {
         })
     }
 
+    fn look_at_queue(&mut self) {
+        if let Some(measuring) = &mut self.settings.measuring {
+            measuring.watch.look(&self.queue);
+        }
+    }
+
     fn measure(&mut self) {
         if let Some(measuring) = &mut self.settings.measuring {
-            let records = contained(|| measuring.due(Instant::now()));
+            let records = contained(|| measuring.due(Instant::now(), &self.queue));
             self.take_in(records);
         }
     }
@@ -239,6 +247,10 @@ impl<E: Exporter> State<E> {
         let Some(mut current) = self.current.take() else { return };
         current.sending = None;
         let events = current.batch.events();
+        if let Some(measuring) = &mut self.settings.measuring {
+            let bytes = current.batch.bytes();
+            bytes.into_iter().for_each(|bytes| measuring.watch.attempted(bytes, &delivery));
+        }
         let counters = self.queue.counters();
         match delivery {
             Delivery::Decided { rejected, reasons } => {

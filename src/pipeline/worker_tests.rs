@@ -5,7 +5,9 @@ use std::{
 
 use super::*;
 use crate::{
-    pipeline::{Added, Batch, Delivery, Measuring, MetricSource, Rejection, work::MAX_POISONOUS_ATTEMPTS},
+    pipeline::{
+        Added, Batch, Delivery, Health, Measuring, MetricSource, Rejection, Requests, work::MAX_POISONOUS_ATTEMPTS,
+    },
     record::{Event, MetricsRecord, Resource, TransactionRecord},
 };
 
@@ -27,6 +29,10 @@ struct FakeBatch(u64);
 impl Batch for FakeBatch {
     fn events(&self) -> u64 {
         self.0
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(100 * self.0)
     }
 
     fn without(self, taken: u64) -> Self {
@@ -344,7 +350,7 @@ struct Gauges(Option<usize>);
 impl MetricSource for Gauges {
     fn observe(&mut self, _: &TransactionRecord) {}
 
-    fn collect(&mut self) -> Vec<MetricsRecord> {
+    fn collect(&mut self, _: &Health) -> Vec<MetricsRecord> {
         let metrics = |_| MetricsRecord { timestamp: 0, samples: Vec::new(), labels: Vec::new(), breakdown: None };
         (0..self.0.expect("it works")).map(metrics).collect()
     }
@@ -373,6 +379,37 @@ fn it_is_measured_each_interval() {
         assert!(began.elapsed() < SOON);
         std::thread::yield_now();
     }
+}
+
+/// Keeps what it is told of the worker.
+struct Watching(Arc<Mutex<Vec<Health>>>);
+
+impl MetricSource for Watching {
+    fn observe(&mut self, _: &TransactionRecord) {}
+
+    fn collect(&mut self, health: &Health) -> Vec<MetricsRecord> {
+        self.0.lock().unwrap().push(health.clone());
+        Vec::new()
+    }
+}
+
+#[test]
+fn section_10_5_the_worker_tells_how_it_fares() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let rig = Rig::with(100, [failed(false), rejected(1)], None, Some(Measuring::new(Watching(told.clone()), FOREVER)));
+    rig.record(3);
+    rig.queue.push(event(666));
+    block_on(rig.worker.flush(SOON)).unwrap();
+    rig.record(2);
+    block_on(rig.worker.flush(SOON)).unwrap();
+    block_on(rig.worker.shutdown(SOON)).unwrap();
+    let told = told.lock().unwrap();
+    let [health] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((health.offered, health.refused, health.lost), ([0, 0, 0, 6, 0], 0, 2));
+    assert_eq!(health.failed, Requests { count: 2, bytes: 600 }, "each attempt counts");
+    assert_eq!(health.succeeded, Requests { count: 1, bytes: 200 });
+    assert_eq!(health.least_fill, 0.0);
+    assert!((1e-4..=4e-4).contains(&health.most_fill), "{health:?}");
 }
 
 #[test]

@@ -30,14 +30,23 @@ pub(crate) struct Breakdown {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Sample {
     Gauge(f64),
-    #[cfg_attr(not(test), expect(dead_code, reason = "what is measured so far are gauges"))]
     Counter(f64),
     /// Ascending values and how often each was met.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what is measured so far are gauges"))]
+    #[cfg_attr(not(any(feature = "sdk", test)), expect(dead_code, reason = "the agent itself makes none"))]
     Histogram {
         values: Vec<f64>,
         counts: Vec<u64>,
     },
+}
+
+impl Sample {
+    fn size(&self) -> usize {
+        let buckets = match self {
+            Self::Gauge(_) | Self::Counter(_) => 0,
+            Self::Histogram { values, .. } => values.len() * (size_of::<f64>() + size_of::<u64>()),
+        };
+        size_of::<Self>() + buckets
+    }
 }
 
 /// Type and subtype of a span.
@@ -83,6 +92,7 @@ pub(crate) struct SelfTime {
 
 impl MetricsRecord {
     pub(crate) fn heap_size(&self) -> usize {
-        self.samples.iter().map(|(name, _)| name.len() + size_of::<Sample>()).sum::<usize>() + self.labels.len() * 48
+        let samples: usize = self.samples.iter().map(|(name, sample)| name.len() + sample.size()).sum();
+        samples + self.labels.iter().map(Label::size).sum::<usize>()
     }
 }

@@ -62,7 +62,43 @@ pub(crate) enum Event {
     Log(Box<LogRecord>),
 }
 
+/// What an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Transaction,
+    Span,
+    Error,
+    Metricset,
+    Log,
+}
+
+impl EventKind {
+    /// In the order in which they are declared.
+    pub(crate) const ALL: [Self; 5] = [Self::Transaction, Self::Span, Self::Error, Self::Metricset, Self::Log];
+
+    /// The word that the intake protocol has for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Span => "span",
+            Self::Error => "error",
+            Self::Metricset => "metricset",
+            Self::Log => "log",
+        }
+    }
+}
+
 impl Event {
+    pub(crate) fn kind(&self) -> EventKind {
+        match self {
+            Event::Transaction(_) => EventKind::Transaction,
+            Event::Span(_) => EventKind::Span,
+            Event::Error(_) => EventKind::Error,
+            Event::Metrics(_) => EventKind::Metricset,
+            Event::Log(_) => EventKind::Log,
+        }
+    }
+
     /// Roughly the bytes of memory that this event holds, for the queue's bound. Constant while the event is queued.
     pub(crate) fn size(&self) -> usize {
         match self {

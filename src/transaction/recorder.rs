@@ -94,6 +94,11 @@ impl Recorder {
         self.config.load()
     }
 
+    #[cfg(feature = "sdk")]
+    pub(crate) fn live(&self) -> &LiveConfig {
+        &self.config
+    }
+
     /// The options that hold now, for a transaction to keep to its end.
     pub(crate) fn snapshot(&self) -> Arc<Config> {
         self.config.snapshot()

@@ -17,10 +17,34 @@ async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'stat
     TestAgent::builder().configure(move |agent| configure(once(agent))).start().await
 }
 
-/// The metric sets of an agent that ends: of transactions by span type, and others.
+/// The metric sets of an agent that ends: of transactions by span type, and others but for those of its own health.
 async fn metricsets(apm: &TestAgent) -> (Vec<Value>, Vec<Value>) {
     apm.agent().shutdown(LONG).await.unwrap();
-    apm.events(Kind::Metricset).into_iter().partition(|set| set.get("transaction").is_some())
+    let sets = apm.events(Kind::Metricset).into_iter().filter(|set| !samples_of(set).any(|name| is_health(name)));
+    sets.partition(|set| set.get("transaction").is_some())
+}
+
+fn samples_of(set: &Value) -> impl Iterator<Item = &String> {
+    set["samples"].as_object().unwrap().keys()
+}
+
+fn is_health(name: &str) -> bool {
+    name.starts_with("agent.")
+}
+
+/// What an agent tells of its own health so far: `agent.events.total event_type="span" counter 2`.
+fn health(apm: &TestAgent) -> Vec<String> {
+    let mut told = Vec::new();
+    for set in apm.events(Kind::Metricset) {
+        let labels = set["tags"].as_object().into_iter().flatten();
+        let labels: String = labels.map(|(key, value)| format!(" {key}={value}")).collect();
+        let samples = set["samples"].as_object().unwrap().iter().filter(|(name, _)| is_health(name));
+        told.extend(samples.map(|(name, sample)| {
+            let (kind, value) = (sample["type"].as_str().unwrap(), sample["value"].as_f64().unwrap());
+            format!("{name}{labels} {kind} {value}")
+        }));
+    }
+    told
 }
 
 /// `app 1 (30)`: type and subtype, count, and microseconds as far as they are foreseeable.
@@ -152,7 +176,78 @@ async fn section_10_2_the_host_and_the_process_are_measured() {
     assert!(value("system.cpu.total.norm.pct").is_some_and(|share| (0.0..=1.0).contains(&share)), "{set}");
     assert_eq!(value("system.process.cpu.total.norm.pct"), None, "disabled");
     let stats = apm.agent().stats();
-    assert_eq!((stats.recorded, stats.accepted), (1, 1));
+    assert_eq!((stats.recorded, stats.accepted), (2, 2), "with the queue's");
+}
+
+#[tokio::test]
+async fn section_10_5_what_became_of_events_is_told() {
+    let apm = apm(|agent| agent).await;
+    work(&apm);
+    apm.agent().capture_error(&std::io::Error::other("no such order"));
+    apm.agent().flush(LONG).await.unwrap();
+    apm.agent().shutdown(LONG).await.unwrap();
+    let told = health(&apm);
+    for want in [
+        r#"agent.events.total event_type="transaction" counter 1"#,
+        r#"agent.events.total event_type="span" counter 3"#,
+        r#"agent.events.total event_type="error" counter 1"#,
+    ] {
+        assert!(told.iter().any(|told| told == want), "{want} in {told:#?}");
+    }
+    let number = |start: &str| {
+        let line = told.iter().find_map(|told| told.strip_prefix(start)).unwrap_or_else(|| panic!("{start} {told:#?}"));
+        line.parse::<f64>().unwrap()
+    };
+    assert!(number("agent.events.requests.count success=true counter ") >= 1.0);
+    assert!(number("agent.events.requests.bytes success=true counter ") > 100.0);
+    let least = number(r#"agent.events.queue.min_size.pct queue_name="generic" gauge "#);
+    let most = number(r#"agent.events.queue.max_size.pct queue_name="generic" gauge "#);
+    assert!(least == 0.0 && 0.0 < most && most < 1.0, "{told:#?}");
+    assert!(!told.iter().any(|told| told.contains("dropped") || told.contains("success=false")), "{told:#?}");
+    assert!(!told.iter().any(|told| told.contains("background")), "nobody asked for it: {told:#?}");
+}
+
+#[tokio::test]
+async fn section_10_5_what_found_no_place_is_told() {
+    let apm = apm(|agent| agent.max_queue_size(8)).await;
+    // more than fits, in one go: whatever the worker takes out meanwhile, it is told as Stats counts it
+    while apm.agent().stats().dropped.queue_full == 0 {
+        (0..10_000).for_each(|_| drop(apm.agent().start_transaction("burst", "scheduled")));
+    }
+    let dropped = apm.agent().stats().dropped.queue_full;
+    apm.agent().shutdown(LONG).await.unwrap();
+    let told = health(&apm);
+    for want in [
+        format!(r#"agent.events.dropped reason="queue" counter {dropped}"#),
+        r#"agent.events.queue.max_size.pct queue_name="generic" gauge 1"#.to_owned(),
+    ] {
+        assert!(told.contains(&want), "{want} in {told:#?}");
+    }
+}
+
+#[tokio::test]
+async fn section_10_5_health_obeys_its_options() {
+    let apm = self::apm(|agent| agent.disable_metrics(["agent.events.*"])).await;
+    work(&apm);
+    apm.agent().shutdown(LONG).await.unwrap();
+    assert_eq!(health(&apm), Vec::<String>::new());
+
+    // the overhead has an option of its own, and no other one
+    let apm = self::apm(|agent| agent.agent_background_overhead_metrics(true).disable_metrics(["*"])).await;
+    work(&apm);
+    apm.agent().shutdown(LONG).await.unwrap();
+    let told = health(&apm);
+    if cfg!(target_os = "linux") {
+        let [overhead, total, threads] = &told[..] else { panic!("{told:#?}") };
+        for (told, name) in [(total, "total"), (overhead, "overhead")] {
+            let start = format!(r#"agent.background.cpu.{name}.pct task="tower-apm" gauge "#);
+            let share = told.strip_prefix(&start).unwrap_or_else(|| panic!("{start} in {told}"));
+            assert!((0.0..=1.0).contains(&share.parse::<f64>().unwrap()), "{told}");
+        }
+        assert_eq!(threads, r#"agent.background.threads.count task="tower-apm" gauge 1"#);
+    } else {
+        assert_eq!(told, Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

@@ -48,6 +48,79 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
 }
 
 #[tokio::test]
+async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
+    let Some((documents, stats)) = documents(Exporter::Intake).await else { return };
+    assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
+    let mut told = Vec::new();
+    for document in &documents {
+        let samples = document.0.pointer("/metricset/samples").and_then(Value::as_array).into_iter().flatten();
+        for sample in samples.filter(|sample| sample["name"].as_str().unwrap().starts_with("agent.")) {
+            assert_eq!(document.text("/metricset/name"), "app", "{document:?}");
+            // where the server knows what a metric is, it takes its type out
+            assert_eq!((document.text("/data_stream/dataset"), sample.get("type")), ("apm.internal", None));
+            let name = sample["name"].as_str().unwrap().trim_start_matches("agent.events.");
+            told.push(format!("{name} {} {}", document.0["labels"], sample["value"]));
+        }
+    }
+    // there are requests before the end where the machine is slow
+    told.retain(|told| !told.starts_with("requests"));
+    told.sort();
+    let want = [
+        r#"queue.max_size.pct {"queue_name":"generic"} "#,
+        r#"queue.min_size.pct {"queue_name":"generic"} 0"#,
+        r#"total {"event_type":"span"} 1"#,
+        r#"total {"event_type":"transaction"} 1"#,
+    ];
+    assert_eq!(told.len(), want.len(), "{told:?}");
+    assert!(told.iter().zip(want).all(|(told, want)| told.starts_with(want)), "{told:#?}");
+}
+
+#[cfg(feature = "sdk")]
+#[tokio::test]
+async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
+    use opentelemetry::{KeyValue, metrics::MeterProvider};
+
+    let Some(decoder) = Decoder::start("hunter2") else { return };
+    let agent = agent(|agent| {
+        agent
+            .metrics_interval(DEADLINE)
+            .secret_token("hunter2")
+            .server_url(decoder.http.as_str())
+            .exporter(Exporter::Intake)
+    });
+    let provider = agent.meter_provider();
+    let meter = provider.meter("shop");
+    let labels = [KeyValue::new("coin", "ETH"), KeyValue::new("chain.id", 1), KeyValue::new("test", true)];
+    meter.u64_counter("shop.orders").build().add(2, &labels);
+    meter.i64_up_down_counter("shop.open").build().add(-4, &labels);
+    let seconds = meter.f64_histogram("shop.seconds").build();
+    // below the first bound, between two, and above the last
+    [-1.0, 0.001, 3.0, 3.5, 1e9].iter().for_each(|value| seconds.record(*value, &labels));
+    meter.f64_gauge("shop.load").build().record(f64::INFINITY, &labels);
+    provider.shutdown().unwrap();
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
+
+    let documents = decoder.documents();
+    let is_ours = |document: &&Document| document.text("/labels/coin") == "ETH";
+    let ours: Vec<_> = documents.iter().filter(is_ours).collect();
+    let [document] = ours[..] else { panic!("{documents:?}") };
+    assert_eq!(document.text("/metricset/name"), "app");
+    assert_eq!(document.text("/data_stream/dataset"), "apm.app.otlp");
+    assert_eq!(document.0["labels"], serde_json::json!({ "coin": "ETH", "test": "true" }));
+    assert_eq!(document.0["numeric_labels"], serde_json::json!({ "chain_id": 1 }));
+    let mut samples = document.0.pointer("/metricset/samples").and_then(Value::as_array).unwrap().clone();
+    samples.sort_by_key(|sample| sample["name"].to_string());
+    let want = serde_json::json!([
+        { "name": "shop.open", "type": "gauge", "value": -4 },
+        { "name": "shop.orders", "type": "counter", "value": 2 },
+        { "name": "shop.seconds", "type": "histogram", "values": [0.001953125, 3.414215, 131072], "counts": [2, 2, 1] },
+    ]);
+    assert_eq!(Value::Array(samples), want);
+}
+
+#[tokio::test]
 async fn by_otlp_there_are_none() {
     let Some((documents, stats)) = documents(Exporter::Otlp).await else { return };
     assert!(documents.is_empty(), "{documents:?}");

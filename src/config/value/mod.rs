@@ -3,6 +3,7 @@
 //! One kind per subject. A kind says in [`Kind::ALLOWED`] what it takes, and a value that it does not take is never
 //! bent into one that it does; the only exception, a service name, is told to the user.
 
+mod boundaries;
 mod choice;
 mod duration;
 mod exporter;
@@ -17,11 +18,8 @@ mod size;
 mod text;
 mod wildcard;
 
-pub use self::{
-    choice::{CaptureBody, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
-    exporter::{Exporter, OtlpCompression, OtlpProtocol},
-};
 pub(crate) use self::{
+    boundaries::Boundaries,
     duration::{GranularDuration, Milliseconds, NonNegativeDuration, NonZeroDuration, StackTraceMinDuration},
     headers::HeaderList,
     kind::{Kind, Reading},
@@ -33,6 +31,10 @@ pub(crate) use self::{
     size::{QueueBytes, RequestSize},
     text::{Path, ServiceName, Text},
     wildcard::{Patterns, Wildcard},
+};
+pub use self::{
+    choice::{CaptureBody, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
+    exporter::{Exporter, OtlpCompression, OtlpProtocol},
 };
 
 #[cfg(test)]

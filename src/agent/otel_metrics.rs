@@ -1,0 +1,83 @@
+//! OpenTelemetry's metrics, by way of the agent.
+
+use opentelemetry_sdk::metrics::MeterProviderBuilder;
+
+use super::Agent;
+use crate::metrics::{ApmMeterProvider, ApmMetricExporter, can_be_sent};
+
+impl Agent {
+    /// A provider for metrics of your own, through OpenTelemetry's API: what they measure goes to the APM Server each
+    /// `metrics_interval`. Each call makes a new one; nothing global is touched.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// opentelemetry::global::set_meter_provider(agent.meter_provider());
+    ///
+    /// let orders = opentelemetry::global::meter("shop").u64_counter("shop.orders").build();
+    /// orders.add(1, &[opentelemetry::KeyValue::new("currency", "ETH")]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// What was measured since the last time is lost at the end of the process unless somebody reads it: keep a clone, and
+    /// call [`ApmMeterProvider::shutdown`] before [`Agent::shutdown`]. See the guide
+    /// [`opentelemetry`](crate::docs::opentelemetry).
+    ///
+    /// Where no metrics are sent (`metrics_interval=0s`, `enabled=false`, `disable_send=true`, an `exporter` of OTLP alone)
+    /// nothing is measured either, and there is no thread.
+    #[must_use]
+    pub fn meter_provider(&self) -> ApmMeterProvider {
+        self.meter_provider_with(|builder| builder)
+    }
+
+    /// As [`meter_provider`](Self::meter_provider), with views and further readers of your own. The agent's reader is in the
+    /// builder already.
+    ///
+    /// ```
+    /// use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// let seconds = Aggregation::ExplicitBucketHistogram { boundaries: vec![0.1, 1.0, 10.0], record_min_max: false };
+    /// let provider = agent.meter_provider_with(|builder| {
+    ///     builder.with_view(move |instrument: &Instrument| {
+    ///         let stream = Stream::builder().with_aggregation(seconds.clone());
+    ///         (instrument.name() == "shop.settlement.duration").then(|| stream.build().ok())?
+    ///     })
+    /// });
+    /// # let _ = provider;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn meter_provider_with(
+        &self,
+        configure: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder,
+    ) -> ApmMeterProvider {
+        let config = self.inner.recorder.snapshot();
+        let reads = self.inner.worker.is_some() && can_be_sent(&config);
+        ApmMeterProvider::new(reads.then(|| self.metric_exporter()), &config, configure)
+    }
+
+    /// For a service that has a meter provider already: give it this exporter, and its metrics go to the APM Server too.
+    ///
+    /// The boundaries of histograms are the provider's then.
+    ///
+    /// ```
+    /// use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// let provider = SdkMeterProvider::builder() // .with_reader(…), as it was
+    ///     .with_reader(PeriodicReader::builder(agent.metric_exporter()).build())
+    ///     .build();
+    /// # let _ = provider;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn metric_exporter(&self) -> ApmMetricExporter {
+        ApmMetricExporter::new(self.inner.queue.clone(), self.inner.recorder.live().clone())
+    }
+}

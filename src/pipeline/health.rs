@@ -1,0 +1,174 @@
+//! What the worker sees of its own work between two reports: how the agent fares (agent-spec 10.5).
+
+use super::{
+    Delivery, Queue,
+    stats::{ByKind, Stats},
+};
+
+/// Of one interval.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Health {
+    /// Events that were offered to the queue.
+    pub(crate) offered: ByKind,
+    /// Events that found no place in it.
+    pub(crate) refused: u64,
+    /// Events that were lost later. What is left out on purpose is not lost.
+    pub(crate) lost: u64,
+    /// How full the queue was, from 0 to 1.
+    pub(crate) least_fill: f64,
+    pub(crate) most_fill: f64,
+    /// Requests that the server answered with 2xx.
+    pub(crate) succeeded: Requests,
+    pub(crate) failed: Requests,
+}
+
+/// Attempts, and the bytes of their bodies as they are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What was seen since the last report, and the sums as they were then.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    offered: ByKind,
+    refused: u64,
+    lost: u64,
+    /// The least and the most.
+    fill: Option<(f64, f64)>,
+    succeeded: Requests,
+    failed: Requests,
+}
+
+impl Watch {
+    /// The queue is longest before the worker takes events out, and shortest after.
+    pub(super) fn look(&mut self, queue: &Queue) {
+        let now = queue.fill();
+        let (least, most) = self.fill.unwrap_or((now, now));
+        self.fill = Some((least.min(now), most.max(now)));
+    }
+
+    pub(super) fn attempted(&mut self, bytes: u64, delivery: &Delivery) {
+        let requests = match delivery {
+            Delivery::Disabled => return,
+            // an answer other than 2xx has reasons
+            Delivery::Decided { rejected: 0, reasons } if reasons.is_empty() => &mut self.succeeded,
+            _ => &mut self.failed,
+        };
+        requests.count += 1;
+        requests.bytes += bytes;
+    }
+
+    /// Of the interval that ends now.
+    pub(super) fn take(&mut self, queue: &Queue) -> Health {
+        self.look(queue);
+        let (offered, stats) = (queue.counters().recorded_by_kind(), queue.stats());
+        let (refused, lost) = (refused(&stats), lost(&stats));
+        let now = queue.fill();
+        let (least, most) = self.fill.replace((now, now)).unwrap_or_default();
+        let mut delta = offered;
+        delta.iter_mut().zip(self.offered).for_each(|(now, before)| *now -= before);
+        let was_full = refused > self.refused;
+        let health = Health {
+            offered: delta,
+            refused: refused - self.refused,
+            lost: lost - self.lost,
+            least_fill: least,
+            most_fill: if was_full { 1.0 } else { most },
+            succeeded: std::mem::take(&mut self.succeeded),
+            failed: std::mem::take(&mut self.failed),
+        };
+        (self.offered, self.refused, self.lost) = (offered, refused, lost);
+        health
+    }
+}
+
+fn refused(stats: &Stats) -> u64 {
+    stats.dropped.queue_full + stats.dropped.queue_bytes
+}
+
+/// A shutdown is the last thing that happens: what is lost in it, no report can tell any more.
+fn lost(stats: &Stats) -> u64 {
+    stats.rejected + stats.dropped.unencodable + stats.dropped.unclear
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pipeline::{DropReason, Rejection},
+        record::{Event, MetricsRecord},
+    };
+
+    fn event() -> Event {
+        Event::Metrics(Box::new(MetricsRecord {
+            timestamp: 0,
+            samples: Vec::new(),
+            labels: Vec::new(),
+            breakdown: None,
+        }))
+    }
+
+    #[test]
+    fn section_10_5_trap_40_each_report_begins_anew() {
+        let (queue, mut watch) = (Queue::new(4, usize::MAX), Watch::default());
+        (0..2).for_each(|_| queue.push(event()));
+        watch.look(&queue);
+        while queue.pop().is_some() {}
+        queue.push(event());
+        let health = watch.take(&queue);
+        assert_eq!((health.offered, health.refused, health.lost), ([0, 0, 0, 3, 0], 0, 0));
+        assert_eq!((health.least_fill, health.most_fill), (0.25, 0.5));
+
+        let health = watch.take(&queue);
+        assert_eq!(health, Health { least_fill: 0.25, most_fill: 0.25, ..Health::default() }, "the queue as it is");
+    }
+
+    #[test]
+    fn section_10_5_a_refused_event_says_that_the_queue_was_full() {
+        let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
+        (0..5).for_each(|_| queue.push(event()));
+        while queue.pop().is_some() {}
+        let health = watch.take(&queue);
+        assert_eq!((health.offered[3], health.refused, health.most_fill), (5, 3, 1.0), "though nobody looked then");
+        assert_eq!(watch.take(&queue).most_fill, 0.0);
+    }
+
+    #[test]
+    fn section_10_5_what_is_left_out_on_purpose_is_not_lost() {
+        let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
+        let counters = queue.counters();
+        for reason in [DropReason::Unsampled, DropReason::Unsupported, DropReason::SendDisabled] {
+            counters.dropped(reason, 1);
+        }
+        assert_eq!(watch.take(&queue), Health::default());
+        counters.dropped(DropReason::Unencodable, 1);
+        counters.dropped(DropReason::Unclear, 2);
+        counters.rejected(4);
+        assert_eq!(watch.take(&queue), Health { lost: 7, ..Health::default() });
+    }
+
+    #[test]
+    fn section_10_5_each_attempt_is_a_request() {
+        let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
+        let reasons = vec![Rejection { message: "no".to_owned() }];
+        let failed = Delivery::Failed { reason: "refused".to_owned(), poisonous: false };
+        for delivery in [
+            failed,
+            Delivery::Partly { accepted: 1, rejected: 0, reasons: Vec::new() },
+            Delivery::Unclear { accepted: 1, rejected: 0, reasons: Vec::new() },
+            Delivery::Decided { rejected: 1, reasons: reasons.clone() },
+            // a 400 that refuses nothing
+            Delivery::Decided { rejected: 0, reasons },
+        ] {
+            watch.attempted(10, &delivery);
+        }
+        watch.attempted(7, &Delivery::Decided { rejected: 0, reasons: Vec::new() });
+        watch.attempted(99, &Delivery::Disabled);
+        let health = watch.take(&queue);
+        assert_eq!(health.failed, Requests { count: 5, bytes: 50 });
+        assert_eq!(health.succeeded, Requests { count: 1, bytes: 7 });
+        assert_eq!(watch.take(&queue).failed, Requests::default());
+    }
+}

@@ -1,0 +1,239 @@
+//! Do metrics that are made through OpenTelemetry's API arrive? (agent-spec, section 10.6)
+
+use std::time::{Duration, Instant};
+
+use opentelemetry::{KeyValue, metrics::MeterProvider};
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream};
+use serde_json::{Value, json};
+use tower_apm::{AgentBuilder, testkit::Kind, testkit::TestAgent};
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Nothing is read by the clock, and the agent's own metrics come at the end.
+async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    let seldom = |agent: AgentBuilder| agent.metrics_interval(Duration::from_secs(3600));
+    TestAgent::builder().configure(move |agent| configure(seldom(agent))).start().await
+}
+
+/// The metric sets so far that are the service's own.
+async fn sets(apm: &TestAgent) -> Vec<Value> {
+    apm.agent().flush(LONG).await.unwrap();
+    let own = |set: &Value| {
+        let names: Vec<_> = set["samples"].as_object().unwrap().keys().collect();
+        set.get("transaction").is_none() && !names.iter().any(|name| name.starts_with("system.") || is_agent(name))
+    };
+    apm.events(Kind::Metricset).into_iter().filter(own).collect()
+}
+
+fn is_agent(name: &str) -> bool {
+    name.starts_with("agent.")
+}
+
+/// A sample by its name, which one set has.
+async fn sample(apm: &TestAgent, name: &str) -> Value {
+    let sets = sets(apm).await;
+    let found: Vec<_> = sets.iter().filter_map(|set| set["samples"].get(name)).collect();
+    let [sample] = found[..] else { panic!("{name} in {sets:?}") };
+    sample.clone()
+}
+
+#[tokio::test]
+async fn section_10_6_metrics_arrive_under_their_names_with_typed_labels() {
+    let apm = apm(|agent| agent).await;
+    let provider = apm.agent().meter_provider();
+    let meter = provider.meter("shop");
+    let labels = [
+        KeyValue::new("coin", "ETH"),
+        KeyValue::new("chain.id", 1),
+        KeyValue::new("test", false),
+        KeyValue::new("fee", 0.5),
+    ];
+    meter.u64_counter("shop.orders").build().add(2, &labels);
+    meter.i64_gauge("shop.balance").build().record(-7, &labels);
+    meter.f64_histogram("shop.seconds").with_boundaries(vec![1.0, 3.0]).build().record(2.0, &labels);
+    provider.force_flush().unwrap();
+    let sets = sets(&apm).await;
+    let [set] = &sets[..] else { panic!("{sets:?}") };
+    assert_eq!(set["tags"], json!({ "coin": "ETH", "chain_id": 1, "test": false, "fee": 0.5 }));
+    let samples = json!({
+        "shop.orders": { "type": "counter", "value": 2 },
+        "shop.balance": { "type": "gauge", "value": -7 },
+        "shop.seconds": { "type": "histogram", "values": [2.0], "counts": [1] },
+    });
+    for (name, sample) in samples.as_object().unwrap() {
+        for (field, want) in sample.as_object().unwrap() {
+            let found = &set["samples"][name][field];
+            assert!(found == want || found.as_f64() == want.as_f64() && found.is_number(), "{name} {field}: {found}");
+        }
+    }
+    assert_eq!(set["samples"].as_object().unwrap().len(), 3);
+}
+
+/// A view for histograms of this name.
+fn view(name: &'static str, stream: impl Fn() -> Stream) -> impl Fn(&Instrument) -> Option<Stream> {
+    move |instrument| (instrument.name() == name).then(&stream)
+}
+
+#[tokio::test]
+async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_others() {
+    async fn told(apm: &TestAgent, provider: tower_apm::ApmMeterProvider) -> Vec<Value> {
+        let meter = provider.meter("shop");
+        let own = meter.f64_histogram("own").with_boundaries(vec![2.0, 4.0]).build();
+        let others = ["default", "viewed", "renamed"].map(|name| meter.f64_histogram(name).build());
+        others.iter().chain([&own]).for_each(|histogram| histogram.record(3.0, &[]));
+        meter.u64_histogram("whole").build().record(3, &[]);
+        provider.force_flush().unwrap();
+        let sets = sets(apm).await;
+        let [set] = &sets[..] else { panic!("{sets:?}") };
+        let samples = set["samples"].as_object().unwrap();
+        assert_eq!(samples.len(), 5, "each once: {samples:?}");
+        let names = ["default", "whole", "own", "viewed", "new_name"];
+        names.map(|name| samples[name]["values"][0].clone()).into()
+    }
+    // the middle of 2.82843 and 4
+    let middle = 3.414215;
+    let with_views = |apm: &TestAgent| {
+        apm.agent().meter_provider_with(|builder| {
+            let boundaries = Aggregation::ExplicitBucketHistogram { boundaries: vec![2.0, 8.0], record_min_max: false };
+            builder
+                .with_view(view("viewed", move || {
+                    Stream::builder().with_aggregation(boundaries.clone()).build().unwrap()
+                }))
+                .with_view(view("renamed", || Stream::builder().with_name("new_name").build().unwrap()))
+        })
+    };
+    let apm = self::apm(|agent| agent).await;
+    let provider = with_views(&apm);
+    let want = [middle, middle, 3.0, 5.0, middle];
+    let close = |told: &[Value], want: [f64; 5]| {
+        told.iter().zip(want).all(|(told, want)| (told.as_f64().unwrap() - want).abs() < 1e-9)
+    };
+    let values = told(&apm, provider).await;
+    assert!(close(&values, want), "{values:?}");
+
+    let apm = self::apm(|agent| agent.custom_metrics_histogram_boundaries([1.0, 11.0])).await;
+    let provider = with_views(&apm);
+    let values = told(&apm, provider).await;
+    assert!(close(&values, [6.0, 6.0, 3.0, 5.0, 6.0]), "{values:?}");
+}
+
+#[tokio::test]
+async fn section_10_6_metrics_come_each_interval_by_themselves() {
+    let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
+    let provider = apm.agent().meter_provider();
+    let orders = provider.meter("shop").u64_counter("shop.orders").build();
+    for n in 1..=2 {
+        orders.add(n, &[]);
+        let began = Instant::now();
+        loop {
+            let sets = sets(&apm).await;
+            let told = sets.iter().filter_map(|set| set["samples"]["shop.orders"]["value"].as_f64());
+            if told.sum::<f64>() == (1..=n).sum::<u64>() as f64 {
+                break;
+            }
+            assert!(began.elapsed() < LONG, "{sets:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn section_10_6_the_end_delivers_what_was_measured_up_to_it() {
+    let apm = apm(|agent| agent).await;
+    let provider = apm.agent().meter_provider();
+    let orders = provider.meter("shop").u64_counter("shop.orders").build();
+    orders.add(3, &[]);
+    provider.shutdown().unwrap();
+    apm.agent().shutdown(LONG).await.unwrap();
+    assert_eq!(sample(&apm, "shop.orders").await["value"].as_f64(), Some(3.0));
+    orders.add(1, &[]);
+    assert!(provider.force_flush().is_err());
+    let stats = apm.agent().stats();
+    assert_eq!((stats.recorded, stats.dropped.total()), (stats.accepted, 0), "{stats}");
+}
+
+#[tokio::test]
+async fn section_10_6_a_provider_that_is_there_stays_and_the_global_one_too() {
+    let apm = apm(|agent| agent).await;
+    let reader = PeriodicReader::builder(apm.agent().metric_exporter()).with_interval(Duration::from_secs(3600));
+    let theirs = SdkMeterProvider::builder().with_reader(reader.build()).build();
+    theirs.meter("shop").f64_up_down_counter("shop.open").build().add(-1.5, &[]);
+    // to have a provider of the agent's makes nothing global
+    let _ours = apm.agent().meter_provider();
+    opentelemetry::global::meter("shop").u64_counter("shop.lost").build().add(1, &[]);
+    theirs.force_flush().unwrap();
+    let told = sample(&apm, "shop.open").await;
+    assert_eq!((told["type"].as_str(), told["value"].as_f64()), (Some("gauge"), Some(-1.5)));
+    assert_eq!(sets(&apm).await.len(), 1);
+}
+
+#[tokio::test]
+async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
+    let apm = apm(|agent| agent.disable_metrics(["shop.secret*"])).await;
+    let provider = apm.agent().meter_provider_with(|builder| {
+        // what the SDK lets through
+        builder.with_view(view("blank", || Stream::builder().with_name("a..b").build().unwrap()))
+    });
+    let meter = provider.meter("shop");
+    for name in ["shop.pool", "service", "blank", "shop.secret.orders"] {
+        meter
+            .u64_counter(name)
+            .build()
+            .add(1, &[KeyValue::new(" ", 1), KeyValue::new("a.b", 2), KeyValue::new("a_b", 3)]);
+    }
+    provider.force_flush().unwrap();
+    sample(&apm, "shop.pool").await;
+    meter.u64_counter("shop.pool.size").build().add(1, &[]);
+    meter.u64_counter("shop.other").build().add(1, &[]);
+    provider.force_flush().unwrap();
+    let sets = sets(&apm).await;
+    let mut names: Vec<_> = sets.iter().flat_map(|set| set["samples"].as_object().unwrap().keys()).collect();
+    names.sort();
+    assert_eq!(names, ["shop.other", "shop.pool"]);
+    let tags: Vec<_> = sets.iter().filter_map(|set| set.get("tags")).collect();
+    assert_eq!(tags, [&json!({ "a_b": 3 })], "the last of two keys that are one");
+    let stats = apm.agent().stats();
+    // `service`, `a..b`, `shop.pool.size`, a blank label, and one that is another's
+    assert_eq!((stats.rejected, stats.lost_keys), (0, 5), "{stats}");
+}
+
+#[tokio::test]
+async fn section_10_6_nothing_is_told_while_nothing_is_recorded() {
+    let apm = apm(|agent| agent.recording(false)).await;
+    let provider = apm.agent().meter_provider();
+    let orders = provider.meter("shop").u64_counter("shop.orders").build();
+    orders.add(1, &[]);
+    provider.force_flush().unwrap();
+    assert_eq!(apm.agent().stats().recorded, 0);
+    apm.set_central_config([("recording", "true")]);
+    orders.add(2, &[]);
+    provider.force_flush().unwrap();
+    assert_eq!(sample(&apm, "shop.orders").await["value"].as_f64(), Some(2.0));
+}
+
+#[tokio::test]
+async fn section_10_6_where_nothing_is_sent_nothing_is_measured() {
+    for options in [
+        |agent: AgentBuilder| agent.enabled(false),
+        |agent: AgentBuilder| agent.metrics_interval(Duration::ZERO),
+        |agent: AgentBuilder| agent.disable_send(true),
+    ] {
+        let apm = apm(options).await;
+        let provider = apm.agent().meter_provider();
+        let callback = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let called = callback.clone();
+        let meter = provider.meter("shop");
+        let _gauge = meter
+            .u64_observable_gauge("shop.depth")
+            .with_callback(move |gauge| {
+                called.store(true, std::sync::atomic::Ordering::Relaxed);
+                gauge.observe(1, &[]);
+            })
+            .build();
+        meter.u64_counter("shop.orders").build().add(1, &[]);
+        provider.force_flush().unwrap();
+        assert!(!callback.load(std::sync::atomic::Ordering::Relaxed));
+        provider.shutdown().unwrap();
+        assert_eq!(apm.agent().stats().recorded, 0);
+    }
+}
