@@ -3,8 +3,12 @@
 
 use std::{env, error::Error, process::Command};
 
+use opentelemetry::{
+    Context,
+    trace::{TraceContextExt, Tracer},
+};
 use serde_json::{Value, json};
-use tower_apm::{Agent, LogFormat};
+use tower_apm::{Agent, LogFormat, Transaction};
 
 const CASE: &str = "TOWER_APM_TEST_LOG_FORMAT";
 
@@ -33,21 +37,82 @@ fn the_service() {
     });
 }
 
+/// As [`the_service`], of code that logs where a lock is held, or where the thread ends.
+#[test]
+fn the_service_in_odd_places() {
+    if env::var(CASE).is_err() {
+        return;
+    }
+    let filter = |_: &tower_apm::FinishedTransaction<'_>| {
+        tracing::info!("told in a filter");
+        let error = "x".parse::<u8>().unwrap_err();
+        tracing::error!(error = &error as &(dyn Error + 'static), "told with an error");
+        Transaction::current().is_active()
+    };
+    let builder = Agent::builder().service_name("shop").disable_send(true);
+    let agent = builder.transaction_filter(filter).log_sending(true).install().unwrap();
+    let tracer = opentelemetry::global::tracer("shop");
+    for _ in 0..3 {
+        let context = Context::current_with_span(tracer.start("root"));
+        let _attached = context.clone().attach();
+        // the span's lock is held while it ends
+        context.span().record_error(&Talks);
+        context.span().end();
+    }
+    // its destructor runs after that of OpenTelemetry's context
+    std::thread::spawn(|| {
+        LATE.with(|_| ());
+        drop(Context::current());
+    })
+    .join()
+    .unwrap();
+    assert_eq!(agent.stats().filtered, 0, "{}", agent.stats());
+}
+
+thread_local! {
+    static LATE: Late = const { Late };
+}
+
+struct Late;
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        tracing::info!("told at a thread's end");
+    }
+}
+
+#[derive(Debug)]
+struct Talks;
+
+impl Error for Talks {}
+
+impl std::fmt::Display for Talks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        tracing::info!("told by an error");
+        f.write_str("no funds")
+    }
+}
+
 /// What the service prints, and nothing of the test harness's.
 fn printed(case: &str, variables: &[(&str, &str)]) -> Vec<String> {
-    let mut service = Command::new(env::current_exe().unwrap());
-    service.args(["the_service", "--exact", "--nocapture", "--test-threads=1"]).env(CASE, case);
+    let is_ours = |line: &str| ["outside", "not sold", "told by the service"].iter().any(|said| line.contains(said));
+    let text = output("the_service", case, variables);
+    text.lines().filter(|line| is_ours(line)).map(str::to_owned).collect()
+}
+
+fn output(service: &str, case: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([service, "--exact", "--nocapture", "--test-threads=1"]).env(CASE, case);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("ELASTIC_APM_") || name == "RUST_LOG" {
-            service.env_remove(name);
+            command.env_remove(name);
         }
     }
-    let output = service.envs(variables.iter().copied()).output().unwrap();
+    let output = command.envs(variables.iter().copied()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains("hunter2") || !matches!(case, "ecs"), "{text}");
-    let is_ours = |line: &&str| ["outside", "not sold", "told by the service"].iter().any(|said| line.contains(said));
-    text.lines().filter(is_ours).map(str::to_owned).collect()
+    text
 }
 
 fn objects(case: &str, variables: &[(&str, &str)]) -> Vec<Value> {
@@ -66,7 +131,7 @@ fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
         assert_eq!(trace.len(), 32);
         assert_eq!(transaction.strip_prefix("transaction.id=").unwrap().len(), 16);
         assert_eq!(span.strip_prefix("span.id=").unwrap().len(), 16);
-        assert!(told.ends_with(&format!(" trace.id={trace} {transaction}")), "{told}");
+        assert!(told.ends_with(&format!(r#" trace.id="mine" {transaction}"#)), "what it says itself holds: {told}");
     }
 }
 
@@ -117,4 +182,17 @@ fn section_13_2_the_format_can_be_chosen_from_outside() {
     let lines = objects("compact", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]);
     assert_eq!((lines.len(), &lines[0]["event.dataset"]), (3, &json!("shop")));
     assert_eq!(printed("off", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]), [""; 0]);
+}
+
+/// It would hang, or be aborted.
+#[test]
+fn section_13_1_lines_are_told_from_anywhere() {
+    let text = output("the_service_in_odd_places", "full", &[]);
+    for (line, times) in
+        [("told in a filter", 3), ("told with an error", 3), ("told by an error", 3), ("told at a thread's end", 1)]
+    {
+        assert_eq!(text.lines().filter(|told| told.contains(line)).count(), times, "{line} in:\n{text}");
+    }
+    let in_filter = text.lines().find(|line| line.contains("told in a filter")).unwrap();
+    assert!(in_filter.contains("transaction.id="), "{in_filter}");
 }

@@ -102,6 +102,11 @@ where
         request_span::expect();
     }
 
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        self.errors.begin(event.metadata());
+        true
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         self.errors.on_event(event);
     }

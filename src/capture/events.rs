@@ -11,7 +11,7 @@ use tracing::{Event, Level, Metadata};
 use super::{EventFields, active_span, stack_here};
 use crate::{
     record::{LogMessage, TraceId},
-    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
+    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed, is_thread_ending},
 };
 
 thread_local! {
@@ -23,6 +23,11 @@ thread_local! {
 pub(crate) fn error_id(event: &Event<'_>) -> Option<TraceId> {
     let (metadata, id) = LAST.get()?;
     ptr::eq(metadata, event.metadata()).then_some(id)
+}
+
+/// What is said now is of the agent's own connections, or of an exporter's; or the thread ends, and nobody can say.
+pub(crate) fn is_suppressed() -> bool {
+    is_thread_ending() || Context::is_current_telemetry_suppressed()
 }
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
@@ -45,14 +50,20 @@ impl ErrorEvents {
         recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
     }
 
+    /// A new event begins, before any layer sees it.
+    pub(crate) fn begin(&self, metadata: &Metadata<'_>) {
+        if *metadata.level() == Level::ERROR {
+            LAST.set(None);
+        }
+    }
+
     pub(crate) fn on_event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
         if *metadata.level() != Level::ERROR || metadata.target().starts_with("tower_apm") {
             return;
         }
-        LAST.set(None);
         // what the agent's own HTTP client says is nothing that happened in the service
-        if Context::is_current_telemetry_suppressed() {
+        if is_suppressed() {
             return;
         }
         let transaction = Transaction::current();

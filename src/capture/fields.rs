@@ -12,6 +12,8 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
+const SHORT: usize = 16 * 1024;
+
 /// What an event says: its message, the error in it, and all else.
 #[derive(Debug, Default)]
 pub(crate) struct EventFields {
@@ -62,7 +64,7 @@ impl EventFields {
             "error" | "err" => {}
             "log.target" => self.target = Some(text),
             "log.file" => self.file = Some(text),
-            name if name.starts_with("log.") => {}
+            "log.module_path" => {}
             name => self.others.push((name, LabelValue::Text(text.into()))),
         }
     }
@@ -78,7 +80,8 @@ impl Visit for EventFields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, bounded(value));
+        // what is short needs no look at each character
+        self.text(field, if value.len() <= SHORT { value.to_owned() } else { bounded(value) });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -24,12 +24,42 @@ use crate::{
 
 const ECS_VERSION: &str = "8.11.0";
 
+/// All that a line can have.
+const OWN: [&str; 24] = [
+    "@timestamp",
+    "log.level",
+    "message",
+    "ecs.version",
+    "log.logger",
+    "log.origin.file.name",
+    "log.origin.file.line",
+    "process.pid",
+    "process.thread.name",
+    "trace.id",
+    "transaction.id",
+    "span.id",
+    "error.id",
+    "error.stack_trace",
+    "error.type",
+    "error.message",
+    "service.name",
+    "service.version",
+    "service.environment",
+    "service.node.name",
+    "event.dataset",
+    "labels",
+    "tags",
+    "numeric_labels",
+];
+
 /// What the line itself says, whatever fields of those names an event has.
 const FIXED: [&str; 7] =
     ["@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.thread.name"];
 
 /// Formats log lines as JSON objects in the Elastic Common Schema, with the ids of the trace: what Filebeat and Elastic
 /// Agent ship without any configuration of fields, and Kibana shows beside the trace.
+///
+/// The printer must come after [`Agent::tracing_layer`](crate::Agent::tracing_layer), or lines know no `error.id`.
 ///
 /// From [`Agent::ecs_format`](crate::Agent::ecs_format), for a printer of `tracing_subscriber` with fields in JSON. With
 /// [`install`](crate::AgentBuilder::install) choose [`LogFormat::Ecs`](crate::LogFormat::Ecs).
@@ -43,8 +73,8 @@ const FIXED: [&str; 7] =
 /// | `service.*`, `event.dataset` | the agent's options; the dataset is the service's name, and for the agent's own lines ends in `.apm-agent` |
 /// | `labels` | other fields of the event, and those of the spans around it |
 ///
-/// A field of an event whose name has a dot is taken for one of ECS and stays as it is (`user.id = 7`); one that the
-/// table has from elsewhere wins over it, but for those of the line itself. Values of secret names are redacted
+/// A field of an event whose name has a dot is taken for one of ECS and stays as it is (`user.id = 7`). It wins over one of
+/// the same name in the table, but for those of the event itself. Values of secret names are redacted
 /// (`sanitize_field_names`).
 ///
 /// Source: Elastic's agent specification, log correlation and log reformatting.
@@ -102,6 +132,16 @@ fn labels_of_span(fields: &str, sanitizer: &Sanitizer) -> Map<String, Value> {
     cleaned.collect()
 }
 
+/// Whether a field of an event is one of ECS, and fits beside those of the line: none of both is an object within the
+/// other.
+fn is_ecs(name: &str) -> bool {
+    let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    name.contains('.')
+        && name.split('.').all(|part| !part.trim().is_empty())
+        && !FIXED.contains(&name)
+        && !OWN.iter().any(|own| within(own, name) || within(name, own))
+}
+
 fn label_key(name: &str) -> String {
     name.replace(['.', '*', '"'], "_")
 }
@@ -130,7 +170,7 @@ impl Line {
         line.set("ecs.version", ECS_VERSION);
         for label in record.labels {
             let name = label.key;
-            if name.contains('.') && !FIXED.contains(&&*name) && !name.starts_with("message.") {
+            if is_ecs(&name) {
                 line.set(name, value(label.value));
             } else {
                 labels.insert(label_key(&name), value(label.value));
@@ -210,4 +250,31 @@ fn causes(error: &Exception) -> String {
         text.extend([before, &kind, &error.message]);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_13_2_a_field_that_would_break_the_document_is_a_label() {
+        for name in ["user.id", "http.request.method", "log.address", "trace.id", "service.name", "error.code"] {
+            assert!(is_ecs(name), "{name}");
+        }
+        for name in [
+            "order",
+            "log.level",
+            "a..b",
+            ".a",
+            "a.",
+            "a. ",
+            "trace.id.short",
+            "log.origin",
+            "message.text",
+            "labels.x",
+            "service.node",
+        ] {
+            assert!(!is_ecs(name), "{name}");
+        }
+    }
 }

@@ -9,13 +9,15 @@ use crate::{
     capture::{EventFields, error_id},
     record::{Exception, LogPlace, LogRecord, Monotonic},
     sanitize::Sanitizer,
-    transaction::{Handle, Recorder, UserCode, contain, found_in, link_to},
+    transaction::{Handle, Recorder, UserCode, contain, is_thread_ending, link_to, running},
 };
 
 /// What a line says. Of a field whose `Debug` or `Display` panics it says nothing, nor of those behind it.
 pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
     let metadata = event.metadata();
     let mut fields = EventFields::default();
+    // before a field's `Display` tells an error of its own
+    let error_id = error_id(event);
     // a panic is counted and named there
     let _ = contain(recorder, UserCode::Display, || event.record(&mut fields));
     let sanitizer = recorder.sanitizer();
@@ -30,7 +32,7 @@ pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
         line: fields.line(metadata),
         thread: std::thread::current().name().map(Box::from),
         place: place(),
-        error_id: error_id(event),
+        error_id,
         error: error.map(|error| Box::new(clean(error, &sanitizer))),
         labels: fields.labels(&sanitizer).collect(),
         is_own: metadata.target() == "tower_apm",
@@ -60,19 +62,23 @@ fn clean(mut error: Exception, sanitizer: &Sanitizer) -> Exception {
     error
 }
 
-/// Where the code that runs is in a trace, sampled or not.
+/// Where the code that runs is in a trace, sampled or not. Asks no span: a line may be written while its lock is held. So
+/// the transaction is known where it runs; below a span that somebody else made current, its trace and that span are.
 pub(super) fn place() -> Option<LogPlace> {
-    let context = Context::current();
-    let active = link_to(context.span().span_context())?;
-    let running = found_in(&context);
-    Some(match &running {
-        Handle::Transaction(shared) => {
+    if is_thread_ending() {
+        return None;
+    }
+    let active = link_to(Context::current().span().span_context())?;
+    Some(match &running() {
+        Handle::Transaction(shared) if shared.is_in_trace(active.trace_id) => {
             let ids = shared.ids();
             let span_id = Some(active.span_id).filter(|span| *span != ids.id);
             LogPlace { trace_id: ids.trace_id, transaction_id: Some(ids.id), span_id }
         }
         // the span is the caller's
-        Handle::Ignored(_) => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: None },
-        Handle::None => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: Some(active.span_id) },
+        Handle::Ignored(ignored) if ignored.context().trace_id().to_bytes() == active.trace_id.0.to_be_bytes() => {
+            LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: None }
+        }
+        _ => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: Some(active.span_id) },
     })
 }

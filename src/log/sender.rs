@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use opentelemetry::Context;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
 
 use super::line::record_of;
-use crate::transaction::Recorder;
+use crate::{capture::is_suppressed, transaction::Recorder};
 
 /// Offers each event that it sees to the agent's queue while `log_sending` is on.
 #[derive(Debug)]
@@ -32,8 +31,11 @@ where
 {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         // what the agent's own HTTP client says would never come to an end
-        if self.is_on() && !Context::is_current_telemetry_suppressed() {
-            self.recorder.log(Box::new(record_of(event, &self.recorder)));
+        if self.is_on() && !is_suppressed() {
+            let mut record = record_of(event, &self.recorder);
+            let max_characters = self.recorder.config().long_field_max_length;
+            record.shorten(max_characters);
+            self.recorder.log(Box::new(record));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The ids of the trace, for whatever else formats lines.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
+
+use serde::de::IgnoredAny;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
@@ -45,8 +47,7 @@ enum Style {
 }
 
 impl<F> WithTraceIds<F> {
-    /// For lines of text, which get the ids at their end. The format is asked for a line without colours, unless it
-    /// was told itself that it may use them.
+    /// For lines of text, which get the ids at their end. Meant for a printer without colours (`with_ansi(false)`).
     #[must_use]
     pub fn text(format: F) -> Self {
         Self { format, style: Style::Text }
@@ -74,6 +75,16 @@ where
 }
 
 impl Style {
+    fn says(self, line: &str, name: &str) -> bool {
+        match self {
+            Style::Text => line.contains(&format!(" {name}=")),
+            Style::Json if line.contains(&format!("\"{name}\"")) => {
+                serde_json::from_str::<HashMap<String, IgnoredAny>>(line).is_ok_and(|line| line.contains_key(name))
+            }
+            Style::Json => false,
+        }
+    }
+
     fn with_ids(self, mut line: String, place: LogPlace) -> String {
         let LogPlace { trace_id, transaction_id, span_id } = place;
         let (transaction_id, span_id) = (transaction_id.map(|id| id.to_string()), span_id.map(|id| id.to_string()));
@@ -82,8 +93,10 @@ impl Style {
         let ids = [("trace.id", trace_id.to_string())].into_iter().chain(ids);
         let whole = line.trim_end().len();
         let end = line.split_off(whole);
+        // what the service says itself holds
+        let ids: Vec<_> = ids.filter(|(name, _)| !self.says(&line, name)).collect();
         match self {
-            Style::Text => ids.for_each(|(name, id)| line.extend([" ", name, "=", &id])),
+            Style::Text => ids.into_iter().for_each(|(name, id)| line.extend([" ", name, "=", &id])),
             Style::Json if line.starts_with('{') && line.ends_with('}') => {
                 line.pop();
                 for (name, id) in ids {
@@ -119,6 +132,15 @@ mod tests {
         assert_eq!(json, format!(r#"{{"message":"{{}}","trace.id":"{TRACE}","transaction.id":"{TWO}"}}"#) + "\n");
         let empty = with_ids(Style::Json, "{}\n", None);
         assert_eq!(empty, format!(r#"{{"trace.id":"{TRACE}","transaction.id":"{TWO}"}}"#) + "\n");
+    }
+
+    #[test]
+    fn section_13_1_what_the_service_says_itself_holds() {
+        let line = "INFO sold trace.id=mine\n";
+        assert_eq!(with_ids(Style::Text, line, None), format!("INFO sold trace.id=mine transaction.id={TWO}\n"));
+        let line = r#"{"trace.id":"mine","fields":{"transaction.id":"theirs"}}"#;
+        let told = format!(r#"{{"trace.id":"mine","fields":{{"transaction.id":"theirs"}},"transaction.id":"{TWO}"}}"#);
+        assert_eq!(with_ids(Style::Json, line, None), told);
     }
 
     #[test]

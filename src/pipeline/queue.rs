@@ -90,7 +90,8 @@ impl Queue {
     fn admit(&self, event: Event) -> bool {
         let shared = &*self.shared;
         let size = event.size();
-        if shared.bytes.fetch_add(size, Relaxed).saturating_add(size) > shared.max_bytes {
+        let bytes = shared.bytes.fetch_add(size, Relaxed).saturating_add(size);
+        if bytes > shared.max_bytes {
             shared.bytes.fetch_sub(size, Relaxed);
             self.dropped(DropReason::QueueBytes);
             return false;
@@ -106,7 +107,8 @@ impl Queue {
             return false;
         }
         // parallel pushes can step over any one length; the load spares a busy queue the write
-        if shared.events.len() >= shared.wake_at && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
+        let is_filling = shared.events.len() >= shared.wake_at || bytes > shared.max_bytes / 2;
+        if is_filling && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
             shared.wake.notify_one();
         }
         true
@@ -261,6 +263,12 @@ mod tests {
         assert!(!wakes(&queue), "one wake-up for all that were pushed before it");
         queue.push(event());
         assert!(wakes(&queue), "still too many, and there are more of them");
+
+        let queue = Queue::new(1000, event().size() * 4);
+        (0..2).for_each(|_| queue.push(event()));
+        assert!(!wakes(&queue));
+        queue.push(event());
+        assert!(wakes(&queue), "few, and large");
     }
 
     /// The length that each of them sees may hold what the others have pushed.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Exception, Label, SpanId, TraceId};
+use super::{Exception, Label, LabelValue, SpanId, TraceId, cut};
 
 /// One event of `tracing`, or of the crate `log` through it.
 #[derive(Debug, Clone)]
@@ -38,6 +38,23 @@ pub(crate) struct LogPlace {
 }
 
 impl LogRecord {
+    /// Leaves out what is not sent anyway, and what is seen by it to have been there.
+    pub(crate) fn shorten(&mut self, max_characters: usize) {
+        let most = max_characters.saturating_add(1).saturating_mul(4);
+        if self.message.len() > most {
+            self.message.truncate(self.message.floor_char_boundary(most));
+        }
+        for label in &mut self.labels {
+            if let LabelValue::Text(text) = &mut label.value {
+                *text = cut(std::mem::take(text));
+            }
+        }
+        if let Some(error) = &mut self.error {
+            error.message = cut(std::mem::take(&mut error.message).into()).into_owned();
+            error.causes = Vec::new();
+        }
+    }
+
     pub(crate) fn heap_size(&self) -> usize {
         let texts = [Some(&self.message[..]), self.file.as_deref(), self.thread.as_deref(), Some(&self.logger)];
         let texts: usize = texts.into_iter().flatten().map(str::len).sum();

@@ -10,7 +10,7 @@ use opentelemetry::{
 use super::time::Start;
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, set_attribute},
-    transaction::{Handle, Ignored, Shared, answer_handle, link_to},
+    transaction::{Handle, Ignored, Shared, answer_handle, link_to, running_as},
 };
 
 /// What the tracer hands out.
@@ -92,7 +92,8 @@ impl ApmSpan {
         match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
             Role::Child(child) => shared.span(child.finish(shared, end)),
-            Role::Root(root) if shared.is_up_for_adoption() => root.end(shared, end),
+            // filters run there, and this span's lock may be held: they must find the transaction without asking it
+            Role::Root(root) if shared.is_up_for_adoption() => running_as(&self.handle, || root.end(shared, end)),
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
             Role::Root(_) | Role::Within | Role::Silent { .. } => {}
         }

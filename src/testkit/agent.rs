@@ -73,7 +73,9 @@ impl TestAgent {
     /// Delivers what was recorded so far; waits for the deadline at most. Expectations do so by themselves.
     pub fn flush(&self) -> impl Future<Output = ()> + Send + 'static {
         let scene = self.scene.clone();
-        async move { scene.flush(scene.deadline).await }
+        async move {
+            scene.flush(scene.deadline).await;
+        }
     }
 
     /// Lays down how the server answers the next requests to its intake, one answer for each; then all is normal again.

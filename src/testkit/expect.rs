@@ -14,6 +14,9 @@ use super::{
     subject::Subject,
 };
 
+/// Of what has not arrived nobody can say that it is not there.
+const UNDELIVERED: &str = "events wait that could not be delivered before the deadline";
+
 impl TestAgent {
     /// A transaction of this name arrives.
     ///
@@ -111,12 +114,13 @@ impl TestAgent {
     /// No error was recorded so far. It delivers what waits first, and waits for nothing else.
     ///
     /// # Panics
-    /// The future does when one has arrived.
+    /// The future does when one has arrived, or when not all could be delivered before the deadline.
     #[track_caller]
     pub fn expect_no_errors(&self) -> impl Future<Output = ()> + Send + use<> {
         let (scene, at) = (self.scene.clone(), Location::caller());
         async move {
-            scene.flush(scene.deadline).await;
+            let delivered = scene.flush(scene.deadline).await;
+            assert!(delivered, "{}", report(&scene, "no errors", UNDELIVERED, Some(at)));
             let errors = scene.received().errors;
             if let Some(first) = errors.first() {
                 let but = format!("{} arrived, the first is {:?}", errors.len(), error_name(first));
@@ -128,12 +132,13 @@ impl TestAgent {
     /// No transaction of this name was recorded so far. It delivers what waits first, and waits for nothing else.
     ///
     /// # Panics
-    /// The future does when one has arrived.
+    /// The future does when one has arrived, or when not all could be delivered before the deadline.
     #[track_caller]
     pub fn expect_no_transaction(&self, name: &str) -> impl Future<Output = ()> + Send + use<> {
         let (scene, name, at) = (self.scene.clone(), name.to_owned(), Location::caller());
         async move {
-            scene.flush(scene.deadline).await;
+            let delivered = scene.flush(scene.deadline).await;
+            assert!(delivered, "{}", report(&scene, &format!("no transaction {name:?}"), UNDELIVERED, Some(at)));
             if scene.received().transactions.iter().any(|transaction| is_named(transaction, &name)) {
                 panic!("{}", report(&scene, &format!("no transaction {name:?}"), "there is one", Some(at)));
             }
@@ -143,12 +148,13 @@ impl TestAgent {
     /// Nothing at all was recorded so far: no transaction, no span, no error.
     ///
     /// # Panics
-    /// The future does when something has arrived.
+    /// The future does when something has arrived, or when not all could be delivered before the deadline.
     #[track_caller]
     pub fn expect_nothing(&self) -> impl Future<Output = ()> + Send + use<> {
         let (scene, at) = (self.scene.clone(), Location::caller());
         async move {
-            scene.flush(scene.deadline).await;
+            let delivered = scene.flush(scene.deadline).await;
+            assert!(delivered, "{}", report(&scene, "nothing", UNDELIVERED, Some(at)));
             let Received { transactions, spans, errors, .. } = scene.received();
             let events = transactions.len() + spans.len() + errors.len();
             if events > 0 {
@@ -178,13 +184,14 @@ impl TestAgent {
     /// It delivers what waits first and blocks the thread for that time, which the agent and its server do not need.
     ///
     /// # Panics
-    /// Where it is found, with the places; when nothing has arrived in which it could be found; when it is empty.
+    /// Where it is found, with the places; when not all could be delivered before the deadline; when nothing has arrived in which it could be found; when it is empty.
     #[track_caller]
     pub fn assert_no_secret(&self, secret: &str) {
         assert!(!secret.is_empty(), "an empty secret is everywhere");
-        self.scene.flush_blocking();
+        let delivered = self.scene.flush_blocking();
         let (events, places) = secret::places(&self.scene.store, secret);
         let wanted = format!("no {secret:?} in what was sent");
+        assert!(delivered, "{}", report(&self.scene, &wanted, UNDELIVERED, None));
         if events == 0 {
             panic!("{}", report(&self.scene, &wanted, "nothing has arrived in which it could be", None));
         }

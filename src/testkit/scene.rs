@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::Arc,
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -60,19 +60,21 @@ impl Scene {
         }
     }
 
-    /// Delivers what was recorded before the call, however often the server fails meanwhile.
-    pub(super) async fn flush(&self, timeout: Duration) {
+    /// Delivers what was recorded before the call, however often the server fails meanwhile. False where the time did not
+    /// suffice.
+    pub(super) async fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if self.agent.flush(left.min(NUDGE)).await.is_ok() || left.is_zero() {
-                return;
+            let flushed = self.agent.flush(left.min(NUDGE)).await.is_ok();
+            if flushed || left.is_zero() {
+                return flushed;
             }
         }
     }
 
     /// The same for an assertion that is no future. The agent and the server have threads of their own.
-    pub(super) fn flush_blocking(&self) {
+    pub(super) fn flush_blocking(&self) -> bool {
         struct Unpark(Thread);
 
         impl Wake for Unpark {
@@ -83,8 +85,11 @@ impl Scene {
 
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut flushed = pin!(self.flush(self.deadline));
-        while flushed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            thread::park();
+        loop {
+            match flushed.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(flushed) => return flushed,
+                Poll::Pending => thread::park(),
+            }
         }
     }
 }

@@ -11,12 +11,32 @@ use std::{
 use opentelemetry::{Context, ContextGuard};
 
 use super::{Handle, Shared};
-use crate::record::{ErrorRecord, SpanId};
+use crate::record::{ErrorRecord, SpanId, catch};
 
 thread_local! {
     static RUNNING: RefCell<Handle> = const { RefCell::new(Handle::None) };
     static ANY_HELD: Cell<bool> = const { Cell::new(false) };
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    static ALIVE: Alive = Alive::new();
+}
+
+/// Goes before OpenTelemetry's context does: destructors of a thread run in the reverse order of first use. False where
+/// that was gone already at the first question.
+struct Alive(bool);
+
+impl Alive {
+    fn new() -> Self {
+        Self(catch(Context::current).is_some())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {}
+}
+
+/// OpenTelemetry's context may be gone on this thread: asking for it would panic.
+pub(crate) fn is_thread_ending() -> bool {
+    !ALIVE.try_with(|alive| alive.0).unwrap_or(false)
 }
 
 /// A panic's document, which waits for what the hooks of the layers say.
@@ -43,6 +63,20 @@ pub(super) fn is_any_running() -> bool {
 
 fn replace(with: Handle) -> Handle {
     RUNNING.try_with(|running| running.replace(with)).unwrap_or_default()
+}
+
+/// Runs code that belongs to a transaction but is no part of it.
+pub(crate) fn running_as<T>(handle: &Handle, work: impl FnOnce() -> T) -> T {
+    struct Before(Handle);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            drop(replace(std::mem::take(&mut self.0)));
+        }
+    }
+
+    let _before = Before(replace(handle.clone()));
+    work()
 }
 
 /// What was before comes back when it is dropped.

@@ -43,7 +43,7 @@ pub(crate) use self::{
     captured_body::CapturedBody,
     contained::{UserCode, contain},
     context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context},
-    current::{Entered, enter, enter_handle, hold, running},
+    current::{Entered, enter, enter_handle, hold, is_thread_ending, running, running_as},
     custom::to_json,
     explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},

@@ -188,3 +188,45 @@ async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_e
     assert_eq!(ecs.objects()[0]["error.id"], error["id"]);
     assert_eq!(ecs.objects()[1].get("error.id"), None);
 }
+
+#[tokio::test]
+async fn section_13_1_an_error_s_id_is_in_no_other_line() {
+    let apm = TestAgent::start().await;
+    let (before, after) = (Written::default(), Written::default());
+    let first = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
+    let last = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
+    let subscriber = registry().with(first.with_writer(before.clone())).with(apm.agent().tracing_layer());
+    with_default(subscriber.with(last.with_writer(after.clone())), || {
+        for order in 0..3 {
+            let error = io::Error::other("no funds");
+            tracing::error!(error = &error as &(dyn Error + 'static), order, "not sold");
+        }
+    });
+    apm.flush().await;
+    let told = |error: &Value| (error["context"]["tags"]["order"].clone(), error["id"].clone());
+    let told: Vec<_> = apm.events(Kind::Error).iter().map(told).collect();
+    let printed: Vec<_> =
+        after.objects().iter().map(|line| (line["labels"]["order"].clone(), line["error.id"].clone())).collect();
+    assert_eq!(printed.len(), 3);
+    assert!(printed.iter().all(|line| told.contains(line)), "{printed:?} {told:?}");
+    // it was printed before there was an error
+    assert!(before.objects().iter().all(|line| line.get("error.id").is_none()));
+}
+
+#[tokio::test]
+async fn section_13_3_long_lines_are_cut_before_they_wait() {
+    let apm = sending().await;
+    let long = "x".repeat(200_000);
+    with_default(subscriber(apm.agent()), || {
+        for _ in 0..100 {
+            tracing::info!(body = long, "{long}");
+        }
+    });
+    apm.flush().await;
+    let stats = apm.agent().stats();
+    assert_eq!((stats.accepted, stats.dropped.total()), (100, 0), "{stats}");
+    let line = apm.events(Kind::Log).remove(0);
+    let characters = |text: &Value| text.as_str().unwrap().chars().count();
+    assert_eq!((characters(&line["message"]), characters(&line["labels"]["body"])), (10_000, 1024));
+    assert!(line["message"].as_str().unwrap().ends_with('…'));
+}

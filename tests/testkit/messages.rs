@@ -98,7 +98,8 @@ async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
 
 #[tokio::test]
 async fn an_error_is_shown_with_its_causes() {
-    let apm = agent().await;
+    // the first stack of a process takes its time
+    let apm = TestAgent::start().await;
     call(app(&apm), "/settle").await;
     let message = failure(apm.expect_no_errors()).await;
     assert_tells(
@@ -133,4 +134,20 @@ async fn refusals_of_the_server_are_told() {
     apm.agent().start_transaction("nightly", "scheduled").run(async {}).await;
     let message = failure(apm.expect_transaction("nightly")).await;
     assert_tells(&message, &["rejected 1", "1 lines refused, the last because: bad luck"]);
+}
+
+#[tokio::test]
+async fn of_what_could_not_be_delivered_nobody_says_that_it_is_not_there() {
+    let apm = agent().await;
+    apm.answer([Answer::slow(Duration::from_secs(60))]);
+    call(app(&apm), "/listings/7").await;
+    for message in [
+        failure(apm.expect_no_errors()).await,
+        failure(apm.expect_no_transaction("GET /listings/{id}")).await,
+        failure(apm.expect_nothing()).await,
+    ] {
+        assert_tells(&message, &["but events wait that could not be delivered before the deadline"]);
+    }
+    let message = failure(async move { apm.assert_no_secret("hunter2") }).await;
+    assert_tells(&message, &["but events wait that could not be delivered before the deadline"]);
 }
