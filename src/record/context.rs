@@ -20,11 +20,12 @@ pub(crate) fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= MAX_KEYWORD_BYTES {
         return text;
     }
-    let mut end = MAX_KEYWORD_BYTES;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Cow::Owned(text[..end].to_owned())
+    Cow::Owned(text[..boundary(&text, MAX_KEYWORD_BYTES)].to_owned())
+}
+
+/// The end of the last character that ends before so many bytes.
+pub(super) fn boundary(text: &str, bytes: usize) -> usize {
+    (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 /// Shared shape of a transaction's and an error's context.

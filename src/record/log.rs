@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Exception, Label, LabelValue, SpanId, TraceId, cut};
+use super::{Exception, Label, LabelValue, SpanId, TraceId, context::boundary, cut};
 
 /// One event of `tracing`, or of the crate `log` through it.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl LogRecord {
     pub(crate) fn shorten(&mut self, max_characters: usize) {
         let most = max_characters.saturating_add(1).saturating_mul(4);
         if self.message.len() > most {
-            self.message.truncate(self.message.floor_char_boundary(most));
+            self.message.truncate(boundary(&self.message, most));
         }
         for label in &mut self.labels {
             if let LabelValue::Text(text) = &mut label.value {
