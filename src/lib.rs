@@ -87,6 +87,8 @@ mod intake;
 #[doc(hidden)]
 pub mod internals;
 mod log;
+#[cfg(test)]
+mod logged;
 mod metadata;
 mod metrics;
 #[cfg(feature = "otlp")]

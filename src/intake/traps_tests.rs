@@ -1,8 +1,3 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::*;
@@ -10,40 +5,24 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion},
     config::LiveConfig,
     intake::{IntakeExporter, tests::records},
+    logged::Logged,
     pipeline::Exporter,
     record::{Context, Event, LabelValue, Sample},
 };
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What is logged while `events` go through an exporter.
 fn logged(events: impl IntoIterator<Item = Event>) -> Vec<String> {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let logged = Logged::default();
     let live = LiveConfig::default();
     let client = ServerClient::new(&ServerSettings::from_config(&live.load(), None)).unwrap();
     let mut exporter = IntakeExporter::new(client, ServerVersion::default(), live, &records::resource()).unwrap();
-    tracing::subscriber::with_default(subscriber, || {
+    tracing::subscriber::with_default(logged.subscriber(), || {
         for event in events {
             // a metricset of which nothing is left
             let _ = exporter.add(event);
         }
     });
-    let bytes = lines.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    logged.text().lines().map(str::to_owned).collect()
 }
 
 fn transaction(labels: Vec<Label>, custom: &[&'static str]) -> Event {

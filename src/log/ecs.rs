@@ -164,6 +164,7 @@ struct Line {
 impl Line {
     fn new(record: LogRecord, mut labels: Map<String, Value>, config: &Config) -> Self {
         let mut line = Self { fields: Vec::with_capacity(24) };
+        let dataset = record.dataset(&config.service_name).into_owned();
         line.set("@timestamp", now());
         line.set("log.level", record.level);
         line.set("message", record.message);
@@ -198,8 +199,7 @@ impl Line {
         line.add("service.version", config.service_version.clone());
         line.add("service.environment", config.environment.clone());
         line.add("service.node.name", config.service_node_name.clone());
-        let own = if record.is_own { ".apm-agent" } else { "" };
-        line.add("event.dataset", Some(format!("{}{own}", config.service_name)));
+        line.add("event.dataset", Some(dataset));
         if !labels.is_empty() {
             line.set("labels", labels);
         }

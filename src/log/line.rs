@@ -69,16 +69,15 @@ pub(super) fn place() -> Option<LogPlace> {
         return None;
     }
     let active = link_to(Context::current().span().span_context())?;
-    Some(match &running() {
-        Handle::Transaction(shared) if shared.is_in_trace(active.trace_id) => {
+    let running = Some(running()).filter(|running| running.is_in_trace(active.trace_id)).unwrap_or_default();
+    Some(match &running {
+        Handle::Transaction(shared) => {
             let ids = shared.ids();
             let span_id = Some(active.span_id).filter(|span| *span != ids.id);
             LogPlace { trace_id: ids.trace_id, transaction_id: Some(ids.id), span_id }
         }
         // the span is the caller's
-        Handle::Ignored(ignored) if ignored.context().trace_id().to_bytes() == active.trace_id.0.to_be_bytes() => {
-            LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: None }
-        }
-        _ => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: Some(active.span_id) },
+        Handle::Ignored(_) => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: None },
+        Handle::None => LogPlace { trace_id: active.trace_id, transaction_id: None, span_id: Some(active.span_id) },
     })
 }

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, fmt};
 
 use serde::de::IgnoredAny;
-
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},

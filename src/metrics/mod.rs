@@ -1,7 +1,7 @@
 //! What is measured of the service while it runs, beside what it does: where the time of transactions goes, the
 //! processor and the memory, and how the agent itself fares (agent-spec 10).
 //!
-//! Everything here runs on the worker's thread.
+//! Everything here runs on the worker's thread, but for what comes from OpenTelemetry's SDK, on its reader's.
 
 mod breakdown;
 mod cgroup;

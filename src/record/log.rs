@@ -38,6 +38,14 @@ pub(crate) struct LogPlace {
 }
 
 impl LogRecord {
+    /// `event.dataset`: the agent's own lines have one of their own.
+    pub(crate) fn dataset<'a>(&self, service_name: &'a str) -> Cow<'a, str> {
+        match self.is_own {
+            true => format!("{service_name}.apm-agent").into(),
+            false => service_name.into(),
+        }
+    }
+
     /// Leaves out what is not sent anyway, and what is seen by it to have been there.
     pub(crate) fn shorten(&mut self, max_characters: usize) {
         let most = max_characters.saturating_add(1).saturating_mul(4);

@@ -71,42 +71,21 @@ pub(crate) fn contain<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce()
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
-
     use super::*;
-    use crate::{config::LiveConfig, pipeline::Queue};
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{config::LiveConfig, logged::Logged, pipeline::Queue};
 
     #[test]
     fn each_kind_of_code_is_told_once() {
         let recorder = Recorder::new(LiveConfig::default(), Queue::new(1, 1));
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let logged = Logged::default();
+        tracing::subscriber::with_default(logged.subscriber(), || {
             for _ in 0..2 {
                 assert_eq!(contain(&recorder, UserCode::Hook, || -> u8 { panic!("hunter2") }), None);
                 assert_eq!(contain(&recorder, UserCode::Serialize, || -> u8 { panic!("hunter2") }), None);
                 contain(&recorder, UserCode::Hook, || std::thread::sleep(SLOW * 2));
             }
         });
-        let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told = logged.text();
         assert_eq!(told.matches("a hook of a layer panicked").count(), 1, "{told}");
         assert_eq!(told.matches("the Serialize of custom context panicked").count(), 1, "{told}");
         assert_eq!(told.matches("a hook of a layer held up its caller").count(), 1, "{told}");

@@ -72,7 +72,7 @@ impl Handle {
         }
     }
 
-    pub(super) fn is_in_trace(&self, trace_id: TraceId) -> bool {
+    pub(crate) fn is_in_trace(&self, trace_id: TraceId) -> bool {
         match self {
             Handle::None => false,
             Handle::Transaction(shared) => shared.is_in_trace(trace_id),

@@ -1,12 +1,6 @@
 //! Whatever a log line says, the server takes it for a log line.
 
-use std::{
-    error::Error,
-    fs,
-    io::{self, BufRead, BufReader},
-    path::Path,
-    time::Duration,
-};
+use std::{error::Error, fs, io, time::Duration};
 
 use proptest::{
     option, prop_assert_eq,
@@ -18,7 +12,7 @@ use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
 use crate::{
-    SECRET, apm_server_process,
+    SECRET, serve,
     told::{float, integer, text},
 };
 
@@ -74,14 +68,10 @@ impl Line {
 
 #[test]
 fn whatever_a_line_says_is_taken() {
-    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lines-{}.ndjson", std::process::id()));
-    let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
-    let Some(mut server) = apm_server_process::start(&arguments) else { return };
-    let mut url = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let Some((_server, url, documents)) = serve("lines") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
-    let builder = Agent::builder().env(Environment::empty()).server_url(url.trim()).log_sending(true);
+    let builder = Agent::builder().env(Environment::empty()).server_url(url).log_sending(true);
     let agent = builder.service_name("lines").metrics_interval(Duration::ZERO).build().unwrap();
     let tested = TestRunner::new(config).run(&line(), |line| {
         // without the layer that makes errors of lines: each is one event

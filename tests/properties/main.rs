@@ -13,7 +13,7 @@ mod told;
 use std::{
     env, fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use proptest::{
 };
 use tower_apm::{Agent, CaptureBody, Environment, Exporter};
 
-use crate::day::Day;
+use crate::{apm_server_process::ApmServer, day::Day};
 
 /// Days, unless `PROPTEST_CASES` says how many.
 const CASES: u32 = 300;
@@ -32,14 +32,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Stands wherever a secret can be.
 const SECRET: &str = "hunter2-and-more";
 
-#[test]
-fn whatever_is_told_arrives_without_its_secrets() {
-    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("properties-{}.ndjson", std::process::id()));
+/// The decoder as a server, its URL, and the file of the documents that it makes.
+fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
+    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.ndjson", std::process::id()));
     let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
-    let Some(mut server) = apm_server_process::start(&arguments) else { return };
+    let mut server = apm_server_process::start(&arguments)?;
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    let agent = Agent::builder().env(Environment::empty()).service_name("properties").server_url(url.trim());
+    Some((server, url.trim().to_owned(), documents))
+}
+
+#[test]
+fn whatever_is_told_arrives_without_its_secrets() {
+    let Some((_server, url, documents)) = serve("properties") else { return };
+    let agent = Agent::builder().env(Environment::empty()).service_name("properties").server_url(url);
     let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

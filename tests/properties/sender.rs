@@ -1,11 +1,6 @@
 //! Whoever sends, the server takes it: the metadata of a batch costs all of its events where it is wrong.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use proptest::{
     collection::vec,
@@ -15,7 +10,7 @@ use proptest::{
 };
 use tower_apm::{Agent, Environment, Exporter};
 
-use crate::{apm_server_process, told::text};
+use crate::{serve, told::text};
 
 /// Agents; each has a thread and connections of its own.
 const CASES: u32 = 40;
@@ -77,15 +72,11 @@ impl Sender {
 
 #[test]
 fn whoever_sends_is_taken() {
-    let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sender-{}.ndjson", std::process::id()));
-    let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
-    let Some(mut server) = apm_server_process::start(&arguments) else { return };
-    let mut url = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let Some((_server, url, documents)) = serve("sender") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
     let tested = TestRunner::new(config).run(&sender(), |sender| {
-        let agent = sender.agent(url.trim());
+        let agent = sender.agent(&url);
         drop(agent.start_transaction("a job", "scheduled"));
         let delivered = runtime.block_on(agent.shutdown(DEADLINE));
         let stats = agent.stats();

@@ -1,7 +1,5 @@
 //! A line of the service's log.
 
-use std::borrow::Cow;
-
 use super::{
     labels::tags,
     truncate::{cut, keyword, prefix},
@@ -18,8 +16,6 @@ pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, max_characte
     if let Some(error) = record.error.as_deref().filter(|error| error.message != record.message) {
         labels.set("error".into(), Scalar::Text(keyword(&*error.message)));
     }
-    let dataset: Cow<'_, str> =
-        if record.is_own { format!("{service_name}.apm-agent").into() } else { service_name.into() };
     LogLine {
         timestamp: record.timestamp,
         message: cut((&*record.message).into(), max_characters),
@@ -35,7 +31,7 @@ pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, max_characte
         error_message: None,
         error_stack_trace: None,
         thread: record.thread.as_deref().map(keyword),
-        dataset: Some(keyword(dataset)),
+        dataset: Some(keyword(record.dataset(service_name))),
         labels,
     }
 }

@@ -1,8 +1,4 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use opentelemetry::{
     Array, InstrumentationScope, KeyValue, Value,
@@ -19,6 +15,7 @@ use opentelemetry_sdk::{
 use super::ApmMetricExporter;
 use crate::{
     config::{CodeOptions, Environment, Exporter, LiveConfig},
+    logged::Logged,
     pipeline::{Queue, Stats},
     record::{Event, LabelValue, MetricsRecord},
 };
@@ -26,28 +23,12 @@ use crate::{
 /// Nobody reads by the clock.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The exporter, with what it logs: it runs on the reader's thread.
-struct Logged(ApmMetricExporter, Lines);
+struct Speaking(ApmMetricExporter, Logged);
 
-impl PushMetricExporter for Logged {
+impl PushMetricExporter for Speaking {
     fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
-        let writer = self.1.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || self.0.export(metrics))
+        tracing::subscriber::with_default(self.1.subscriber(), || self.0.export(metrics))
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -66,7 +47,7 @@ impl PushMetricExporter for Logged {
 struct Rig {
     queue: Queue,
     provider: SdkMeterProvider,
-    lines: Lines,
+    lines: Logged,
 }
 
 impl Rig {
@@ -77,8 +58,8 @@ impl Rig {
     fn with(options: CodeOptions, places: usize) -> Self {
         let (live, warnings) = LiveConfig::new(options, Environment::empty());
         assert!(warnings.is_empty());
-        let (queue, lines) = (Queue::new(places, usize::MAX), Lines::default());
-        let exporter = Logged(ApmMetricExporter::new(queue.clone(), live), lines.clone());
+        let (queue, lines) = (Queue::new(places, usize::MAX), Logged::default());
+        let exporter = Speaking(ApmMetricExporter::new(queue.clone(), live), lines.clone());
         let exponential = |instrument: &Instrument| {
             let aggregation =
                 Aggregation::Base2ExponentialHistogram { max_size: 9, max_scale: 9, record_min_max: true };
@@ -115,8 +96,7 @@ impl Rig {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let bytes = self.lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        self.lines.text().lines().map(str::to_owned).collect()
     }
 
     fn stats(&self) -> Stats {
