@@ -16,25 +16,26 @@ pub(crate) struct Frame {
     pub(crate) column: Option<u32>,
     /// Not of the application: the standard library, the runtime, a crate from a registry, or this agent.
     pub(crate) library: bool,
+    /// Between what happened and the code that caught the stack.
+    pub(crate) glue: bool,
 }
 
 impl Frame {
     pub(super) fn new(function: Option<&str>, file: Option<&str>, line: Option<u32>, column: Option<u32>) -> Self {
         let function = function.map(names::function);
+        // inlined, with line tables only: the name has no path, and the file must tell
+        let has_path = function.as_deref().is_some_and(|name| name.contains("::"));
+        let by_file = file.filter(|_| !has_path).and_then(names::crate_of_file);
+        let whose = by_file.as_deref().unwrap_or_else(|| names::crate_of(function.as_deref().unwrap_or_default()));
         let library = match (file, function.as_deref()) {
-            (Some(file), _) if names::is_library_file(file) => true,
-            // inlined, with line tables only: the name has no path, and the file must tell
+            (Some(file), _) if names::is_library_file(file) || names::is_own_file(file) => true,
             (Some(_), Some(name)) if name.starts_with('{') => false,
-            (_, name) => name.is_some_and(|name| names::is_library_crate(names::crate_of(name))),
+            (_, name) => name.is_some() && names::is_library_crate(whose),
         };
+        let glue = function.as_deref().is_some_and(names::is_own_trait)
+            || library && function.is_some() && names::is_glue_crate(whose);
         let module = function.as_deref().and_then(names::module).map(str::to_owned);
-        Self { module, function, file: file.map(names::file), line, column, library }
-    }
-
-    fn is_glue(&self) -> bool {
-        self.function.as_deref().is_some_and(|name| {
-            names::is_own_trait(name) || self.library && names::is_glue_crate(names::crate_of(name))
-        })
+        Self { module, function, file: file.map(names::file), line, column, library, glue }
     }
 
     /// Of one function: closures within closures, and what calls itself.
@@ -59,7 +60,7 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
         Stack::Text(text) => (text::frames(&text), None),
         Stack::Location(place) => (Vec::new(), Some(place)),
     };
-    let glue = frames.iter().take_while(|frame| frame.is_glue()).count();
+    let glue = frames.iter().take_while(|frame| frame.glue).count();
     if glue < frames.len() {
         frames.drain(..glue);
     }
@@ -119,7 +120,7 @@ mod tests {
         let stack = Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved()));
         let frames = resolve(stack, 50);
         let first = frames.first().unwrap();
-        assert!(!first.is_glue(), "{first:?}");
+        assert!(!first.glue, "{first:?}");
         assert!(frames.len() <= 50);
         assert!(
             frames.iter().all(|frame| frame.file.as_deref().is_none_or(|file| !file.starts_with('/'))),
@@ -151,6 +152,21 @@ mod tests {
         let [first] = &resolve(Stack::Text(text.into()), 50)[..] else { panic!("not one frame") };
         assert_eq!(first.module.as_deref(), Some("shop"));
         assert!(first.function.as_deref().is_some_and(|name| name.starts_with("<shop::AppError")), "{first:?}");
+    }
+
+    #[test]
+    fn section_9_4_glue_without_a_path_is_known_by_its_file() {
+        let file = |name: &str| format!("/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/{name}");
+        let text = format!(
+            "   0: here\n at {}:1:2\n   1: with_inner_mut\n at {}:3:4\n   2: drop_in_place\n at /rustc/17067e9a/library/core/src/ptr/\
+             mod.rs:5:6\n   3: run_query\n at {}:7:8\n   4: buy\n at /home/ada/shop/src/market.rs:9:10\n",
+            file("tower-apm-0.1.0/src/stack/mod.rs"),
+            file("opentelemetry-0.33.1/src/trace/context.rs"),
+            file("sqlx-core-0.9.0/src/pool.rs"),
+        );
+        let frames = resolve(Stack::Text(text.into()), 50);
+        let told: Vec<_> = frames.iter().map(|frame| (frame.function.as_deref().unwrap(), frame.library)).collect();
+        assert_eq!(told, [("run_query", true), ("buy", false)], "the library in which it happened stays");
     }
 
     #[test]

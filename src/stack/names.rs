@@ -294,6 +294,37 @@ pub(super) fn is_library_file(path: &str) -> bool {
     path.starts_with("/rustc/") || path.contains(REGISTRY) || path.contains(GIT) || path.contains("/rustlib/src/")
 }
 
+/// A source file of this agent, also where it is built from a folder beside the application's.
+pub(super) fn is_own_file(path: &str) -> bool {
+    is_beside(path, file!(), "stack/names.rs")
+}
+
+/// In the folder of sources in which another file has a known place.
+fn is_beside(path: &str, other: &str, place: &str) -> bool {
+    let (path, other) = (path.replace('\\', "/"), other.replace('\\', "/"));
+    match other.strip_suffix(place) {
+        // of a package at the root of its workspace: every other package has such a folder
+        None | Some("" | "src/") => false,
+        // the compiler names it from the root of the file system or from that of the workspace
+        Some(sources) => path.find(sources).is_some_and(|at| at == 0 || path[..at].ends_with('/')),
+    }
+}
+
+/// The crate whose source a file is, where its path tells.
+pub(super) fn crate_of_file(path: &str) -> Option<String> {
+    if is_own_file(path) {
+        return Some("tower_apm".to_owned());
+    }
+    if !is_library_file(path) {
+        return None;
+    }
+    let inside = file(path);
+    let (package, _) = inside.strip_prefix("library/").unwrap_or(&inside).split_once('/')?;
+    let is_version = |at: &usize| package[at + 1..].starts_with(|first: char| first.is_ascii_digit());
+    let name = package.match_indices('-').map(|(at, _)| at).find(is_version).map_or(package, |at| &package[..at]);
+    Some(name.replace('-', "_"))
+}
+
 const REGISTRY: &str = "/registry/src/";
 const GIT: &str = "/git/checkouts/";
 
@@ -389,6 +420,38 @@ mod tests {
         assert_eq!(module("shop::market::<impl shop::Sale for u8>::sell"), Some("shop::market"));
         assert_eq!(module("main"), None);
         assert_eq!(module("{closure}"), None);
+    }
+
+    #[test]
+    fn the_file_tells_whose_an_inlined_function_is() {
+        let registry = "/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/";
+        for (path, of) in [
+            (format!("{registry}opentelemetry-0.33.1/src/trace/context.rs"), Some("opentelemetry")),
+            (format!("{registry}tracing-core-0.1.36/src/dispatcher.rs"), Some("tracing_core")),
+            (format!("{registry}sea-orm-2.0.0-rc.1/src/lib.rs"), Some("sea_orm")),
+            ("/rustc/17067e9ac6d/library/core/src/ptr/mod.rs".to_owned(), Some("core")),
+            ("/home/ada/.cargo/git/checkouts/tower-apm-0123/4567abc/src/lib.rs".to_owned(), Some("tower_apm")),
+            ("/home/ada/shop/src/main.rs".to_owned(), None),
+            ("src/main.rs".to_owned(), None),
+        ] {
+            assert_eq!(crate_of_file(&path).as_deref(), of, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_agent_knows_its_sources_wherever_they_lie() {
+        for (path, here, own) in [
+            ("/home/ada/apm/src/capture/mod.rs", "/home/ada/apm/src/stack/names.rs", true),
+            ("/home/ada/shop/crates/apm/src/capture/mod.rs", "crates/apm/src/stack/names.rs", true),
+            ("crates/apm/src/capture/mod.rs", "crates/apm/src/stack/names.rs", true),
+            (r"C:\ada\apm\src\capture\mod.rs", r"C:\ada\apm\src\stack\names.rs", true),
+            ("/home/ada/shop/src/main.rs", "/home/ada/apm/src/stack/names.rs", false),
+            ("/home/ada/shop/mycrates/apm/src/main.rs", "crates/apm/src/stack/names.rs", false),
+            ("/home/ada/shop/src/main.rs", "src/stack/names.rs", false),
+            ("src/main.rs", "src/stack/names.rs", false),
+        ] {
+            assert_eq!(is_beside(path, here, "stack/names.rs"), own, "{path} {here}");
+        }
     }
 
     #[test]
