@@ -66,6 +66,7 @@ pub(crate) struct TransactionRecord {
 
 impl TransactionRecord {
     /// As it begins, `timestamp` in microseconds since the epoch: sampled, the root of its trace, and nothing told of it.
+    #[inline]
     pub(crate) fn new(trace_id: TraceId, id: SpanId, kind: Cow<'static, str>, name: Name, timestamp: u64) -> Self {
         Self {
             trace_id,

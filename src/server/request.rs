@@ -9,28 +9,25 @@ use crate::{
     record::{Context, Headers, HttpRequest, RequestText},
 };
 
-/// The context that a transaction begins with.
-pub(super) fn context<B: 'static>(request: &Request<B>, config: &Config, sampled: bool) -> Context {
+/// Tells a transaction that begins of its request.
+pub(super) fn tell<B: 'static>(request: &Request<B>, config: &Config, sampled: bool, context: &mut Context) {
     let headers = request.headers();
     let extensions = request.extensions();
     let uri = original_uri(extensions).unwrap_or(request.uri());
     let authority = || uri.authority().map_or(&b""[..], |authority| authority.as_str().as_bytes());
     let host = headers.get(header::HOST).map_or_else(authority, |host| host.as_bytes());
     let text = RequestText::new(uri.path(), uri.query(), host, route(extensions));
-    Context {
-        request: Some(HttpRequest {
-            method: request.method().clone(),
-            version: request.version(),
-            https: uri.scheme() == Some(&Scheme::HTTPS),
-            text,
-            remote: remote(extensions),
-            // an error of an unsampled request can do without
-            headers: (config.capture_headers && sampled).then(|| Headers::copy(headers)),
-            body: None,
-        }),
-        framework: framework::<B>(),
-        ..Context::default()
-    }
+    context.framework = framework::<B>();
+    context.request = Some(HttpRequest {
+        method: request.method().clone(),
+        version: request.version(),
+        https: uri.scheme() == Some(&Scheme::HTTPS),
+        text,
+        remote: remote(extensions),
+        // an error of an unsampled request can do without
+        headers: (config.capture_headers && sampled).then(|| Headers::copy(headers)),
+        body: None,
+    });
 }
 
 #[cfg(feature = "axum")]

@@ -248,7 +248,7 @@ fn begin<B: 'static>(
             record.name = name(request);
             record.otel = None;
             record.links.extend(link.flatten());
-            record.context = request::context(request, outer.config(), sampled);
+            request::tell(request, outer.config(), sampled, &mut record.context);
         });
         if adopted {
             return outer;
@@ -257,7 +257,7 @@ fn begin<B: 'static>(
     let below = || below(current.as_ref()?, &config);
     let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
     let mut record = new_record(&ids, "request".into(), name(request), began);
-    record.context = request::context(request, &config, ids.sampled);
+    request::tell(request, &config, ids.sampled, &mut record.context);
     record.links.extend(link);
     Shared::new(recorder, config, ids, began, record)
 }

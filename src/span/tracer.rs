@@ -91,29 +91,35 @@ impl ApmTracer {
         let own =
             SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
         let ids = shared.ids();
-        let record = Box::new(SpanRecord {
-            trace_id: ids.trace_id,
-            id: id.unwrap_or(SpanId(0)),
-            parent_id: place.parent_id,
-            transaction_id: Some(ids.id),
-            sample_rate: ids.sample_rate,
-            timestamp,
-            duration: Duration::ZERO,
-            name: cut(builder.name),
-            kind,
-            attributes,
-            status: Status::Unset,
-            outcome: None,
-            links: match builder.links {
-                None => Vec::new(),
-                told => kept(links(told), MAX_ATTRIBUTES, shared.recorder()),
+        let room = Box::new_uninit();
+        let name = cut(builder.name);
+        let links = match builder.links {
+            None => Vec::new(),
+            told => kept(links(told), MAX_ATTRIBUTES, shared.recorder()),
+        };
+        let record = Box::write(
+            room,
+            SpanRecord {
+                trace_id: ids.trace_id,
+                id: id.unwrap_or(SpanId(0)),
+                parent_id: place.parent_id,
+                transaction_id: Some(ids.id),
+                sample_rate: ids.sample_rate,
+                timestamp,
+                duration: Duration::ZERO,
+                name,
+                kind,
+                attributes,
+                status: Status::Unset,
+                outcome: None,
+                links,
+                composite: None,
+                within_call: place.within_call,
+                is_retold: false,
+                span_type: None,
+                stack: Stack::None,
             },
-            composite: None,
-            within_call: place.within_call,
-            is_retold: false,
-            span_type: None,
-            stack: Stack::None,
-        });
+        );
         ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })
     }
 }

@@ -298,8 +298,8 @@ impl Shared {
     }
 
     /// The transaction is over: nothing waits any longer.
-    pub(super) fn close_spans(&self, closed: Option<Closed>, record: &mut TransactionRecord) {
-        let Some(Closed { waiting, timers }) = closed else { return self.count_spans(record) };
+    pub(super) fn close_spans(&self, closed: Closed, record: &mut TransactionRecord) {
+        let Closed { waiting, timers } = closed;
         let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
         let end = record.timestamp.saturating_add(micros);
         timers.finish(record.id, [record.timestamp, end], &mut record.self_times);
@@ -307,7 +307,7 @@ impl Shared {
         self.count_spans(record);
     }
 
-    fn count_spans(&self, record: &mut TransactionRecord) {
+    pub(super) fn count_spans(&self, record: &mut TransactionRecord) {
         record.spans.started = self.spans_started.load(Relaxed);
         record.spans.dropped = self.spans_dropped.load(Relaxed);
         if record.spans.dropped > 0 {

@@ -254,15 +254,18 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let (mut record, outcome_by_user, body, has_errors, spans) = {
+        let mut spans = None;
+        let (mut record, outcome_by_user, body, has_errors) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
                 state.seldom().rest = Some(Rest::of(&record));
             }
-            let spans = state.spans.as_deref_mut().map(Spans::close);
+            if let Some(open) = &mut state.spans {
+                spans = Some(open.close());
+            }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
-            (record, state.outcome_by_user, body, state.has_errors(), spans)
+            (record, state.outcome_by_user, body, state.has_errors())
         };
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
@@ -281,7 +284,10 @@ impl Shared {
                 self.lock().seldom().rest = Some(Rest::of(&record));
             }
         }
-        self.close_spans(spans, &mut record);
+        match spans {
+            Some(closed) => self.close_spans(closed, &mut record),
+            None => self.count_spans(&mut record),
+        }
         if self.config.context_propagation_only {
             return;
         }
@@ -298,12 +304,17 @@ impl Shared {
 
 /// The start of every transaction's record.
 pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: Monotonic) -> Box<TransactionRecord> {
-    Box::new(TransactionRecord {
-        parent_id: ids.parent_id,
-        sampled: ids.sampled,
-        sample_rate: ids.sample_rate,
-        ..TransactionRecord::new(ids.trace_id, ids.id, kind, name, began.wall_micros())
-    })
+    // written where it stays: it is large to be copied
+    let room = Box::new_uninit();
+    Box::write(
+        room,
+        TransactionRecord {
+            parent_id: ids.parent_id,
+            sampled: ids.sampled,
+            sample_rate: ids.sample_rate,
+            ..TransactionRecord::new(ids.trace_id, ids.id, kind, name, began.wall_micros())
+        },
+    )
 }
 
 impl fmt::Debug for Shared {
