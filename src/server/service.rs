@@ -136,10 +136,8 @@ impl<S> ApmService<S> {
         let inner = &mut self.inner;
         let options = &*self.options;
         // the span is entered by the future: handlers run there, and entering it costs as much as making it
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            enrich(options, ending.transaction(), &mut request);
-            inner.call(request)
-        }));
+        enrich(options, ending.transaction(), &mut request);
+        let called = catch_unwind(AssertUnwindSafe(|| inner.call(request)));
         match called {
             Ok(future) => {
                 drop(entered);
