@@ -191,7 +191,10 @@ impl Span for ApmSpan {
 
 impl Drop for ApmSpan {
     fn drop(&mut self) {
-        self.finish(None);
+        // most have ended before
+        if !matches!(self.role, Role::Silent { dropped: false }) {
+            self.finish(None);
+        }
     }
 }
 
