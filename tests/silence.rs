@@ -28,6 +28,7 @@ use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const GRPC_METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 /// A server that fails a few times before it takes anything; the port, and the lines of events that it took. What comes by
 /// OTLP it takes unread.
@@ -39,6 +40,9 @@ async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
     let log = taken.clone();
     let app = Router::new().fallback(async move |request: Request| {
         let path = request.uri().path().to_owned();
+        if path == GRPC_METRICS {
+            return taken_by_grpc();
+        }
         if !["/intake/v2/events", "/v1/traces", GRPC].contains(&&*path) {
             return StatusCode::OK.into_response();
         }

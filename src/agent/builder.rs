@@ -225,13 +225,13 @@ fn start_worker(
     let server = recorder.server().clone();
     let beside = beside(client.clone(), recorder.clone(), log_level);
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
+    if can_be_sent(config) {
+        settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
+    }
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
         return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
-    }
-    if can_be_sent(config) {
-        settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
     }
     let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;
     #[cfg(feature = "otlp")]

@@ -24,8 +24,8 @@ impl Agent {
     /// call [`ApmMeterProvider::shutdown`] before [`Agent::shutdown`]. See the guide
     /// [`opentelemetry`](crate::docs::opentelemetry).
     ///
-    /// Where no metrics are sent (`metrics_interval=0s`, `enabled=false`, `disable_send=true`, an `exporter` of OTLP alone)
-    /// nothing is measured either, and there is no thread.
+    /// Where no metrics are sent (`metrics_interval=0s`, `enabled=false`, `disable_send=true`, OTLP to an endpoint for traces
+    /// alone) nothing is measured either, and there is no thread.
     #[must_use]
     pub fn meter_provider(&self) -> ApmMeterProvider {
         self.meter_provider_with(|builder| builder)

@@ -62,8 +62,9 @@ macro_rules! for_each_option {
         /// sends both, for a migration: what counts is the answer to the first, the second gets a copy.
         exporter: Exporter, "ELASTIC_APM_EXPORTER", default "intake", set(exporter: Exporter) = exporter;
 
-        /// Where OTLP goes, if not to `server_url`: the base URL, to which HTTP adds `/v1/traces`. In the environment
-        /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is a URL to which nothing is added.
+        /// Where OTLP goes, if not to `server_url`: the base URL, to which HTTP adds `/v1/traces` and the like. In the
+        /// environment `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is a URL to which nothing is added; with it no metrics and no
+        /// log lines are sent by OTLP.
         otlp_endpoint: OtlpUrl, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" | "OTEL_EXPORTER_OTLP_ENDPOINT",
             set(url: impl Into<String>) = url.into();
 
@@ -254,7 +255,7 @@ macro_rules! for_each_option {
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
 
         /// Whether log lines are sent to the server too, which must be 8.6 or newer: those that `install()` prints, or that
-        /// `Agent::log_layer()` sees. Experimental in Elastic's specification; by OTLP none are sent.
+        /// `Agent::log_layer()` sees. Experimental in Elastic's specification.
         @live log_sending: Bool, "ELASTIC_APM_LOG_SENDING", default "false", set(send: bool) = send;
 
         /// `override`: log lines that `install()` prints are in the Elastic Common Schema, whatever format was chosen in

@@ -81,7 +81,9 @@ impl MetricSource for Metrics {
 /// Whether there is an exporter for metrics at all, and somebody who wants them: no option that can change while the
 /// service runs says so.
 pub(crate) fn can_be_sent(config: &Config) -> bool {
-    !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp && !config.disable_send
+    let has_exporter = config.exporter != Exporter::Otlp
+        || !config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces);
+    !config.metrics_interval.is_zero() && has_exporter && !config.disable_send
 }
 
 /// Whether metrics are sent now.

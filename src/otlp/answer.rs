@@ -1,10 +1,12 @@
 //! What an answer means for the spans that were sent: pure, so that every case can be read in one table.
 
+use std::fmt;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use serde::Deserialize;
 
-use super::divide::Refused;
+use super::{divide::Refused, signal::Beside};
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, Rejection},
@@ -54,18 +56,35 @@ fn rejected(events: u64, message: String) -> Delivery {
     Delivery::Decided { rejected: events, reasons: vec![Rejection { message }] }
 }
 
-/// A success may be a partial one.
+/// A success may be a partial one. For metrics and log lines it has the same form.
 fn taken(body: &[u8], events: u64) -> Delivery {
     let partial = ExportTraceServiceResponse::decode(body).ok().and_then(|answer| answer.partial_success);
-    let Some(partial) = partial.filter(|partial| partial.rejected_spans > 0) else {
-        return Delivery::Decided { rejected: 0, reasons: Vec::new() };
-    };
-    let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0).min(events);
-    let message = match bounded(&partial.error_message) {
-        Some(words) => words,
-        None => "the server rejected spans without a reason".to_owned(),
-    };
+    partial.map_or_else(all_taken, |partial| of_partial(partial.rejected_spans, &partial.error_message, events))
+}
+
+fn all_taken() -> Delivery {
+    Delivery::Decided { rejected: 0, reasons: Vec::new() }
+}
+
+/// What a server says of a request that it took.
+pub(super) fn of_partial(rejected: i64, words: &str, events: u64) -> Delivery {
+    let rejected = u64::try_from(rejected).unwrap_or(0).min(events);
+    if rejected == 0 {
+        return all_taken();
+    }
+    let message = bounded(words).unwrap_or_else(|| "the server rejected a part without a reason".to_owned());
     Delivery::Decided { rejected, reasons: vec![Rejection { message }] }
+}
+
+/// The server takes spans, and none of these.
+pub(super) fn missing(kind: Beside, said: impl fmt::Display, events: u64) -> Delivery {
+    let name = kind.name();
+    rejected(events, format!("the server takes no {name} by OTLP ({said}); for ten minutes further ones are not sent"))
+}
+
+/// Nobody is there who would take it.
+pub(super) fn is_nobody(status: u16) -> bool {
+    matches!(status, 404 | 405)
 }
 
 /// The server's own words: JSON, protobuf or plain text.
@@ -93,11 +112,22 @@ fn bounded(text: &str) -> Option<String> {
 pub(super) fn of_grpc(failure: &str, is_large: bool) -> Result<Delivery, Refused> {
     let code = failure.split("gRPC code: ").nth(1).unwrap_or_default();
     let code: String = code.chars().take_while(char::is_ascii_alphabetic).collect();
+    if code.is_empty() {
+        return Ok(Delivery::Failed { reason: format!("OTLP could not be sent: {failure}"), poisonous: true });
+    }
     let cause = failure.split_once(": ").and_then(|(_, rest)| rest.split_once(&format!("{code}: ")));
-    let cause = cause.map(|(_, cause)| format!(": {cause}")).unwrap_or_default();
+    of_code(&code, cause.map_or("", |(_, cause)| cause), is_large)
+}
+
+/// Decides by the name of a code.
+///
+/// # Errors
+/// As with [`of_grpc`].
+pub(super) fn of_code(code: &str, cause: &str, is_large: bool) -> Result<Delivery, Refused> {
+    let cause = bounded(cause).map(|cause| format!(": {cause}")).unwrap_or_default();
     let said = |hint: &str| format!("the server answered OTLP over gRPC with {code}{cause}{hint}");
     let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
-    Ok(match code.as_str() {
+    Ok(match code {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers"), false),
         "Unimplemented" | "NotFound" => {
             failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"), false)
@@ -106,7 +136,6 @@ pub(super) fn of_grpc(failure: &str, is_large: bool) -> Result<Delivery, Refused
         "InvalidArgument" => return Err(Refused { reason: said("") }),
         // servers in Go say the first to what is too large, those in Rust the second
         "ResourceExhausted" | "OutOfRange" if is_large => return Err(Refused { reason: said("") }),
-        "" => failed(format!("OTLP could not be sent: {failure}"), true),
         // the APM Server's word for all other failures
         _ => failed(said(""), true),
     })
@@ -172,7 +201,7 @@ mod tests {
             ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
         };
         assert_eq!(http(200, &answer(3, "bad ids")), decided(3, &["bad ids"]));
-        assert_eq!(http(200, &answer(99, "")), decided(10, &["the server rejected spans without a reason"]));
+        assert_eq!(http(200, &answer(99, "")), decided(10, &["the server rejected a part without a reason"]));
         assert_eq!(http(200, &answer(0, "a warning")), decided(0, &[]));
     }
 

@@ -1,11 +1,13 @@
-//! Spans on their way together, and the errors that belong to them.
+//! Spans on their way together, the errors that belong to them, and the metrics and log lines beside them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use opentelemetry::trace::Event;
+use opentelemetry_proto::tonic::{logs::v1::LogRecord, metrics::v1::Metric};
 use opentelemetry_sdk::trace::SpanData;
+use prost::Message;
 
-use super::{project, size};
+use super::{project, signal::Payload, size};
 use crate::{
     pipeline::Batch,
     record::{ErrorParent, SpanId, TraceId},
@@ -13,6 +15,9 @@ use crate::{
 
 /// Where an error belongs: its trace, and its span or transaction.
 type Home = (TraceId, SpanId);
+
+/// Bytes around a message within another.
+const NESTING: usize = 8;
 
 /// An error that waits for its span.
 struct Homeless {
@@ -30,6 +35,8 @@ pub(super) struct OpenBatch {
     places: HashMap<Home, usize>,
     /// Errors come before the spans that they were met in end.
     homeless: Vec<Homeless>,
+    metrics: Vec<Vec<Metric>>,
+    lines: Vec<LogRecord>,
     events: u64,
     size: usize,
 }
@@ -50,6 +57,19 @@ impl OpenBatch {
         self.homeless.push(Homeless { home, timestamp, event });
     }
 
+    /// One set of metrics.
+    pub(super) fn add_metrics(&mut self, metrics: Vec<Metric>) {
+        self.size += metrics.iter().map(|metric| NESTING + metric.encoded_len()).sum::<usize>();
+        self.events += 1;
+        self.metrics.push(metrics);
+    }
+
+    pub(super) fn add_line(&mut self, line: LogRecord) {
+        self.size += NESTING + line.encoded_len();
+        self.events += 1;
+        self.lines.push(line);
+    }
+
     /// Bytes on the wire, at most.
     pub(super) fn size(&self) -> usize {
         // each of them may need a span of its own
@@ -59,27 +79,72 @@ impl OpenBatch {
     /// Errors go to their spans. Those whose span is not here, because it has gone already, still runs, or is not
     /// sampled, get one to carry them, below the one that they belong to.
     pub(super) fn close(&mut self, framework: Option<&'static str>) -> Option<OtlpBatch> {
-        let Self { mut spans, mut places, homeless, events, .. } = std::mem::take(self);
-        let mut own: Vec<u64> = vec![1; spans.len()];
+        let Self { mut spans, mut places, homeless, metrics, lines, events, .. } = std::mem::take(self);
+        let mut weights: Vec<u64> = vec![1; spans.len()];
         for Homeless { home, timestamp, event } in homeless {
             let place = *places.entry(home).or_insert_with(|| {
                 spans.push(project::carrier(home.0, home.1, SpanId::random(), timestamp, framework));
-                own.push(0);
+                weights.push(0);
                 spans.len() - 1
             });
             spans[place].events.events.push(event);
-            own[place] += 1;
+            weights[place] += 1;
         }
-        (events > 0).then(|| OtlpBatch { spans: spans.into(), weights: own.into(), events })
+        weights.extend((0..metrics.len() + lines.len()).map(|_| 1));
+        let contents = Contents { spans: spans.into(), metrics: metrics.into(), lines: lines.into() };
+        (events > 0).then(|| OtlpBatch { contents, weights: weights.into(), events })
     }
 }
 
 /// A closed batch.
 pub(crate) struct OtlpBatch {
-    pub(super) spans: Arc<[SpanData]>,
-    /// The events that each span tells: itself, unless it only carries, and its errors.
+    pub(super) contents: Contents,
+    /// The events that each part of the contents tells: a span itself, unless it only carries, and its errors.
     pub(super) weights: Arc<[u64]>,
     events: u64,
+}
+
+/// Spans, sets of metrics and lines, counted through in this order. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Contents {
+    pub(super) spans: Arc<[SpanData]>,
+    metrics: Arc<[Vec<Metric>]>,
+    lines: Arc<[LogRecord]>,
+}
+
+impl Contents {
+    /// What goes in requests of its own.
+    pub(super) fn pieces(&self) -> Vec<Range<usize>> {
+        let mut from = 0;
+        let ends = [self.spans.len(), self.metrics.len(), self.lines.len()].map(|length| {
+            from += length;
+            from - length..from
+        });
+        ends.into_iter().filter(|piece| !piece.is_empty()).collect()
+    }
+
+    /// The part of one piece that a range names.
+    pub(super) fn payload(&self, range: Range<usize>) -> Payload {
+        let (metrics, lines) = (self.spans.len(), self.spans.len() + self.metrics.len());
+        let within = |from: usize| range.start - from..range.end.saturating_sub(from);
+        if range.start < metrics {
+            Payload::Traces(self.spans.get(range).unwrap_or_default().to_vec())
+        } else if range.start < lines {
+            Payload::Metrics(self.metrics.get(within(metrics)).unwrap_or_default().concat())
+        } else {
+            Payload::Logs(self.lines.get(within(lines)).unwrap_or_default().to_vec())
+        }
+    }
+
+    fn without_first(self, mut gone: usize) -> Self {
+        fn rest<T: Clone>(all: Arc<[T]>, gone: &mut usize) -> Arc<[T]> {
+            let here = (*gone).min(all.len());
+            *gone -= here;
+            if here == 0 { all } else { all[here..].into() }
+        }
+        let Self { spans, metrics, lines } = self;
+        Self { spans: rest(spans, &mut gone), metrics: rest(metrics, &mut gone), lines: rest(lines, &mut gone) }
+    }
 }
 
 impl Batch for OtlpBatch {
@@ -95,13 +160,13 @@ impl Batch for OtlpBatch {
     /// No answer of OTLP says which ones were taken; whole spans are what can be left out.
     fn without(mut self, taken: u64) -> Self {
         let mut gone = 0;
-        let spans = self.weights.iter().take_while(|weight| {
+        let parts = self.weights.iter().take_while(|weight| {
             gone += **weight;
             gone <= taken
         });
-        let spans = spans.count();
-        self.spans = self.spans[spans..].into();
-        self.weights = self.weights[spans..].into();
+        let parts = parts.count();
+        self.contents = self.contents.without_first(parts);
+        self.weights = self.weights[parts..].into();
         self.events = self.weights.iter().sum();
         self
     }
@@ -142,7 +207,7 @@ mod tests {
         open.add_span(home, data);
         open.add_error(Some(&parent(1)), 0, event());
         let batch = open.close(None).unwrap();
-        assert_eq!((batch.spans.len(), batch.spans[0].events.len(), batch.events()), (1, 2, 3));
+        assert_eq!((batch.contents.spans.len(), batch.contents.spans[0].events.len(), batch.events()), (1, 2, 3));
         assert!(open.close(None).is_none(), "the next batch is empty");
     }
 
@@ -153,10 +218,52 @@ mod tests {
         open.add_error(Some(&parent(5)), 0, event());
         open.add_error(None, 0, event());
         let batch = open.close(None).unwrap();
-        assert_eq!((batch.spans.len(), batch.events()), (2, 3));
-        assert_eq!(batch.spans[0].parent_span_id, OtelSpanId::from_bytes(5_u64.to_be_bytes()));
-        assert_eq!(batch.spans[0].events.len(), 2, "one carrier for both");
-        assert_ne!(batch.spans[1].parent_span_id, OtelSpanId::INVALID, "without a parent it would be a transaction");
+        assert_eq!((batch.contents.spans.len(), batch.events()), (2, 3));
+        assert_eq!(batch.contents.spans[0].parent_span_id, OtelSpanId::from_bytes(5_u64.to_be_bytes()));
+        assert_eq!(batch.contents.spans[0].events.len(), 2, "one carrier for both");
+        assert_ne!(
+            batch.contents.spans[1].parent_span_id,
+            OtelSpanId::INVALID,
+            "without a parent it would be a transaction"
+        );
+    }
+
+    fn metric(name: &str) -> Metric {
+        Metric { name: name.to_owned(), ..Metric::default() }
+    }
+
+    #[test]
+    fn what_is_beside_the_spans_goes_in_requests_of_its_own() {
+        let mut open = OpenBatch::default();
+        open.add_line(LogRecord { severity_number: 9, ..LogRecord::default() });
+        open.add_metrics(vec![metric("a"), metric("b")]);
+        open.add_metrics(vec![metric("c")]);
+        assert!(open.size() > 0);
+        let batch = open.close(None).unwrap();
+        assert_eq!((batch.contents.pieces(), batch.events()), (vec![0..2, 2..3], 3));
+        let mut open = OpenBatch::default();
+        let (home, data) = span(1);
+        open.add_span(home, data);
+        open.add_metrics(vec![metric("a"), metric("b")]);
+        open.add_metrics(vec![metric("c")]);
+        open.add_line(LogRecord::default());
+        let told = |batch: &OtlpBatch| {
+            let pieces = batch.contents.pieces().into_iter();
+            pieces
+                .map(|piece| match batch.contents.payload(piece) {
+                    Payload::Traces(spans) => format!("{} spans", spans.len()),
+                    Payload::Metrics(metrics) => metrics.into_iter().map(|metric| metric.name).collect(),
+                    Payload::Logs(lines) => format!("{} lines", lines.len()),
+                })
+                .collect::<Vec<_>>()
+        };
+        let batch = open.close(None).unwrap();
+        assert_eq!(told(&batch), ["1 spans", "abc", "1 lines"]);
+        assert!(matches!(batch.contents.payload(2..3), Payload::Metrics(metrics) if metrics == [metric("c")]));
+        let rest = batch.without(2);
+        assert_eq!((told(&rest), rest.events()), (vec!["c".to_owned(), "1 lines".to_owned()], 2));
+        let rest = rest.without(1);
+        assert_eq!((told(&rest), rest.events()), (vec!["1 lines".to_owned()], 1));
     }
 
     #[test]
@@ -169,6 +276,6 @@ mod tests {
         open.add_error(Some(&parent(1)), 0, event());
         let batch = open.close(None).unwrap();
         let rest = batch.without(3);
-        assert_eq!((rest.spans.len(), rest.events()), (1, 1));
+        assert_eq!((rest.contents.spans.len(), rest.events()), (1, 1));
     }
 }

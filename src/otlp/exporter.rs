@@ -3,15 +3,25 @@
 use std::{future::Future, ops::Range, sync::Arc};
 
 use opentelemetry::KeyValue;
+use opentelemetry_proto::{
+    tonic::{
+        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+        common::v1::InstrumentationScope,
+        resource::v1::Resource as Message,
+    },
+    transform::common::tonic::ResourceAttributesWithSchema,
+};
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
+use prost::Message as _;
 
 use super::{
     batch::{OpenBatch, OtlpBatch},
     divide::{self, Refused},
     grpc::Grpc,
     http::Http,
-    project,
+    messages, project,
     resource::resource as projected,
+    signal::{Beside, Missing, Payload, Sender},
 };
 use crate::{
     apm_server::ServerSettings,
@@ -31,6 +41,10 @@ const MAX_BATCH: usize = 2 * 1024 * 1024;
 pub(crate) struct OtlpExporter {
     transport: Transport,
     resource: Arc<OtelResource>,
+    sender: Sender,
+    /// OTLP has no place for anything but spans.
+    spans_only: bool,
+    missing: Arc<Missing>,
     framework: Option<&'static str>,
     live: LiveConfig,
     /// The options that `sanitizer` was made from.
@@ -63,9 +77,13 @@ impl OtlpExporter {
         };
         let mut traps = Traps::default();
         traps.global_labels(&resource.labels);
+        let projected = projected(resource);
         Ok(Self {
             transport,
-            resource: Arc::new(projected(resource)),
+            sender: sender(&projected, resource.framework),
+            resource: Arc::new(projected),
+            spans_only: config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces),
+            missing: Arc::default(),
             framework: resource.framework,
             live,
             sanitizer: Sanitizer::of(&config),
@@ -97,13 +115,16 @@ impl Exporter for OtlpExporter {
     type Batch = OtlpBatch;
 
     fn describe(&mut self, resource: &Resource) {
-        self.resource = Arc::new(projected(resource));
+        let projected = projected(resource);
+        self.sender = sender(&projected, resource.framework);
+        self.resource = Arc::new(projected);
         self.framework = resource.framework;
     }
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, traps, lost_values, open, framework, .. } = self;
+        let Self { sanitizer, config, traps, lost_values, open, framework, missing, spans_only, .. } = self;
+        let takes = |kind| !*spans_only && !missing.is(kind);
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
@@ -129,8 +150,26 @@ impl Exporter for OtlpExporter {
                 *lost_values += u64::from(told.dropped_attributes_count);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
-            // the SDK lets nobody but itself make what its exporters of metrics take
-            Event::Metrics(_) | Event::Log(_) => return Ok(Added::Unsupported),
+            // where the time of transactions goes has no place in OTLP
+            Event::Metrics(record) if record.breakdown.is_some() => return Ok(Added::Unsupported),
+            Event::Metrics(_) if !takes(Beside::Metrics) => return Ok(Added::Unsupported),
+            Event::Log(_) if !takes(Beside::Logs) => return Ok(Added::Unsupported),
+            Event::Metrics(mut record) => {
+                traps.metrics(&mut record);
+                let metrics = messages::metrics(&record);
+                if metrics.is_empty() {
+                    return Err("a metricset holds no sample that the server takes".to_owned());
+                }
+                traps.labels(&record.labels);
+                traps.tags(&intake::tags(&record.labels));
+                open.add_metrics(metrics);
+            }
+            Event::Log(record) => {
+                let told = intake::log(&record, &config.service_name, sanitizer.max_characters());
+                traps.labels(&record.labels);
+                traps.tags(&told.labels);
+                open.add_line(messages::line(&told));
+            }
         }
         Ok(Added::Taken)
     }
@@ -148,14 +187,22 @@ impl Exporter for OtlpExporter {
     }
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
-        let (transport, resource) = (self.transport.clone(), self.resource.clone());
-        let (spans, weights) = (batch.spans.clone(), batch.weights.clone());
+        let (transport, resource, sender) = (self.transport.clone(), self.resource.clone(), self.sender.clone());
+        let (contents, weights, missing) = (batch.contents.clone(), batch.weights.clone(), self.missing.clone());
         async move {
-            let send = |piece: Range<usize>, events| {
-                let spans = spans.get(piece).unwrap_or_default().to_vec();
-                transport.clone().export(resource.clone(), spans, events)
+            let send = |part: Range<usize>, events| {
+                let payload = contents.payload(part);
+                let (transport, resource, sender) = (transport.clone(), &resource, sender.clone());
+                let missing = &missing;
+                async move {
+                    match payload {
+                        Payload::Traces(spans) => transport.export(resource, spans, events).await,
+                        Payload::Metrics(metrics) => transport.metrics(sender.metrics(metrics), events, missing).await,
+                        Payload::Logs(lines) => transport.logs(sender.logs(lines), events, missing).await,
+                    }
+                }
             };
-            let delivery = divide::deliver(&weights, send).await;
+            let delivery = divide::deliver(&weights, contents.pieces(), send).await;
             delivery.map_words(|words| transport.hide_in(words))
         }
     }
@@ -166,11 +213,46 @@ fn frames_limit(config: &Config) -> usize {
     usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX)
 }
 
+fn sender(resource: &OtelResource, framework: Option<&'static str>) -> Sender {
+    let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
+    Sender {
+        resource: Message { attributes, ..Message::default() },
+        scope: InstrumentationScope {
+            name: framework.unwrap_or(project::SCOPE).to_owned(),
+            ..InstrumentationScope::default()
+        },
+    }
+}
+
 impl Transport {
-    async fn export(self, resource: Arc<OtelResource>, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
+    async fn export(self, resource: &OtelResource, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => http.export(&resource, spans, events).await,
-            Transport::Grpc(grpc) => grpc.export(&resource, spans).await,
+            Transport::Http(http) => http.export(resource, spans, events).await,
+            Transport::Grpc(grpc) => grpc.export(resource, spans).await,
+        }
+    }
+
+    async fn metrics(
+        self,
+        request: ExportMetricsServiceRequest,
+        events: u64,
+        missing: &Missing,
+    ) -> Result<Delivery, Refused> {
+        match self {
+            Transport::Http(http) => http.post(Beside::Metrics, request.encode_to_vec(), events, missing).await,
+            Transport::Grpc(grpc) => grpc.metrics(request, events, missing).await,
+        }
+    }
+
+    async fn logs(
+        self,
+        request: ExportLogsServiceRequest,
+        events: u64,
+        missing: &Missing,
+    ) -> Result<Delivery, Refused> {
+        match self {
+            Transport::Http(http) => http.post(Beside::Logs, request.encode_to_vec(), events, missing).await,
+            Transport::Grpc(grpc) => grpc.logs(request, events, missing).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -12,12 +12,20 @@ use http::{
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry::{Context, trace::FutureExt};
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsServiceRequest, logs_service_client::LogsServiceClient},
+    metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
+};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanExporter as _},
 };
+use prost::Message;
 use tonic::{
+    Code,
+    codec::CompressionEncoding,
     metadata::MetadataMap,
     transport::{Channel, Endpoint},
 };
@@ -26,6 +34,7 @@ use tower_service::Service;
 use super::{
     answer,
     divide::Refused,
+    signal::{Beside, Missing},
     size,
     wire::{compression, user_agent},
 };
@@ -56,6 +65,17 @@ struct Inner {
     secrets: Arc<[Secret]>,
     timeout: Duration,
     gzip: bool,
+}
+
+impl Inner {
+    /// Who calls; `theirs` is what the library below says of itself.
+    fn metadata_after(&self, theirs: &str) -> MetadataMap {
+        let mut metadata = self.metadata.clone();
+        if let Ok(agent) = user_agent(theirs).parse() {
+            metadata.insert(USER_AGENT, agent);
+        }
+        metadata
+    }
 }
 
 impl Grpc {
@@ -93,24 +113,66 @@ impl Grpc {
         }
     }
 
+    /// One attempt with what the exporter cannot be given.
+    pub(super) async fn metrics(
+        self,
+        request: ExportMetricsServiceRequest,
+        events: u64,
+        missing: &Missing,
+    ) -> Result<Delivery, Refused> {
+        let is_large = request.encoded_len() >= MAX_MESSAGE;
+        let mut client = MetricsServiceClient::new(self.channel());
+        if self.inner.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        let answer = client.export(self.request(request)).with_context(suppressed()).await;
+        let partial = answer.map(|answer| answer.into_inner().partial_success.unwrap_or_default());
+        let partial = partial.map(|partial| (partial.rejected_data_points, partial.error_message));
+        conclude(Beside::Metrics, partial, (events, is_large), missing)
+    }
+
+    /// As [`metrics`](Self::metrics).
+    pub(super) async fn logs(
+        self,
+        request: ExportLogsServiceRequest,
+        events: u64,
+        missing: &Missing,
+    ) -> Result<Delivery, Refused> {
+        let is_large = request.encoded_len() >= MAX_MESSAGE;
+        let mut client = LogsServiceClient::new(self.channel());
+        if self.inner.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        let answer = client.export(self.request(request)).with_context(suppressed()).await;
+        let partial = answer.map(|answer| answer.into_inner().partial_success.unwrap_or_default());
+        let partial = partial.map(|partial| (partial.rejected_log_records, partial.error_message));
+        conclude(Beside::Logs, partial, (events, is_large), missing)
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        *request.metadata_mut() = self.inner.metadata_after("");
+        request
+    }
+
+    fn channel(&self) -> Channel {
+        let Inner { endpoint, connector, channel, .. } = &*self.inner;
+        channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone())).clone()
+    }
+
     fn exporter(&self, resource: &Resource) -> Result<SpanExporter, ExporterBuildError> {
-        let Inner { endpoint, connector, channel, metadata, timeout, gzip, .. } = &*self.inner;
-        let channel = channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone()));
-        let metadata = metadata.clone();
+        let (inner, Inner { timeout, gzip, .. }) = (self.inner.clone(), &*self.inner);
         let builder = SpanExporter::builder()
             .with_tonic()
-            .with_channel(channel.clone())
+            .with_channel(self.channel())
             .with_timeout(*timeout)
             // the worker does that
             .with_retry_policy(RetryPolicy::default().with_max_retries(0))
             // in place of what the exporter finds in the process's environment
             .with_interceptor(move |mut request: tonic::Request<()>| {
                 let theirs = request.metadata().get(USER_AGENT).and_then(|value| value.to_str().ok());
-                let agent = user_agent(theirs.unwrap_or_default()).parse();
-                *request.metadata_mut() = metadata.clone();
-                if let Ok(agent) = agent {
-                    request.metadata_mut().insert(USER_AGENT, agent);
-                }
+                let metadata = inner.metadata_after(theirs.unwrap_or_default());
+                *request.metadata_mut() = metadata;
                 Ok(request)
             });
         let builder = match compression(*gzip) {
@@ -124,6 +186,27 @@ impl Grpc {
 
     pub(super) fn hide_in(&self, text: &str) -> String {
         hide(&self.inner.secrets, text)
+    }
+}
+
+fn suppressed() -> Context {
+    Context::current().with_telemetry_suppressed()
+}
+
+/// By what the server says of a request that it took, or else of why not.
+fn conclude(
+    kind: Beside,
+    answer: Result<(i64, String), tonic::Status>,
+    (events, is_large): (u64, bool),
+    missing: &Missing,
+) -> Result<Delivery, Refused> {
+    match answer {
+        Ok((rejected, words)) => Ok(answer::of_partial(rejected, &words, events)),
+        Err(status) if status.code() == Code::Unimplemented => {
+            missing.tell(kind);
+            Ok(answer::missing(kind, format_args!("{:?}", status.code()), events))
+        }
+        Err(status) => answer::of_code(&format!("{:?}", status.code()), status.message(), is_large),
     }
 }
 
@@ -165,7 +248,7 @@ impl Service<Uri> for Connector {
     type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
     type Future = <HttpsConnector<HttpConnector> as Service<Uri>>::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.https.poll_ready(cx)
     }
 

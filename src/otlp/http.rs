@@ -2,12 +2,14 @@
 
 use std::{
     future::Future,
+    io::Write,
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
@@ -22,6 +24,7 @@ use opentelemetry_sdk::{
 use super::{
     answer,
     divide::Refused,
+    signal::{Beside, Missing},
     wire::{compression, user_agent},
 };
 use crate::{
@@ -30,6 +33,9 @@ use crate::{
     error::BuildError,
     pipeline::Delivery,
 };
+
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Where the exporter believes to send; the client below it knows better. Nothing of it reaches the wire.
 const NOWHERE: &str = "http://otlp.invalid/v1/traces";
@@ -50,6 +56,31 @@ impl Http {
             path: if is_of_traces { "" } else { "/v1/traces" },
             timeout: settings.server_timeout,
         })
+    }
+
+    /// One attempt with what the exporter cannot be given.
+    pub(super) async fn post(
+        self,
+        kind: Beside,
+        message: Vec<u8>,
+        events: u64,
+        missing: &Missing,
+    ) -> Result<Delivery, Refused> {
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, PROTOBUF)]);
+        let body = if self.client.gzip() {
+            headers.insert(CONTENT_ENCODING, GZIP);
+            compressed(&message)
+        } else {
+            message
+        };
+        match self.client.post_with(kind.path(), self::headers(&headers), body.into()).await {
+            Err(reason) => Ok(Delivery::Failed { reason, poisonous: false }),
+            Ok(answer) if answer::is_nobody(answer.status) => {
+                missing.tell(kind);
+                Ok(answer::missing(kind, answer.status, events))
+            }
+            Ok(answer) => answer::of_http(&answer, events),
+        }
     }
 
     /// One attempt.
@@ -139,6 +170,12 @@ impl HttpClient for Wire {
             response
         })
     }
+}
+
+fn compressed(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // memory does not fail
+    encoder.write_all(message).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 /// Of the exporter's headers those that describe the body: others come out of the process's environment, which is not

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! record ─▶ intake's map ─▶ project: SpanData ─▶ batch ─▶ opentelemetry-otlp ─▶ http or grpc ─▶ server
-//!                           └─ dialect: attributes      └─ errors become events of their span
+//!           │               └─ dialect: attributes │    └─ errors become events of their span
+//!           └─▶ messages: metrics and log lines ───┘
 //! ```
 //!
 //! What is told is decided once, in Elastic's terms, by the native mapping: names, types, sanitising and limits are the
@@ -16,8 +17,10 @@ mod exporter;
 mod flatten;
 mod grpc;
 mod http;
+mod messages;
 mod project;
 mod resource;
+mod signal;
 mod size;
 mod stack_text;
 mod wire;

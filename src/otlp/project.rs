@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Who made the spans of a service whose framework is not known.
-const SCOPE: &str = "tower-apm";
+pub(super) const SCOPE: &str = "tower-apm";
 /// The server makes an error of an event of this name, and of no other.
 const EXCEPTION: &str = "exception";
 

@@ -132,7 +132,7 @@ drop_reasons! {
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
     /// later).
     unsampled = Unsampled,
-    /// Metrics or log lines, with an `exporter` that sends none: OTLP; or log lines, and a server before 8.6.
+    /// Log lines, and a server before 8.6; metrics or log lines by OTLP, and a server that takes spans alone.
     unsupported = Unsupported,
     /// `disable_send`
     send_disabled = SendDisabled,

@@ -31,10 +31,10 @@ pub(crate) struct Breakdown {
 pub(crate) enum Sample {
     Gauge(f64),
     Counter(f64),
-    /// Ascending values and how often each was met.
+    /// The ascending upper bounds of all buckets but the last, and how often each bucket was met.
     #[cfg_attr(not(any(feature = "sdk", test)), expect(dead_code, reason = "the agent itself makes none"))]
     Histogram {
-        values: Vec<f64>,
+        bounds: Vec<f64>,
         counts: Vec<u64>,
     },
 }
@@ -43,7 +43,7 @@ impl Sample {
     fn size(&self) -> usize {
         let buckets = match self {
             Self::Gauge(_) | Self::Counter(_) => 0,
-            Self::Histogram { values, .. } => values.len() * (size_of::<f64>() + size_of::<u64>()),
+            Self::Histogram { bounds, counts } => size_of_val(&bounds[..]) + size_of_val(&counts[..]),
         };
         size_of::<Self>() + buckets
     }

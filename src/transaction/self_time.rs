@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::Shared;
+use crate::config::Exporter;
 use crate::record::{SelfTime, SelfTimes, SpanId, SpanRecord, SpanType};
 
 /// Parents whose children are timed at once. With more, what the others' children take counts as theirs.
@@ -133,8 +134,10 @@ fn add(sums: &mut SelfTimes, SpanType { kind, subtype }: &SpanType<'static>, cou
 }
 
 impl Shared {
+    /// OTLP has no place for a breakdown.
     pub(super) fn is_timed(&self) -> bool {
-        self.config.breakdown_metrics && !self.config.metrics_interval.is_zero()
+        let config = &self.config;
+        config.breakdown_metrics && !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp
     }
 
     /// A span that is beyond the limit and calls nobody ends, `now` in microseconds since the epoch.

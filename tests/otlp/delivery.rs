@@ -10,19 +10,22 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::Request,
     http::{HeaderMap, StatusCode},
+    response::IntoResponse,
 };
+use http_body_util::BodyExt;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
     document::Kind,
-    server::{DEADLINE, Decoder, agent},
+    server::{DEADLINE, Decoder, agent, warnings},
 };
 
 #[tokio::test]
@@ -237,7 +240,8 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
     ]);
-    let agent = agent(|agent| agent.env(environment));
+    // an endpoint for traces is none for metrics
+    let agent = agent(|agent| agent.env(environment).metrics_interval(DEADLINE));
     assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
     drop(agent.start_transaction("a job", "scheduled"));
     agent.shutdown(DEADLINE).await.unwrap();
@@ -251,6 +255,57 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert_eq!(header("content-encoding"), "gzip");
     assert!(header("user-agent").starts_with("elastic-otel-rust/"), "{headers:?}");
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
+}
+
+/// A Collector that has a pipeline for traces alone, and the paths that it was asked for.
+async fn collector_of_traces() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let log = received.clone();
+    let app = Router::new().fallback(async move |request: Request| {
+        let path = request.uri().path().to_owned();
+        let is_of_traces = path.to_lowercase().contains("trace");
+        log.lock().unwrap().push(path);
+        if request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc") {
+            let status = if is_of_traces { "0" } else { "12" };
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())]);
+            let message = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
+            let body = Body::new(message.with_trailers(std::future::ready(Some(Ok(trailers)))));
+            return ([("content-type", "application/grpc")], body).into_response();
+        }
+        if is_of_traces { StatusCode::OK } else { StatusCode::NOT_FOUND }.into_response()
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}"), received)
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_take_beside_spans_is_said_once_and_holds_up_nothing() {
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let (url, received) = collector_of_traces().await;
+        let agent = agent(|agent| {
+            let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url).log_sending(true);
+            agent.metrics_interval(DEADLINE)
+        });
+        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
+        let subscriber = tracing::Dispatch::new(subscriber);
+        for line in ["first", "second"] {
+            tracing::dispatcher::with_default(&subscriber, || {
+                agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("{line}"));
+            });
+            agent.flush(DEADLINE).await.unwrap();
+        }
+        agent.shutdown(DEADLINE).await.unwrap();
+        let stats = agent.stats();
+        assert_eq!((stats.accepted, stats.dropped.unsupported), (2, 1), "{stats}");
+        assert_eq!(stats.rejected + 3, stats.recorded, "the first line and the metrics: {stats}");
+        assert_eq!(stats.dropped.total(), 1, "{stats}");
+        let mut asked = received.lock().unwrap().clone();
+        asked.sort();
+        asked.dedup();
+        assert_eq!((asked.len(), received.lock().unwrap().len()), (3, 4), "{asked:?}");
+        assert_eq!(warnings(&["takes no log lines by OTLP"]).len(), 1 + usize::from(protocol == OtlpProtocol::Grpc));
+    }
 }
 
 #[tokio::test]

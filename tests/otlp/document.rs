@@ -12,7 +12,8 @@ pub(crate) enum Kind {
     Transaction,
     Span,
     Error,
-    Other,
+    Metrics,
+    Line,
 }
 
 impl Document {
@@ -33,10 +34,11 @@ impl Document {
             "transaction" => Kind::Transaction,
             "span" => Kind::Span,
             "error" => Kind::Error,
+            _ if self.0.get("metricset").is_some() => Kind::Metrics,
             _ if self.0.get("error").is_some() => Kind::Error,
             _ if self.0.pointer("/span/name").is_some() => Kind::Span,
             _ if self.0.pointer("/transaction/name").is_some() => Kind::Transaction,
-            _ => Kind::Other,
+            _ => Kind::Line,
         }
     }
 
@@ -47,9 +49,19 @@ impl Document {
             Kind::Span => self.text("/span/id"),
             // messages of this test are all different
             Kind::Error => self.0.pointer("/error/exception/0/message").and_then(Value::as_str).unwrap_or_default(),
-            Kind::Other => "",
+            Kind::Metrics => return (self.kind(), self.samples().join(" ")),
+            Kind::Line => self.text("/message"),
         };
         (self.kind(), key.to_owned())
+    }
+
+    /// Their names, and the labels that tell the set from others.
+    fn samples(&self) -> Vec<String> {
+        let samples = self.0.pointer("/metricset/samples").and_then(Value::as_array).into_iter().flatten();
+        let mut names: Vec<_> = samples.map(|sample| sample["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.extend(self.0.get("labels").map(Value::to_string));
+        names
     }
 
     /// Every value by its path; lists are values.
@@ -62,7 +74,12 @@ impl Document {
 
 fn walk(found: &mut BTreeMap<String, Value>, path: String, value: &Value) {
     let Value::Object(object) = value else {
-        found.insert(path, value.clone());
+        let mut value = value.clone();
+        // the order of samples is chance
+        if let (Value::Array(list), "metricset.samples") = (&mut value, &*path) {
+            list.sort_by_key(|sample| sample["name"].to_string());
+        }
+        found.insert(path, value);
         return;
     };
     for (key, value) in object {

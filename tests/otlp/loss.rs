@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::Value;
 use tower_apm::{CaptureBody, Environment, Exporter, OtlpProtocol};
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
     document::{Document, Kind},
@@ -43,6 +44,8 @@ fn guide() -> Vec<Row> {
             "### Transactions" => kind = Some(Some(Kind::Transaction)),
             "### Spans" => kind = Some(Some(Kind::Span)),
             "### Errors" => kind = Some(Some(Kind::Error)),
+            "### Metrics" => kind = Some(Some(Kind::Metrics)),
+            "### Log lines" => kind = Some(Some(Kind::Line)),
             line if line.starts_with('#') => kind = None,
             _ => {}
         }
@@ -86,6 +89,31 @@ fn around() -> Environment {
     ])
 }
 
+/// Takes what came natively out of what came by OTLP, and holds the differences against the guide's rows.
+fn compare(native: &[Document], otlp: &mut BTreeMap<(Kind, String), Document>, rows: &[Row]) -> BTreeSet<Row> {
+    let (mut untold, mut met) = (Vec::new(), BTreeSet::new());
+    for document in native {
+        let (kind, key) = document.key();
+        let Some(other) = otlp.remove(&(kind, key.clone())) else { panic!("{kind:?} {key} came natively only") };
+        for (field, values) in differing(document, &other) {
+            let covering: Vec<_> = rows.iter().filter(|row| row.covers(kind, &field)).collect();
+            if covering.is_empty() {
+                untold.push(format!("{kind:?} {field}: {} / {}", values.0, values.1));
+            }
+            met.extend(covering.into_iter().cloned());
+        }
+    }
+    untold.sort();
+    untold.dedup();
+    assert!(untold.is_empty(), "the guide does not tell these differences (native / OTLP):\n{}", untold.join("\n"));
+    met
+}
+
+fn assert_met(rows: &[Row], met: &BTreeSet<Row>) {
+    let idle: Vec<_> = rows.iter().filter(|row| !met.contains(row)).collect();
+    assert!(idle.is_empty(), "the guide tells of differences that there are none: {idle:#?}");
+}
+
 async fn check(protocol: OtlpProtocol) {
     let Some(decoder) = Decoder::start("hunter2") else { return };
     let agent = agent(|agent| {
@@ -110,38 +138,65 @@ async fn check(protocol: OtlpProtocol) {
     let (otlp, native): (Vec<_>, Vec<_>) = documents.into_iter().partition(Document::is_otlp);
     let mut otlp: BTreeMap<_, _> = otlp.into_iter().map(|document| (document.key(), document)).collect();
     assert_eq!(native.len() as u64, stats.recorded);
-    let rows = guide();
-    let (mut untold, mut met) = (Vec::new(), BTreeSet::new());
-    for document in &native {
-        let (kind, key) = document.key();
-        let Some(other) = otlp.remove(&(kind, key.clone())) else { panic!("{kind:?} {key} came natively only") };
-        for (field, values) in differing(document, &other) {
-            let covering: Vec<_> = rows.iter().filter(|row| row.covers(kind, &field)).collect();
-            if covering.is_empty() {
-                untold.push(format!("{kind:?} {field}: {} / {}", values.0, values.1));
-            }
-            met.extend(covering);
-        }
-    }
-    untold.sort();
-    untold.dedup();
-    assert!(untold.is_empty(), "the guide does not tell these differences (native / OTLP):\n{}", untold.join("\n"));
-    let idle: Vec<_> = rows.iter().filter(|row| !met.contains(row)).collect();
-    assert!(idle.is_empty(), "the guide tells of differences that there are none: {idle:#?}");
+    let mut rows = guide();
+    rows.retain(|row| !matches!(row.kind, Some(Kind::Metrics | Kind::Line)));
+    let met = compare(&native, &mut otlp, &rows);
+    assert_met(&rows, &met);
 
     // what came by OTLP only carries errors; nothing of HTTP/2's own spans is there, although they are offered
     let carriers: Vec<_> = otlp.values().map(|document| (document.kind(), document.text("/span/name"))).collect();
     assert_eq!(carriers, [(Kind::Span, "exception")]);
 }
 
+/// Of what is told beside transactions, spans and errors.
+async fn check_beside(protocol: OtlpProtocol) {
+    let Some(decoder) = Decoder::start("hunter2") else { return };
+    let agent = agent(|agent| {
+        let agent = agent.env(around()).server_url(&*decoder.http).secret_token("hunter2").log_sending(true);
+        let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).metrics_interval(DEADLINE);
+        match protocol {
+            OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
+            _ => agent,
+        }
+    });
+    {
+        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
+        let _default = tracing::subscriber::set_default(subscriber);
+        tracing::warn!(token_id = 42, shop = "a.b", "outside");
+        agent.start_transaction("settle", "scheduled").in_scope(|| {
+            tracing::info!("in the transaction");
+            tracing::info_span!("price").in_scope(|| tracing::error!(error = "no funds", "in a span"));
+        });
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
+    assert_eq!((stats.copies.rejected, stats.copies.dropped), (0, 0), "{stats}");
+
+    let is_beside = |document: &Document| matches!(document.kind(), Kind::Metrics | Kind::Line);
+    let documents = decoder.documents().into_iter().filter(is_beside);
+    let (otlp, mut native): (Vec<_>, Vec<_>) = documents.partition(Document::is_otlp);
+    native.retain(|document| document.text("/metricset/name") != "span_breakdown");
+    let mut otlp: BTreeMap<_, _> = otlp.into_iter().map(|document| (document.key(), document)).collect();
+    assert_eq!(native.iter().filter(|document| document.kind() == Kind::Line).count(), 3);
+    let rows = guide();
+    let met = compare(&native, &mut otlp, &rows);
+    let beside: Vec<_> = rows.into_iter().filter(|row| matches!(row.kind, Some(Kind::Metrics | Kind::Line))).collect();
+    assert_met(&beside, &met);
+    let only: Vec<_> = otlp.into_keys().map(|(_, key)| key).collect();
+    assert_eq!(only, ["system.cpu.utilization system.memory.utilization"]);
+}
+
 #[tokio::test]
 async fn what_otlp_over_http_loses_is_what_the_guide_says() {
     check(OtlpProtocol::HttpProtobuf).await;
+    check_beside(OtlpProtocol::HttpProtobuf).await;
 }
 
 #[tokio::test]
 async fn what_otlp_over_grpc_loses_is_what_the_guide_says() {
     check(OtlpProtocol::Grpc).await;
+    check_beside(OtlpProtocol::Grpc).await;
 }
 
 #[tokio::test]

@@ -1,18 +1,26 @@
-//! Metrics are told natively; by OTLP they are not made in the first place.
+//! Metrics are told on both ways.
 
 use serde_json::Value;
-use tower_apm::Exporter;
+use tower_apm::{AgentBuilder, Exporter, OtlpProtocol};
 
 use crate::{
     document::Document,
     server::{DEADLINE, Decoder, agent},
 };
 
-async fn documents(exporter: Exporter) -> Option<(Vec<Document>, tower_apm::Stats)> {
+/// Metrics are gathered at the end alone.
+fn sends_to(agent: AgentBuilder, decoder: &Decoder, exporter: Exporter, protocol: OtlpProtocol) -> AgentBuilder {
+    let agent = agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str());
+    let agent = agent.exporter(exporter).otlp_protocol(protocol);
+    match protocol {
+        OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
+        _ => agent,
+    }
+}
+
+async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> Option<(Vec<Document>, tower_apm::Stats)> {
     let decoder = Decoder::start("hunter2")?;
-    let agent = agent(|agent| {
-        agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str()).exporter(exporter)
-    });
+    let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     agent.start_transaction("settle", "scheduled").in_scope(|| tracing::info_span!("price").in_scope(|| ()));
     agent.shutdown(DEADLINE).await.unwrap();
     let documents = decoder.documents();
@@ -21,7 +29,7 @@ async fn documents(exporter: Exporter) -> Option<(Vec<Document>, tower_apm::Stat
 
 #[tokio::test]
 async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
-    let Some((documents, stats)) = documents(Exporter::Intake).await else { return };
+    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
     let mut told: Vec<_> = breakdown
@@ -49,7 +57,7 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
 
 #[tokio::test]
 async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
-    let Some((documents, stats)) = documents(Exporter::Intake).await else { return };
+    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let mut told = Vec::new();
     for document in &documents {
@@ -78,16 +86,21 @@ async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
 #[cfg(feature = "sdk")]
 #[tokio::test]
 async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
+    for (exporter, protocol) in [
+        (Exporter::Intake, OtlpProtocol::default()),
+        (Exporter::Otlp, OtlpProtocol::HttpProtobuf),
+        (Exporter::Otlp, OtlpProtocol::Grpc),
+    ] {
+        takes_metrics_of_opentelemetry(exporter, protocol).await;
+    }
+}
+
+#[cfg(feature = "sdk")]
+async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtocol) {
     use opentelemetry::{KeyValue, metrics::MeterProvider};
 
     let Some(decoder) = Decoder::start("hunter2") else { return };
-    let agent = agent(|agent| {
-        agent
-            .metrics_interval(DEADLINE)
-            .secret_token("hunter2")
-            .server_url(decoder.http.as_str())
-            .exporter(Exporter::Intake)
-    });
+    let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     let provider = agent.meter_provider();
     let meter = provider.meter("shop");
     let labels = [KeyValue::new("coin", "ETH"), KeyValue::new("chain.id", 1), KeyValue::new("test", true)];
@@ -121,8 +134,24 @@ async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
 }
 
 #[tokio::test]
-async fn by_otlp_there_are_none() {
-    let Some((documents, stats)) = documents(Exporter::Otlp).await else { return };
-    assert!(documents.is_empty(), "{documents:?}");
-    assert_eq!((stats.dropped.total(), stats.recorded), (0, 2), "{stats}");
+async fn by_otlp_all_goes_but_the_breakdown() {
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let Some((documents, stats)) = documents(Exporter::Otlp, protocol).await else { return };
+        assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
+        assert!(!documents.is_empty() && documents.iter().all(Document::is_otlp));
+        assert!(documents.iter().all(|document| document.0.get("transaction").is_none()), "{documents:#?}");
+        let value = |wanted: &str, dataset: &str| {
+            let of_set = documents.iter().filter(|document| document.text("/data_stream/dataset") == dataset);
+            let samples = of_set.filter_map(|document| document.0.pointer("/metricset/samples")?.as_array()).flatten();
+            samples.filter(|sample| sample["name"] == wanted).map(|sample| sample["value"].as_f64().unwrap()).next()
+        };
+        assert_eq!(value("agent.events.total", "apm.internal"), Some(1.0));
+        if cfg!(target_os = "linux") {
+            let cpu = value("system.cpu.total.norm.pct", "apm.internal");
+            assert!(cpu.is_some(), "{documents:#?}");
+            assert_eq!(value("system.cpu.utilization", "apm.app.otlp"), cpu);
+            let used = value("system.memory.utilization", "apm.app.otlp");
+            assert!(used.is_some_and(|used| used > 0.0 && used < 1.0), "{used:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Measurements.
 
 use super::{
+    histogram,
     labels::tags,
     truncate::{KEYWORD, keyword},
 };
@@ -80,17 +81,16 @@ pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
 }
 
 /// JSON has no number for what is not finite.
-fn sample(value: &record::Sample) -> Option<Sample<'_>> {
+fn sample(value: &record::Sample) -> Option<Sample> {
     let number = |r#type, value: f64| {
         value.is_finite().then(|| Sample { r#type: Some(r#type), value: Some(value), ..Sample::default() })
     };
     match value {
         record::Sample::Gauge(value) => number("gauge", *value),
         record::Sample::Counter(value) => number("counter", *value),
-        record::Sample::Histogram { values, counts } => {
-            let sound =
-                values.len() == counts.len() && !values.is_empty() && values.iter().all(|value| value.is_finite());
-            sound.then(|| Sample { r#type: Some("histogram"), values, counts, ..Sample::default() })
+        record::Sample::Histogram { bounds, counts } => {
+            let (values, counts) = histogram::values(bounds, counts)?;
+            Some(Sample { r#type: Some("histogram"), values, counts, ..Sample::default() })
         }
     }
 }

@@ -5,6 +5,7 @@ mod bridged;
 mod context;
 mod custom;
 mod error;
+mod histogram;
 mod labels;
 mod log;
 mod metadata;

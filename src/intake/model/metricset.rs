@@ -14,7 +14,7 @@ model! {
         /// Microseconds since the epoch.
         timestamp: u64,
         /// Not empty; no name holds `*` or `"`.
-        samples: Entries<'a, Sample<'a>>,
+        samples: Entries<'a, Sample>,
         tags: Tags<'a>,
         transaction: Option<MetricsetTransaction<'a>>,
         span: Option<MetricsetSpan<'a>>,
@@ -24,12 +24,12 @@ model! {
 
     /// A value, or ascending values with as many counts.
     #[derive(Default)]
-    struct Sample<'a> {
+    struct Sample {
         r#type: Option<&'static str>,
         unit: Option<&'static str>,
         value: Option<f64>,
-        values: &'a [f64],
-        counts: &'a [u64],
+        values: Vec<f64>,
+        counts: Vec<u64>,
     }
 
     struct MetricsetTransaction<'a> {

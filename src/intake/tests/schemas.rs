@@ -129,7 +129,7 @@ fn metricsets_are_valid_and_empty_ones_are_not_sent() {
     let samples = vec![
         ("pool.size".into(), Sample::Gauge(3.0)),
         ("pool.waits".into(), Sample::Counter(7.0)),
-        ("pool.time".into(), Sample::Histogram { values: vec![0.5, 1.5], counts: vec![1, 2] }),
+        ("pool.time".into(), Sample::Histogram { bounds: vec![1.0, 2.0], counts: vec![1, 2, 0] }),
         ("nan".into(), Sample::Gauge(f64::NAN)),
         ("a*".into(), Sample::Gauge(1.0)),
         ("".into(), Sample::Gauge(1.0)),

@@ -1,7 +1,6 @@
 //! Metrics that the service makes through OpenTelemetry's API and SDK, told to Elastic (agent-spec 10.6).
 
 mod exporter;
-mod histogram;
 mod provider;
 mod sets;
 

@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::{
     data::{AggregatedMetrics, Metric, MetricData, ScopeMetrics},
 };
 
-use super::{super::record, histogram};
+use super::super::record;
 use crate::{
     config::Wildcard,
     record::{Label, LabelValue, MAX_LABELS, MetricsRecord, Sample, cut},
@@ -98,9 +98,10 @@ impl<'a> Sets<'a> {
             }
             MetricData::Histogram(data) => {
                 for point in data.data_points() {
-                    let bounds: Vec<f64> = point.bounds().collect();
-                    if let Some(sample) = histogram::sample(&bounds, point.bucket_counts()) {
-                        self.add(name, point.attributes(), sample);
+                    let (bounds, counts): (Vec<_>, Vec<_>) =
+                        (point.bounds().collect(), point.bucket_counts().collect());
+                    if !bounds.is_empty() && counts.iter().any(|count| *count > 0) {
+                        self.add(name, point.attributes(), Sample::Histogram { bounds, counts });
                     }
                 }
             }

@@ -1,9 +1,7 @@
 //! From buckets to the values that stand for them (agent-spec 10.6).
 
-use crate::record::Sample;
-
 /// Buckets with something in them, as ascending values and counts. None without bounds, and without a measurement.
-pub(super) fn sample(bounds: &[f64], counts: impl Iterator<Item = u64>) -> Option<Sample> {
+pub(super) fn values(bounds: &[f64], counts: &[u64]) -> Option<(Vec<f64>, Vec<u64>)> {
     let (first, last) = (*bounds.first()?, *bounds.last()?);
     let value = |bucket: usize| match bucket {
         0 if first > 0.0 => first / 2.0,
@@ -15,7 +13,7 @@ pub(super) fn sample(bounds: &[f64], counts: impl Iterator<Item = u64>) -> Optio
         }
     };
     let (mut values, mut sums) = (Vec::<f64>::new(), Vec::<u64>::new());
-    for (bucket, count) in counts.enumerate().filter(|(_, count)| *count > 0) {
+    for (bucket, count) in counts.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
         let value = value(bucket);
         match sums.last_mut() {
             // the first and the last bucket of a single bound below 0 have one value
@@ -27,49 +25,41 @@ pub(super) fn sample(bounds: &[f64], counts: impl Iterator<Item = u64>) -> Optio
         }
     }
     let sound = !values.is_empty() && values.iter().all(|value| value.is_finite());
-    sound.then_some(Sample::Histogram { values, counts: sums })
+    sound.then_some((values, sums))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(bounds: &[f64], counts: &[u64]) -> Option<(Vec<f64>, Vec<u64>)> {
-        match sample(bounds, counts.iter().copied()) {
-            Some(Sample::Histogram { values, counts }) => Some((values, counts)),
-            None => None,
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn section_10_6_a_bucket_is_told_by_its_middle() {
-        let all = told(&[1.0, 3.0, 10.0], &[1, 2, 3, 4]);
+        let all = values(&[1.0, 3.0, 10.0], &[1, 2, 3, 4]);
         assert_eq!(all, Some((vec![0.5, 2.0, 6.5, 10.0], vec![1, 2, 3, 4])));
         assert_eq!(
-            told(&[1.0, 3.0, 10.0], &[0, 2, 0, 4]),
+            values(&[1.0, 3.0, 10.0], &[0, 2, 0, 4]),
             Some((vec![2.0, 10.0], vec![2, 4])),
             "empty ones are left out"
         );
         assert_eq!(
-            told(&[0.0, 4.0], &[7, 1, 0]),
+            values(&[0.0, 4.0], &[7, 1, 0]),
             Some((vec![0.0, 2.0], vec![7, 1])),
             "only a positive bound is halved"
         );
-        assert_eq!(told(&[-4.0, -2.0], &[1, 1, 1]), Some((vec![-4.0, -3.0, -2.0], vec![1, 1, 1])));
+        assert_eq!(values(&[-4.0, -2.0], &[1, 1, 1]), Some((vec![-4.0, -3.0, -2.0], vec![1, 1, 1])));
     }
 
     #[test]
     fn section_10_6_trap_40_values_ascend_and_there_are_as_many_counts() {
-        assert_eq!(told(&[-2.0], &[3, 4]), Some((vec![-2.0], vec![7])), "one value, though two buckets");
-        assert_eq!(told(&[2.0], &[3, 4]), Some((vec![1.0, 2.0], vec![3, 4])));
-        assert_eq!(told(&[f64::MIN, f64::MAX], &[0, 1, 0]), None, "no middle can be told");
+        assert_eq!(values(&[-2.0], &[3, 4]), Some((vec![-2.0], vec![7])), "one value, though two buckets");
+        assert_eq!(values(&[2.0], &[3, 4]), Some((vec![1.0, 2.0], vec![3, 4])));
+        assert_eq!(values(&[f64::MIN, f64::MAX], &[0, 1, 0]), None, "no middle can be told");
     }
 
     #[test]
-    fn section_10_6_what_says_nothing_is_not_told() {
-        assert_eq!(told(&[], &[]), None, "no bounds");
-        assert_eq!(told(&[], &[3]), None);
-        assert_eq!(told(&[1.0, 2.0], &[0, 0, 0]), None, "no measurement");
+    fn section_10_6_what_says_nothing_is_not_values() {
+        assert_eq!(values(&[], &[]), None, "no bounds");
+        assert_eq!(values(&[], &[3]), None);
+        assert_eq!(values(&[1.0, 2.0], &[0, 0, 0]), None, "no measurement");
     }
 }

@@ -1,0 +1,98 @@
+//! What is told in requests of its own: spans, metrics and log lines.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+    common::v1::InstrumentationScope,
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    metrics::v1::{Metric, ResourceMetrics, ScopeMetrics},
+    resource::v1::Resource,
+};
+use opentelemetry_sdk::trace::SpanData;
+
+/// How long a server that takes none of a kind is not asked again.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// A kind that a server may not take although it takes spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    Metrics,
+    Logs,
+}
+
+impl Beside {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Logs => "log lines",
+        }
+    }
+
+    /// Of OTLP over HTTP.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}
+
+/// The contents of one request.
+pub(super) enum Payload {
+    Traces(Vec<SpanData>),
+    Metrics(Vec<Metric>),
+    Logs(Vec<LogRecord>),
+}
+
+/// Who sends, in OTLP's own messages.
+#[derive(Clone, Default)]
+pub(super) struct Sender {
+    pub(super) resource: Resource,
+    pub(super) scope: InstrumentationScope,
+}
+
+impl Sender {
+    pub(super) fn metrics(self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+        let scope_metrics = vec![ScopeMetrics { scope: Some(self.scope), metrics, ..ScopeMetrics::default() }];
+        let resource = Some(self.resource);
+        ExportMetricsServiceRequest {
+            resource_metrics: vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }],
+        }
+    }
+
+    pub(super) fn logs(self, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+        let scope_logs = vec![ScopeLogs { scope: Some(self.scope), log_records, ..ScopeLogs::default() }];
+        let resource = Some(self.resource);
+        ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
+        }
+    }
+}
+
+/// What the server said it does not take: a Collector may have a pipeline for spans alone.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    metrics: Mutex<Option<Instant>>,
+    logs: Mutex<Option<Instant>>,
+}
+
+impl Missing {
+    fn since(&self, kind: Beside) -> &Mutex<Option<Instant>> {
+        match kind {
+            Beside::Metrics => &self.metrics,
+            Beside::Logs => &self.logs,
+        }
+    }
+
+    pub(super) fn tell(&self, kind: Beside) {
+        *self.since(kind).lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    pub(super) fn is(&self, kind: Beside) -> bool {
+        self.since(kind).lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < PAUSE)
+    }
+}
