@@ -82,6 +82,14 @@ pub(super) fn missing(kind: Beside, said: impl fmt::Display, events: u64) -> Del
     rejected(events, format!("the server takes no {name} by OTLP ({said}); for ten minutes further ones are not sent"))
 }
 
+/// What the server fails on beside spans is given up after a few attempts: spans wait behind it.
+pub(super) fn beside(answer: Result<Delivery, Refused>) -> Result<Delivery, Refused> {
+    answer.map(|delivery| match delivery {
+        Delivery::Failed { reason, .. } => Delivery::Failed { reason, poisonous: true },
+        other => other,
+    })
+}
+
 /// Nobody is there who would take it.
 pub(super) fn is_nobody(status: u16) -> bool {
     matches!(status, 404 | 405)

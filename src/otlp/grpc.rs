@@ -206,7 +206,11 @@ fn conclude(
             missing.tell(kind);
             Ok(answer::missing(kind, format_args!("{:?}", status.code()), events))
         }
-        Err(status) => answer::of_code(&format!("{:?}", status.code()), status.message(), is_large),
+        Err(status) => {
+            let answer = answer::of_code(&format!("{:?}", status.code()), status.message(), is_large);
+            // the code of a server that cannot be reached, too
+            if status.code() == Code::Unavailable { answer } else { answer::beside(answer) }
+        }
     }
 }
 

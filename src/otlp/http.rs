@@ -79,7 +79,7 @@ impl Http {
                 missing.tell(kind);
                 Ok(answer::missing(kind, answer.status, events))
             }
-            Ok(answer) => answer::of_http(&answer, events),
+            Ok(answer) => answer::beside(answer::of_http(&answer, events)),
         }
     }
 

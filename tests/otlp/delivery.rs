@@ -257,8 +257,12 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
 }
 
-/// A Collector that has a pipeline for traces alone, and the paths that it was asked for.
-async fn collector_of_traces() -> (String, Arc<Mutex<Vec<String>>>) {
+/// Codes of gRPC.
+const UNIMPLEMENTED: &str = "12";
+const INTERNAL: &str = "13";
+
+/// A Collector that takes traces alone, with what it says to all else, and the paths that it was asked for.
+async fn collector_of_traces(http: StatusCode, grpc: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let log = received.clone();
@@ -267,13 +271,13 @@ async fn collector_of_traces() -> (String, Arc<Mutex<Vec<String>>>) {
         let is_of_traces = path.to_lowercase().contains("trace");
         log.lock().unwrap().push(path);
         if request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc") {
-            let status = if is_of_traces { "0" } else { "12" };
+            let status = if is_of_traces { "0" } else { grpc };
             let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())]);
             let message = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
             let body = Body::new(message.with_trailers(std::future::ready(Some(Ok(trailers)))));
             return ([("content-type", "application/grpc")], body).into_response();
         }
-        if is_of_traces { StatusCode::OK } else { StatusCode::NOT_FOUND }.into_response()
+        if is_of_traces { StatusCode::OK } else { http }.into_response()
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     (format!("http://{address}"), received)
@@ -282,7 +286,7 @@ async fn collector_of_traces() -> (String, Arc<Mutex<Vec<String>>>) {
 #[tokio::test]
 async fn what_a_server_does_not_take_beside_spans_is_said_once_and_holds_up_nothing() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let (url, received) = collector_of_traces().await;
+        let (url, received) = collector_of_traces(StatusCode::NOT_FOUND, UNIMPLEMENTED).await;
         let agent = agent(|agent| {
             let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url).log_sending(true);
             agent.metrics_interval(DEADLINE)
@@ -305,6 +309,32 @@ async fn what_a_server_does_not_take_beside_spans_is_said_once_and_holds_up_noth
         asked.dedup();
         assert_eq!((asked.len(), received.lock().unwrap().len()), (3, 4), "{asked:?}");
         assert_eq!(warnings(&["takes no log lines by OTLP"]).len(), 1 + usize::from(protocol == OtlpProtocol::Grpc));
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_fails_on_beside_spans_is_given_up_and_no_span_is_sent_twice() {
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let (url, received) = collector_of_traces(StatusCode::SERVICE_UNAVAILABLE, INTERNAL).await;
+        let agent =
+            agent(|agent| agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url).log_sending(true));
+        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
+        tracing::subscriber::with_default(subscriber, || {
+            agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("a line"));
+        });
+        let deadline = Instant::now() + DEADLINE;
+        while agent.stats().waiting > 0 {
+            assert!(Instant::now() < deadline, "{}", agent.stats());
+            // whoever waits ends the worker's back-off
+            let _ = agent.flush(Duration::from_millis(100)).await;
+        }
+        let stats = agent.stats();
+        assert_eq!((stats.accepted, stats.dropped.unclear, stats.recorded), (1, 1, 2), "{stats}");
+        let received = received.lock().unwrap();
+        let of_traces = received.iter().filter(|path| path.to_lowercase().contains("trace")).count();
+        assert_eq!(of_traces, 1);
+        // the attempt that took the span does not count
+        assert!((5..=6).contains(&(received.len() - of_traces)), "{received:?}");
     }
 }
 
