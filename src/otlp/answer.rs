@@ -1,12 +1,10 @@
 //! What an answer means for the spans that were sent: pure, so that every case can be read in one table.
 
-use std::fmt;
-
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use serde::Deserialize;
 
-use super::{divide::Refused, signal::Beside};
+use super::divide::Refused;
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, Rejection},
@@ -76,23 +74,18 @@ pub(super) fn of_partial(rejected: i64, words: &str, events: u64) -> Delivery {
     Delivery::Decided { rejected, reasons: vec![Rejection { message }] }
 }
 
-/// The server takes spans, and none of these.
-pub(super) fn missing(kind: Beside, said: impl fmt::Display, events: u64) -> Delivery {
-    let name = kind.name();
-    rejected(events, format!("the server takes no {name} by OTLP ({said}); for ten minutes further ones are not sent"))
-}
-
-/// What the server fails on beside spans is given up after a few attempts: spans wait behind it.
-pub(super) fn beside(answer: Result<Delivery, Refused>) -> Result<Delivery, Refused> {
+/// What an answer to `points` points of metrics means for the `events` events that they are the points of.
+pub(super) fn of_points(answer: Result<Delivery, Refused>, points: u64, events: u64) -> Result<Delivery, Refused> {
     answer.map(|delivery| match delivery {
-        Delivery::Failed { reason, .. } => Delivery::Failed { reason, poisonous: true },
+        Delivery::Decided { rejected, reasons } => {
+            let rejected = (rejected * events).checked_div(points).map_or(0, |whole| {
+                let is_more = !(rejected * events).is_multiple_of(points);
+                whole + u64::from(is_more)
+            });
+            Delivery::Decided { rejected, reasons }
+        }
         other => other,
     })
-}
-
-/// Nobody is there who would take it.
-pub(super) fn is_nobody(status: u16) -> bool {
-    matches!(status, 404 | 405)
 }
 
 /// The server's own words: JSON, protobuf or plain text.

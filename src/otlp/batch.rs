@@ -7,7 +7,11 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, metrics::v1::Metric};
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
-use super::{project, signal::Payload, size};
+use super::{
+    project,
+    signal::{Beside, Payload},
+    size,
+};
 use crate::{
     pipeline::Batch,
     record::{ErrorParent, SpanId, TraceId},
@@ -35,7 +39,8 @@ pub(super) struct OpenBatch {
     places: HashMap<Home, usize>,
     /// Errors come before the spans that they were met in end.
     homeless: Vec<Homeless>,
-    metrics: Vec<Vec<Metric>>,
+    /// Each with the events that it tells: the first of a set is the set's.
+    metrics: Vec<(Metric, u64)>,
     lines: Vec<LogRecord>,
     events: u64,
     size: usize,
@@ -61,7 +66,7 @@ impl OpenBatch {
     pub(super) fn add_metrics(&mut self, metrics: Vec<Metric>) {
         self.size += metrics.iter().map(|metric| NESTING + metric.encoded_len()).sum::<usize>();
         self.events += 1;
-        self.metrics.push(metrics);
+        self.metrics.extend(metrics.into_iter().enumerate().map(|(at, metric)| (metric, u64::from(at == 0))));
     }
 
     pub(super) fn add_line(&mut self, line: LogRecord) {
@@ -90,7 +95,9 @@ impl OpenBatch {
             spans[place].events.events.push(event);
             weights[place] += 1;
         }
-        weights.extend((0..metrics.len() + lines.len()).map(|_| 1));
+        let (metrics, of_metrics): (Vec<_>, Vec<_>) = metrics.into_iter().unzip();
+        weights.extend(of_metrics);
+        weights.extend(lines.iter().map(|_| 1));
         let contents = Contents { spans: spans.into(), metrics: metrics.into(), lines: lines.into() };
         (events > 0).then(|| OtlpBatch { contents, weights: weights.into(), events })
     }
@@ -104,33 +111,34 @@ pub(crate) struct OtlpBatch {
     events: u64,
 }
 
-/// Spans, sets of metrics and lines, counted through in this order. Cheap to clone.
+/// Spans, metrics and lines, counted through in this order. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Contents {
     pub(super) spans: Arc<[SpanData]>,
-    metrics: Arc<[Vec<Metric>]>,
+    metrics: Arc<[Metric]>,
     lines: Arc<[LogRecord]>,
 }
 
 impl Contents {
-    /// What goes in requests of its own.
-    pub(super) fn pieces(&self) -> Vec<Range<usize>> {
-        let mut from = 0;
-        let ends = [self.spans.len(), self.metrics.len(), self.lines.len()].map(|length| {
-            from += length;
-            from - length..from
-        });
-        ends.into_iter().filter(|piece| !piece.is_empty()).collect()
+    pub(super) fn spans(&self) -> Range<usize> {
+        0..self.spans.len()
     }
 
-    /// The part of one piece that a range names.
+    /// What else there is.
+    pub(super) fn beside(&self) -> impl Iterator<Item = (Beside, Range<usize>)> {
+        let (metrics, lines) = (self.spans.len(), self.spans.len() + self.metrics.len());
+        let pieces = [(Beside::Metrics, metrics..lines), (Beside::Logs, lines..lines + self.lines.len())];
+        pieces.into_iter().filter(|(_, piece)| !piece.is_empty())
+    }
+
+    /// The part that a range names, all of it of one kind.
     pub(super) fn payload(&self, range: Range<usize>) -> Payload {
         let (metrics, lines) = (self.spans.len(), self.spans.len() + self.metrics.len());
         let within = |from: usize| range.start - from..range.end.saturating_sub(from);
         if range.start < metrics {
             Payload::Traces(self.spans.get(range).unwrap_or_default().to_vec())
         } else if range.start < lines {
-            Payload::Metrics(self.metrics.get(within(metrics)).unwrap_or_default().concat())
+            Payload::Metrics(self.metrics.get(within(metrics)).unwrap_or_default().to_vec())
         } else {
             Payload::Logs(self.lines.get(within(lines)).unwrap_or_default().to_vec())
         }
@@ -240,7 +248,9 @@ mod tests {
         open.add_metrics(vec![metric("c")]);
         assert!(open.size() > 0);
         let batch = open.close(None).unwrap();
-        assert_eq!((batch.contents.pieces(), batch.events()), (vec![0..2, 2..3], 3));
+        let beside: Vec<_> = batch.contents.beside().collect();
+        assert_eq!(beside, [(Beside::Metrics, 0..3), (Beside::Logs, 3..4)]);
+        assert_eq!((&batch.weights[..], batch.events()), (&[1, 0, 1, 1][..], 3));
         let mut open = OpenBatch::default();
         let (home, data) = span(1);
         open.add_span(home, data);
@@ -248,7 +258,8 @@ mod tests {
         open.add_metrics(vec![metric("c")]);
         open.add_line(LogRecord::default());
         let told = |batch: &OtlpBatch| {
-            let pieces = batch.contents.pieces().into_iter();
+            let spans = Some(batch.contents.spans()).filter(|spans| !spans.is_empty());
+            let pieces = spans.into_iter().chain(batch.contents.beside().map(|(_, piece)| piece));
             pieces
                 .map(|piece| match batch.contents.payload(piece) {
                     Payload::Traces(spans) => format!("{} spans", spans.len()),
@@ -259,11 +270,9 @@ mod tests {
         };
         let batch = open.close(None).unwrap();
         assert_eq!(told(&batch), ["1 spans", "abc", "1 lines"]);
-        assert!(matches!(batch.contents.payload(2..3), Payload::Metrics(metrics) if metrics == [metric("c")]));
-        let rest = batch.without(2);
-        assert_eq!((told(&rest), rest.events()), (vec!["c".to_owned(), "1 lines".to_owned()], 2));
-        let rest = rest.without(1);
-        assert_eq!((told(&rest), rest.events()), (vec!["1 lines".to_owned()], 1));
+        assert!(matches!(batch.contents.payload(3..4), Payload::Metrics(metrics) if metrics == [metric("c")]));
+        let rest = batch.without(1);
+        assert_eq!((told(&rest), rest.events()), (vec!["abc".to_owned(), "1 lines".to_owned()], 3));
     }
 
     #[test]

@@ -13,19 +13,15 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
-/// Delivers pieces of a batch front to back. `weights` are the events that each part of it tells; `send` sends a range of
-/// parts, which lies in one of the pieces, with so many events.
-pub(super) async fn deliver<F>(
-    weights: &[u64],
-    mut pieces: Vec<Range<usize>>,
-    send: impl Fn(Range<usize>, u64) -> F,
-) -> Delivery
+/// Delivers one piece of a batch front to back. `weights` are the events that each part of the batch tells; `send` sends a
+/// range of parts with so many events.
+pub(super) async fn deliver<F>(weights: &[u64], piece: Range<usize>, send: impl Fn(Range<usize>, u64) -> F) -> Delivery
 where
     F: Future<Output = Result<Delivery, Refused>>,
 {
     let (mut accepted, mut rejected, mut reasons) = (0, 0, Vec::<Rejection>::new());
     let mut divisions = 0;
-    pieces.reverse();
+    let mut pieces = Vec::from_iter([piece]);
     while let Some(piece) = pieces.pop() {
         let events = weights.get(piece.clone()).unwrap_or_default().iter().sum();
         match send(piece.clone(), events).await {
@@ -76,7 +72,7 @@ mod tests {
                 Ok(Delivery::Decided { rejected: 0, reasons: Vec::new() })
             })
         };
-        let delivery = deliver(&weights, std::iter::once(0..spans).collect(), send).now_or_never().unwrap();
+        let delivery = deliver(&weights, 0..spans, send).now_or_never().unwrap();
         (delivery, sent.into_inner())
     }
 
@@ -101,21 +97,6 @@ mod tests {
         let (delivery, sent) = delivered(1000, &all, usize::MAX);
         assert!(matches!(delivery, Delivery::Decided { rejected: 1002, .. }), "{delivery:?}");
         assert_eq!(sent, 1 + 2 * MAX_DIVISIONS);
-    }
-
-    #[test]
-    fn pieces_go_by_themselves_from_front_to_back() {
-        let sent = RefCell::new(Vec::new());
-        let send = |piece: Range<usize>, events: u64| {
-            sent.borrow_mut().push(piece.clone());
-            std::future::ready(match piece.start {
-                0 => Ok(Delivery::Decided { rejected: 1, reasons: Vec::new() }),
-                _ => Ok(Delivery::Failed { reason: format!("{events} too many"), poisonous: false }),
-            })
-        };
-        let delivery = deliver(&[2, 1, 5], vec![0..2, 2..3], send).now_or_never().unwrap();
-        assert_eq!(delivery, Delivery::Partly { accepted: 2, rejected: 1, reasons: Vec::new() });
-        assert_eq!(*sent.borrow(), [0..2, 2..3]);
     }
 
     #[test]

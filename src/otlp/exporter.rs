@@ -15,13 +15,17 @@ use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 use prost::Message as _;
 
 use super::{
+    answer,
     batch::{OpenBatch, OtlpBatch},
-    divide::{self, Refused},
+    deliver::deliver,
+    divide::Refused,
     grpc::Grpc,
     http::Http,
-    messages, project,
+    messages,
+    pause::Taken,
+    project,
     resource::resource as projected,
-    signal::{Beside, Missing, Payload, Sender},
+    signal::{Beside, Payload, Sender},
 };
 use crate::{
     apm_server::ServerSettings,
@@ -44,7 +48,9 @@ pub(crate) struct OtlpExporter {
     sender: Sender,
     /// OTLP has no place for anything but spans.
     spans_only: bool,
-    missing: Arc<Missing>,
+    taken: Arc<Taken>,
+    /// Sets of metrics so far.
+    sets: u64,
     framework: Option<&'static str>,
     live: LiveConfig,
     /// The options that `sanitizer` was made from.
@@ -83,7 +89,8 @@ impl OtlpExporter {
             sender: sender(&projected, resource.framework),
             resource: Arc::new(projected),
             spans_only: config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces),
-            missing: Arc::default(),
+            taken: Arc::default(),
+            sets: 0,
             framework: resource.framework,
             live,
             sanitizer: Sanitizer::of(&config),
@@ -123,8 +130,7 @@ impl Exporter for OtlpExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, config, traps, lost_values, open, framework, missing, spans_only, .. } = self;
-        let takes = |kind| !*spans_only && !missing.is(kind);
+        let Self { sanitizer, config, traps, lost_values, open, framework, taken, sets, .. } = self;
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
@@ -152,11 +158,12 @@ impl Exporter for OtlpExporter {
             }
             // where the time of transactions goes has no place in OTLP
             Event::Metrics(record) if record.breakdown.is_some() => return Ok(Added::Unsupported),
-            Event::Metrics(_) if !takes(Beside::Metrics) => return Ok(Added::Unsupported),
-            Event::Log(_) if !takes(Beside::Logs) => return Ok(Added::Unsupported),
+            Event::Metrics(_) | Event::Log(_) if self.spans_only => return Ok(Added::Unsupported),
+            Event::Metrics(_) if taken.is_paused(Beside::Metrics) => return Ok(Added::Paused),
+            Event::Log(_) if taken.is_paused(Beside::Logs) => return Ok(Added::Paused),
             Event::Metrics(mut record) => {
                 traps.metrics(&mut record);
-                let metrics = messages::metrics(&record);
+                let metrics = messages::metrics(&record, sets, &config.disable_metrics);
                 if metrics.is_empty() {
                     return Err("a metricset holds no sample that the server takes".to_owned());
                 }
@@ -188,21 +195,23 @@ impl Exporter for OtlpExporter {
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
         let (transport, resource, sender) = (self.transport.clone(), self.resource.clone(), self.sender.clone());
-        let (contents, weights, missing) = (batch.contents.clone(), batch.weights.clone(), self.missing.clone());
+        let (contents, weights, taken) = (batch.contents.clone(), batch.weights.clone(), self.taken.clone());
         async move {
             let send = |part: Range<usize>, events| {
-                let payload = contents.payload(part);
+                let (parts, payload) = (part.len() as u64, contents.payload(part));
                 let (transport, resource, sender) = (transport.clone(), &resource, sender.clone());
-                let missing = &missing;
                 async move {
                     match payload {
                         Payload::Traces(spans) => transport.export(resource, spans, events).await,
-                        Payload::Metrics(metrics) => transport.metrics(sender.metrics(metrics), events, missing).await,
-                        Payload::Logs(lines) => transport.logs(sender.logs(lines), events, missing).await,
+                        Payload::Metrics(metrics) => {
+                            let answer = transport.metrics(sender.metrics(metrics), parts).await;
+                            answer::of_points(answer, parts, events)
+                        }
+                        Payload::Logs(lines) => transport.logs(sender.logs(lines), parts).await,
                     }
                 }
             };
-            let delivery = divide::deliver(&weights, contents.pieces(), send).await;
+            let delivery = deliver(&contents, &weights, &taken, send).await;
             delivery.map_words(|words| transport.hide_in(words))
         }
     }
@@ -232,27 +241,17 @@ impl Transport {
         }
     }
 
-    async fn metrics(
-        self,
-        request: ExportMetricsServiceRequest,
-        events: u64,
-        missing: &Missing,
-    ) -> Result<Delivery, Refused> {
+    async fn metrics(self, request: ExportMetricsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => http.post(Beside::Metrics, request.encode_to_vec(), events, missing).await,
-            Transport::Grpc(grpc) => grpc.metrics(request, events, missing).await,
+            Transport::Http(http) => http.post(Beside::Metrics, request.encode_to_vec(), parts).await,
+            Transport::Grpc(grpc) => grpc.metrics(request, parts).await,
         }
     }
 
-    async fn logs(
-        self,
-        request: ExportLogsServiceRequest,
-        events: u64,
-        missing: &Missing,
-    ) -> Result<Delivery, Refused> {
+    async fn logs(self, request: ExportLogsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => http.post(Beside::Logs, request.encode_to_vec(), events, missing).await,
-            Transport::Grpc(grpc) => grpc.logs(request, events, missing).await,
+            Transport::Http(http) => http.post(Beside::Logs, request.encode_to_vec(), parts).await,
+            Transport::Grpc(grpc) => grpc.logs(request, parts).await,
         }
     }
 

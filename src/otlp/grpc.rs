@@ -24,7 +24,6 @@ use opentelemetry_sdk::{
 };
 use prost::Message;
 use tonic::{
-    Code,
     codec::CompressionEncoding,
     metadata::MetadataMap,
     transport::{Channel, Endpoint},
@@ -34,7 +33,6 @@ use tower_service::Service;
 use super::{
     answer,
     divide::Refused,
-    signal::{Beside, Missing},
     size,
     wire::{compression, user_agent},
 };
@@ -113,40 +111,28 @@ impl Grpc {
         }
     }
 
-    /// One attempt with what the exporter cannot be given.
-    pub(super) async fn metrics(
-        self,
-        request: ExportMetricsServiceRequest,
-        events: u64,
-        missing: &Missing,
-    ) -> Result<Delivery, Refused> {
+    /// One attempt with what the exporter cannot be given: a message of so many parts.
+    pub(super) async fn metrics(self, request: ExportMetricsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         let is_large = request.encoded_len() >= MAX_MESSAGE;
-        let mut client = MetricsServiceClient::new(self.channel());
+        let mut client = MetricsServiceClient::new(self.channel()).accept_compressed(CompressionEncoding::Gzip);
         if self.inner.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
         let answer = client.export(self.request(request)).with_context(suppressed()).await;
         let partial = answer.map(|answer| answer.into_inner().partial_success.unwrap_or_default());
-        let partial = partial.map(|partial| (partial.rejected_data_points, partial.error_message));
-        conclude(Beside::Metrics, partial, (events, is_large), missing)
+        conclude(partial.map(|partial| (partial.rejected_data_points, partial.error_message)), parts, is_large)
     }
 
     /// As [`metrics`](Self::metrics).
-    pub(super) async fn logs(
-        self,
-        request: ExportLogsServiceRequest,
-        events: u64,
-        missing: &Missing,
-    ) -> Result<Delivery, Refused> {
+    pub(super) async fn logs(self, request: ExportLogsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         let is_large = request.encoded_len() >= MAX_MESSAGE;
-        let mut client = LogsServiceClient::new(self.channel());
+        let mut client = LogsServiceClient::new(self.channel()).accept_compressed(CompressionEncoding::Gzip);
         if self.inner.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
         let answer = client.export(self.request(request)).with_context(suppressed()).await;
         let partial = answer.map(|answer| answer.into_inner().partial_success.unwrap_or_default());
-        let partial = partial.map(|partial| (partial.rejected_log_records, partial.error_message));
-        conclude(Beside::Logs, partial, (events, is_large), missing)
+        conclude(partial.map(|partial| (partial.rejected_log_records, partial.error_message)), parts, is_large)
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -194,23 +180,10 @@ fn suppressed() -> Context {
 }
 
 /// By what the server says of a request that it took, or else of why not.
-fn conclude(
-    kind: Beside,
-    answer: Result<(i64, String), tonic::Status>,
-    (events, is_large): (u64, bool),
-    missing: &Missing,
-) -> Result<Delivery, Refused> {
+fn conclude(answer: Result<(i64, String), tonic::Status>, parts: u64, is_large: bool) -> Result<Delivery, Refused> {
     match answer {
-        Ok((rejected, words)) => Ok(answer::of_partial(rejected, &words, events)),
-        Err(status) if status.code() == Code::Unimplemented => {
-            missing.tell(kind);
-            Ok(answer::missing(kind, format_args!("{:?}", status.code()), events))
-        }
-        Err(status) => {
-            let answer = answer::of_code(&format!("{:?}", status.code()), status.message(), is_large);
-            // the code of a server that cannot be reached, too
-            if status.code() == Code::Unavailable { answer } else { answer::beside(answer) }
-        }
+        Ok((rejected, words)) => Ok(answer::of_partial(rejected, &words, parts)),
+        Err(status) => answer::of_code(&format!("{:?}", status.code()), status.message(), is_large),
     }
 }
 

@@ -24,7 +24,7 @@ use opentelemetry_sdk::{
 use super::{
     answer,
     divide::Refused,
-    signal::{Beside, Missing},
+    signal::Beside,
     wire::{compression, user_agent},
 };
 use crate::{
@@ -58,14 +58,8 @@ impl Http {
         })
     }
 
-    /// One attempt with what the exporter cannot be given.
-    pub(super) async fn post(
-        self,
-        kind: Beside,
-        message: Vec<u8>,
-        events: u64,
-        missing: &Missing,
-    ) -> Result<Delivery, Refused> {
+    /// One attempt with what the exporter cannot be given: a message of so many parts.
+    pub(super) async fn post(self, kind: Beside, message: Vec<u8>, parts: u64) -> Result<Delivery, Refused> {
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, PROTOBUF)]);
         let body = if self.client.gzip() {
             headers.insert(CONTENT_ENCODING, GZIP);
@@ -75,11 +69,7 @@ impl Http {
         };
         match self.client.post_with(kind.path(), self::headers(&headers), body.into()).await {
             Err(reason) => Ok(Delivery::Failed { reason, poisonous: false }),
-            Ok(answer) if answer::is_nobody(answer.status) => {
-                missing.tell(kind);
-                Ok(answer::missing(kind, answer.status, events))
-            }
-            Ok(answer) => answer::beside(answer::of_http(&answer, events)),
+            Ok(answer) => answer::of_http(&answer, parts),
         }
     }
 

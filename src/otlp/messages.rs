@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use crate::{
+    config::Wildcard,
     intake::{
         self, is_metric_name,
         model::{LogLine, Scalar, Tags},
@@ -19,9 +20,18 @@ use crate::{
 };
 
 /// The samples that the server takes, each with one point, and in OpenTelemetry's words what Kibana looks for under them.
-pub(super) fn metrics(record: &MetricsRecord) -> Vec<Metric> {
-    let mut metrics = points(record);
-    metrics.extend(points(&utilization(record)));
+///
+/// The server makes one document of all points that have time and attributes in common. So that each set stays one of its
+/// own, its time, which is in microseconds, gets the number of the set, `sets` being those so far, as nanoseconds.
+pub(super) fn metrics(record: &MetricsRecord, sets: &mut u64, disabled: &[Wildcard]) -> Vec<Metric> {
+    let mut number = || {
+        *sets = (*sets + 1) % 1000;
+        *sets
+    };
+    let mut metrics = points(record, number());
+    let mut utilization = utilization(record);
+    utilization.samples.retain(|(name, _)| !disabled.iter().any(|pattern| pattern.matches(name)));
+    metrics.extend(points(&utilization, number()));
     metrics
 }
 
@@ -38,19 +48,12 @@ fn utilization(record: &MetricsRecord) -> MetricsRecord {
     let memory = memory.filter(|(total, _)| *total > 0.0);
     let memory = memory.map(|(total, free)| ("system.memory.utilization", (total - free) / total));
     let samples = cpu.into_iter().chain(memory).map(|(name, share)| (name.into(), Sample::Gauge(share)));
-    MetricsRecord {
-        // what has time and labels in common is one document, and with a name that is not Elastic's that document would
-        // be no longer among those that all services share
-        timestamp: record.timestamp + 1,
-        samples: samples.collect(),
-        labels: record.labels.clone(),
-        breakdown: None,
-    }
+    MetricsRecord { samples: samples.collect(), breakdown: None, labels: record.labels.clone(), ..*record }
 }
 
-fn points(record: &MetricsRecord) -> Vec<Metric> {
+fn points(record: &MetricsRecord, number: u64) -> Vec<Metric> {
     let attributes = labels(&intake::tags(&record.labels));
-    let time_unix_nano = nanos(record.timestamp);
+    let time_unix_nano = nanos(record.timestamp).saturating_add(number);
     let number = |value: f64| NumberDataPoint {
         attributes: attributes.clone(),
         time_unix_nano,
@@ -65,6 +68,8 @@ fn points(record: &MetricsRecord) -> Vec<Metric> {
             is_monotonic: true,
         })),
         Sample::Gauge(_) | Sample::Counter(_) => None,
+        // the server would tell it by a value that JSON has no number for
+        Sample::Histogram { bounds, counts } if intake::histogram_values(bounds, counts).is_none() => None,
         Sample::Histogram { bounds, counts } => Some(Data::Histogram(Histogram {
             data_points: vec![HistogramDataPoint {
                 attributes: attributes.clone(),
@@ -94,8 +99,11 @@ pub(super) fn line(told: &LogLine<'_>) -> Line {
         ("code.file.path", told.file),
         ("thread.name", told.thread.as_deref()),
     ];
-    attributes.extend(texts.into_iter().filter_map(|(key, told)| Some(text(key, told?))));
-    attributes.extend(told.line.map(|line| attribute("code.line.number", Value::IntValue(line.into()))));
+    let own = texts.into_iter().filter_map(|(key, told)| Some(text(key, told?)));
+    let own = own.chain(told.line.map(|line| attribute("code.line.number", Value::IntValue(line.into()))));
+    // a field of the user's of the same name is the same label, and stays
+    let is_label = |key: &str| told.labels.0.iter().any(|(label, _)| *label == key.replace('.', "_"));
+    attributes.extend(own.filter(|attribute| !is_label(&attribute.key)));
     // where no span runs it is the transaction that does
     let span_id = told.span_id.or(told.transaction_id);
     Line {
@@ -153,24 +161,53 @@ mod tests {
         MetricsRecord { timestamp: 7, samples, labels, breakdown: None }
     }
 
+    fn all(record: &MetricsRecord) -> Vec<Metric> {
+        metrics(record, &mut 0, &[])
+    }
+
+    fn time(metric: &Metric) -> u64 {
+        match &metric.data {
+            Some(Data::Gauge(Gauge { data_points })) => data_points[0].time_unix_nano,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn sets_of_one_moment_stay_apart() {
+        let (mut sets, record) = (998, record(vec![("a", Sample::Gauge(1.0)), ("b", Sample::Gauge(2.0))]));
+        let times = [(); 2].map(|()| metrics(&record, &mut sets, &[]).iter().map(time).collect::<Vec<_>>());
+        assert_eq!(times, [[7999, 7999], [7001, 7001]]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_added_either() {
+        let cpu = record(vec![("system.cpu.total.norm.pct", Sample::Gauge(0.25))]);
+        let names = |disabled: &str| {
+            let told = metrics(&cpu, &mut 0, &[Wildcard::new(disabled)]);
+            told.into_iter().map(|metric| metric.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("*.utilization"), ["system.cpu.total.norm.pct"]);
+        assert_eq!(names("system.memory.*").len(), 2);
+    }
+
     #[test]
     fn a_histogram_keeps_its_bounds() {
         let sample = Sample::Histogram { bounds: vec![1.0, 3.0], counts: vec![1, 0, 2] };
-        let [metric] = &metrics(&record(vec![("seconds", sample)]))[..] else { panic!("not one metric") };
+        let [metric] = &all(&record(vec![("seconds", sample)]))[..] else { panic!("not one metric") };
         let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
         let point = &histogram.data_points[0];
         assert_eq!(
             (point.count, &point.bucket_counts[..], &point.explicit_bounds[..]),
             (3, &[1, 0, 2][..], &[1.0, 3.0][..])
         );
-        assert_eq!((point.time_unix_nano, &*point.attributes[0].key), (7000, "user_name"), "no label is a field");
+        assert_eq!((point.time_unix_nano, &*point.attributes[0].key), (7001, "user_name"), "no label is a field");
     }
 
     #[test]
     fn the_host_is_told_in_the_words_of_opentelemetry_too() {
         let gauge = Sample::Gauge;
         let (total, free) = (("system.memory.total", gauge(8.0)), ("system.memory.actual.free", gauge(2.0)));
-        let told = metrics(&record(vec![("system.cpu.total.norm.pct", gauge(0.25)), total.clone(), free]));
+        let told = all(&record(vec![("system.cpu.total.norm.pct", gauge(0.25)), total.clone(), free]));
         let told = told.iter().map(|metric| match &metric.data {
             Some(Data::Gauge(Gauge { data_points })) => {
                 (&*metric.name, data_points[0].value, data_points[0].time_unix_nano)
@@ -179,15 +216,17 @@ mod tests {
         });
         let double = |value| Some(number_data_point::Value::AsDouble(value));
         let (cpu, memory) = ("system.cpu.utilization", "system.memory.utilization");
-        assert_eq!(told.skip(3).collect::<Vec<_>>(), [(cpu, double(0.25), 8000), (memory, double(0.75), 8000)]);
-        assert_eq!(metrics(&record(vec![total])).len(), 1, "a share needs both");
+        assert_eq!(told.skip(3).collect::<Vec<_>>(), [(cpu, double(0.25), 7002), (memory, double(0.75), 7002)]);
+        assert_eq!(all(&record(vec![total])).len(), 1, "a share needs both");
     }
 
     #[test]
     fn what_the_server_or_json_has_no_room_for_is_left_out() {
         let gauge = Sample::Gauge;
-        let told = metrics(&record(vec![("a*", gauge(1.0)), ("nan", gauge(f64::NAN)), ("size", gauge(2.0))]));
+        let told = all(&record(vec![("a*", gauge(1.0)), ("nan", gauge(f64::NAN)), ("size", gauge(2.0))]));
         assert_eq!(told.iter().map(|metric| &*metric.name).collect::<Vec<_>>(), ["size"]);
-        assert!(metrics(&record(vec![("service", gauge(1.0))])).is_empty());
+        assert!(all(&record(vec![("service", gauge(1.0))])).is_empty());
+        let sample = Sample::Histogram { bounds: vec![f64::MIN, f64::MAX], counts: vec![0, 1, 0] };
+        assert!(all(&record(vec![("seconds", sample)])).is_empty(), "its middle is no number");
     }
 }

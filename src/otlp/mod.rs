@@ -11,6 +11,7 @@
 
 mod answer;
 mod batch;
+mod deliver;
 mod dialect;
 mod divide;
 mod exporter;
@@ -18,6 +19,7 @@ mod flatten;
 mod grpc;
 mod http;
 mod messages;
+mod pause;
 mod project;
 mod resource;
 mod signal;

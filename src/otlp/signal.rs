@@ -1,10 +1,5 @@
 //! What is told in requests of its own: spans, metrics and log lines.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
     common::v1::InstrumentationScope,
@@ -13,9 +8,6 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use opentelemetry_sdk::trace::SpanData;
-
-/// How long a server that takes none of a kind is not asked again.
-const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// A kind that a server may not take although it takes spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,29 +62,5 @@ impl Sender {
         ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
         }
-    }
-}
-
-/// What the server said it does not take: a Collector may have a pipeline for spans alone.
-#[derive(Debug, Default)]
-pub(super) struct Missing {
-    metrics: Mutex<Option<Instant>>,
-    logs: Mutex<Option<Instant>>,
-}
-
-impl Missing {
-    fn since(&self, kind: Beside) -> &Mutex<Option<Instant>> {
-        match kind {
-            Beside::Metrics => &self.metrics,
-            Beside::Logs => &self.logs,
-        }
-    }
-
-    pub(super) fn tell(&self, kind: Beside) {
-        *self.since(kind).lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    pub(super) fn is(&self, kind: Beside) -> bool {
-        self.since(kind).lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < PAUSE)
     }
 }

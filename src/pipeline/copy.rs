@@ -58,7 +58,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         // what the second protocol has no words for is no copy that was given up: it arrives by the first
-        if self.copies.add(event.clone()).is_err() {
+        if matches!(self.copies.add(event.clone()), Err(_) | Ok(Added::Paused)) {
             self.queue.counters().copied(Copies { dropped: 1, ..Copies::default() });
         }
         self.first.add(event)
@@ -136,6 +136,11 @@ impl Pausing for Mutex<Pause> {
             Delivery::Partly { accepted, rejected, reasons } | Delivery::Unclear { accepted, rejected, reasons } => {
                 pause.log.rejections(&reasons);
                 (accepted, rejected, Some("the server failed after a part of a batch".to_owned()))
+            }
+            Delivery::GivenUp { rejected, given_up, reasons, why } => {
+                pause.log.rejections(&reasons);
+                pause.log.warn("copies of events were given up", &why);
+                (events.saturating_sub(given_up + rejected), rejected, None)
             }
             Delivery::Disabled => (0, 0, None),
             Delivery::Failed { reason, .. } => (0, 0, Some(reason)),

@@ -43,6 +43,9 @@ pub(crate) enum Added {
     Unwanted,
     /// The exporter has no way to tell such an event, or the server does not know any of its kind.
     Unsupported,
+    /// The server does not take any of its kind now.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "intake v2 takes all kinds alike"))]
+    Paused,
 }
 
 /// What events that were taken do not tell.
@@ -80,6 +83,10 @@ pub(crate) enum Delivery {
     /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
     /// sent again.
     Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// The server decided on all events but `given_up` ones, of a kind that it does not take now although it takes others:
+    /// they are not sent again. `why` is for the log, and holds no secret.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "intake v2 takes all kinds alike"))]
+    GivenUp { rejected: u64, given_up: u64, reasons: Vec<Rejection>, why: String },
     /// Nothing is sent at all, by the user's wish.
     Disabled,
     /// Nothing was taken, or nobody knows: send all of it again.
@@ -98,6 +105,10 @@ impl Delivery {
         match &mut self {
             Self::Decided { reasons, .. } | Self::Partly { reasons, .. } | Self::Unclear { reasons, .. } => {
                 reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
+            }
+            Self::GivenUp { reasons, why, .. } => {
+                reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
+                *why = words(why);
             }
             Self::Disabled => {}
             Self::Failed { reason, .. } => *reason = words(reason),

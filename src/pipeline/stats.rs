@@ -65,7 +65,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copies {
-    /// Taken by the server. Over gRPC, what a server rejected of a batch that it took is not told and counts as taken.
+    /// Taken by the server. Over gRPC, what a server rejected of spans that it took is not told and counts as taken.
     pub accepted: u64,
     /// Refused by the server as invalid.
     pub rejected: u64,
@@ -132,7 +132,7 @@ drop_reasons! {
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
     /// later).
     unsampled = Unsampled,
-    /// Log lines, and a server before 8.6; metrics or log lines by OTLP, and a server that takes spans alone.
+    /// Log lines, and a server before 8.6; metrics or log lines by OTLP, and a server that takes spans and not those.
     unsupported = Unsupported,
     /// `disable_send`
     send_disabled = SendDisabled,

@@ -162,7 +162,7 @@ impl<E: Exporter> State<E> {
                     self.queue.counters().dropped(DropReason::Unsampled, 1);
                     self.concluded += 1;
                 }
-                Ok(Added::Unsupported) => {
+                Ok(Added::Unsupported | Added::Paused) => {
                     self.queue.counters().dropped(DropReason::Unsupported, 1);
                     self.concluded += 1;
                 }
@@ -260,6 +260,17 @@ impl<E: Exporter> State<E> {
                 self.concluded += events;
                 self.backoff.after_success();
                 self.log.rejections(&reasons);
+            }
+            Delivery::GivenUp { rejected, given_up, reasons, why } => {
+                let given_up = given_up.min(events);
+                let rejected = rejected.min(events - given_up);
+                counters.accepted(events - given_up - rejected);
+                counters.rejected(rejected);
+                counters.dropped(DropReason::Unsupported, given_up);
+                self.concluded += events;
+                self.backoff.after_success();
+                self.log.rejections(&reasons);
+                self.log.warn("events were given up that the server does not take, although it takes others", &why);
             }
             Delivery::Partly { accepted, rejected, reasons } => {
                 let taken = (accepted + rejected).min(events);

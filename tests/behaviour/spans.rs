@@ -12,7 +12,8 @@ use tower_apm::{
     testkit::{Kind, TestAgent},
 };
 use tower_http::trace::TraceLayer;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, instrument::WithSubscriber};
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::http::{call, empty, get as request, send};
 
@@ -150,6 +151,18 @@ async fn a_trace_layer_makes_no_second_transaction() {
         .remove(0)
         .span("load", |span| span.child_of("GET /listings/{id}"));
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_told_of_a_span_around_the_layer_is_told_of_the_request() {
+    let apm = TestAgent::start().await;
+    let around = async {
+        Transaction::current().label("tenant", "7").custom("gateway", "eu");
+        call(Router::new().route("/", get(async || ())).layer(apm.layer()), "/").await
+    };
+    let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
+    async { around.instrument(info_span!("outer")).await }.with_subscriber(subscriber).await;
+    apm.expect_transaction("GET /").await.label("tenant", "7").field("/context/custom/gateway", "eu");
 }
 
 #[tokio::test]

@@ -257,42 +257,68 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
 }
 
-/// Codes of gRPC.
-const UNIMPLEMENTED: &str = "12";
-const INTERNAL: &str = "13";
+/// What a Collector says to all but traces.
+#[derive(Debug, Clone, Copy)]
+enum Beside {
+    /// By HTTP, or as a code of gRPC.
+    Says(StatusCode, &'static str),
+    Nothing,
+}
 
-/// A Collector that takes traces alone, with what it says to all else, and the paths that it was asked for.
-async fn collector_of_traces(http: StatusCode, grpc: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A Collector that takes traces alone, and the paths that it was asked for.
+async fn collector_of_traces(beside: Beside) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let log = received.clone();
     let app = Router::new().fallback(async move |request: Request| {
-        let path = request.uri().path().to_owned();
-        let is_of_traces = path.to_lowercase().contains("trace");
+        let path = request.uri().path().to_lowercase();
+        let is_of_traces = path.contains("trace");
         log.lock().unwrap().push(path);
-        if request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc") {
-            let status = if is_of_traces { "0" } else { grpc };
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())]);
-            let message = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
-            let body = Body::new(message.with_trailers(std::future::ready(Some(Ok(trailers)))));
-            return ([("content-type", "application/grpc")], body).into_response();
+        let (http, grpc) = match beside {
+            _ if is_of_traces => (StatusCode::OK, "0"),
+            Beside::Says(http, grpc) => (http, grpc),
+            Beside::Nothing => std::future::pending().await,
+        };
+        if request.headers().get("content-type").is_none_or(|kind| kind != "application/grpc") {
+            return http.into_response();
         }
-        if is_of_traces { StatusCode::OK } else { http }.into_response()
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), grpc.parse().unwrap())]);
+        let message = http_body_util::Full::new(Bytes::from_static(&[0; 5]));
+        let body = Body::new(message.with_trailers(std::future::ready(Some(Ok(trailers)))));
+        ([("content-type", "application/grpc")], body).into_response()
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     (format!("http://{address}"), received)
 }
 
+fn sends_lines(protocol: OtlpProtocol, url: String) -> (tower_apm::Agent, tracing::Dispatch) {
+    let agent = agent(|agent| {
+        let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url);
+        agent.log_sending(true).metrics_interval(DEADLINE)
+    });
+    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
+    (agent, subscriber.into())
+}
+
+fn asked(received: &Mutex<Vec<String>>, of: &str) -> usize {
+    received.lock().unwrap().iter().filter(|path| path.contains(of)).count()
+}
+
 #[tokio::test]
-async fn what_a_server_does_not_take_beside_spans_is_said_once_and_holds_up_nothing() {
-    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let (url, received) = collector_of_traces(StatusCode::NOT_FOUND, UNIMPLEMENTED).await;
-        let agent = agent(|agent| {
-            let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url).log_sending(true);
-            agent.metrics_interval(DEADLINE)
-        });
-        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
-        let subscriber = tracing::Dispatch::new(subscriber);
+async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
+    let says = [
+        Beside::Says(StatusCode::NOT_FOUND, "12"),
+        Beside::Says(StatusCode::SERVICE_UNAVAILABLE, "14"),
+        Beside::Says(StatusCode::FORBIDDEN, "7"),
+        Beside::Nothing,
+    ];
+    for (beside, protocol) in
+        says.into_iter().flat_map(|beside| [(beside, OtlpProtocol::HttpProtobuf), (beside, OtlpProtocol::Grpc)])
+    {
+        let (url, received) = collector_of_traces(beside).await;
+        let (agent, subscriber) = sends_lines(protocol, url);
+        drop(agent.start_transaction("a job", "scheduled"));
+        agent.flush(DEADLINE).await.unwrap();
         for line in ["first", "second"] {
             tracing::dispatcher::with_default(&subscriber, || {
                 agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("{line}"));
@@ -301,27 +327,45 @@ async fn what_a_server_does_not_take_beside_spans_is_said_once_and_holds_up_noth
         }
         agent.shutdown(DEADLINE).await.unwrap();
         let stats = agent.stats();
-        assert_eq!((stats.accepted, stats.dropped.unsupported), (2, 1), "{stats}");
-        assert_eq!(stats.rejected + 3, stats.recorded, "the first line and the metrics: {stats}");
-        assert_eq!(stats.dropped.total(), 1, "{stats}");
-        let mut asked = received.lock().unwrap().clone();
-        asked.sort();
-        asked.dedup();
-        assert_eq!((asked.len(), received.lock().unwrap().len()), (3, 4), "{asked:?}");
-        assert_eq!(warnings(&["takes no log lines by OTLP"]).len(), 1 + usize::from(protocol == OtlpProtocol::Grpc));
+        assert_eq!((stats.accepted, stats.rejected), (3, 0), "{beside:?} {protocol:?}: {stats}");
+        assert_eq!(stats.dropped.unsupported, stats.recorded - 3, "{beside:?} {protocol:?}: {stats}");
+        assert_eq!((asked(&received, "log"), asked(&received, "metric")), (1, 1), "{beside:?} {protocol:?}");
+    }
+    for words in [
+        "log lines: the server answered OTLP with 403",
+        "metrics: the server answered OTLP over gRPC with Unimplemented",
+    ] {
+        assert!(!warnings(&[words]).is_empty(), "{words}");
     }
 }
 
 #[tokio::test]
-async fn what_a_server_fails_on_beside_spans_is_given_up_and_no_span_is_sent_twice() {
-    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let (url, received) = collector_of_traces(StatusCode::SERVICE_UNAVAILABLE, INTERNAL).await;
-        let agent =
-            agent(|agent| agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url).log_sending(true));
-        let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
-        tracing::subscriber::with_default(subscriber, || {
-            agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("a line"));
+async fn copies_that_a_server_does_not_take_are_counted() {
+    let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
+    let (url, _) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
+    let agent = agent(|agent| {
+        agent.server_url(server.url()).exporter(Exporter::IntakeAndOtlp).otlp_endpoint(url).log_sending(true)
+    });
+    let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(agent.log_layer());
+    let subscriber = tracing::Dispatch::new(subscriber);
+    for line in ["given up", "not sent in the first place"] {
+        tracing::dispatcher::with_default(&subscriber, || {
+            agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("{line}"));
         });
+        agent.flush(DEADLINE).await.unwrap();
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let (stats, copies) = (agent.stats(), agent.stats().copies);
+    assert_eq!((stats.accepted, stats.dropped.total()), (4, 0), "{stats}");
+    assert_eq!((copies.accepted, copies.rejected, copies.dropped), (2, 0, 2), "{stats}");
+}
+
+#[tokio::test]
+async fn as_long_as_nobody_has_taken_spans_the_rest_is_tried_again_and_then_given_up() {
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let (url, received) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
+        let (agent, subscriber) = sends_lines(protocol, url);
+        tracing::dispatcher::with_default(&subscriber, || tracing::info!("a line"));
         let deadline = Instant::now() + DEADLINE;
         while agent.stats().waiting > 0 {
             assert!(Instant::now() < deadline, "{}", agent.stats());
@@ -329,12 +373,8 @@ async fn what_a_server_fails_on_beside_spans_is_given_up_and_no_span_is_sent_twi
             let _ = agent.flush(Duration::from_millis(100)).await;
         }
         let stats = agent.stats();
-        assert_eq!((stats.accepted, stats.dropped.unclear, stats.recorded), (1, 1, 2), "{stats}");
-        let received = received.lock().unwrap();
-        let of_traces = received.iter().filter(|path| path.to_lowercase().contains("trace")).count();
-        assert_eq!(of_traces, 1);
-        // the attempt that took the span does not count
-        assert!((5..=6).contains(&(received.len() - of_traces)), "{received:?}");
+        assert_eq!((stats.dropped.unclear, stats.recorded), (1, 1), "{stats}");
+        assert_eq!((asked(&received, "log"), asked(&received, "trace")), (5, 0));
     }
 }
 

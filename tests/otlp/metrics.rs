@@ -11,7 +11,8 @@ use crate::{
 /// Metrics are gathered at the end alone.
 fn sends_to(agent: AgentBuilder, decoder: &Decoder, exporter: Exporter, protocol: OtlpProtocol) -> AgentBuilder {
     let agent = agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str());
-    let agent = agent.exporter(exporter).otlp_protocol(protocol);
+    // the server answers as it is asked: compressed
+    let agent = agent.exporter(exporter).otlp_protocol(protocol).gzip(true);
     match protocol {
         OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
         _ => agent,
@@ -109,11 +110,15 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
     let seconds = meter.f64_histogram("shop.seconds").build();
     // below the first bound, between two, and above the last
     [-1.0, 0.001, 3.0, 3.5, 1e9].iter().for_each(|value| seconds.record(*value, &labels));
+    // the index would refuse a document with one of these
+    meter.u64_counter("service").build().add(1, &labels);
+    meter.u64_counter("shop.orders.size").build().add(1, &labels);
     meter.f64_gauge("shop.load").build().record(f64::INFINITY, &labels);
     provider.shutdown().unwrap();
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
     assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
+    assert_eq!(stats.lost_keys, 2, "{stats}");
 
     let documents = decoder.documents();
     let is_ours = |document: &&Document| document.text("/labels/coin") == "ETH";

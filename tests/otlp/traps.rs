@@ -1,6 +1,6 @@
 //! What the server takes and the index then loses or hides: each row of the table of traps, on both ways.
 //!
-//! Metrics go natively only, and their source is another's: the names that the index refuses are tested beside the code.
+//! Of metrics, whose names have traps of their own, see `metrics`.
 
 use axum::{Router, body::Body, extract::Request, routing::get};
 use serde_json::{Value, json};

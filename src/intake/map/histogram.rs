@@ -1,7 +1,7 @@
 //! From buckets to the values that stand for them (agent-spec 10.6).
 
 /// Buckets with something in them, as ascending values and counts. None without bounds, and without a measurement.
-pub(super) fn values(bounds: &[f64], counts: &[u64]) -> Option<(Vec<f64>, Vec<u64>)> {
+pub(crate) fn values(bounds: &[f64], counts: &[u64]) -> Option<(Vec<f64>, Vec<u64>)> {
     let (first, last) = (*bounds.first()?, *bounds.last()?);
     let value = |bucket: usize| match bucket {
         0 if first > 0.0 => first / 2.0,

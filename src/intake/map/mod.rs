@@ -19,6 +19,8 @@ mod transaction;
 mod truncate;
 mod url;
 
+#[cfg(feature = "otlp")]
+pub(crate) use self::histogram::values as histogram_values;
 pub(crate) use self::{
     body::is_broken,
     error::error,

@@ -1,0 +1,96 @@
+//! What the server does not take beside spans is not sent for a while: a Collector may have a pipeline for traces alone,
+//! and no trouble with metrics or log lines may hold up the traces.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::signal::Beside;
+
+/// The first pause; each further one is twice as long.
+const SHORTEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10 * 60);
+
+/// What the last attempts have shown.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The last spans came through: trouble with anything else is its own.
+    spans: AtomicBool,
+    metrics: Mutex<Pause>,
+    logs: Mutex<Pause>,
+}
+
+#[derive(Debug, Default)]
+struct Pause {
+    until: Option<Instant>,
+    failures: u32,
+}
+
+impl Pause {
+    fn begin(&mut self, now: Instant) {
+        let length = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        self.failures += 1;
+        self.until = Some(now + length);
+    }
+
+    fn is_on(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+impl Taken {
+    fn with<T>(&self, kind: Beside, work: impl FnOnce(&mut Pause) -> T) -> T {
+        let pause = match kind {
+            Beside::Metrics => &self.metrics,
+            Beside::Logs => &self.logs,
+        };
+        work(&mut pause.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_spans(&self, taken: bool) {
+        self.spans.store(taken, Relaxed);
+    }
+
+    pub(super) fn spans(&self) -> bool {
+        self.spans.load(Relaxed)
+    }
+
+    pub(super) fn succeeded(&self, kind: Beside) {
+        self.with(kind, |pause| *pause = Pause::default());
+    }
+
+    pub(super) fn failed(&self, kind: Beside) {
+        self.with(kind, |pause| pause.begin(Instant::now()));
+    }
+
+    /// None of this kind is sent now.
+    pub(super) fn is_paused(&self, kind: Beside) -> bool {
+        self.with(kind, |pause| pause.is_on(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_and_start_over_after_a_success() {
+        let now = Instant::now();
+        let mut pause = Pause::default();
+        assert!(!pause.is_on(now));
+        for seconds in [30, 60, 120, 240, 480, 600, 600] {
+            pause.begin(now);
+            let end = now + Duration::from_secs(seconds);
+            assert!(pause.is_on(end - Duration::from_secs(1)) && !pause.is_on(end), "{seconds}");
+        }
+        let taken = Taken::default();
+        taken.failed(Beside::Logs);
+        assert!(taken.is_paused(Beside::Logs) && !taken.is_paused(Beside::Metrics));
+        taken.succeeded(Beside::Logs);
+        assert!(!taken.is_paused(Beside::Logs));
+    }
+}
