@@ -88,6 +88,11 @@ pub(super) fn of_points(answer: Result<Delivery, Refused>, points: u64, events: 
     })
 }
 
+/// Where spans are taken, the options that a failure could be about are right.
+pub(super) fn without_hint(reason: &str) -> &str {
+    reason.split("; check ").next().unwrap_or(reason)
+}
+
 /// The server's own words: JSON, protobuf or plain text.
 fn words(body: &[u8]) -> Option<String> {
     if let Ok(Refusal { error }) = serde_json::from_slice(body) {

@@ -98,7 +98,8 @@ impl OpenBatch {
         let (metrics, of_metrics): (Vec<_>, Vec<_>) = metrics.into_iter().unzip();
         weights.extend(of_metrics);
         weights.extend(lines.iter().map(|_| 1));
-        let contents = Contents { spans: spans.into(), metrics: metrics.into(), lines: lines.into() };
+        let contents =
+            Contents { spans: spans.into(), metrics: metrics.into(), lines: lines.into(), follows_spans: false };
         (events > 0).then(|| OtlpBatch { contents, weights: weights.into(), events })
     }
 }
@@ -117,9 +118,27 @@ pub(super) struct Contents {
     pub(super) spans: Arc<[SpanData]>,
     metrics: Arc<[Metric]>,
     lines: Arc<[LogRecord]>,
+    follows_spans: bool,
 }
 
 impl Contents {
+    /// It is what remains of a batch whose spans the server has decided on.
+    pub(super) fn follows_spans(&self) -> bool {
+        self.follows_spans
+    }
+
+    /// As if there had been none.
+    #[cfg(test)]
+    pub(super) fn alone(self) -> Self {
+        Self { follows_spans: false, ..self }
+    }
+
+    /// Without spans, once those are decided on.
+    pub(super) fn after_spans(&self) -> (Self, usize) {
+        let rest = Self { spans: Arc::default(), follows_spans: true, ..self.clone() };
+        (rest, self.spans.len())
+    }
+
     pub(super) fn spans(&self) -> Range<usize> {
         0..self.spans.len()
     }
@@ -144,14 +163,16 @@ impl Contents {
         }
     }
 
-    fn without_first(self, mut gone: usize) -> Self {
+    pub(super) fn without_first(self, mut gone: usize) -> Self {
         fn rest<T: Clone>(all: Arc<[T]>, gone: &mut usize) -> Arc<[T]> {
             let here = (*gone).min(all.len());
             *gone -= here;
             if here == 0 { all } else { all[here..].into() }
         }
-        let Self { spans, metrics, lines } = self;
-        Self { spans: rest(spans, &mut gone), metrics: rest(metrics, &mut gone), lines: rest(lines, &mut gone) }
+        let Self { spans, metrics, lines, follows_spans } = self;
+        let had_spans = !spans.is_empty();
+        let (spans, metrics, lines) = (rest(spans, &mut gone), rest(metrics, &mut gone), rest(lines, &mut gone));
+        Self { follows_spans: follows_spans || had_spans && spans.is_empty(), spans, metrics, lines }
     }
 }
 

@@ -1,205 +1,178 @@
-//! One attempt at a batch: its spans, and then what is beside them, which never holds them up.
+//! One attempt at a batch: its spans, or what is beside them, which never holds them up for long.
 
 use std::{future::Future, ops::Range, time::Duration};
 
 use super::{
+    answer,
     batch::Contents,
     divide::{self, Refused},
-    pause::Taken,
+    pause::Pauses,
     signal::Beside,
 };
 use crate::pipeline::{Delivery, Rejection};
 
-/// With a server that takes spans, they wait so long for what is beside them: those of the same batch to be counted, those
-/// of the next one to be sent.
-const GRACE: Duration = Duration::from_secs(3);
+/// Spans wait for one request of what is beside them no longer than this: after the spans of the same batch, in a batch of
+/// its own, and where the original of a copy waits.
+pub(super) const AFTER_SPANS: Duration = Duration::from_millis(1500);
+pub(super) const ALONE: Duration = Duration::from_secs(5);
+pub(super) const AS_COPY: Duration = Duration::from_millis(700);
 
-/// What is decided of a batch.
+/// Delivers the spans of a batch, by the rules of all events. The rest goes next.
+pub(super) async fn spans<F>(contents: &Contents, weights: &[u64], send: impl Fn(Range<usize>, u64) -> F) -> Delivery
+where
+    F: Future<Output = Result<Delivery, Refused>>,
+{
+    let spans = contents.spans();
+    let events = events_of(weights, &spans);
+    match divide::deliver(weights, spans, send).await {
+        Delivery::Decided { rejected, reasons } if contents.beside().next().is_some() => {
+            Delivery::Front { events, rejected, reasons }
+        }
+        other => other,
+    }
+}
+
+/// Delivers what is beside spans. With a server that takes those it is tried once: to wait for another attempt would hold
+/// them up. `takes_spans` asks the server; otherwise what is beside them waits as they do.
+pub(super) async fn beside<F, P>(
+    contents: &Contents,
+    weights: &[u64],
+    pauses: &Pauses,
+    limit: Duration,
+    send: impl Fn(Range<usize>, u64) -> F,
+    takes_spans: impl FnOnce() -> P,
+) -> Delivery
+where
+    F: Future<Output = Result<Delivery, Refused>>,
+    P: Future<Output = bool>,
+{
+    let attempt = async |kind: Beside| {
+        let piece = contents.beside().find(|(of, _)| *of == kind)?.1;
+        let events = events_of(weights, &piece);
+        if pauses.is_paused(kind) {
+            return Some(Attempt { kind, events, delivery: None });
+        }
+        let mut pause = PauseUnlessDone { pauses, kind: Some(kind) };
+        let send = async |part, events| {
+            let silent = |_| Ok(Delivery::Failed { reason: "no answer in time".to_owned(), poisonous: false });
+            tokio::time::timeout(limit, send(part, events)).await.unwrap_or_else(silent)
+        };
+        let delivery = divide::deliver(weights, piece, send).await;
+        pause.kind = None;
+        Some(Attempt { kind, events, delivery: Some(delivery) })
+    };
+    let (metrics, logs) = tokio::join!(attempt(Beside::Metrics), attempt(Beside::Logs));
+    let attempts = [metrics, logs].map(|attempt| attempt.map(Attempt::conclude));
+    let has_failed = attempts.iter().flatten().any(|one| one.failure.is_some());
+    if has_failed && !contents.follows_spans() && !takes_spans().await {
+        return wait(attempts.into_iter().flatten());
+    }
+    let mut all = Concluded::default();
+    for one in attempts.into_iter().flatten() {
+        match (&one.failure, one.is_paused) {
+            (Some(_), _) => pauses.failed(one.kind),
+            (None, true) => {}
+            (None, false) => pauses.succeeded(one.kind),
+        }
+        all.given_up += one.left;
+        all.rejected += one.rejected;
+        all.reasons.extend(one.reasons);
+        let failure = one.failure.map(|failure| answer::without_hint(&failure.0).to_owned());
+        let paused = || "not sent for now".to_owned();
+        all.why.extend(failure.or_else(|| one.is_paused.then(paused)).map(|why| one.kind.says(&why)));
+    }
+    match all.given_up {
+        0 => Delivery::Decided { rejected: all.rejected, reasons: all.reasons },
+        given_up => {
+            Delivery::GivenUp { rejected: all.rejected, given_up, reasons: all.reasons, why: all.why.join("; ") }
+        }
+    }
+}
+
+/// The server takes no spans either: what was not decided is sent again, as far as that is one rest of the batch.
+fn wait(attempts: impl Iterator<Item = Outcome>) -> Delivery {
+    let mut all = Concluded::default();
+    let mut accepted = 0;
+    for one in attempts {
+        accepted += one.accepted;
+        all.rejected += one.rejected;
+        all.reasons.extend(one.reasons);
+        let Some((reason, poisonous)) = one.failure else { continue };
+        return match accepted + all.rejected {
+            0 => Delivery::Failed { reason: one.kind.says(&reason), poisonous },
+            _ => Delivery::Partly { accepted, rejected: all.rejected, reasons: all.reasons },
+        };
+    }
+    Delivery::Decided { rejected: all.rejected, reasons: all.reasons }
+}
+
 #[derive(Default)]
-struct Decided {
+struct Concluded {
     rejected: u64,
     given_up: u64,
     reasons: Vec<Rejection>,
     why: Vec<String>,
 }
 
-impl Decided {
-    fn give_up(&mut self, events: u64, why: String) {
-        self.given_up += events;
-        self.why.push(why);
-    }
-
-    fn delivery(self) -> Delivery {
-        match self.given_up {
-            0 => Delivery::Decided { rejected: self.rejected, reasons: self.reasons },
-            given_up => {
-                Delivery::GivenUp { rejected: self.rejected, given_up, reasons: self.reasons, why: self.why.join("; ") }
-            }
-        }
-    }
+/// One attempt at all of a kind; without a delivery where the kind is paused.
+struct Attempt {
+    kind: Beside,
+    events: u64,
+    delivery: Option<Delivery>,
 }
 
-/// Delivers spans by the rules of all events. What is beside them is tried once where spans come through: with a server
-/// that takes those, waiting for another attempt would hold them up. `send` sends a part of the contents with so many
-/// events.
-pub(super) async fn deliver<F>(
-    contents: &Contents,
-    weights: &[u64],
-    taken: &Taken,
-    send: impl Fn(Range<usize>, u64) -> F,
-) -> Delivery
-where
-    F: Future<Output = Result<Delivery, Refused>>,
-{
-    let spans = contents.spans();
-    let has_spans = !spans.is_empty();
-    let mut decided = Decided::default();
-    if has_spans {
-        match divide::deliver(weights, spans, &send).await {
-            Delivery::Decided { rejected, reasons } => {
-                taken.set_spans(true);
-                (decided.rejected, decided.reasons) = (rejected, reasons);
-            }
-            other => {
-                taken.set_spans(false);
-                return other;
-            }
-        }
-    }
-    let mut is_first = !has_spans;
-    for (kind, piece) in contents.beside() {
-        let events: u64 = weights.get(piece.clone()).unwrap_or_default().iter().sum();
-        if taken.is_paused(kind) {
-            decided.give_up(events, format!("{} are not sent for now", kind.name()));
-            continue;
-        }
-        let sending = divide::deliver(weights, piece, &send);
-        let delivery = match taken.spans() {
-            true => tokio::time::timeout(GRACE, sending).await.ok(),
-            false => Some(sending.await),
-        };
-        let mut left = events;
-        let failure = match delivery {
-            Some(Delivery::Decided { rejected, reasons }) => {
-                taken.succeeded(kind);
-                decided.rejected += rejected;
-                decided.reasons.extend(named(kind, reasons));
-                is_first = false;
-                continue;
-            }
-            Some(Delivery::Failed { reason, .. }) => reason,
+/// What it comes to.
+struct Outcome {
+    kind: Beside,
+    accepted: u64,
+    rejected: u64,
+    reasons: Vec<Rejection>,
+    /// Not decided.
+    left: u64,
+    is_paused: bool,
+    /// Why, and whether the server itself failed on them.
+    failure: Option<(String, bool)>,
+}
+
+impl Attempt {
+    fn conclude(self) -> Outcome {
+        let Self { kind, events, delivery } = self;
+        let is_paused = delivery.is_none();
+        let (accepted, rejected, reasons, failure) = match delivery {
+            None => (0, 0, Vec::new(), None),
+            Some(Delivery::Decided { rejected, reasons }) => (events.saturating_sub(rejected), rejected, reasons, None),
             Some(Delivery::Partly { accepted, rejected, reasons }) => {
-                left = events.saturating_sub(accepted + rejected);
-                decided.rejected += rejected;
-                decided.reasons.extend(named(kind, reasons));
-                is_first = false;
-                "the server failed after a part of them".to_owned()
+                let failure = "the server failed after a part of them".to_owned();
+                (accepted, rejected, reasons, Some((failure, false)))
             }
-            Some(_) => "the server failed".to_owned(),
-            None => "no answer, while spans are taken".to_owned(),
+            Some(Delivery::Failed { reason, poisonous }) => (0, 0, Vec::new(), Some((reason, poisonous))),
+            Some(_) => (0, 0, Vec::new(), Some(("the server failed".to_owned(), true))),
         };
-        let why = format!("{}: {failure}", kind.name());
-        if is_first && !taken.spans() {
-            // as far as is known the server takes nothing at all; but it may be only this
-            return Delivery::Failed { reason: why, poisonous: true };
-        }
-        taken.failed(kind);
-        decided.give_up(left, why);
+        let named = |Rejection { message }| Rejection { message: kind.says(&message) };
+        let reasons = reasons.into_iter().map(named).collect();
+        let left = events.saturating_sub(accepted + rejected);
+        Outcome { kind, accepted, rejected, reasons, left, is_paused, failure }
     }
-    decided.delivery()
 }
 
-fn named(kind: Beside, reasons: Vec<Rejection>) -> impl Iterator<Item = Rejection> {
-    reasons.into_iter().map(move |Rejection { message }| Rejection { message: format!("{}: {message}", kind.name()) })
+/// An attempt that nobody waits for any longer has failed.
+struct PauseUnlessDone<'a> {
+    pauses: &'a Pauses,
+    kind: Option<Beside>,
+}
+
+impl Drop for PauseUnlessDone<'_> {
+    fn drop(&mut self) {
+        if let Some(kind) = self.kind {
+            self.pauses.failed(kind);
+        }
+    }
+}
+
+fn events_of(weights: &[u64], piece: &Range<usize>) -> u64 {
+    weights.get(piece.clone()).unwrap_or_default().iter().sum()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use futures_util::FutureExt;
-
-    use super::*;
-    use crate::{
-        otlp::batch::OpenBatch,
-        pipeline::Batch,
-        record::{SpanId, TraceId},
-    };
-
-    fn failed() -> Result<Delivery, Refused> {
-        Ok(Delivery::Failed { reason: "busy".to_owned(), poisonous: false })
-    }
-
-    fn decided() -> Result<Delivery, Refused> {
-        Ok(Delivery::Decided { rejected: 0, reasons: Vec::new() })
-    }
-
-    fn given_up(given_up: u64, why: &str) -> Delivery {
-        Delivery::GivenUp { rejected: 0, given_up, reasons: Vec::new(), why: why.to_owned() }
-    }
-
-    /// Delivers so many spans, and two lines; `answers` says what becomes of a range. What was asked for comes with it.
-    fn delivered(
-        spans: u64,
-        taken: &Taken,
-        answer: impl Fn(Range<usize>) -> Result<Delivery, Refused>,
-    ) -> (Delivery, Vec<Range<usize>>) {
-        let mut open = OpenBatch::default();
-        for id in 1..=spans {
-            let (trace, id) = (TraceId(7), SpanId(id));
-            open.add_span((trace, id), crate::otlp::project::carrier(trace, SpanId(99), id, 0, None));
-        }
-        [(); 2].iter().for_each(|()| open.add_line(Default::default()));
-        let batch = open.close(None).unwrap();
-        assert_eq!(batch.events(), spans + 2);
-        let asked = RefCell::new(Vec::new());
-        let send = |part: Range<usize>, _| {
-            asked.borrow_mut().push(part.clone());
-            std::future::ready(answer(part))
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _runtime = runtime.enter();
-        let delivery = deliver(&batch.contents, &batch.weights, taken, send).now_or_never().unwrap();
-        (delivery, asked.into_inner())
-    }
-
-    #[test]
-    fn what_is_beside_spans_that_are_not_taken_waits_with_them() {
-        let taken = Taken::default();
-        assert_eq!(delivered(3, &taken, |_| failed()), (failed().unwrap(), vec![0..3]));
-        assert!(!taken.is_paused(Beside::Logs));
-        assert_eq!(delivered(3, &taken, |_| decided()), (decided().unwrap(), vec![0..3, 3..5]));
-    }
-
-    #[test]
-    fn what_fails_while_spans_are_taken_is_given_up_and_paused() {
-        let taken = Taken::default();
-        let answer = |part: Range<usize>| if part.start < 3 { decided() } else { failed() };
-        assert_eq!(delivered(3, &taken, answer), (given_up(2, "log lines: busy"), vec![0..3, 3..5]));
-        let paused = given_up(2, "log lines are not sent for now");
-        assert_eq!(delivered(3, &taken, |_| decided()), (paused.clone(), vec![0..3]));
-        assert_eq!(delivered(0, &taken, |_| decided()), (paused, vec![]));
-    }
-
-    #[test]
-    fn by_itself_it_is_tried_again_until_it_is_known_that_spans_are_taken() {
-        let taken = Taken::default();
-        let again = Delivery::Failed { reason: "log lines: busy".to_owned(), poisonous: true };
-        assert_eq!(delivered(0, &taken, |_| failed()), (again, vec![0..2]));
-        taken.set_spans(true);
-        assert_eq!(delivered(0, &taken, |_| failed()).0, given_up(2, "log lines: busy"));
-    }
-
-    #[test]
-    fn of_what_fails_midway_the_rest_is_given_up() {
-        let refused = || Err(Refused { reason: "large".to_owned() });
-        let answer = |part: Range<usize>| match (part.start, part.len()) {
-            (0, _) | (3, 1) => decided(),
-            (3, _) => refused(),
-            _ => failed(),
-        };
-        let why = "log lines: the server failed after a part of them";
-        let (delivery, asked) = delivered(3, &Taken::default(), answer);
-        assert_eq!((delivery, asked), (given_up(1, why), vec![0..3, 3..5, 3..4, 4..5]));
-    }
-}
+#[path = "deliver_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! The exporter itself: maps, projects and sends.
 
-use std::{future::Future, ops::Range, sync::Arc};
+use std::{future::Future, ops::Range, sync::Arc, time::Duration};
 
 use opentelemetry::KeyValue;
 use opentelemetry_proto::{
@@ -16,13 +16,13 @@ use prost::Message as _;
 
 use super::{
     answer,
-    batch::{OpenBatch, OtlpBatch},
-    deliver::deliver,
+    batch::{Contents, OpenBatch, OtlpBatch},
+    deliver::{self, AFTER_SPANS, ALONE, AS_COPY},
     divide::Refused,
     grpc::Grpc,
     http::Http,
     messages,
-    pause::Taken,
+    pause::Pauses,
     project,
     resource::resource as projected,
     signal::{Beside, Payload, Sender},
@@ -32,7 +32,7 @@ use crate::{
     config::{Config, LiveConfig, OtlpProtocol},
     error::BuildError,
     intake::{self, Traps},
-    pipeline::{Added, Delivery, Exporter, Losses},
+    pipeline::{Added, Delivery, Exporter, Losses, Rejection},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -48,7 +48,7 @@ pub(crate) struct OtlpExporter {
     sender: Sender,
     /// OTLP has no place for anything but spans.
     spans_only: bool,
-    taken: Arc<Taken>,
+    pauses: Arc<Pauses>,
     /// Sets of metrics so far.
     sets: u64,
     framework: Option<&'static str>,
@@ -89,7 +89,7 @@ impl OtlpExporter {
             sender: sender(&projected, resource.framework),
             resource: Arc::new(projected),
             spans_only: config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces),
-            taken: Arc::default(),
+            pauses: Arc::default(),
             sets: 0,
             framework: resource.framework,
             live,
@@ -100,6 +100,15 @@ impl OtlpExporter {
             limit: config.api_request_size.min(MAX_BATCH),
             config,
         })
+    }
+
+    fn sending(&self) -> Sending {
+        Sending {
+            transport: self.transport.clone(),
+            resource: self.resource.clone(),
+            sender: self.sender.clone(),
+            pauses: self.pauses.clone(),
+        }
     }
 
     /// Follows a change of the options.
@@ -130,7 +139,7 @@ impl Exporter for OtlpExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, config, traps, lost_values, open, framework, taken, sets, .. } = self;
+        let Self { sanitizer, config, traps, lost_values, open, framework, pauses, sets, .. } = self;
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
@@ -159,8 +168,8 @@ impl Exporter for OtlpExporter {
             // where the time of transactions goes has no place in OTLP
             Event::Metrics(record) if record.breakdown.is_some() => return Ok(Added::Unsupported),
             Event::Metrics(_) | Event::Log(_) if self.spans_only => return Ok(Added::Unsupported),
-            Event::Metrics(_) if taken.is_paused(Beside::Metrics) => return Ok(Added::Paused),
-            Event::Log(_) if taken.is_paused(Beside::Logs) => return Ok(Added::Paused),
+            Event::Metrics(_) if pauses.is_paused(Beside::Metrics) => return Ok(Added::Paused),
+            Event::Log(_) if pauses.is_paused(Beside::Logs) => return Ok(Added::Paused),
             Event::Metrics(mut record) => {
                 traps.metrics(&mut record);
                 let metrics = messages::metrics(&record, sets, &config.disable_metrics);
@@ -194,25 +203,84 @@ impl Exporter for OtlpExporter {
     }
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
-        let (transport, resource, sender) = (self.transport.clone(), self.resource.clone(), self.sender.clone());
-        let (contents, weights, taken) = (batch.contents.clone(), batch.weights.clone(), self.taken.clone());
+        let (sending, contents, weights) = (self.sending(), batch.contents.clone(), batch.weights.clone());
         async move {
-            let send = |part: Range<usize>, events| {
-                let (parts, payload) = (part.len() as u64, contents.payload(part));
-                let (transport, resource, sender) = (transport.clone(), &resource, sender.clone());
-                async move {
-                    match payload {
-                        Payload::Traces(spans) => transport.export(resource, spans, events).await,
-                        Payload::Metrics(metrics) => {
-                            let answer = transport.metrics(sender.metrics(metrics), parts).await;
-                            answer::of_points(answer, parts, events)
-                        }
-                        Payload::Logs(lines) => transport.logs(sender.logs(lines), parts).await,
-                    }
-                }
+            let delivery = match contents.spans().is_empty() {
+                false => sending.spans(&contents, &weights).await,
+                true if contents.follows_spans() => sending.beside(&contents, &weights, AFTER_SPANS).await,
+                true => sending.beside(&contents, &weights, ALONE).await,
             };
-            let delivery = deliver(&contents, &weights, &taken, send).await;
-            delivery.map_words(|words| transport.hide_in(words))
+            delivery.map_words(|words| sending.transport.hide_in(words))
+        }
+    }
+
+    fn send_whole(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
+        let (sending, contents, weights) = (self.sending(), batch.contents.clone(), batch.weights.clone());
+        async move {
+            let delivery = match contents.spans().is_empty() {
+                false => match sending.spans(&contents, &weights).await {
+                    Delivery::Front { rejected, reasons, .. } => {
+                        let (rest, gone) = contents.after_spans();
+                        let weights = weights.get(gone..).unwrap_or_default();
+                        after(rejected, reasons, sending.beside(&rest, weights, AS_COPY).await)
+                    }
+                    other => other,
+                },
+                true => sending.beside(&contents, &weights, AS_COPY).await,
+            };
+            delivery.map_words(|words| sending.transport.hide_in(words))
+        }
+    }
+}
+
+/// What has become of a batch of which the first part was decided on before.
+fn after(before: u64, mut first: Vec<Rejection>, rest: Delivery) -> Delivery {
+    match rest {
+        Delivery::Decided { rejected, reasons } => {
+            first.extend(reasons);
+            Delivery::Decided { rejected: before + rejected, reasons: first }
+        }
+        Delivery::GivenUp { rejected, given_up, reasons, why } => {
+            first.extend(reasons);
+            Delivery::GivenUp { rejected: before + rejected, given_up, reasons: first, why }
+        }
+        other => other,
+    }
+}
+
+/// One attempt: what it needs of the exporter.
+struct Sending {
+    transport: Transport,
+    resource: Arc<OtelResource>,
+    sender: Sender,
+    pauses: Arc<Pauses>,
+}
+
+impl Sending {
+    async fn spans(&self, contents: &Contents, weights: &[u64]) -> Delivery {
+        deliver::spans(contents, weights, |part, events| self.part(contents, part, events)).await
+    }
+
+    async fn beside(&self, contents: &Contents, weights: &[u64], limit: Duration) -> Delivery {
+        let send = |part, events| self.part(contents, part, events);
+        // a request without spans: a server that takes it would take some
+        let takes_spans = || async {
+            let asked = self.transport.clone().export(&self.resource, Vec::new(), 0);
+            let answer = tokio::time::timeout(ALONE, asked).await;
+            matches!(answer, Ok(Err(_) | Ok(Delivery::Decided { .. })))
+        };
+        deliver::beside(contents, weights, &self.pauses, limit, send, takes_spans).await
+    }
+
+    async fn part(&self, contents: &Contents, part: Range<usize>, events: u64) -> Result<Delivery, Refused> {
+        let (parts, transport) = (part.len() as u64, self.transport.clone());
+        match contents.payload(part) {
+            Payload::Traces(spans) => transport.export(&self.resource, spans, events).await,
+            Payload::Metrics(metrics) => {
+                let answer = transport.metrics(self.sender.clone().metrics(metrics), parts).await;
+                answer::of_points(answer, parts, events)
+            }
+            Payload::Logs(lines) => transport.logs(self.sender.clone().logs(lines), parts).await,
         }
     }
 }

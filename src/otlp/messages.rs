@@ -31,7 +31,9 @@ pub(super) fn metrics(record: &MetricsRecord, sets: &mut u64, disabled: &[Wildca
     let mut metrics = points(record, number());
     let mut utilization = utilization(record);
     utilization.samples.retain(|(name, _)| !disabled.iter().any(|pattern| pattern.matches(name)));
-    metrics.extend(points(&utilization, number()));
+    if !utilization.samples.is_empty() {
+        metrics.extend(points(&utilization, number()));
+    }
     metrics
 }
 
@@ -176,7 +178,7 @@ mod tests {
     fn sets_of_one_moment_stay_apart() {
         let (mut sets, record) = (998, record(vec![("a", Sample::Gauge(1.0)), ("b", Sample::Gauge(2.0))]));
         let times = [(); 2].map(|()| metrics(&record, &mut sets, &[]).iter().map(time).collect::<Vec<_>>());
-        assert_eq!(times, [[7999, 7999], [7001, 7001]]);
+        assert_eq!(times, [[7999, 7999], [7000, 7000]]);
     }
 
     #[test]

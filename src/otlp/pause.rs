@@ -2,10 +2,7 @@
 //! and no trouble with metrics or log lines may hold up the traces.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,11 +12,9 @@ use super::signal::Beside;
 const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
-/// What the last attempts have shown.
+/// What is not sent for now.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
-    /// The last spans came through: trouble with anything else is its own.
-    spans: AtomicBool,
+pub(super) struct Pauses {
     metrics: Mutex<Pause>,
     logs: Mutex<Pause>,
 }
@@ -42,21 +37,13 @@ impl Pause {
     }
 }
 
-impl Taken {
+impl Pauses {
     fn with<T>(&self, kind: Beside, work: impl FnOnce(&mut Pause) -> T) -> T {
         let pause = match kind {
             Beside::Metrics => &self.metrics,
             Beside::Logs => &self.logs,
         };
         work(&mut pause.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn set_spans(&self, taken: bool) {
-        self.spans.store(taken, Relaxed);
-    }
-
-    pub(super) fn spans(&self) -> bool {
-        self.spans.load(Relaxed)
     }
 
     pub(super) fn succeeded(&self, kind: Beside) {
@@ -87,10 +74,10 @@ mod tests {
             let end = now + Duration::from_secs(seconds);
             assert!(pause.is_on(end - Duration::from_secs(1)) && !pause.is_on(end), "{seconds}");
         }
-        let taken = Taken::default();
-        taken.failed(Beside::Logs);
-        assert!(taken.is_paused(Beside::Logs) && !taken.is_paused(Beside::Metrics));
-        taken.succeeded(Beside::Logs);
-        assert!(!taken.is_paused(Beside::Logs));
+        let pauses = Pauses::default();
+        pauses.failed(Beside::Logs);
+        assert!(pauses.is_paused(Beside::Logs) && !pauses.is_paused(Beside::Metrics));
+        pauses.succeeded(Beside::Logs);
+        assert!(!pauses.is_paused(Beside::Logs));
     }
 }

@@ -24,6 +24,10 @@ impl Beside {
         }
     }
 
+    pub(super) fn says(self, words: &str) -> String {
+        format!("{}: {words}", self.name())
+    }
+
     /// Of OTLP over HTTP.
     pub(super) fn path(self) -> &'static str {
         match self {

@@ -82,7 +82,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static {
         let first = batch.first.as_ref().map(|first| self.first.send(first));
         let copy = batch.copy.as_ref().filter(|_| !batch.copied.swap(true, Relaxed));
-        let copy = copy.map(|copy| (copy.events(), self.pause.is_over().then(|| self.copies.send(copy))));
+        let copy = copy.map(|copy| (copy.events(), self.pause.is_over().then(|| self.copies.send_whole(copy))));
         let (pause, queue) = (self.pause.clone(), self.queue.clone());
         async move {
             let mut first = pin!(async {
@@ -133,7 +133,9 @@ impl Pausing for Mutex<Pause> {
                 let rejected = rejected.min(events);
                 (events - rejected, rejected, None)
             }
-            Delivery::Partly { accepted, rejected, reasons } | Delivery::Unclear { accepted, rejected, reasons } => {
+            Delivery::Front { events: accepted, rejected, reasons }
+            | Delivery::Partly { accepted, rejected, reasons }
+            | Delivery::Unclear { accepted, rejected, reasons } => {
                 pause.log.rejections(&reasons);
                 (accepted, rejected, Some("the server failed after a part of a batch".to_owned()))
             }

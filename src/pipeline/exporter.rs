@@ -33,6 +33,11 @@ pub(crate) trait Exporter: Send + 'static {
     /// Tries once to deliver. Called within the worker's runtime; must end within the exporter's own time limit. The
     /// future must not borrow the exporter: the next batch is encoded meanwhile.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static;
+
+    /// As [`send`](Self::send), in one go: never [`Delivery::Front`].
+    fn send_whole(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static {
+        self.send(batch)
+    }
 }
 
 /// Whether an event went into the batch.
@@ -83,6 +88,9 @@ pub(crate) enum Delivery {
     /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
     /// sent again.
     Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// The server decided on the first `events` events: the rest is to be sent next.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "requests of intake v2 tell all kinds"))]
+    Front { events: u64, rejected: u64, reasons: Vec<Rejection> },
     /// The server decided on all events but `given_up` ones, of a kind that it does not take now although it takes others:
     /// they are not sent again. `why` is for the log, and holds no secret.
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "intake v2 takes all kinds alike"))]
@@ -103,7 +111,10 @@ impl Delivery {
     /// Changes every word that came from outside.
     pub(crate) fn map_words(mut self, words: impl Fn(&str) -> String) -> Self {
         match &mut self {
-            Self::Decided { reasons, .. } | Self::Partly { reasons, .. } | Self::Unclear { reasons, .. } => {
+            Self::Decided { reasons, .. }
+            | Self::Front { reasons, .. }
+            | Self::Partly { reasons, .. }
+            | Self::Unclear { reasons, .. } => {
                 reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
             }
             Self::GivenUp { reasons, why, .. } => {

@@ -261,6 +261,19 @@ impl<E: Exporter> State<E> {
                 self.backoff.after_success();
                 self.log.rejections(&reasons);
             }
+            Delivery::Front { events: front, rejected, reasons } => {
+                let front = front.min(events);
+                let rejected = rejected.min(front);
+                counters.accepted(front - rejected);
+                counters.rejected(rejected);
+                self.concluded += front;
+                self.backoff.after_success();
+                self.log.rejections(&reasons);
+                if front < events {
+                    let batch = current.batch.without(front);
+                    self.current = Some(Current { batch, attempts: 0, sending: None, at: Instant::now() });
+                }
+            }
             Delivery::GivenUp { rejected, given_up, reasons, why } => {
                 let given_up = given_up.min(events);
                 let rejected = rejected.min(events - given_up);

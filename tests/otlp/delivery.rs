@@ -332,7 +332,7 @@ async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
         assert_eq!((asked(&received, "log"), asked(&received, "metric")), (1, 1), "{beside:?} {protocol:?}");
     }
     for words in [
-        "log lines: the server answered OTLP with 403",
+        "log lines: the server answered OTLP with 403\"",
         "metrics: the server answered OTLP over gRPC with Unimplemented",
     ] {
         assert!(!warnings(&[words]).is_empty(), "{words}");
@@ -361,20 +361,62 @@ async fn copies_that_a_server_does_not_take_are_counted() {
 }
 
 #[tokio::test]
-async fn as_long_as_nobody_has_taken_spans_the_rest_is_tried_again_and_then_given_up() {
+async fn a_line_before_the_first_span_holds_that_up_no_more() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
         let (url, received) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
         let (agent, subscriber) = sends_lines(protocol, url);
-        tracing::dispatcher::with_default(&subscriber, || tracing::info!("a line"));
-        let deadline = Instant::now() + DEADLINE;
-        while agent.stats().waiting > 0 {
-            assert!(Instant::now() < deadline, "{}", agent.stats());
-            // whoever waits ends the worker's back-off
-            let _ = agent.flush(Duration::from_millis(100)).await;
-        }
+        tracing::dispatcher::with_default(&subscriber, || tracing::info!("starting"));
+        agent.flush(DEADLINE).await.unwrap();
+        drop(agent.start_transaction("a job", "scheduled"));
+        agent.flush(DEADLINE).await.unwrap();
         let stats = agent.stats();
-        assert_eq!((stats.dropped.unclear, stats.recorded), (1, 1), "{stats}");
-        assert_eq!((asked(&received, "log"), asked(&received, "trace")), (5, 0));
+        assert_eq!((stats.accepted, stats.dropped.unsupported, stats.recorded), (1, 1, 2), "{stats}");
+        assert_eq!(
+            (asked(&received, "log"), asked(&received, "trace")),
+            (1, 2),
+            "asked whether it takes spans, and a span"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lines_wait_while_the_server_takes_no_spans_either() {
+    let away = || (503, Vec::new());
+    let (url, received) = answering(vec![away(), away(), away(), away()]).await;
+    let (agent, subscriber) = sends_lines(OtlpProtocol::HttpProtobuf, url);
+    tracing::dispatcher::with_default(&subscriber, || tracing::info!("starting"));
+    let deadline = Instant::now() + DEADLINE;
+    while agent.stats().waiting > 0 {
+        assert!(Instant::now() < deadline, "{}", agent.stats());
+        // whoever waits ends the worker's back-off
+        let _ = agent.flush(Duration::from_millis(100)).await;
+    }
+    let stats = agent.stats();
+    assert_eq!((stats.accepted, stats.recorded), (1, 1), "{stats}");
+    let received = received.lock().unwrap();
+    let paths: Vec<_> = received.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["/v1/logs", "/v1/traces", "/v1/logs", "/v1/traces", "/v1/logs"]);
+}
+
+#[tokio::test]
+async fn what_hangs_beside_spans_costs_none_at_a_shutdown() {
+    for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
+        let (url, received) = collector_of_traces(Beside::Nothing).await;
+        let (agent, subscriber) = sends_lines(protocol, url);
+        tracing::dispatcher::with_default(&subscriber, || {
+            agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("a line"));
+        });
+        let deadline = Instant::now() + DEADLINE;
+        while asked(&received, "log") == 0 {
+            assert!(Instant::now() < deadline, "{}", agent.stats());
+            let _ = agent.flush(Duration::from_millis(10)).await;
+        }
+        (0..50).for_each(|_| drop(agent.start_transaction("a job", "scheduled")));
+        // where the metrics are in a batch of their own, they hang for longer
+        let _ = agent.shutdown(Duration::from_secs(4)).await;
+        let stats = agent.stats();
+        assert_eq!((stats.accepted, asked(&received, "log")), (51, 1), "{protocol:?}: {stats}");
+        assert_eq!(stats.dropped.total() + stats.accepted, stats.recorded, "{protocol:?}: {stats}");
     }
 }
 
