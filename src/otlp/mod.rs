@@ -21,6 +21,7 @@ mod http;
 mod messages;
 mod pause;
 mod project;
+mod requests;
 mod resource;
 mod signal;
 mod size;

@@ -8,6 +8,7 @@
 //! The worker is a named thread with a runtime of its own, so it survives the host's and never blocks it.
 
 mod backoff;
+mod conclude;
 #[cfg(feature = "otlp")]
 mod copy;
 mod discard;

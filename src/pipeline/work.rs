@@ -1,5 +1,5 @@
-//! What the worker's thread does: events out of the queue into a batch, the batch to the server, again where it was not
-//! taken, and an account of each.
+//! What the worker's thread does: events out of the queue into a batch, and the batch to the server, again where it was not
+//! taken.
 
 use std::{
     future::Future,
@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Added, Batch, Delivery, Exporter, Losses, Queue,
+    Added, Delivery, Exporter, Losses, Queue,
     backoff::Backoff,
     flush::{Done, Flush},
     log_limit::LogLimit,
@@ -50,33 +50,33 @@ pub(super) fn deadline(timeout: Duration) -> Instant {
 /// Completes what is known of the sender.
 pub(super) type Preparing = Pin<Box<dyn Future<Output = Resource> + Send>>;
 
-type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+pub(super) type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
 
 /// A closed batch on its way.
-struct Current<B> {
-    batch: B,
-    attempts: u32,
-    sending: Option<Sending>,
+pub(super) struct Current<B> {
+    pub(super) batch: B,
+    pub(super) attempts: u32,
+    pub(super) sending: Option<Sending>,
     /// When to try (again).
-    at: Instant,
+    pub(super) at: Instant,
 }
 
 pub(super) struct State<E: Exporter> {
-    queue: Queue,
+    pub(super) queue: Queue,
     exporter: E,
-    settings: WorkerSettings,
+    pub(super) settings: WorkerSettings,
     preparing: Option<Preparing>,
     /// How long events wait for it; None: to its end.
     patience: Option<Instant>,
-    current: Option<Current<E::Batch>>,
+    pub(super) current: Option<Current<E::Batch>>,
     /// When the first event came into the open batch.
     opened: Option<Instant>,
-    backoff: Backoff,
-    log: LogLimit,
+    pub(super) backoff: Backoff,
+    pub(super) log: LogLimit,
     flushes: Vec<Flush>,
     /// Events taken from the queue, and how many of them have met their fate; both in the queue's order.
     popped: u64,
-    concluded: u64,
+    pub(super) concluded: u64,
 }
 
 impl<E: Exporter> State<E> {
@@ -241,102 +241,6 @@ impl<E: Exporter> State<E> {
             current.attempts += 1;
             current.sending = Some(Box::pin(self.exporter.send(&current.batch)));
         }
-    }
-
-    fn conclude(&mut self, delivery: Delivery) {
-        let Some(mut current) = self.current.take() else { return };
-        current.sending = None;
-        let events = current.batch.events();
-        if let Some(measuring) = &mut self.settings.measuring {
-            let bytes = current.batch.bytes();
-            bytes.into_iter().for_each(|bytes| measuring.watch.attempted(bytes, &delivery));
-        }
-        let counters = self.queue.counters();
-        match delivery {
-            Delivery::Decided { rejected, reasons } => {
-                let rejected = rejected.min(events);
-                counters.accepted(events - rejected);
-                counters.rejected(rejected);
-                self.concluded += events;
-                self.backoff.after_success();
-                self.log.rejections(&reasons);
-            }
-            Delivery::Front { events: front, rejected, reasons } => {
-                let front = front.min(events);
-                let rejected = rejected.min(front);
-                counters.accepted(front - rejected);
-                counters.rejected(rejected);
-                self.concluded += front;
-                self.backoff.after_success();
-                self.log.rejections(&reasons);
-                if front < events {
-                    let batch = current.batch.without(front);
-                    self.current = Some(Current { batch, attempts: 0, sending: None, at: Instant::now() });
-                }
-            }
-            Delivery::GivenUp { rejected, given_up, reasons, why } => {
-                let given_up = given_up.min(events);
-                let rejected = rejected.min(events - given_up);
-                counters.accepted(events - given_up - rejected);
-                counters.rejected(rejected);
-                counters.dropped(DropReason::Unsupported, given_up);
-                self.concluded += events;
-                self.backoff.after_success();
-                self.log.rejections(&reasons);
-                self.log.warn("events were given up that the server does not take, although it takes others", &why);
-            }
-            Delivery::Partly { accepted, rejected, reasons } => {
-                let taken = (accepted + rejected).min(events);
-                counters.accepted(taken - rejected.min(taken));
-                counters.rejected(rejected.min(taken));
-                self.concluded += taken;
-                self.log.rejections(&reasons);
-                if taken == events {
-                    return self.backoff.after_success();
-                }
-                if taken > 0 {
-                    current.attempts = 0;
-                }
-                let poisonous = current.attempts >= MAX_POISONOUS_ATTEMPTS;
-                current.batch = current.batch.without(taken);
-                self.again(current, "the server failed after a part of a batch", poisonous);
-            }
-            Delivery::Unclear { accepted, rejected, reasons } => {
-                let rejected = rejected.min(events);
-                let accepted = accepted.min(events - rejected);
-                counters.accepted(accepted);
-                counters.rejected(rejected);
-                counters.dropped(DropReason::Unclear, events - accepted - rejected);
-                self.concluded += events;
-                self.log.rejections(&reasons);
-                self.log.warn("the server failed after it had taken an unknown part of a batch", "");
-                // the next batch waits as after any failure
-                self.backoff.after_failure();
-            }
-            Delivery::Disabled => {
-                counters.dropped(DropReason::SendDisabled, events);
-                self.concluded += events;
-            }
-            Delivery::Failed { reason, poisonous } => {
-                let poisonous = poisonous && current.attempts >= MAX_POISONOUS_ATTEMPTS;
-                self.again(current, &reason, poisonous);
-            }
-        }
-    }
-
-    /// Keeps a batch for another attempt, unless it is known to kill the server.
-    fn again(&mut self, mut current: Current<E::Batch>, reason: &str, poisonous: bool) {
-        let wait = self.backoff.after_failure();
-        if poisonous {
-            let events = current.batch.events();
-            self.queue.counters().dropped(DropReason::Unclear, events);
-            self.concluded += events;
-            self.log.warn("a batch was given up: the server keeps failing on it", reason);
-            return;
-        }
-        self.log.warn("sending failed, the events are kept and sent again", reason);
-        current.at = Instant::now() + wait;
-        self.current = Some(current);
     }
 
     fn obey(&mut self, command: Option<Command>) {
