@@ -187,6 +187,22 @@ fn a_partly_taken_batch_goes_on_behind_what_was_taken() {
 }
 
 #[test]
+fn the_rest_of_a_batch_goes_next_and_what_is_given_up_is_counted() {
+    let front = |events, rejected| Delivery::Front { events, rejected, reasons: Vec::new() };
+    let rest = |given_up| Delivery::GivenUp { rejected: 1, given_up, reasons: Vec::new(), why: "no".into() };
+    // the second batch's answers claim too much
+    let rig = Rig::new(100, [front(6, 2), rest(3), front(7, 99), rest(99)]);
+    for _ in 0..2 {
+        rig.record(10);
+        block_on(rig.worker.flush(SOON)).unwrap();
+    }
+    assert_eq!(rig.sent(), [10, 4, 10, 3]);
+    let stats = rig.queue.stats();
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.unsupported), (4, 2 + 1 + 7, 3 + 3), "{stats}");
+    assert_eq!(stats.waiting, 0);
+}
+
+#[test]
 fn what_nobody_knows_is_counted_and_not_sent_again() {
     let unclear = Delivery::Unclear { accepted: 2, rejected: 5, reasons: Vec::new() };
     let rig = Rig::new(100, [unclear]);
