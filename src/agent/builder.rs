@@ -155,8 +155,14 @@ impl AgentBuilder {
         let unknown =
             [unknown_variables(&env), env.broken_otel_attributes(), resource::unknown_activation_method(&env)];
         let (live, warnings) = LiveConfig::new(self.options, env);
-        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(unknown.into_iter().flatten()).collect();
         let config = live.snapshot();
+        let unheard = (config.log_sending && config.sends_spans_only()).then(|| {
+            "log_sending has no effect: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is an endpoint for traces alone; \
+             OTEL_EXPORTER_OTLP_ENDPOINT names one for all"
+                .to_owned()
+        });
+        let further = unknown.into_iter().flatten().chain(unheard);
+        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())

@@ -69,7 +69,9 @@ pub(super) fn set_global(
     switch: &LogLevelSwitch,
 ) -> Result<(), BuildError> {
     // the span that goes with each request says nothing that the line does not
-    let own = |level: LogLevel| format!("{REQUEST_TARGET}=off,tower_apm={}", LevelFilter::from(level));
+    // nor does what OpenTelemetry says of itself when it is set up
+    let own =
+        |level: LogLevel| format!("{REQUEST_TARGET}=off,opentelemetry=warn,tower_apm={}", LevelFilter::from(level));
     let began_with = recorder.config().log_level;
     let parse = |filter: &str| EnvFilter::try_new(format!("{},{filter}", own(began_with)));
     let LogFilters { from_env, from_code } = filters;

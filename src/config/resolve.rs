@@ -138,6 +138,12 @@ impl Default for Config {
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 impl Config {
+    /// OTLP is all that is sent, and its endpoint is one for traces.
+    pub(crate) fn sends_spans_only(&self) -> bool {
+        self.exporter == super::Exporter::Otlp
+            && self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces)
+    }
+
     /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it
     /// came from. Secrets are hidden.
     pub(crate) fn describe(&self) -> String {

@@ -21,7 +21,10 @@ impl LogSender {
 
     fn is_on(&self) -> bool {
         let config = self.recorder.config();
-        config.log_sending && !config.context_propagation_only && self.recorder.is_recording()
+        config.log_sending
+            && !config.context_propagation_only
+            && !config.sends_spans_only()
+            && self.recorder.is_recording()
     }
 }
 

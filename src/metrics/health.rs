@@ -23,8 +23,8 @@ pub(super) fn samples(health: &Health) -> Vec<(Label, Vec<Named>)> {
     tell(text("queue_name", "generic"), fill.into());
     for (success, Requests { count, bytes }) in [(true, health.succeeded), (false, health.failed)] {
         if count > 0 {
-            let samples =
-                vec![counter("agent.events.requests.count", count), counter("agent.events.requests.bytes", bytes)];
+            let bytes = (bytes > 0).then(|| counter("agent.events.requests.bytes", bytes));
+            let samples = [counter("agent.events.requests.count", count)].into_iter().chain(bytes).collect();
             tell(Label { key: "success".into(), value: LabelValue::Bool(success) }, samples);
         }
     }

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 pub use self::otel::{ApmMeterProvider, ApmMetricExporter};
 use self::{breakdown::Breakdowns, overhead::Overhead, system::CpuTimes};
 use crate::{
-    config::{Config, Exporter, LiveConfig},
+    config::{Config, LiveConfig},
     pipeline::{Health, MetricSource},
     record::{Label, LabelValue, MetricsRecord, Monotonic, Sample, TransactionRecord},
 };
@@ -81,9 +81,7 @@ impl MetricSource for Metrics {
 /// Whether there is an exporter for metrics at all, and somebody who wants them: no option that can change while the
 /// service runs says so.
 pub(crate) fn can_be_sent(config: &Config) -> bool {
-    let has_exporter = config.exporter != Exporter::Otlp
-        || !config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces);
-    !config.metrics_interval.is_zero() && has_exporter && !config.disable_send
+    !config.metrics_interval.is_zero() && !config.sends_spans_only() && !config.disable_send
 }
 
 /// Whether metrics are sent now.

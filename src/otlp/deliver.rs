@@ -69,17 +69,21 @@ where
     }
     let mut all = Concluded::default();
     for one in attempts.into_iter().flatten() {
-        match (&one.failure, one.is_paused) {
-            (Some(_), _) => pauses.failed(one.kind),
-            (None, true) => {}
-            (None, false) => pauses.succeeded(one.kind),
-        }
+        let why = match (one.failure, one.is_paused) {
+            (Some((failure, _)), _) => {
+                let pause = pauses.failed(one.kind).as_secs();
+                Some(format!("{}; none are sent for {pause} s", answer::without_hint(&failure)))
+            }
+            (None, true) => Some("not sent for now".to_owned()),
+            (None, false) => {
+                pauses.succeeded(one.kind);
+                None
+            }
+        };
+        all.why.extend(why.map(|why| one.kind.says(&why)));
         all.given_up += one.left;
         all.rejected += one.rejected;
         all.reasons.extend(one.reasons);
-        let failure = one.failure.map(|failure| answer::without_hint(&failure.0).to_owned());
-        let paused = || "not sent for now".to_owned();
-        all.why.extend(failure.or_else(|| one.is_paused.then(paused)).map(|why| one.kind.says(&why)));
     }
     match all.given_up {
         0 => Delivery::Decided { rejected: all.rejected, reasons: all.reasons },

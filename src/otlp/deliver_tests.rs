@@ -96,7 +96,7 @@ async fn spans_are_decided_on_before_what_is_beside_them() {
 async fn after_spans_what_fails_is_given_up_and_paused_and_the_other_kind_goes() {
     let rig = Rig::beside(true, false);
     let answer = |part: Range<usize>| if part == METRICS { failed(true) } else { decided() };
-    assert_eq!(rig.deliver(answer).await, given_up(1, "metrics: busy"));
+    assert_eq!(rig.deliver(answer).await, given_up(1, "metrics: busy; none are sent for 30 s"));
     assert_eq!(rig.asked(), ["0..2 1", "2..4 2"], "nobody is asked about spans that were just taken");
     assert_eq!(rig.deliver(answer).await, given_up(1, "metrics: not sent for now"));
     assert_eq!(rig.asked(), ["2..4 2"]);
@@ -106,7 +106,7 @@ async fn after_spans_what_fails_is_given_up_and_paused_and_the_other_kind_goes()
 async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
     let rig = Rig::beside(false, true);
     let answer = |part: Range<usize>| if part == LINES { failed(false) } else { decided() };
-    assert_eq!(rig.deliver(answer).await, given_up(2, "log lines: busy"));
+    assert_eq!(rig.deliver(answer).await, given_up(2, "log lines: busy; none are sent for 30 s"));
     assert_eq!(rig.asked(), ["0..2 1", "2..4 2", "spans?"]);
     assert!(rig.pauses.is_paused(Beside::Logs) && !rig.pauses.is_paused(Beside::Metrics));
 }
@@ -130,7 +130,10 @@ async fn of_what_fails_midway_the_rest_is_given_up() {
         (3, 1) => failed(true),
         _ => decided(),
     };
-    assert_eq!(rig.deliver(answer).await, given_up(1, "log lines: the server failed after a part of them"));
+    assert_eq!(
+        rig.deliver(answer).await,
+        given_up(1, "log lines: the server failed after a part of them; none are sent for 30 s")
+    );
     assert_eq!(rig.asked(), ["0..2 1", "2..4 2", "2..3 1", "3..4 1"]);
 }
 
@@ -149,5 +152,11 @@ async fn an_answer_that_does_not_come_is_none() {
     let hangs = async |_: Range<usize>, _: u64| std::future::pending::<Answer>().await;
     let limit = Duration::from_millis(1);
     let delivery = beside(&rig.contents, &rig.weights, &rig.pauses, limit, hangs, || std::future::ready(true)).await;
-    assert_eq!(delivery, given_up(3, "metrics: no answer in time; log lines: no answer in time"));
+    assert_eq!(
+        delivery,
+        given_up(
+            3,
+            "metrics: no answer in time; none are sent for 30 s; log lines: no answer in time; none are sent for 30 s"
+        )
+    );
 }

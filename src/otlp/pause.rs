@@ -26,10 +26,11 @@ struct Pause {
 }
 
 impl Pause {
-    fn begin(&mut self, now: Instant) {
+    fn begin(&mut self, now: Instant) -> Duration {
         let length = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
         self.until = Some(now + length);
+        length
     }
 
     fn is_on(&self, now: Instant) -> bool {
@@ -50,8 +51,9 @@ impl Pauses {
         self.with(kind, |pause| *pause = Pause::default());
     }
 
-    pub(super) fn failed(&self, kind: Beside) {
-        self.with(kind, |pause| pause.begin(Instant::now()));
+    /// How long none of this kind are sent.
+    pub(super) fn failed(&self, kind: Beside) -> Duration {
+        self.with(kind, |pause| pause.begin(Instant::now()))
     }
 
     /// None of this kind is sent now.

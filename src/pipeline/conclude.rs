@@ -15,7 +15,9 @@ impl<E: Exporter> State<E> {
         let events = current.batch.events();
         if let Some(measuring) = &mut self.settings.measuring {
             let bytes = current.batch.bytes();
-            bytes.into_iter().for_each(|bytes| measuring.watch.attempted(bytes, &delivery));
+            if bytes.is_some() || events > 0 {
+                measuring.watch.attempted(bytes, &delivery);
+            }
         }
         let counters = self.queue.counters();
         match delivery {

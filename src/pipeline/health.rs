@@ -49,15 +49,20 @@ impl Watch {
         self.fill = Some((least.min(now), most.max(now)));
     }
 
-    pub(super) fn attempted(&mut self, bytes: u64, delivery: &Delivery) {
+    /// `bytes` where they are known.
+    pub(super) fn attempted(&mut self, bytes: Option<u64>, delivery: &Delivery) {
         let requests = match delivery {
             Delivery::Disabled => return,
             // an answer other than 2xx has reasons
-            Delivery::Decided { rejected: 0, reasons } if reasons.is_empty() => &mut self.succeeded,
+            Delivery::Decided { rejected: 0, reasons } | Delivery::Front { rejected: 0, reasons, .. }
+                if reasons.is_empty() =>
+            {
+                &mut self.succeeded
+            }
             _ => &mut self.failed,
         };
         requests.count += 1;
-        requests.bytes += bytes;
+        requests.bytes += bytes.unwrap_or_default();
     }
 
     /// Of the interval that ends now.
@@ -162,13 +167,14 @@ mod tests {
             // a 400 that refuses nothing
             Delivery::Decided { rejected: 0, reasons },
         ] {
-            watch.attempted(10, &delivery);
+            watch.attempted(Some(10), &delivery);
         }
-        watch.attempted(7, &Delivery::Decided { rejected: 0, reasons: Vec::new() });
-        watch.attempted(99, &Delivery::Disabled);
+        watch.attempted(Some(7), &Delivery::Decided { rejected: 0, reasons: Vec::new() });
+        watch.attempted(None, &Delivery::Front { events: 1, rejected: 0, reasons: Vec::new() });
+        watch.attempted(Some(99), &Delivery::Disabled);
         let health = watch.take(&queue);
         assert_eq!(health.failed, Requests { count: 5, bytes: 50 });
-        assert_eq!(health.succeeded, Requests { count: 1, bytes: 7 });
+        assert_eq!(health.succeeded, Requests { count: 2, bytes: 7 });
         assert_eq!(watch.take(&queue).failed, Requests::default());
     }
 }

@@ -257,6 +257,21 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
 }
 
+#[tokio::test]
+async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
+    for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
+        let environment =
+            Environment::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
+        let agent = agent(|agent| agent.env(environment).exporter(exporter).log_sending(true));
+        let warnings: Vec<_> =
+            agent.warnings().filter(|warning| warning.contains("log_sending has no effect")).collect();
+        assert_eq!(warnings.len(), warned, "{warnings:?}");
+        let subscriber = tracing_subscriber::registry().with(agent.log_layer());
+        tracing::subscriber::with_default(subscriber, || tracing::info!("a line"));
+        assert_eq!(agent.stats().recorded, 1 - warned as u64);
+    }
+}
+
 /// What a Collector says to all but traces.
 #[derive(Debug, Clone, Copy)]
 enum Beside {
@@ -332,7 +347,7 @@ async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
         assert_eq!((asked(&received, "log"), asked(&received, "metric")), (1, 1), "{beside:?} {protocol:?}");
     }
     for words in [
-        "log lines: the server answered OTLP with 403\"",
+        "log lines: the server answered OTLP with 403; none are sent for 30 s",
         "metrics: the server answered OTLP over gRPC with Unimplemented",
     ] {
         assert!(!warnings(&[words]).is_empty(), "{words}");
