@@ -63,9 +63,13 @@ where
     };
     let (metrics, logs) = tokio::join!(attempt(Beside::Metrics), attempt(Beside::Logs));
     let attempts = [metrics, logs].map(|attempt| attempt.map(Attempt::conclude));
-    let has_failed = attempts.iter().flatten().any(|one| one.failure.is_some());
-    if has_failed && !contents.follows_spans() && !takes_spans().await {
-        return wait(attempts.into_iter().flatten());
+    // what was decided of one kind must not be sent again for the sake of the other
+    let nothing_decided = attempts.iter().flatten().all(|one| one.is_paused || one.left == one.events);
+    let failure = attempts.iter().flatten().find_map(|one| Some((one.kind, one.failure.clone()?)));
+    if let Some((kind, (reason, poisonous))) = failure.filter(|_| nothing_decided && !contents.follows_spans())
+        && !takes_spans().await
+    {
+        return Delivery::Failed { reason: kind.says(&reason), poisonous };
     }
     let mut all = Concluded::default();
     for one in attempts.into_iter().flatten() {
@@ -93,23 +97,6 @@ where
     }
 }
 
-/// The server takes no spans either: what was not decided is sent again, as far as that is one rest of the batch.
-fn wait(attempts: impl Iterator<Item = Outcome>) -> Delivery {
-    let mut all = Concluded::default();
-    let mut accepted = 0;
-    for one in attempts {
-        accepted += one.accepted;
-        all.rejected += one.rejected;
-        all.reasons.extend(one.reasons);
-        let Some((reason, poisonous)) = one.failure else { continue };
-        return match accepted + all.rejected {
-            0 => Delivery::Failed { reason: one.kind.says(&reason), poisonous },
-            _ => Delivery::Partly { accepted, rejected: all.rejected, reasons: all.reasons },
-        };
-    }
-    Delivery::Decided { rejected: all.rejected, reasons: all.reasons }
-}
-
 #[derive(Default)]
 struct Concluded {
     rejected: u64,
@@ -128,7 +115,7 @@ struct Attempt {
 /// What it comes to.
 struct Outcome {
     kind: Beside,
-    accepted: u64,
+    events: u64,
     rejected: u64,
     reasons: Vec<Rejection>,
     /// Not decided.
@@ -155,7 +142,7 @@ impl Attempt {
         let named = |Rejection { message }| Rejection { message: kind.says(&message) };
         let reasons = reasons.into_iter().map(named).collect();
         let left = events.saturating_sub(accepted + rejected);
-        Outcome { kind, accepted, rejected, reasons, left, is_paused, failure }
+        Outcome { kind, events, rejected, reasons, left, is_paused, failure }
     }
 }
 

@@ -107,8 +107,10 @@ async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
     let rig = Rig::beside(false, true);
     let answer = |part: Range<usize>| if part == LINES { failed(false) } else { decided() };
     assert_eq!(rig.deliver(answer).await, given_up(2, "log lines: busy; none are sent for 30 s"));
-    assert_eq!(rig.asked(), ["0..2 1", "2..4 2", "spans?"]);
+    assert_eq!(rig.asked(), ["0..2 1", "2..4 2"]);
     assert!(rig.pauses.is_paused(Beside::Logs) && !rig.pauses.is_paused(Beside::Metrics));
+    assert!(matches!(rig.deliver(|_| failed(false)).await, Delivery::GivenUp { given_up: 3, .. }));
+    assert_eq!(rig.asked(), ["0..2 1", "spans?"]);
 }
 
 #[tokio::test]
@@ -117,9 +119,17 @@ async fn by_itself_it_waits_where_the_server_would_take_no_spans_either() {
     let reason = "metrics: busy; check your key".to_owned();
     assert_eq!(rig.deliver(|_| failed(false)).await, Delivery::Failed { reason, poisonous: false });
     assert!(!rig.pauses.is_paused(Beside::Logs) && !rig.pauses.is_paused(Beside::Metrics));
-    // the metrics are not sent twice
-    let answer = |part: Range<usize>| if part == LINES { failed(true) } else { decided() };
-    assert_eq!(rig.deliver(answer).await, Delivery::Partly { accepted: 1, rejected: 0, reasons: Vec::new() });
+}
+
+#[tokio::test]
+async fn what_was_decided_of_one_kind_is_not_sent_again_for_the_other() {
+    for failing in [METRICS, LINES] {
+        let rig = Rig::beside(false, false);
+        let answer = |part: Range<usize>| if part == failing { failed(true) } else { decided() };
+        let delivery = rig.deliver(answer).await;
+        assert!(matches!(delivery, Delivery::GivenUp { rejected: 0, given_up: 1 | 2, .. }), "{delivery:?}");
+        assert_eq!(rig.asked(), ["0..2 1", "2..4 2"]);
+    }
 }
 
 #[tokio::test]
