@@ -138,10 +138,14 @@ impl Default for Config {
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 impl Config {
-    /// OTLP is all that is sent, and its endpoint is one for traces.
+    /// The endpoint of OTLP is one for traces alone.
+    pub(crate) fn otlp_is_of_traces(&self) -> bool {
+        self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces)
+    }
+
+    /// That is all that is sent.
     pub(crate) fn sends_spans_only(&self) -> bool {
-        self.exporter == super::Exporter::Otlp
-            && self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces)
+        self.exporter == super::Exporter::Otlp && self.otlp_is_of_traces()
     }
 
     /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it

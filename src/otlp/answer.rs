@@ -78,10 +78,8 @@ pub(super) fn of_partial(rejected: i64, words: &str, events: u64) -> Delivery {
 pub(super) fn of_points(answer: Result<Delivery, Refused>, points: u64, events: u64) -> Result<Delivery, Refused> {
     answer.map(|delivery| match delivery {
         Delivery::Decided { rejected, reasons } => {
-            let rejected = (rejected * events).checked_div(points).map_or(0, |whole| {
-                let is_more = !(rejected * events).is_multiple_of(points);
-                whole + u64::from(is_more)
-            });
+            // rounded up: one point of a set is enough
+            let rejected = if points == 0 { 0 } else { (rejected * events).div_ceil(points) };
             Delivery::Decided { rejected, reasons }
         }
         other => other,
@@ -168,6 +166,26 @@ mod tests {
 
     fn refused(reason: &str) -> Result<Delivery, Refused> {
         Err(Refused { reason: reason.to_owned() })
+    }
+
+    #[test]
+    fn rejected_points_are_told_as_sets() {
+        for (rejected, points, events, sets) in
+            [(0, 14, 3, 0), (1, 14, 3, 1), (4, 14, 3, 1), (5, 14, 3, 2), (14, 14, 3, 3), (1, 1, 0, 0)]
+        {
+            assert_eq!(
+                of_points(Ok(super::rejected(rejected, "no".to_owned())), points, events),
+                decided(sets, &["no"])
+            );
+        }
+        assert_eq!(of_points(failed("busy", false), 14, 3), failed("busy", false));
+    }
+
+    #[test]
+    fn a_hint_can_be_left_out() {
+        let Ok(Delivery::Failed { reason, .. }) = http(403, b"") else { panic!("not failed") };
+        assert_eq!(without_hint(&reason), "the server answered OTLP with 403");
+        assert_eq!(without_hint("no answer"), "no answer");
     }
 
     #[test]

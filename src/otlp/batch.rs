@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::{
     project,
-    signal::{Beside, Payload},
+    signal::{Payload, Signal},
     size,
 };
 use crate::{
@@ -144,9 +144,9 @@ impl Contents {
     }
 
     /// What else there is.
-    pub(super) fn beside(&self) -> impl Iterator<Item = (Beside, Range<usize>)> {
+    pub(super) fn beside(&self) -> impl Iterator<Item = (Signal, Range<usize>)> {
         let (metrics, lines) = (self.spans.len(), self.spans.len() + self.metrics.len());
-        let pieces = [(Beside::Metrics, metrics..lines), (Beside::Logs, lines..lines + self.lines.len())];
+        let pieces = [(Signal::Metrics, metrics..lines), (Signal::Logs, lines..lines + self.lines.len())];
         pieces.into_iter().filter(|(_, piece)| !piece.is_empty())
     }
 
@@ -270,7 +270,7 @@ mod tests {
         assert!(open.size() > 0);
         let batch = open.close(None).unwrap();
         let beside: Vec<_> = batch.contents.beside().collect();
-        assert_eq!(beside, [(Beside::Metrics, 0..3), (Beside::Logs, 3..4)]);
+        assert_eq!(beside, [(Signal::Metrics, 0..3), (Signal::Logs, 3..4)]);
         assert_eq!((&batch.weights[..], batch.events()), (&[1, 0, 1, 1][..], 3));
         let mut open = OpenBatch::default();
         let (home, data) = span(1);

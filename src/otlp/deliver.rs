@@ -7,7 +7,7 @@ use super::{
     batch::Contents,
     divide::{self, Refused},
     pause::Pauses,
-    signal::Beside,
+    signal::Signal,
 };
 use crate::pipeline::{Delivery, Rejection};
 
@@ -46,7 +46,7 @@ where
     F: Future<Output = Result<Delivery, Refused>>,
     P: Future<Output = bool>,
 {
-    let attempt = async |kind: Beside| {
+    let attempt = async |kind: Signal| {
         let piece = contents.beside().find(|(of, _)| *of == kind)?.1;
         let events = events_of(weights, &piece);
         if pauses.is_paused(kind) {
@@ -61,7 +61,7 @@ where
         pause.kind = None;
         Some(Attempt { kind, events, delivery: Some(delivery) })
     };
-    let (metrics, logs) = tokio::join!(attempt(Beside::Metrics), attempt(Beside::Logs));
+    let (metrics, logs) = tokio::join!(attempt(Signal::Metrics), attempt(Signal::Logs));
     let attempts = [metrics, logs].map(|attempt| attempt.map(Attempt::conclude));
     // what was decided of one kind must not be sent again for the sake of the other
     let nothing_decided = attempts.iter().flatten().all(|one| one.is_paused || one.left == one.events);
@@ -107,14 +107,14 @@ struct Concluded {
 
 /// One attempt at all of a kind; without a delivery where the kind is paused.
 struct Attempt {
-    kind: Beside,
+    kind: Signal,
     events: u64,
     delivery: Option<Delivery>,
 }
 
 /// What it comes to.
 struct Outcome {
-    kind: Beside,
+    kind: Signal,
     events: u64,
     rejected: u64,
     reasons: Vec<Rejection>,
@@ -149,7 +149,7 @@ impl Attempt {
 /// An attempt that nobody waits for any longer has failed.
 struct PauseUnlessDone<'a> {
     pauses: &'a Pauses,
-    kind: Option<Beside>,
+    kind: Option<Signal>,
 }
 
 impl Drop for PauseUnlessDone<'_> {

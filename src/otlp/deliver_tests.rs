@@ -108,7 +108,7 @@ async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
     let answer = |part: Range<usize>| if part == LINES { failed(false) } else { decided() };
     assert_eq!(rig.deliver(answer).await, given_up(2, "log lines: busy; none are sent for 30 s"));
     assert_eq!(rig.asked(), ["0..2 1", "2..4 2"]);
-    assert!(rig.pauses.is_paused(Beside::Logs) && !rig.pauses.is_paused(Beside::Metrics));
+    assert!(rig.pauses.is_paused(Signal::Logs) && !rig.pauses.is_paused(Signal::Metrics));
     assert!(matches!(rig.deliver(|_| failed(false)).await, Delivery::GivenUp { given_up: 3, .. }));
     assert_eq!(rig.asked(), ["0..2 1", "spans?"]);
 }
@@ -118,7 +118,7 @@ async fn by_itself_it_waits_where_the_server_would_take_no_spans_either() {
     let rig = Rig::beside(false, false);
     let reason = "metrics: busy; check your key".to_owned();
     assert_eq!(rig.deliver(|_| failed(false)).await, Delivery::Failed { reason, poisonous: false });
-    assert!(!rig.pauses.is_paused(Beside::Logs) && !rig.pauses.is_paused(Beside::Metrics));
+    assert!(!rig.pauses.is_paused(Signal::Logs) && !rig.pauses.is_paused(Signal::Metrics));
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn an_attempt_that_nobody_waits_for_is_a_failed_one() {
     let hangs = async |_: Range<usize>, _: u64| std::future::pending::<Answer>().await;
     let attempt = beside(&rig.contents, &rig.weights, &rig.pauses, ALONE, hangs, || std::future::ready(true));
     assert!(tokio::time::timeout(Duration::from_millis(1), attempt).await.is_err());
-    assert!(rig.pauses.is_paused(Beside::Logs) && rig.pauses.is_paused(Beside::Metrics));
+    assert!(rig.pauses.is_paused(Signal::Logs) && rig.pauses.is_paused(Signal::Metrics));
 }
 
 #[tokio::test]

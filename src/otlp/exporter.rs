@@ -8,7 +8,7 @@ use super::{
     batch::{OpenBatch, OtlpBatch},
     messages, project,
     requests::Requests,
-    signal::Beside,
+    signal::Signal,
 };
 use crate::{
     apm_server::ServerSettings,
@@ -56,7 +56,7 @@ impl OtlpExporter {
         traps.global_labels(&resource.labels);
         Ok(Self {
             requests,
-            spans_only: config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces),
+            spans_only: config.otlp_is_of_traces(),
             sets: 0,
             framework: resource.framework,
             live,
@@ -124,8 +124,8 @@ impl Exporter for OtlpExporter {
             // where the time of transactions goes has no place in OTLP
             Event::Metrics(record) if record.breakdown.is_some() => return Ok(Added::Unsupported),
             Event::Metrics(_) | Event::Log(_) if self.spans_only => return Ok(Added::Unsupported),
-            Event::Metrics(_) if requests.is_paused(Beside::Metrics) => return Ok(Added::Paused),
-            Event::Log(_) if requests.is_paused(Beside::Logs) => return Ok(Added::Paused),
+            Event::Metrics(_) if requests.is_paused(Signal::Metrics) => return Ok(Added::Paused),
+            Event::Log(_) if requests.is_paused(Signal::Logs) => return Ok(Added::Paused),
             Event::Metrics(mut record) => {
                 traps.metrics(&mut record);
                 let metrics = messages::metrics(&record, sets, &config.disable_metrics);

@@ -24,7 +24,7 @@ use opentelemetry_sdk::{
 use super::{
     answer,
     divide::Refused,
-    signal::Beside,
+    signal::Signal,
     wire::{compression, user_agent},
 };
 use crate::{
@@ -50,16 +50,15 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(settings: &ServerSettings, config: &Config) -> Result<Self, BuildError> {
-        let is_of_traces = config.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces);
         Ok(Self {
             client: ServerClient::new(settings)?,
-            path: if is_of_traces { "" } else { "/v1/traces" },
+            path: if config.otlp_is_of_traces() { "" } else { "/v1/traces" },
             timeout: settings.server_timeout,
         })
     }
 
     /// One attempt with what the exporter cannot be given: a message of so many parts.
-    pub(super) async fn post(self, kind: Beside, message: Vec<u8>, parts: u64) -> Result<Delivery, Refused> {
+    pub(super) async fn post(self, kind: Signal, message: Vec<u8>, parts: u64) -> Result<Delivery, Refused> {
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, PROTOBUF)]);
         let body = if self.client.gzip() {
             headers.insert(CONTENT_ENCODING, GZIP);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::signal::Beside;
+use super::signal::Signal;
 
 /// The first pause; each further one is twice as long.
 const SHORTEST: Duration = Duration::from_secs(30);
@@ -39,25 +39,25 @@ impl Pause {
 }
 
 impl Pauses {
-    fn with<T>(&self, kind: Beside, work: impl FnOnce(&mut Pause) -> T) -> T {
+    fn with<T>(&self, kind: Signal, work: impl FnOnce(&mut Pause) -> T) -> T {
         let pause = match kind {
-            Beside::Metrics => &self.metrics,
-            Beside::Logs => &self.logs,
+            Signal::Metrics => &self.metrics,
+            Signal::Logs => &self.logs,
         };
         work(&mut pause.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn succeeded(&self, kind: Beside) {
+    pub(super) fn succeeded(&self, kind: Signal) {
         self.with(kind, |pause| *pause = Pause::default());
     }
 
     /// How long none of this kind are sent.
-    pub(super) fn failed(&self, kind: Beside) -> Duration {
+    pub(super) fn failed(&self, kind: Signal) -> Duration {
         self.with(kind, |pause| pause.begin(Instant::now()))
     }
 
     /// None of this kind is sent now.
-    pub(super) fn is_paused(&self, kind: Beside) -> bool {
+    pub(super) fn is_paused(&self, kind: Signal) -> bool {
         self.with(kind, |pause| pause.is_on(Instant::now()))
     }
 }
@@ -77,9 +77,9 @@ mod tests {
             assert!(pause.is_on(end - Duration::from_secs(1)) && !pause.is_on(end), "{seconds}");
         }
         let pauses = Pauses::default();
-        pauses.failed(Beside::Logs);
-        assert!(pauses.is_paused(Beside::Logs) && !pauses.is_paused(Beside::Metrics));
-        pauses.succeeded(Beside::Logs);
-        assert!(!pauses.is_paused(Beside::Logs));
+        pauses.failed(Signal::Logs);
+        assert!(pauses.is_paused(Signal::Logs) && !pauses.is_paused(Signal::Metrics));
+        pauses.succeeded(Signal::Logs);
+        assert!(!pauses.is_paused(Signal::Logs));
     }
 }

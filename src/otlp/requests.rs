@@ -23,7 +23,7 @@ use super::{
     pause::Pauses,
     project,
     resource::resource as projected,
-    signal::{Beside, Payload, Sender},
+    signal::{Payload, Sender, Signal},
 };
 use crate::{
     apm_server::ServerSettings,
@@ -58,14 +58,14 @@ impl Transport {
 
     async fn metrics(self, request: ExportMetricsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => http.post(Beside::Metrics, request.encode_to_vec(), parts).await,
+            Transport::Http(http) => http.post(Signal::Metrics, request.encode_to_vec(), parts).await,
             Transport::Grpc(grpc) => grpc.metrics(request, parts).await,
         }
     }
 
     async fn logs(self, request: ExportLogsServiceRequest, parts: u64) -> Result<Delivery, Refused> {
         match self {
-            Transport::Http(http) => http.post(Beside::Logs, request.encode_to_vec(), parts).await,
+            Transport::Http(http) => http.post(Signal::Logs, request.encode_to_vec(), parts).await,
             Transport::Grpc(grpc) => grpc.logs(request, parts).await,
         }
     }
@@ -93,7 +93,7 @@ impl Requests {
     }
 
     /// None of this kind is sent now.
-    pub(super) fn is_paused(&self, kind: Beside) -> bool {
+    pub(super) fn is_paused(&self, kind: Signal) -> bool {
         self.pauses.is_paused(kind)
     }
 

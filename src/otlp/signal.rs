@@ -9,14 +9,14 @@ use opentelemetry_proto::tonic::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
-/// A kind that a server may not take although it takes spans.
+/// Those of OpenTelemetry's signals that a server may not take although it takes traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beside {
+pub(super) enum Signal {
     Metrics,
     Logs,
 }
 
-impl Beside {
+impl Signal {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",

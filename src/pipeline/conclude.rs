@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::{
-    Batch, Delivery, Exporter,
+    Batch, Delivery, Exporter, Rejection,
     stats::DropReason,
     work::{Current, MAX_POISONOUS_ATTEMPTS, State},
 };
 
 impl<E: Exporter> State<E> {
+    /// An attempt is over.
     pub(super) fn conclude(&mut self, delivery: Delivery) {
         let Some(mut current) = self.current.take() else { return };
         current.sending = None;
@@ -21,27 +22,8 @@ impl<E: Exporter> State<E> {
         }
         let counters = self.queue.counters();
         match delivery {
-            Delivery::Decided { rejected, reasons } => {
-                let rejected = rejected.min(events);
-                counters.accepted(events - rejected);
-                counters.rejected(rejected);
-                self.concluded += events;
-                self.backoff.after_success();
-                self.log.rejections(&reasons);
-            }
-            Delivery::Front { events: front, rejected, reasons } => {
-                let front = front.min(events);
-                let rejected = rejected.min(front);
-                counters.accepted(front - rejected);
-                counters.rejected(rejected);
-                self.concluded += front;
-                self.backoff.after_success();
-                self.log.rejections(&reasons);
-                if front < events {
-                    let batch = current.batch.without(front);
-                    self.current = Some(Current { batch, attempts: 0, sending: None, at: Instant::now() });
-                }
-            }
+            Delivery::Decided { rejected, reasons } => self.decided(current, events, rejected, &reasons),
+            Delivery::Front { events: front, rejected, reasons } => self.decided(current, front, rejected, &reasons),
             Delivery::GivenUp { rejected, given_up, reasons, why } => {
                 let given_up = given_up.min(events);
                 let rejected = rejected.min(events - given_up);
@@ -89,6 +71,23 @@ impl<E: Exporter> State<E> {
                 let poisonous = poisonous && current.attempts >= MAX_POISONOUS_ATTEMPTS;
                 self.again(current, &reason, poisonous);
             }
+        }
+    }
+
+    /// The server has decided on the first `events` events of a batch; the rest goes next.
+    fn decided(&mut self, current: Current<E::Batch>, events: u64, rejected: u64, reasons: &[Rejection]) {
+        let all = current.batch.events();
+        let events = events.min(all);
+        let rejected = rejected.min(events);
+        let counters = self.queue.counters();
+        counters.accepted(events - rejected);
+        counters.rejected(rejected);
+        self.concluded += events;
+        self.backoff.after_success();
+        self.log.rejections(reasons);
+        if events < all {
+            let batch = current.batch.without(events);
+            self.current = Some(Current { batch, attempts: 0, sending: None, at: Instant::now() });
         }
     }
 

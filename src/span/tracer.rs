@@ -91,6 +91,7 @@ impl ApmTracer {
         let own =
             SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
         let ids = shared.ids();
+        // written where it stays, as the transaction's
         let room = Box::new_uninit();
         let name = cut(builder.name);
         let links = match builder.links {

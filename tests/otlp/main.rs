@@ -8,6 +8,8 @@ mod apm_server_process;
 #[path = "../devserver/client.rs"]
 #[expect(dead_code, reason = "written for the tests of the development server")]
 mod client;
+
+mod beside;
 mod delivery;
 mod differential;
 mod document;

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn section_10_6_what_says_nothing_is_not_values() {
+    fn section_10_6_what_says_nothing_is_not_told() {
         assert_eq!(values(&[], &[]), None, "no bounds");
         assert_eq!(values(&[], &[3]), None);
         assert_eq!(values(&[1.0, 2.0], &[0, 0, 0]), None, "no measurement");
