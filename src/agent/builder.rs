@@ -2,10 +2,9 @@
 
 use std::{future::ready, path::PathBuf, sync::Arc, time::Duration};
 
-use tracing_subscriber::EnvFilter;
-
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
+    log_filter::RUST_LOG,
     resource::{self, Host},
     subscriber::{self, LogFilters, LogLevelSwitch},
 };
@@ -75,8 +74,9 @@ impl AgentBuilder {
         self
     }
 
-    /// For [`install`](Self::install): which log lines are printed when `RUST_LOG` is not set, in the syntax of
-    /// [`EnvFilter`](tracing_subscriber::EnvFilter). Default: `info`.
+    /// For [`install`](Self::install): which log lines are printed when `RUST_LOG` is not set. A list of levels and of
+    /// targets with levels, such as `info,my_crate=debug`. Default: `info`. With the feature `env-filter` the syntax is
+    /// that of `tracing_subscriber::EnvFilter`, which also filters by spans and fields.
     pub fn log_filter(mut self, filter: impl Into<String>) -> Self {
         self.log_filter = Some(filter.into());
         self
@@ -190,8 +190,8 @@ impl AgentBuilder {
             return Err(BuildError::AlreadyInstalled);
         }
         let from_env = match &self.env {
-            Some(env) => env.get(EnvFilter::DEFAULT_ENV).map(str::to_owned),
-            None => std::env::var(EnvFilter::DEFAULT_ENV).ok(),
+            Some(env) => env.get(RUST_LOG).map(str::to_owned),
+            None => std::env::var(RUST_LOG).ok(),
         };
         let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;

@@ -3,6 +3,7 @@
 mod builder;
 mod guard;
 mod layer;
+pub(crate) mod log_filter;
 #[cfg(feature = "sdk")]
 mod otel_metrics;
 mod resource;

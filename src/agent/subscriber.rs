@@ -6,14 +6,17 @@ use std::{
 };
 
 use tracing::level_filters::LevelFilter;
+use tracing_log::AsLog;
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt,
+    Layer, fmt,
     layer::{Identity, SubscriberExt},
     reload,
-    util::SubscriberInitExt,
 };
 
-use super::layer::{OwnLogs, with_spans};
+use super::{
+    layer::{OwnLogs, with_spans},
+    log_filter,
+};
 use crate::{
     config::{LogEcsReformatting, LogLevel},
     error::BuildError,
@@ -73,17 +76,17 @@ pub(super) fn set_global(
     let own =
         |level: LogLevel| format!("{REQUEST_TARGET}=off,opentelemetry=warn,tower_apm={}", LevelFilter::from(level));
     let began_with = recorder.config().log_level;
-    let parse = |filter: &str| EnvFilter::try_new(format!("{},{filter}", own(began_with)));
+    let parse = |filter: &str| log_filter::parse(&format!("{},{filter}", own(began_with)));
     let LogFilters { from_env, from_code } = filters;
     let from_code = from_code.unwrap_or_else(|| "info".to_owned());
     let mut fault = None;
     let (text, filter) = match from_env.as_deref().map(parse) {
         Some(Ok(filter)) => (from_env.clone().unwrap_or_default(), filter),
         wrong_or_none => {
-            fault = wrong_or_none.and_then(Result::err).map(|error| error.to_string());
+            fault = wrong_or_none.and_then(Result::err);
             match parse(&from_code) {
                 Ok(filter) => (from_code, filter),
-                Err(error) => return Err(BuildError::LogFilter { filter: from_code, reason: error.to_string() }),
+                Err(reason) => return Err(BuildError::LogFilter { filter: from_code, reason }),
             }
         }
     };
@@ -91,7 +94,7 @@ pub(super) fn set_global(
     let level = std::sync::Mutex::new(began_with);
     let set = move |now: LogLevel| {
         let before = level.lock().map_or(now, |mut level| std::mem::replace(&mut *level, now));
-        if let (true, Ok(filter)) = (before != now, EnvFilter::try_new(format!("{},{text}", own(now)))) {
+        if let (true, Ok(filter)) = (before != now, log_filter::parse(&format!("{},{text}", own(now)))) {
             // fails only when the subscriber is gone
             let _ = handle.reload(filter);
         }
@@ -104,7 +107,9 @@ pub(super) fn set_global(
         _ => format,
     };
     let is_terminal = std::io::stdout().is_terminal();
-    let printer = fmt::layer().with_ansi(is_terminal);
+    // colours need `tracing-subscriber/ansi`; without it `with_ansi(true)` panics
+    let printer = fmt::layer();
+    let printer = if is_terminal { printer } else { printer.with_ansi(false) };
     let printer = match format {
         LogFormat::Full if is_terminal => printer.boxed(),
         LogFormat::Full => printer.map_event_format(WithTraceIds::text).boxed(),
@@ -118,11 +123,15 @@ pub(super) fn set_global(
     let is_needed = format != LogFormat::Off || config.log_sending;
     let output = is_needed.then(|| printer.and_then(LogSender::new(recorder.clone())).with_filter(filter));
     drop(config);
-    tracing_subscriber::registry()
-        .with(with_spans(Some(recorder), OwnLogs::ByFilter))
-        .with(output)
-        .try_init()
-        .map_err(|_| BuildError::SubscriberAlreadySet)?;
+    let subscriber = tracing_subscriber::registry().with(with_spans(Some(recorder), OwnLogs::ByFilter)).with(output);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| BuildError::SubscriberAlreadySet)?;
+    // after the subscriber, whose level is the limit for lines of the `log` crate
+    if tracing_log::LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init().is_err() {
+        tracing::warn!(
+            target: "tower_apm",
+            "the process already has a logger of the `log` crate: the agent does not see its lines"
+        );
+    }
     if let Some(reason) = fault {
         tracing::warn!(
             target: "tower_apm",

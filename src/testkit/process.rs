@@ -2,9 +2,12 @@
 
 use std::{env, sync::OnceLock};
 
-use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt};
+use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
 
-use crate::{agent, capture};
+use crate::{
+    agent::{self, log_filter},
+    capture,
+};
 
 const FOREIGN: &str = "this process has set a global tracing subscriber of its own: spans, `in_current_span()` and \
                        `tracing::error!` are seen only if it has the layer of `Agent::tracing_layer()`";
@@ -14,7 +17,7 @@ pub(super) fn prepare() -> Option<&'static str> {
     static NOTE: OnceLock<Option<&'static str>> = OnceLock::new();
     *NOTE.get_or_init(|| {
         capture::panic_hook();
-        let lines = env::var(EnvFilter::DEFAULT_ENV).ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+        let lines = env::var(log_filter::RUST_LOG).ok().and_then(|filter| log_filter::parse(&filter).ok());
         let printer = lines.map(|filter| fmt::layer().with_test_writer().with_filter(filter));
         let subscriber = tracing_subscriber::registry().with(agent::routing_layer()).with(printer);
         if tracing::subscriber::set_global_default(subscriber).is_ok() {
