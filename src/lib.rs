@@ -108,6 +108,7 @@ mod stack;
 pub mod testkit;
 pub mod trace_context;
 mod transaction;
+mod transport;
 
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},

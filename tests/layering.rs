@@ -9,7 +9,7 @@ use std::{
 /// From the bottom up. Modules of one row do not import each other, but for the pairs in [`SIDEWAYS`].
 const LEVELS: &[&[&str]] = &[
     &["error", "record"],
-    &["config", "sanitize", "sql", "stack"],
+    &["config", "sanitize", "sql", "stack", "transport"],
     &["propagation", "pipeline", "apm_server", "metadata"],
     &["transaction"],
     &["span", "capture", "trace_context"],
@@ -27,8 +27,19 @@ const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("testkit", "devserv
 
 /// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
 const BACK_HALF: &[&str] = &["intake", "otlp"];
-const BACK_HALF_MAY_USE: &[&str] =
-    &["error", "record", "config", "sanitize", "sql", "stack", "propagation", "pipeline", "apm_server", "intake"];
+const BACK_HALF_MAY_USE: &[&str] = &[
+    "error",
+    "record",
+    "config",
+    "sanitize",
+    "sql",
+    "stack",
+    "propagation",
+    "pipeline",
+    "apm_server",
+    "transport",
+    "intake",
+];
 
 fn level(module: &str) -> Option<usize> {
     LEVELS.iter().position(|level| level.contains(&module))

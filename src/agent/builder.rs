@@ -378,7 +378,7 @@ mod tests {
         let builder = AgentBuilder::default().env(Environment::empty()).server_url(url).central_config(false);
         let builder = builder.metrics_interval(Duration::ZERO);
         let bases = Bases { aws: cloud.clone(), gcp: cloud.clone(), azure: cloud };
-        let agent = builder.start(|_| CloudMetadata::with_bases(CloudProvider::Gcp, bases)).unwrap();
+        let agent = builder.start(|_| Some(CloudMetadata::with_bases(CloudProvider::Gcp, bases))).unwrap();
         drop(agent.start_transaction("a job", "scheduled"));
         (agent, bodies)
     }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{
-    Method,
-    header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH},
-};
+use http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{Answer, ServerClient};
@@ -34,24 +32,27 @@ async fn follow_with<P: Future<Output = ()>>(
     apply: impl Fn(Central),
     wait: impl Fn(Duration) -> P,
 ) {
-    let mut query = vec![("service.name", service_name)];
-    query.extend(environment.map(|environment| ("service.environment", environment)));
+    let path = path(&service_name, environment.as_deref());
     let mut poll = Poll::default();
     let mut other_server = client.changes();
     loop {
-        let pause = match client.request(Method::GET, "/config/v1/agents") {
-            Ok(request) => {
-                let tag = poll.etag.clone().map(|etag| (IF_NONE_MATCH, etag));
-                let request = request.query(&query).headers(tag.into_iter().collect());
-                poll.answered(client.send(request).await.as_ref(), &apply)
-            }
-            Err(_) => PAUSE,
-        };
+        let tag = poll.etag.clone().map(|etag| (IF_NONE_MATCH, etag));
+        let answer = client.get(&path, tag.into_iter().collect()).await;
+        let pause = poll.answered(answer.as_ref(), &apply);
         tokio::select! {
             () = wait(pause) => {}
             Ok(()) = other_server.changed() => wait(SHORTEST_PAUSE).await,
         }
     }
+}
+
+fn path(service_name: &str, environment: Option<&str>) -> String {
+    let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let mut path = format!("/config/v1/agents?service.name={}", encoded(service_name));
+    if let Some(environment) = environment {
+        path.push_str(&format!("&service.environment={}", encoded(environment)));
+    }
+    path
 }
 
 /// What is kept from one answer to the next.
@@ -138,7 +139,7 @@ mod tests {
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
-        Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
+        Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec(), redirect: None }
     }
 
     /// What one answer led to: the pause, and what was applied.

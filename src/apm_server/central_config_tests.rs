@@ -67,7 +67,7 @@ fn header(request: &http::Request<()>, name: &str) -> Option<String> {
 #[tokio::test]
 async fn section_3_2_whose_configuration_is_asked_for_and_by_whom() {
     for (environment, query) in
-        [(None, "service.name=shop"), (Some("pre prod"), "service.name=shop&service.environment=pre+prod")]
+        [(None, "service.name=shop"), (Some("pre prod"), "service.name=shop&service.environment=pre%20prod")]
     {
         let server = DevServer::builder().secret_token("hunter2").bind("127.0.0.1:0").unwrap();
         let polls = polls(&server, environment, &[&|| {}]).await;
@@ -160,7 +160,7 @@ async fn section_3_5_only_what_the_server_could_mend_is_an_error() {
         (503, Some(Level::ERROR)),
     ] {
         lines.0.lock().unwrap().clear();
-        let answer = Answer { status, headers: HeaderMap::new(), body: Vec::new() };
+        let answer = Answer { status, ..Answer::default() };
         let (mut poll, applied) = (Poll::default(), Mutex::new(0));
         for _ in 0..2 {
             assert_eq!(poll.answered(Ok(&answer), |_| *applied.lock().unwrap() += 1), PAUSE, "{status}");

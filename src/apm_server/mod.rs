@@ -5,14 +5,14 @@
 mod central_config;
 mod client;
 mod settings;
-mod tls;
 mod version;
 
 #[cfg(feature = "otlp")]
 pub(crate) use self::client::hide;
 pub(crate) use self::{
     central_config::follow,
-    client::{Answer, ServerClient},
+    client::ServerClient,
     settings::ServerSettings,
     version::{ServerVersion, look_up},
 };
+pub(crate) use crate::transport::Answer;

@@ -2,16 +2,18 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-
-use super::tls::{Trust, client_config};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 #[cfg(feature = "otlp")]
 use crate::config::OtlpCompression;
 use crate::{
     config::{Config, Secret, ServerUrl},
     error::BuildError,
+    transport::{Connector, HttpVersion, Proxies, Tls, Trust, read_certificates},
 };
+
+/// The longest that a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Plain data: the part of the options that concerns the server.
 #[derive(Debug, Clone)]
@@ -67,14 +69,27 @@ impl ServerSettings {
         self.urls().all(ServerUrl::is_loopback)
     }
 
-    /// Whom the handshake trusts.
-    pub(crate) fn tls(&self) -> Result<rustls::ClientConfig, BuildError> {
-        client_config(match (&self.server_ca_cert_file, self.urls().any(ServerUrl::is_https)) {
-            (_, false) => Trust::Nobody,
-            _ if !self.verify_server_cert => Trust::Everybody,
-            (Some(file), true) => Trust::Only(file),
-            (None, true) => Trust::System,
-        })
+    /// Returns what makes the connections to a server, and the proxies that they go through. The servers on this
+    /// machine are reached without a proxy.
+    pub(crate) fn connector(&self, url: &ServerUrl, tls: Tls, version: HttpVersion) -> (Connector, Proxies) {
+        let proxies = if url.is_loopback() { Proxies::none() } else { Proxies::from_env() };
+        let limit = self.server_timeout.min(CONNECT);
+        (Connector::new(proxies.clone(), tls, version, limit), proxies)
+    }
+
+    /// Reads the certificates that are trusted.
+    ///
+    /// # Errors
+    /// When `server_ca_cert_file` cannot be read or used, and a server is https.
+    pub(crate) fn tls(&self, version: HttpVersion) -> Result<Tls, BuildError> {
+        let is_needed = self.urls().any(ServerUrl::is_https);
+        let trust = match &self.server_ca_cert_file {
+            _ if !self.verify_server_cert => Trust::Everyone,
+            Some(file) if is_needed => Trust::Only(read_certificates(file)?.into()),
+            // that of an https proxy is checked too
+            _ => Trust::System,
+        };
+        Ok(Tls::new(trust, version))
     }
 
     fn credential(&self) -> Option<(&'static str, &Secret)> {
@@ -82,11 +97,6 @@ impl ServerSettings {
             (Some(key), _) => Some(("ApiKey", key)),
             (None, token) => token.as_ref().map(|token| ("Bearer", token)),
         }
-    }
-
-    /// Requests carry an `Authorization`.
-    pub(crate) fn is_authorized(&self) -> bool {
-        self.credential().is_some() || self.headers.iter().any(|(name, _)| name == AUTHORIZATION.as_str())
     }
 
     /// The headers that nobody may see, and the secrets in them.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use reqwest::Method;
+use http::HeaderMap;
 use serde::Deserialize;
 
 use super::ServerClient;
@@ -112,11 +112,7 @@ async fn until_known(client: &ServerClient, version: &ServerVersion) {
 
 /// False: worth another.
 async fn attempt(client: &ServerClient, version: &ServerVersion) -> bool {
-    let sent = match client.request(Method::GET, "/") {
-        Ok(request) => client.send(request).await,
-        Err(_) => return true,
-    };
-    let Ok(answer) = sent else { return false };
+    let Ok(answer) = client.get("/", HeaderMap::new()).await else { return false };
     if answer.status != 200 {
         return false;
     }

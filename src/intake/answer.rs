@@ -24,7 +24,10 @@ pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
             Delivery::Decided { rejected, reasons: reasons(&told, status) }
         }
         300..400 | 404 | 405 => failed(
-            format!("the server answered {status}: check server_url, this is not the address of an APM Server"),
+            format!(
+                "the server answered {status}{}: check server_url, this is not the address of an APM Server",
+                answer.redirection()
+            ),
             false,
         ),
         401 | 403 => failed(line(&told, status), false),
@@ -179,8 +182,20 @@ mod tests {
             ),
         ];
         for (status, body, want) in cases {
-            let answer = Answer { status, headers: Default::default(), body: body.clone().into_bytes() };
+            let answer = Answer { status, body: body.clone().into_bytes(), ..Answer::default() };
             assert_eq!(delivery(&answer, 10), want, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn redirect_names_its_target() {
+        let redirect = Some("https://apm.example/intake/v2/events".to_owned());
+        for status in [301, 302, 303, 307, 308] {
+            let answer = Answer { status, redirect: redirect.clone(), ..Answer::default() };
+            let reason = format!(
+                "the server answered {status}, a redirect to https://apm.example/intake/v2/events: {WRONG_URL}"
+            );
+            assert_eq!(delivery(&answer, 10), failed(&reason, false));
         }
     }
 }

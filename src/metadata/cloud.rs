@@ -1,16 +1,18 @@
 //! The cloud, asked over its link-local address. Nobody answers there elsewhere, so the limits are short.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::Full;
 use opentelemetry::context::FutureExt;
-use reqwest::{Client, RequestBuilder, redirect};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
     config::{CloudProvider, Environment},
     record::{Cloud, CloudPart},
+    transport::{Connector, HttpClient, HttpVersion, Proxies, RequestLimits, Tls, Trust},
 };
 
 const CONNECT: Duration = Duration::from_millis(100);
@@ -21,7 +23,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 /// Asks the clouds that may be around.
 #[derive(Debug, Clone)]
 pub(crate) struct CloudMetadata {
-    client: Client,
+    client: HttpClient,
     provider: CloudProvider,
     bases: Bases,
 }
@@ -46,24 +48,14 @@ impl CloudMetadata {
     /// laptops and tests have it.
     pub(crate) fn new(provider: CloudProvider, server_is_here: bool) -> Option<Self> {
         let nobody = provider == CloudProvider::None || provider == CloudProvider::Auto && server_is_here;
-        if nobody { None } else { Self::with_bases(provider, Bases::default()) }
+        if nobody { None } else { Some(Self::with_bases(provider, Bases::default())) }
     }
 
-    pub(crate) fn with_bases(provider: CloudProvider, bases: Bases) -> Option<Self> {
-        // no TLS is spoken, but the client wants to be told so
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .ok()?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .build();
-        client.ok().map(|client| Self { client, provider, bases })
+    pub(crate) fn with_bases(provider: CloudProvider, bases: Bases) -> Self {
+        // no TLS is spoken
+        let tls = Tls::new(Trust::System, HttpVersion::Http1);
+        let connector = Connector::new(Proxies::none(), tls, HttpVersion::Http1, CONNECT);
+        Self { client: HttpClient::new(connector, Proxies::none()), provider, bases }
     }
 
     /// The first that answers. Takes some two seconds at most.
@@ -89,45 +81,43 @@ impl CloudMetadata {
 
     async fn aws(self) -> Option<Cloud> {
         let base = &self.bases.aws;
-        let token = self.client.put(format!("{base}/latest/api/token"));
-        let token = read(token.header("X-aws-ec2-metadata-token-ttl-seconds", "300")).await;
-        let mut document = self.client.get(format!("{base}/latest/dynamic/instance-identity/document"));
-        if let Some(token) = token.and_then(|token| String::from_utf8(token).ok()) {
-            document = document.header("X-aws-ec2-metadata-token", token.trim());
-        }
-        aws(&json(document).await?)
+        let ttl = header("x-aws-ec2-metadata-token-ttl-seconds", "300");
+        let token = self.read(Method::PUT, format!("{base}/latest/api/token"), ttl).await;
+        let token = token.and_then(|token| HeaderValue::from_bytes(token.trim_ascii()).ok());
+        let token = token.map(|token| (HeaderName::from_static("x-aws-ec2-metadata-token"), token));
+        let document = format!("{base}/latest/dynamic/instance-identity/document");
+        aws(&self.json(document, token.into_iter().collect()).await?)
     }
 
     async fn gcp(self) -> Option<Cloud> {
-        let request = self.client.get(format!("{}/computeMetadata/v1/?recursive=true", self.bases.gcp));
-        gcp(&json(request.header("Metadata-Flavor", "Google")).await?)
+        let url = format!("{}/computeMetadata/v1/?recursive=true", self.bases.gcp);
+        gcp(&self.json(url, header("metadata-flavor", "Google")).await?)
     }
 
     async fn azure(self) -> Option<Cloud> {
-        let request = self.client.get(format!("{}/metadata/instance/compute?api-version=2019-08-15", self.bases.azure));
-        azure(&json(request.header("Metadata", "true")).await?)
+        let url = format!("{}/metadata/instance/compute?api-version=2019-08-15", self.bases.azure);
+        azure(&self.json(url, header("metadata", "true")).await?)
+    }
+
+    async fn json(&self, url: String, headers: HeaderMap) -> Option<Value> {
+        serde_json::from_slice(&self.read(Method::GET, url, headers).await?).ok()
+    }
+
+    /// Returns the body of a 200.
+    async fn read(&self, method: Method, url: String, headers: HeaderMap) -> Option<Vec<u8>> {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = url.parse().ok()?;
+        *request.headers_mut() = headers;
+        let limits = RequestLimits { total: ANSWER, success_body: ANSWER, body_bytes: MAX_ANSWER };
+        let suppressed = opentelemetry::Context::current().with_telemetry_suppressed();
+        let answer = self.client.send(request, limits).with_context(suppressed).await.ok()?;
+        (answer.status == 200).then_some(answer.body)
     }
 }
 
-async fn json(request: RequestBuilder) -> Option<Value> {
-    serde_json::from_slice(&read(request).await?).ok()
-}
-
-/// The body of a 200.
-async fn read(request: RequestBuilder) -> Option<Vec<u8>> {
-    let suppressed = opentelemetry::Context::current().with_telemetry_suppressed();
-    let read = async {
-        let mut response = request.send().await.ok().filter(|response| response.status() == 200)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.ok()? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return None;
-            }
-        }
-        Some(body)
-    };
-    read.with_context(suppressed).await
+fn header(name: &'static str, value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
 }
 
 /// Text, or a number: Google's ids are larger than what a float tells apart.

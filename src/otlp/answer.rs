@@ -1,5 +1,7 @@
 //! What an answer means for the spans that were sent: pure, so that every case can be read in one table.
 
+use std::error::Error;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use serde::Deserialize;
@@ -8,6 +10,7 @@ use super::divide::Refused;
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, Rejection},
+    transport::with_causes,
 };
 
 /// `google.rpc.Status`, in which OTLP over HTTP tells what went wrong.
@@ -31,10 +34,10 @@ const MAX_WORDS: usize = 300;
 /// # Errors
 /// What was sent may be taken in parts.
 pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused> {
-    let status = answer.status;
+    let (status, redirection) = (answer.status, answer.redirection());
     let said = |hint: &str| match words(&answer.body) {
-        Some(words) => format!("the server answered OTLP with {status}: {words}{hint}"),
-        None => format!("the server answered OTLP with {status}{hint}"),
+        Some(words) => format!("the server answered OTLP with {status}{redirection}: {words}{hint}"),
+        None => format!("the server answered OTLP with {status}{redirection}{hint}"),
     };
     let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
     Ok(match status {
@@ -108,30 +111,21 @@ fn bounded(text: &str) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
-/// Decides by what the gRPC exporter says, which is a code's name and, where nobody answered, why. `is_large`: what was
-/// sent may have been over the limit of a message.
+/// Decides by the failure of a gRPC request. `is_large`: the message may have been over the server's limit.
 ///
 /// # Errors
-/// What was sent may be taken in parts.
-pub(super) fn of_grpc(failure: &str, is_large: bool) -> Result<Delivery, Refused> {
-    let code = failure.split("gRPC code: ").nth(1).unwrap_or_default();
-    let code: String = code.chars().take_while(char::is_ascii_alphabetic).collect();
-    if code.is_empty() {
-        return Ok(Delivery::Failed { reason: format!("OTLP could not be sent: {failure}"), poisonous: true });
+/// The server may accept the message in parts.
+pub(super) fn of_grpc(status: &tonic::Status, is_large: bool) -> Result<Delivery, Refused> {
+    // a status of the server's has no source: this one was made here, because there was no answer
+    if status.source().is_some() {
+        let reason = with_causes(&format!("no answer to OTLP over gRPC: {}", status.message()), status);
+        return Ok(Delivery::Failed { reason, poisonous: false });
     }
-    let cause = failure.split_once(": ").and_then(|(_, rest)| rest.split_once(&format!("{code}: ")));
-    of_code(&code, cause.map_or("", |(_, cause)| cause), is_large)
-}
-
-/// Decides by the name of a code.
-///
-/// # Errors
-/// As with [`of_grpc`].
-pub(super) fn of_code(code: &str, cause: &str, is_large: bool) -> Result<Delivery, Refused> {
-    let cause = bounded(cause).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let code = format!("{:?}", status.code());
+    let cause = bounded(status.message()).map(|cause| format!(": {cause}")).unwrap_or_default();
     let said = |hint: &str| format!("the server answered OTLP over gRPC with {code}{cause}{hint}");
     let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
-    Ok(match code {
+    Ok(match &*code {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers"), false),
         "Unimplemented" | "NotFound" => {
             failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"), false)
@@ -148,11 +142,12 @@ pub(super) fn of_code(code: &str, cause: &str, is_large: bool) -> Result<Deliver
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+    use tonic::Code;
 
     use super::*;
 
     fn http(status: u16, body: &[u8]) -> Result<Delivery, Refused> {
-        of_http(&Answer { status, headers: Default::default(), body: body.to_vec() }, 10)
+        of_http(&Answer { status, body: body.to_vec(), ..Answer::default() }, 10)
     }
 
     fn failed(reason: &str, poisonous: bool) -> Result<Delivery, Refused> {
@@ -231,20 +226,36 @@ mod tests {
 
     #[test]
     fn every_grpc_code_has_a_meaning() {
-        let of = |code: &str| {
-            of_grpc(&format!("Operation failed: TonicTracesClient export failed with gRPC code: {code}"), false)
-        };
+        let of = |code: Code| of_grpc(&tonic::Status::new(code, ""), false);
         let said = |rest: &str| format!("the server answered OTLP over gRPC with {rest}");
         let auth = "; check api_key, secret_token or otlp_headers";
-        assert_eq!(of("Unauthenticated"), failed(&said(&format!("Unauthenticated{auth}")), false));
-        assert_eq!(of("PermissionDenied"), failed(&said(&format!("PermissionDenied{auth}")), false));
-        assert_eq!(of("InvalidArgument"), refused(&said("InvalidArgument")));
-        assert_eq!(of("Unavailable: tcp connect error"), failed(&said("Unavailable: tcp connect error"), false));
-        assert_eq!(of("ResourceExhausted"), failed(&said("ResourceExhausted"), true));
-        assert_eq!(of("Unknown"), failed(&said("Unknown"), true));
-        let too_large = of_grpc("Operation failed: export failed with gRPC code: ResourceExhausted", true);
+        assert_eq!(of(Code::Unauthenticated), failed(&said(&format!("Unauthenticated{auth}")), false));
+        assert_eq!(of(Code::PermissionDenied), failed(&said(&format!("PermissionDenied{auth}")), false));
+        assert_eq!(of(Code::InvalidArgument), refused(&said("InvalidArgument")));
+        let busy = of_grpc(&tonic::Status::new(Code::Unavailable, "queue is full"), false);
+        assert_eq!(busy, failed(&said("Unavailable: queue is full"), false));
+        assert_eq!(of(Code::ResourceExhausted), failed(&said("ResourceExhausted"), true));
+        assert_eq!(of(Code::Unknown), failed(&said("Unknown"), true));
+        let too_large = of_grpc(&tonic::Status::new(Code::ResourceExhausted, ""), true);
         assert_eq!(too_large, refused(&said("ResourceExhausted")));
-        let other = of_grpc("Operation failed: odd", false);
-        assert_eq!(other, failed("OTLP could not be sent: Operation failed: odd", true));
+        // the words are those of a lost connection, and they are the server's
+        let server = of_grpc(&tonic::Status::new(Code::Unknown, "transport error"), false);
+        assert_eq!(server, failed(&said("Unknown: transport error"), true));
+    }
+
+    #[test]
+    fn lost_grpc_connection_keeps_the_batch() {
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let lost = tonic::Status::from_error(Box::new(reset));
+        assert_eq!(lost.code(), Code::Unknown);
+        assert_eq!(of_grpc(&lost, false), failed("no answer to OTLP over gRPC: connection reset", false));
+    }
+
+    #[test]
+    fn redirect_names_its_target() {
+        let redirect = Some("https://collector.example/v1/traces".to_owned());
+        let answer = Answer { status: 308, redirect, ..Answer::default() };
+        let Ok(Delivery::Failed { reason, poisonous: false }) = of_http(&answer, 10) else { panic!("not kept") };
+        assert!(reason.contains("with 308, a redirect to https://collector.example/v1/traces; check"), "{reason}");
     }
 }

@@ -1,14 +1,17 @@
-//! The requests that a batch is sent in: spans by `opentelemetry-otlp`'s exporters, the rest beside them.
+//! The requests that a batch is sent in: first the spans, then metrics and log lines.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use opentelemetry_proto::{
     tonic::{
-        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+        collector::{
+            logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+            trace::v1::ExportTraceServiceRequest,
+        },
         common::v1::InstrumentationScope,
         resource::v1::Resource as Message,
     },
-    transform::common::tonic::ResourceAttributesWithSchema,
+    transform::{common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope},
 };
 use opentelemetry_sdk::{Resource as OtelResource, trace::SpanData};
 use prost::Message as _;
@@ -52,7 +55,10 @@ impl Transport {
     async fn export(self, resource: &OtelResource, spans: Vec<SpanData>, events: u64) -> Result<Delivery, Refused> {
         match self {
             Transport::Http(http) => http.export(resource, spans, events).await,
-            Transport::Grpc(grpc) => grpc.export(resource, spans).await,
+            Transport::Grpc(grpc) => {
+                let resource_spans = group_spans_by_resource_and_scope(spans, &resource.into());
+                grpc.traces(ExportTraceServiceRequest { resource_spans }, events).await
+            }
         }
     }
 

@@ -26,7 +26,7 @@ impl Exception {
         exception.erased = erased;
         if erased {
             // the text of the outer error decides: there is no `&dyn Error` to be had from an unsized `E`
-            exception.kind = debug_name(error);
+            exception.set_debug_name(error);
         } else {
             exception.set_path(path);
         }
@@ -36,7 +36,7 @@ impl Exception {
             cause.erased = true;
             match known_path(error) {
                 Some(path) => cause.set_path(path),
-                None => cause.kind = debug_name(error),
+                None => cause.set_debug_name(error),
             }
             exception.causes.push(cause);
             source = error.source();
@@ -89,6 +89,19 @@ impl Exception {
         };
         self.kind = (!kind.is_empty()).then(|| Cow::Owned(kind.to_owned()));
         self.module = module.map(|module| Cow::Owned(module.to_owned()));
+    }
+
+    /// Sets the type from `Debug`: the type of an erased error is not known, but a derived `Debug` begins with the name
+    /// of the type or variant. Some crates write the path too, such as `reqwest::Error`.
+    fn set_debug_name(&mut self, error: &(impl fmt::Debug + ?Sized)) {
+        let is_name =
+            |text: &str, char: char| text.len() < 128 && (char.is_alphanumeric() || char == '_' || char == ':');
+        let mut limited = Limited { text: String::new(), fits: is_name };
+        let _ = write!(limited, "{error:?}");
+        let name = limited.text.rsplit("::").next().unwrap_or_default();
+        if name.starts_with(char::is_uppercase) {
+            self.set_path(&limited.text);
+        }
     }
 
     /// Its type and those of its causes, as far as they are known: with their path where that is known too.
@@ -152,15 +165,6 @@ pub(crate) fn bounded(message: &(impl fmt::Display + ?Sized)) -> String {
     limited.text
 }
 
-/// The type of an erased error cannot be asked for, but a derived `Debug` begins with its name (or its variant's).
-fn debug_name(error: &(impl fmt::Debug + ?Sized)) -> Option<Cow<'static, str>> {
-    let is_name = |text: &str, char: char| text.len() < 128 && (char.is_alphanumeric() || char == '_' || char == ':');
-    let mut limited = Limited { text: String::new(), fits: is_name };
-    let _ = write!(limited, "{error:?}");
-    let name = limited.text.rsplit("::").next().unwrap_or_default();
-    name.starts_with(char::is_uppercase).then(|| Cow::Owned(name.to_owned()))
-}
-
 /// Errors that nearly every service meets, and whose `Debug` does not tell.
 fn known_path(error: &(dyn Error + 'static)) -> Option<&'static str> {
     macro_rules! known {
@@ -176,7 +180,6 @@ fn known_path(error: &(dyn Error + 'static)) -> Option<&'static str> {
         std::str::Utf8Error => "std::str::Utf8Error",
         std::string::FromUtf8Error => "std::string::FromUtf8Error",
         serde_json::Error => "serde_json::Error",
-        reqwest::Error => "reqwest::Error",
     }
     None
 }
@@ -214,6 +217,16 @@ mod tests {
         let boxed: Box<dyn Error> = Box::new(sale());
         let exception = Exception::from_error(&*boxed);
         assert_eq!((exception.kind.as_deref(), exception.erased), (Some("SaleError"), true));
+        #[derive(thiserror::Error)]
+        #[error("no route to host")]
+        struct Unreachable;
+        impl fmt::Debug for Unreachable {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("reqwest::Error").finish_non_exhaustive()
+            }
+        }
+        let with_path: Box<dyn Error> = Box::new(Unreachable);
+        assert_eq!(Exception::from_error(&*with_path).types().collect::<Vec<_>>(), ["reqwest::Error"]);
         let text: Box<dyn Error> = "just text".into();
         assert_eq!(Exception::from_error(&*text).kind, None);
     }

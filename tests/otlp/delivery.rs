@@ -273,7 +273,7 @@ async fn section_7_6_grpc_says_who_sends_too() {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let agents: Vec<_> =
         header("user-agent").split_whitespace().map(|agent| agent.split('/').next().unwrap()).collect();
-    assert_eq!(agents, ["elastic-otel-rust", "OTel-OTLP-Exporter-Rust", "tonic"], "{headers:?}");
+    assert_eq!(agents, ["elastic-otel-rust", "tonic"], "{headers:?}");
     assert_eq!(header("authorization"), "Bearer right");
 }
 

@@ -2,59 +2,98 @@
 
 use std::{fmt, net::IpAddr};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderValue, Uri};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
 use super::{Kind, Reading, secret::HIDDEN, text::list};
 
-/// An `http` or `https` URL, checked by the parser that the transport's client uses. Its path is a prefix that is kept:
-/// an APM Server may stand behind a gateway. Prints without user and password.
+/// Characters that a path cannot hold as they are. A `%` stays: the path may be encoded already.
+const NOT_IN_PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// An `http` or `https` URL. Its path is a prefix that is kept, because an APM Server can be behind a gateway. `Debug`
+/// and `Display` print it without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl {
-    /// Without a slash at its end.
+    /// Scheme, host, port and path, without a slash at the end, and without user and password.
     base: String,
-    /// The same, fit for the eyes.
+    /// The same with `***` for user and password.
     shown: String,
+    basic_auth: Option<HeaderValue>,
     loopback: bool,
 }
 
 impl ServerUrl {
-    /// None unless it is an absolute `http` or `https` URL without query and fragment.
+    /// Returns None unless the text is an absolute `http` or `https` URL without query and fragment. The host must be
+    /// ASCII: an internationalised name is written in its `xn--` form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut url = reqwest::Url::parse(text.trim()).ok()?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        let (scheme, rest) = text.trim().split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(&*scheme, "http" | "https") || rest.contains(['?', '#']) {
             return None;
         }
-        let host = url.host_str()?;
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let loopback = address.map_or_else(|_| host == "localhost", |address| address.is_loopback());
-        let base = url.as_str().trim_end_matches('/').to_owned();
-        if !url.username().is_empty() || url.password().is_some() {
-            url.set_password(None).ok()?;
-            url.set_username(HIDDEN).ok()?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, address) = match authority.rsplit_once('@') {
+            Some((user, address)) => (Some(user).filter(|user| !matches!(*user, "" | ":")), address),
+            None => (None, authority),
+        };
+        let address = address.strip_suffix(':').unwrap_or(address).to_ascii_lowercase();
+        let path = utf8_percent_encode(path.trim_end_matches('/'), NOT_IN_PATH);
+        let base = format!("{scheme}://{address}{path}");
+        let url: Uri = base.parse().ok()?;
+        let host = url.host().filter(|host| !matches!(*host, "" | "[]"))?;
+        // a port that is out of range is read as none
+        if address.len() > host.len() && url.port_u16().is_none() {
+            return None;
         }
-        let shown = url.as_str().trim_end_matches('/').replace("%2A", "*");
-        Some(Self { base, shown, loopback })
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let loopback = literal.map_or_else(|_| host == "localhost", |address| address.is_loopback());
+        let hidden = if user.is_some() { format!("{HIDDEN}@") } else { String::new() };
+        let shown = format!("{scheme}://{hidden}{address}{path}");
+        let basic_auth = match user {
+            Some(user) => Some(basic_auth(user)?),
+            None => None,
+        };
+        Some(Self { base, shown, basic_auth, loopback })
     }
 
-    /// The URL of a path of the server's API, which begins with a slash.
+    /// Returns the URL of a path of the server's API, which begins with a slash. It contains no user and password.
     pub(crate) fn join(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    /// Certificates matter.
+    /// Returns the `Authorization` header for the user and password of the URL.
+    pub(crate) fn basic_auth(&self) -> Option<&HeaderValue> {
+        self.basic_auth.as_ref()
+    }
+
+    /// Returns whether certificates matter.
     pub(crate) fn is_https(&self) -> bool {
         self.base.starts_with("https:")
     }
 
-    /// This machine: no compression, no proxy.
+    /// Returns whether the server is on this machine: no compression, no proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
+}
+
+/// `user:password`, both percent-encoded, as a header.
+fn basic_auth(user: &str) -> Option<HeaderValue> {
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let [user, password] = [user, password].map(|text| percent_decode_str(text).decode_utf8_lossy());
+    let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let mut header = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 impl Default for ServerUrl {
     /// `http://127.0.0.1:8200`
     fn default() -> Self {
         let base = "http://127.0.0.1:8200".to_owned();
-        Self { shown: base.clone(), base, loopback: true }
+        Self { shown: base.clone(), base, basic_auth: None, loopback: true }
     }
 }
 

@@ -150,6 +150,15 @@ fn server_urls() {
         ("http://", None),
         ("http://host:99999", None),
         ("http://host/?a=b", None),
+        ("http://host/#part", None),
+        ("http://[]", None),
+        ("http://host:port", None),
+        ("http://ho st", None),
+        ("http://:8200", None),
+        ("https://m\u{fc}ller.example", None),
+        ("HTTP://LocalHost:/a b/", Some(("http://localhost/a%20b/x", true))),
+        ("http://host/a%20b", Some(("http://host/a%20b/x", false))),
+        ("http://127.9.9.9", Some(("http://127.9.9.9/x", true))),
     ];
     for (text, expected) in cases {
         let url = ServerUrl::parse(text);
@@ -158,7 +167,11 @@ fn server_urls() {
     }
     let url = ServerUrl::parse("https://me:hunter2@host:1/p").unwrap();
     assert_eq!(url.to_string(), "https://***@host:1/p");
-    assert_eq!(url.join(""), "https://me:hunter2@host:1/p");
+    assert_eq!(url.join(""), "https://host:1/p");
+    assert_eq!(url.basic_auth().unwrap(), "Basic bWU6aHVudGVyMg==");
+    assert!(url.basic_auth().unwrap().is_sensitive());
+    let encoded = ServerUrl::parse("https://me%40home:p%3Aw%25@host").unwrap();
+    assert_eq!(encoded.basic_auth().unwrap(), "Basic bWVAaG9tZTpwOncl");
 }
 
 #[test]
