@@ -7,6 +7,7 @@ use super::{
     log_filter::RUST_LOG,
     resource::{self, Host},
     subscriber::{self, LogFilters, LogLevelSwitch},
+    tls_warning,
 };
 use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
@@ -161,7 +162,7 @@ impl AgentBuilder {
              OTEL_EXPORTER_OTLP_ENDPOINT names one for all"
                 .to_owned()
         });
-        let further = unknown.into_iter().flatten().chain(unheard);
+        let further = unknown.into_iter().flatten().chain(unheard).chain(tls_warning::missing_provider(&config));
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(
@@ -270,7 +271,7 @@ fn sends_to_this_machine(config: &Config) -> bool {
 
 /// OTLP goes to a place of its own, and nobody said where an APM Server would be.
 #[cfg(feature = "otlp")]
-fn is_elsewhere(config: &Config) -> bool {
+pub(super) fn is_elsewhere(config: &Config) -> bool {
     config.exporter == Exporter::Otlp
         && config.otlp_endpoint.is_some()
         && config.origin("server_url") == Some(Origin::Default)

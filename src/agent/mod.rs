@@ -8,6 +8,7 @@ pub(crate) mod log_filter;
 mod otel_metrics;
 mod resource;
 mod subscriber;
+mod tls_warning;
 
 use std::{borrow::Cow, error::Error, fmt, future::Future, sync::Arc, time::Duration};
 

@@ -190,7 +190,15 @@ impl Service<Uri> for WithScheme {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+    use crate::config::{LiveConfig, ServerUrl};
 
     #[test]
     fn a_url_loses_what_grpc_has_no_use_for() {
@@ -202,6 +210,41 @@ mod tests {
             let bare = bare(&url.parse().unwrap()).unwrap();
             assert_eq!(bare, origin);
             assert_eq!(with_scheme(bare, Scheme::HTTP).unwrap(), target);
+        }
+    }
+
+    /// What one attempt leads to at a server that answers each connection with these bytes, after it has read some, and
+    /// closes it.
+    async fn attempt_at(answer: &'static [u8]) -> Delivery {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 64]).await;
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        let config = LiveConfig::default().snapshot();
+        let settings = ServerSettings {
+            server_url: ServerUrl::parse(&url).unwrap(),
+            server_timeout: Duration::from_secs(60),
+            ..ServerSettings::for_otlp(&config, None)
+        };
+        let grpc = Grpc::new(&settings).unwrap();
+        grpc.traces(ExportTraceServiceRequest::default(), 1).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn cut_connection_keeps_the_batch() {
+        // the frame is empty settings: the connection ends behind them, with the request on its way
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        for answer in [&b""[..], settings, b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+            match attempt_at(answer).await {
+                Delivery::Failed { reason, poisonous: false } => {
+                    assert!(reason.starts_with("no answer to OTLP over gRPC: "), "{reason}");
+                }
+                other => panic!("{answer:?}: {other:?}"),
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{
 use super::*;
 use crate::{
     pipeline::{
-        Added, Batch, Delivery, Health, Measuring, MetricSource, Rejection, Requests, work::MAX_POISONOUS_ATTEMPTS,
+        Added, Batch, Delivery, Discard, Health, Measuring, MetricSource, Rejection, Requests,
+        work::MAX_POISONOUS_ATTEMPTS,
     },
     record::{Event, MetricsRecord, Resource, TransactionRecord},
 };
@@ -436,4 +437,30 @@ fn a_source_that_panics_harms_nobody() {
     block_on(rig.worker.shutdown(SOON)).unwrap();
     let stats = rig.queue.stats();
     assert_eq!((stats.recorded, stats.accepted), (1, 1));
+}
+
+/// Name resolution is such a thread's work: `getaddrinfo` blocks while DNS is silent.
+#[test]
+fn blocked_resolver_thread_does_not_delay_shutdown() {
+    let (started, starts) = std::sync::mpsc::channel();
+    let (_release, silent) = std::sync::mpsc::channel::<()>();
+    let resolving = async move {
+        let resolve = move || {
+            started.send(()).unwrap();
+            let _ = silent.recv();
+        };
+        let _ = tokio::task::spawn_blocking(resolve).await;
+    };
+    let queue = Queue::new(10, usize::MAX);
+    let settings = WorkerSettings { max_age: FOREVER, measuring: None };
+    let worker = Worker::start(queue, Discard::default(), settings, None, resolving).unwrap();
+    starts.recv().unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let stopping = std::thread::spawn(move || {
+        worker.shutdown_blocking(SOON).unwrap();
+        let thread_is_over = worker.thread.lock().unwrap().is_none();
+        done.send(thread_is_over).unwrap();
+    });
+    assert!(is_done.recv_timeout(Duration::from_secs(60)).expect("the shutdown waits for the blocked thread"));
+    stopping.join().unwrap();
 }

@@ -59,6 +59,11 @@ impl Proxies {
         Self { matcher: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn matching(matcher: Matcher) -> Self {
+        Self { matcher: Some(Arc::new(matcher)) }
+    }
+
     fn of(&self, url: &Uri) -> Option<Intercept> {
         self.matcher.as_ref()?.intercept(url)
     }

@@ -12,3 +12,6 @@ pub(crate) use self::{
     connector::{Connector, HttpVersion, Proxies},
     tls::{Tls, Trust, read_certificates},
 };
+
+#[cfg(test)]
+mod tests;

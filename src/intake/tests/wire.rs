@@ -156,6 +156,7 @@ async fn redirects_are_not_followed() {
     let server = Server::answering(Some(moved.into_bytes())).await;
     let reason = reason(send(settings(format!("http://127.0.0.1:{}", server.port))).await);
     assert!(reason.contains("307") && reason.contains("server_url"), "{reason}");
+    assert!(reason.contains(&format!("a redirect to http://127.0.0.1:{}/:", target.port)), "{reason}");
     assert!(target.received().is_empty());
 }
 
@@ -194,6 +195,19 @@ async fn an_endless_answer_is_read_to_a_limit_only() {
     let reasons = vec![crate::pipeline::Rejection { message: "bad".to_owned() }];
     assert_eq!(delivery, Delivery::Decided { rejected: 1, reasons });
     assert!(started.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn success_head_decides_a_batch_whose_body_never_ends() {
+    for body in ["", r#"{"accepted":"#] {
+        let head = format!("HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{body}");
+        let server = Server::answering(Some(head.into_bytes())).await;
+        let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
+        settings.server_timeout = Duration::from_secs(600);
+        // two seconds, on a slow machine
+        let delivery = tokio::time::timeout(Duration::from_secs(60), send(settings)).await.unwrap();
+        assert_eq!(delivery, Delivery::Decided { rejected: 0, reasons: Vec::new() });
+    }
 }
 
 /// A certificate for 127.0.0.1 that signs itself, as PEM, and a listener that shows it.

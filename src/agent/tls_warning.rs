@@ -1,0 +1,75 @@
+//! The warning about a server that is https while the process has no TLS provider.
+
+#[cfg(feature = "otlp")]
+use crate::config::Exporter;
+use crate::{
+    apm_server::ServerSettings,
+    config::{Config, ServerUrl},
+    transport::Tls,
+};
+
+/// Returns the warning, if there is reason for it. Not an error: the service can install a provider later.
+pub(super) fn missing_provider(config: &Config) -> Option<String> {
+    let sends = config.enabled && !config.disable_send && !config.context_propagation_only;
+    if !sends || Tls::has_provider() {
+        return None;
+    }
+    https_url(config).map(|url| warning(&url))
+}
+
+fn https_url(config: &Config) -> Option<ServerUrl> {
+    let https = |settings: ServerSettings| settings.urls().find(|url| url.is_https()).cloned();
+    #[cfg(feature = "otlp")]
+    if let Some(url) =
+        (config.exporter != Exporter::Intake).then(|| https(ServerSettings::for_otlp(config, None))).flatten()
+    {
+        return Some(url);
+    }
+    #[cfg(feature = "otlp")]
+    if super::builder::is_elsewhere(config) {
+        return None;
+    }
+    https(ServerSettings::from_config(config, None))
+}
+
+fn warning(url: &ServerUrl) -> String {
+    let version = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+    format!(
+        "the server {url} is https, and the process has no TLS provider. Write one of these lines into Cargo.toml, with \
+         the provider that the rest of the service uses: \
+         `tower-apm = {{ version = \"{version}\", features = [\"tls-aws-lc-rs\"] }}` or \
+         `tower-apm = {{ version = \"{version}\", features = [\"tls-ring\"] }}`. Or install a default of the process with \
+         `rustls::crypto::CryptoProvider::install_default`. Events wait in the queue until then."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CodeOptions, Environment, resolve};
+
+    fn https_of(variables: &[(&str, &str)]) -> Option<String> {
+        let (config, _) = resolve(&CodeOptions::default(), &Environment::from_iter(variables.iter().copied()));
+        https_url(&config).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn warning_names_the_server_both_features_and_the_manifest_line() {
+        let text = warning(&ServerUrl::parse("https://me:hunter2@apm.example").unwrap());
+        for part in ["https://***@apm.example ", "Cargo.toml", "features = [\"tls-aws-lc-rs\"]", "[\"tls-ring\"]"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn only_servers_that_are_called_count() {
+        assert_eq!(https_of(&[]), None);
+        assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URL", "https://a")]).as_deref(), Some("https://a"));
+        assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URLS", "http://a,https://b")]).as_deref(), Some("https://b"));
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector");
+        assert_eq!(https_of(&[endpoint]), None, "nothing goes there");
+        let otlp = https_of(&[endpoint, ("ELASTIC_APM_EXPORTER", "otlp")]);
+        assert_eq!(otlp.as_deref(), cfg!(feature = "otlp").then_some("https://collector"));
+    }
+}
