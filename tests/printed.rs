@@ -26,6 +26,7 @@ fn the_service() {
     let builder = Agent::builder().service_name("shop").service_version("1.2").environment("test");
     let agent = builder.service_node_name("n1").disable_send(true).log_format(format).install().unwrap();
     tracing::info!("outside");
+    log::warn!(target: "other_crate::module", "by the log crate");
     agent.start_transaction("settle", "scheduled").in_scope(|| {
         let error = "x".parse::<u8>().unwrap_err();
         let span = tracing::info_span!("sell", order = 7, api_key = "hunter2", otel.kind = "internal");
@@ -180,6 +181,20 @@ fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
     // what the service says of itself wins, but not over what the line is
     assert_eq!((&told["trace.id"], &told["log.level"]), (&json!("mine"), &json!("warn")));
     assert_eq!((told.get("span.id"), told.get("error.id")), (None, None));
+}
+
+#[test]
+fn log_crate_line_has_its_own_target_in_every_format() {
+    for case in ["full", "compact", "json", "ecs"] {
+        let text = output("the_service", case, &[]);
+        let line = text.lines().find(|line| line.contains("by the log crate")).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains("other_crate::module") && !line.contains("log.target"), "{case}: {line}");
+    }
+    let json = output("the_service", "json", &[]);
+    let line = json.lines().find(|line| line.contains("by the log crate")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["target"], &line["level"]), (&json!("other_crate::module"), &json!("WARN")));
+    assert_eq!(line["fields"], json!({"message": "by the log crate"}));
 }
 
 #[test]

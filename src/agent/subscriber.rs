@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{LogEcsReformatting, LogLevel},
     error::BuildError,
-    log::{EcsFormat, LogSender, WithTraceIds},
+    log::{EcsFormat, LogSender, WithLogTargets, WithTraceIds},
     transaction::{REQUEST_TARGET, Recorder},
 };
 
@@ -111,11 +111,13 @@ pub(super) fn set_global(
     let printer = fmt::layer();
     let printer = if is_terminal { printer } else { printer.with_ansi(false) };
     let printer = match format {
-        LogFormat::Full if is_terminal => printer.boxed(),
-        LogFormat::Full => printer.map_event_format(WithTraceIds::text).boxed(),
-        LogFormat::Compact if is_terminal => printer.compact().boxed(),
-        LogFormat::Compact => printer.compact().map_event_format(WithTraceIds::text).boxed(),
-        LogFormat::Json => printer.json().map_event_format(WithTraceIds::json).boxed(),
+        LogFormat::Full if is_terminal => printer.map_event_format(WithLogTargets).boxed(),
+        LogFormat::Full => printer.map_event_format(|format| WithTraceIds::text(WithLogTargets(format))).boxed(),
+        LogFormat::Compact if is_terminal => printer.compact().map_event_format(WithLogTargets).boxed(),
+        LogFormat::Compact => {
+            printer.compact().map_event_format(|format| WithTraceIds::text(WithLogTargets(format))).boxed()
+        }
+        LogFormat::Json => printer.json().map_event_format(|format| WithTraceIds::json(WithLogTargets(format))).boxed(),
         LogFormat::Ecs => printer.json().event_format(EcsFormat::new(recorder.clone())).boxed(),
         LogFormat::Off => Identity::new().boxed(),
     };

@@ -33,7 +33,8 @@ macro_rules! for_each_option {
         @live context_propagation_only: Bool, "ELASTIC_APM_CONTEXT_PROPAGATION_ONLY", default "false",
             set(only: bool) = only;
 
-        /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix.
+        /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix. An `https` URL needs a TLS
+        /// provider, for instance the feature `tls-ring`: see the guide on options.
         server_url: Url, "ELASTIC_APM_SERVER_URL", default "http://127.0.0.1:8200",
             set(url: impl Into<String>) = url.into();
 

@@ -2,8 +2,9 @@
 
 mod ecs;
 mod line;
+mod log_crate;
 mod sender;
 mod trace_ids;
 
-pub(crate) use self::sender::LogSender;
 pub use self::{ecs::EcsFormat, trace_ids::WithTraceIds};
+pub(crate) use self::{log_crate::WithLogTargets, sender::LogSender};

@@ -65,7 +65,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copies {
-    /// Taken by the server. Over gRPC, what a server rejected of spans that it took is not told and counts as taken.
+    /// Accepted by the server.
     pub accepted: u64,
     /// Refused by the server as invalid.
     pub rejected: u64,

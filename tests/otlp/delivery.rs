@@ -15,7 +15,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
@@ -157,6 +160,31 @@ async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
         let stats = agent.stats();
         assert_eq!((stats.accepted, stats.copies.accepted, stats.copies.dropped), (3, 0, 3), "{protocol:?} {stats}");
     }
+}
+
+#[tokio::test]
+async fn cut_grpc_connection_keeps_the_batch_and_fails_every_flush() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (attempt, mut attempts) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            attempt.send(()).unwrap();
+        }
+    });
+    let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(url));
+    drop(agent.start_transaction("kept", "scheduled"));
+    // a batch that the server itself fails on is given up after five attempts
+    let mut seen = 0;
+    while seen < 8 {
+        assert_eq!(agent.flush(Duration::from_millis(200)).await.unwrap_err().waiting, 1);
+        while attempts.try_recv().is_ok() {
+            seen += 1;
+        }
+    }
+    let stats = agent.stats();
+    assert_eq!((stats.waiting, stats.dropped.total()), (1, 0), "{stats}");
 }
 
 /// An OTLP server of one answer after the other, and the requests that it got: path and headers.

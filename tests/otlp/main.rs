@@ -16,6 +16,7 @@ mod document;
 mod grouping;
 mod loss;
 mod metrics;
+mod proxies;
 mod requests;
 mod server;
 mod traffic;
