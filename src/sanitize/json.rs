@@ -224,7 +224,7 @@ impl<'a> Scanner<'a> {
         let word = &rest[..length];
         self.at += length;
         let cut = self.at == self.text.len();
-        match serde_json::from_str::<&serde_json::value::RawValue>(word) {
+        match serde_json::from_str::<serde::de::IgnoredAny>(word) {
             Ok(_) => Ok(()),
             Err(_) if cut && ["true", "false", "null"].iter().any(|name| name.starts_with(word)) => Err(Stop::Cut),
             Err(_) if cut && word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => Err(Stop::Cut),

@@ -36,7 +36,7 @@ compare() {
     fi
 }
 
-for host in reqwest-plain rustls-default axum-server tracing-logger tracing-fmt tls-versions; do
+for host in tracing-logger tracing-fmt json-values reqwest-plain tls-versions rustls-default axum-server-tls; do
     compare "$host" "" apm
 done
 for provider in ring aws-lc-rs; do
