@@ -44,7 +44,7 @@ async fn run(case: &str, variables: &[(&str, &str)]) -> (bool, Vec<String>) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = vec![0; 8192];
-            let Ok(read) = stream.read(&mut request).await else { continue };
+            let Ok(read @ 1..) = stream.read(&mut request).await else { continue };
             let text = String::from_utf8_lossy(&request[..read]).into_owned();
             log.send(text.lines().next().unwrap_or_default().to_owned()).unwrap();
             let answer = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
