@@ -39,7 +39,7 @@ pub(crate) use self::{
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
-    transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, TransactionRecord, known_method},
+    transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{
     context::{LabelValue, User},

@@ -280,6 +280,7 @@ fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Opti
         return Some(continued(incoming, config));
     }
     if let Some(outer) = handle_in(current) {
+        incoming.parent_id = outer.pin(incoming.parent_id);
         incoming.sample_rate = outer.ids().sample_rate;
         incoming.tracestate = outer.ids().tracestate.clone();
     }

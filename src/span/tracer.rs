@@ -70,26 +70,28 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
-        if !shared.records_spans() || is_ignored(builder.attributes.as_deref(), shared.config()) {
+        if !shared.records_spans() {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
+        }
+        let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
+        if is_ignored(builder.attributes.as_deref(), shared.config()) {
+            let nearest = shared.pin(parent_id);
+            return ApmSpan::unrecorded(shared, with_id(parent, nearest), false);
         }
         let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
         let attributes = attributes(builder.attributes, context, shared.config());
-        let id = shared.has_room_for_span().then(SpanId::random);
-        let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
         let start = Start::of(builder.start_time);
         let timestamp = start.micros(&shared);
-        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, id, timestamp };
-        let Some(place) = shared.place(&new) else {
+        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp };
+        let Some(place) = shared.place(&new, SpanId::random) else {
             return ApmSpan::within(shared, parent.clone());
         };
-        if id.is_none() && !is_call(&kind) {
-            return ApmSpan::unrecorded(shared, parent.clone(), true);
-        }
+        let id = place.id;
         // nothing may hang below a span that is not sent
-        let id_below = id.map_or(parent.span_id(), |id| id.0.into());
-        let own =
-            SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
+        let own = with_id(parent, id.unwrap_or(place.parent_id));
+        if id.is_none() && !is_call(&kind) {
+            return ApmSpan::unrecorded(shared, own, true);
+        }
         let ids = shared.ids();
         // written where it stays, as the transaction's
         let room = Box::new_uninit();
@@ -123,6 +125,12 @@ impl ApmTracer {
         );
         ApmSpan::child(shared, own, Child { start, record, beyond_limit: id.is_none() })
     }
+}
+
+/// The context of another span in the same trace.
+fn with_id(context: &SpanContext, id: SpanId) -> SpanContext {
+    let (trace_id, flags) = (context.trace_id(), context.trace_flags());
+    SpanContext::new(trace_id, id.0.into(), flags, false, context.trace_state().clone())
 }
 
 /// `ignore_message_queues` names the queue or topic that it is about.

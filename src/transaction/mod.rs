@@ -23,9 +23,11 @@ mod naming;
 mod recorded_spans;
 mod recorder;
 mod remote;
+mod replaced;
 pub(crate) mod request_span;
 mod rest;
 mod self_time;
+mod span_counts;
 mod spans;
 mod state;
 

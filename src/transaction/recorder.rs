@@ -16,7 +16,7 @@ use super::{
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, Environment, LiveConfig},
-    pipeline::Queue,
+    pipeline::{DropReason, Queue},
     propagation::attached,
     record::{Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
@@ -185,6 +185,11 @@ impl Recorder {
 
     pub(crate) fn excess_links(&self, links: u64) {
         self.queue.counters().excess_links(links);
+    }
+
+    /// A span was dropped after the end of its transaction.
+    pub(super) fn late_span(&self) {
+        self.queue.counters().dropped(DropReason::LateSpan, 1);
     }
 
     pub(crate) fn late_write(&self) {
