@@ -31,7 +31,7 @@ pub(crate) use self::{
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::bounded,
     grpc::GrpcStatus,
-    headers::Headers,
+    headers::{Headers, names_origin},
     http::{Body, HttpRequest, HttpResponse, RequestText},
     log::{LogPlace, LogRecord},
     metric::{Breakdown, MetricsRecord, Sample, SelfTime, SelfTimes, SpanType, SpanTypeOf},
