@@ -21,7 +21,6 @@ use super::{
     tracer::{is_ignored, kept},
 };
 use crate::{
-    propagation::attached,
     record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, cut, is_call, set_attribute},
     transaction::{Beginning, Shared, handle_in, link_to},
 };
@@ -119,7 +118,7 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
         start,
         parent_id: place.parent_id,
         within_call: place.within_call,
-        baggage: attached(context, &shared.config().baggage_to_attach),
+        baggage: shared.recorder().baggage(context, shared.config()),
     };
     match place.id {
         Some(id) => (Fate::Sent(begun()), id),
@@ -191,7 +190,12 @@ impl SpanProcessor for ApmSpanProcessor {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         let before = std::mem::take(&mut *self.spans());
-        drop(before);
+        for Known { shared, fate, .. } in before.known.into_values() {
+            // the provider tells of no end any more
+            if matches!(fate, Some(Fate::Sent(_) | Fate::BeyondLimit(_) | Fate::Dropped)) {
+                shared.count_dropped_span();
+            }
+        }
         Ok(())
     }
 }

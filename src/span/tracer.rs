@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    propagation::{self, Incoming},
+    propagation::Incoming,
     record::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros,
     },
@@ -52,7 +52,7 @@ impl ApmTracer {
         let start = Start::of(builder.start_time);
         let began = start.monotonic();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let attributes = attributes(builder.attributes, context, &config);
+        let attributes = attributes(builder.attributes, context, &recorder, &config);
         let otel = OtelPart { kind, attributes };
         let r#type = Cow::Borrowed(otel.transaction_type());
         let name = Name::Text(cut(builder.name));
@@ -79,7 +79,7 @@ impl ApmTracer {
             return ApmSpan::unrecorded(shared, with_id(parent, nearest), false);
         }
         let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
-        let attributes = attributes(builder.attributes, context, shared.config());
+        let attributes = attributes(builder.attributes, context, shared.recorder(), shared.config());
         let start = Start::of(builder.start_time);
         let timestamp = start.micros(&shared);
         let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp };
@@ -145,9 +145,9 @@ pub(super) fn is_ignored(attributes: Option<&[KeyValue]>, config: &Config) -> bo
 }
 
 /// Those that the span is made with, and what it carries as baggage.
-fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) -> Vec<KeyValue> {
+fn attributes(own: Option<Vec<KeyValue>>, context: &Context, recorder: &Recorder, config: &Config) -> Vec<KeyValue> {
     let mut attributes = own.unwrap_or_default();
-    let attached = propagation::attached(context, &config.baggage_to_attach);
+    let attached = recorder.baggage(context, config);
     if !attached.is_empty() {
         attributes.extend(attached);
     }

@@ -17,7 +17,7 @@ use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, Environment, LiveConfig},
     pipeline::{DropReason, Queue},
-    propagation::attached,
+    propagation::AttachedBaggage,
     record::{Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
@@ -38,6 +38,7 @@ pub(crate) struct Recorder {
     errors: ErrorBudget,
     filters: TransactionFilters,
     error_filters: ErrorFilters,
+    baggage: AttachedBaggage,
     describe: Describe,
     span_type: SpanTypeOf,
     /// Code of the user's whose panic, or whose taking long, has been told.
@@ -57,6 +58,7 @@ impl Recorder {
             errors: ErrorBudget::new(),
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
+            baggage: AttachedBaggage::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
             panics_told: AtomicU8::new(0),
@@ -132,6 +134,12 @@ impl Recorder {
         self.recording.load(Relaxed)
     }
 
+    /// What a context carries as baggage, as attributes of an event that begins in it.
+    #[inline]
+    pub(crate) fn baggage(&self, context: &Context, config: &Config) -> Vec<KeyValue> {
+        self.baggage.attributes(context, &config.baggage_to_attach)
+    }
+
     pub(crate) fn transaction(&self, record: Box<TransactionRecord>) {
         self.queue.push(Event::Transaction(record));
     }
@@ -156,7 +164,7 @@ impl Recorder {
         if !self.error_filters.keep(&record, self) {
             return self.filtered(1);
         }
-        for KeyValue { key, value, .. } in Context::map_current(|now| attached(now, &config.baggage_to_attach)) {
+        for KeyValue { key, value, .. } in self.baggage(&Context::current(), &config) {
             let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
             record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
         }

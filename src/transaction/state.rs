@@ -16,7 +16,7 @@ use super::{
     span_counts::SpanCounts, spans::Spans,
 };
 use crate::config::{CaptureBody, Config};
-use crate::propagation::{self, Tracestate};
+use crate::propagation::Tracestate;
 use crate::record::{Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
 
 /// Who a transaction is in its trace.
@@ -146,7 +146,7 @@ impl Shared {
     /// What the context in which it begins carries as baggage becomes attributes of the transaction.
     #[inline]
     pub(crate) fn attach_baggage(&self, context: &opentelemetry::Context) {
-        let attached = propagation::attached(context, &self.config.baggage_to_attach);
+        let attached = self.recorder.baggage(context, &self.config);
         if !attached.is_empty() {
             self.attach(attached);
         }
