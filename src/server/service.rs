@@ -161,6 +161,10 @@ impl<S> ApmService<S> {
     where
         S: Service<Request<B>>,
     {
+        #[cfg(feature = "testkit")]
+        if let Some(watch) = recorder.watch() {
+            watch.ignored(|| format!("{} {}", request.method(), request::path(&request)));
+        }
         let current = opentelemetry::Context::current();
         if let Some(outer) = handle_in(&current) {
             outer.discard();

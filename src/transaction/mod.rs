@@ -30,11 +30,15 @@ mod self_time;
 mod span_counts;
 mod spans;
 mod state;
+#[cfg(feature = "testkit")]
+mod watch;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
 
+#[cfg(feature = "testkit")]
+pub(crate) use self::watch::OpenTransaction;
 pub use self::{
     background::StartedTransaction,
     filter::{FinishedTransaction, ReportedError},

@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
 
+#[cfg(feature = "testkit")]
+use super::watch::Watch;
 use super::{
     contained::UserCode,
     filter::{ErrorFilters, TransactionFilters},
@@ -44,6 +46,9 @@ pub(crate) struct Recorder {
     /// Code of the user's whose panic, or whose taking long, has been told.
     panics_told: AtomicU8,
     slow_told: AtomicU8,
+    /// Set for the agent of a test.
+    #[cfg(feature = "testkit")]
+    watch: OnceLock<Watch>,
 }
 
 impl Recorder {
@@ -63,7 +68,20 @@ impl Recorder {
             span_type: |_, _| SpanType::INTERNAL,
             panics_told: AtomicU8::new(0),
             slow_told: AtomicU8::new(0),
+            #[cfg(feature = "testkit")]
+            watch: OnceLock::new(),
         }
+    }
+
+    /// From now on it is known which transactions begin and which requests are ignored.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn start_watch(&self) {
+        self.watch.get_or_init(Watch::default);
+    }
+
+    #[cfg(feature = "testkit")]
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.get()
     }
 
     pub(crate) fn with_filters(self, filters: TransactionFilters, error_filters: ErrorFilters) -> Self {

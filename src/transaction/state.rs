@@ -101,7 +101,7 @@ impl Shared {
         began: Monotonic,
         record: Box<TransactionRecord>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             recorder,
             span_counts: SpanCounts::new(config.transaction_max_spans),
             is_discarded: AtomicBool::new(false),
@@ -112,7 +112,12 @@ impl Shared {
             began_micros: record.timestamp,
             has_calls: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
-        })
+        });
+        #[cfg(feature = "testkit")]
+        if let Some(watch) = shared.recorder.watch() {
+            watch.begins(&shared);
+        }
+        shared
     }
 
     /// A transaction that a layer may take over, unlike one of another request or of `Transaction::start`.
