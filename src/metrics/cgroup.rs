@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn own_group_of_version_1_comes_before_the_mount_point() {
+    fn section_10_3_own_group_of_version_1_comes_before_the_mount_point() {
         let folders = [("/mnt/mem", "21"), ("/mnt/mem/x/y", "5")];
         assert_eq!(usage(FIRST, "5:cpu:/z\n4:hugetlb,memory:/x/y\n", &folders), Some(5.0));
         assert_eq!(usage(FIRST, "4:memory:/\n", &folders), Some(21.0));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn own_group_of_version_2_comes_before_the_mount_point() {
+    fn section_10_3_own_group_of_version_2_comes_before_the_mount_point() {
         let folders = [("/sys/fs/cgroup", "21"), ("/sys/fs/cgroup/a/b", "5")];
         assert_eq!(usage(SECOND, "0::/a/b\n", &folders), Some(5.0));
         assert_eq!(usage(SECOND, "0::/not/mounted/here\n", &folders), Some(21.0));
