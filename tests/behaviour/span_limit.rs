@@ -195,6 +195,36 @@ async fn request_in_process_below_a_call_keeps_the_call_apart() {
 }
 
 #[tokio::test]
+async fn error_of_an_outer_transaction_does_not_name_a_span_of_the_inner_one() {
+    let apm = TestAgent::start().await;
+    let tracer = Arc::new(apm.agent().tracer_provider().tracer("db"));
+    let outer = apm.agent().start_transaction("work", "scheduled");
+    let handle = outer.clone();
+    let work = move || {
+        for n in 0..3 {
+            let context = Context::current_with_span(SELECT.at(n * 10).start(&*tracer));
+            let attached = context.clone().attach();
+            handle.capture_error(&std::io::Error::other(format!("error {n}")));
+            drop(attached);
+            SELECT.at(n * 10).end_in(&context);
+        }
+    };
+    let handler = move || {
+        work();
+        async {}
+    };
+    let inner = Router::new().route("/inner", get(handler)).layer(apm.layer());
+    outer.run(call(inner, "/inner")).await;
+    let (transaction, spans) = sent(&apm).await;
+    assert_eq!(spans.len(), 1, "nothing refers to the calls: {spans:?}");
+    let errors = apm.events(Kind::Error);
+    assert_eq!(errors.len(), 3);
+    for error in errors {
+        assert_eq!((&error["parent_id"], &error["transaction_id"]), (&transaction["id"], &transaction["id"]));
+    }
+}
+
+#[tokio::test]
 async fn span_outside_of_a_request_that_is_ignored_is_not_sent_without_a_parent() {
     let apm = apm(|agent| agent.transaction_ignore_urls(["/health"])).await;
     let app = Router::new().route("/health", get(|| async {})).layer(apm.layer());
