@@ -10,11 +10,13 @@ use http_body_util::BodyExt;
 use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt,
-    trace::{SpanId, SpanKind, TraceContextExt, Tracer, TracerProvider},
+    trace::{Link, SpanId, SpanKind, TraceContextExt, TraceId, TraceState, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor},
+    trace::{
+        Sampler, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, Span, SpanData, SpanProcessor,
+    },
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -291,4 +293,64 @@ async fn section_6_1_a_child_of_a_span_that_has_ended_stays_in_the_trace() {
     let spans = service.sent(Kind::Span).await;
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
     assert_eq!(of("mail")["parent_id"], of("order")["id"]);
+}
+
+#[tokio::test]
+async fn span_takes_its_place_when_it_begins() {
+    let service = Service::configured(|agent| agent.transaction_max_spans(10).span_compression_enabled(false));
+    let tracer = service.provider.tracer("shop");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        tracer.in_span("outer", |_| (0..30).for_each(|_| tracer.in_span("step", |_| ())));
+        let begin = || Context::current_with_span(tracer.start("beyond"));
+        let open: Vec<_> = (0..300).map(|_| begin()).collect();
+        open[0].span().record_error(&std::io::Error::other("no such room"));
+    });
+    let (transaction, spans) = service.work().await;
+    assert_eq!((spans.len(), &*spans[0].0), (10, "outer"));
+    assert_eq!(spans.iter().filter(|(name, _)| name == "step").count(), 9);
+    assert_eq!(transaction["span_count"], serde_json::json!({ "started": 10, "dropped": 321 }));
+    assert_eq!(service.sent(Kind::Error).await[0]["parent_id"], transaction["id"]);
+}
+
+#[tokio::test]
+async fn child_of_a_span_that_the_sampler_leaves_out_belongs_to_the_transaction() {
+    #[derive(Debug, Clone)]
+    struct WithoutHidden;
+
+    impl ShouldSample for WithoutHidden {
+        fn should_sample(
+            &self,
+            _: Option<&Context>,
+            _: TraceId,
+            name: &str,
+            _: &SpanKind,
+            _: &[KeyValue],
+            _: &[Link],
+        ) -> SamplingResult {
+            let decision = if name == "hidden" { SamplingDecision::Drop } else { SamplingDecision::RecordAndSample };
+            SamplingResult { decision, attributes: Vec::new(), trace_state: TraceState::NONE }
+        }
+    }
+
+    let service = Service::start();
+    let provider = SdkTracerProvider::builder().with_sampler(WithoutHidden);
+    let provider = provider.with_span_processor(ApmSpanProcessor::default()).build();
+    let tracer = provider.tracer("shop");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        tracer.in_span("hidden", |_| tracer.in_span("shown", |_| ()));
+    });
+    let (transaction, spans) = service.work().await;
+    assert_eq!(spans, [("shown".to_owned(), transaction["id"].clone())]);
+}
+
+#[tokio::test]
+async fn spans_that_are_open_when_the_provider_shuts_down_are_counted() {
+    let service = Service::start();
+    let tracer = service.provider.tracer("shop");
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        let _open = tracer.start("open");
+        service.provider.shutdown().unwrap();
+    });
+    let transaction = service.sent(Kind::Transaction).await.remove(0);
+    assert_eq!(transaction["span_count"], serde_json::json!({ "started": 0, "dropped": 1 }));
 }

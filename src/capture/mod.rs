@@ -25,7 +25,7 @@ pub(crate) use self::{
 };
 use crate::{
     record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
-    transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to},
+    transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to, running},
 };
 
 impl Transaction {
@@ -173,10 +173,14 @@ pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception
     contain(recorder, UserCode::Display, tell).unwrap_or_else(silent)
 }
 
-/// The span that is active, when it is one of this transaction's trace. Asks no span: its lock may be held.
+/// The span that is active, when it is one of this transaction's trace, and not of another transaction that runs in it.
+/// Asks no span: its lock may be held.
 fn active_span(shared: &Shared) -> Option<SpanId> {
     use opentelemetry::trace::TraceContextExt;
 
+    if running().transaction().is_some_and(|running| !std::ptr::eq(&**running, shared)) {
+        return None;
+    }
     let context = opentelemetry::Context::current();
     let span = context.span();
     let active = link_to(span.span_context())?;

@@ -122,7 +122,8 @@ macro_rules! for_each_option {
             set(labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) =
                 labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
 
-        /// Whether the headers of requests and responses are captured.
+        /// Whether the headers of requests and responses are captured. The URL has the scheme and the host that the client
+        /// used, as far as proxies report them, in any case.
         @live capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
 
         /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised. As far as
@@ -149,7 +150,9 @@ macro_rules! for_each_option {
             set(send: bool) = send;
 
         /// Patterns of the keys of W3C baggage that transactions and spans keep as the attribute `baggage.<key>`, and
-        /// errors as a label of that name.
+        /// errors as a label of that name. Any client can send baggage, and each key is a field of the index: of the keys
+        /// that are not named here without `*`, an agent attaches the first 16 that come, of at most 128 bytes each.
+        /// Values are cut to 1024 characters. What is not attached is passed on all the same.
         @live baggage_to_attach: Patterns, "ELASTIC_APM_BAGGAGE_TO_ATTACH", default "*",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
@@ -175,7 +178,8 @@ macro_rules! for_each_option {
         @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// The most spans that one transaction sends; further ones are counted. 0: none, below 0: no limit.
+        /// The most spans that one transaction sends; those that begin later are counted. Calls that are merged into one
+        /// span, or dropped as too short, give their places back. 0: none, below 0: no limit.
         @live transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
 
         /// Calls to databases and the like that took less than this are not sent but counted, unless they failed: one

@@ -147,6 +147,7 @@ fn request(headers: Option<Headers>) -> HttpRequest {
         text: RequestText::new("/market/listings/17/purchase", Some("dry=1"), b"market.example", route),
         remote: Some(([127, 0, 0, 1], 40_000).into()),
         headers,
+        origin: None,
         body: None,
     }
 }

@@ -61,8 +61,10 @@ fn request(attributes: &mut Attributes, asked: &Request<'_>) {
     attributes.text("http.method", &*asked.method);
     attributes.optional("http.flavor", asked.http_version);
     if let Some(url) = &asked.url {
-        // a path that begins with two slashes would be taken for a host
-        let raw = url.raw.as_ref().map(Text::to_string).filter(|raw| !raw.starts_with("//"));
+        // the server appends the target to the host: `*` would become part of it, and what begins with two slashes would
+        // be taken for one
+        let is_path = |raw: &String| raw.starts_with('/') && !raw.starts_with("//");
+        let raw = url.raw.as_ref().map(Text::to_string).filter(is_path);
         match (raw, &url.full) {
             (Some(raw), _) => attributes.text("http.target", raw),
             (None, Some(full)) => attributes.text("http.url", full.to_string()),

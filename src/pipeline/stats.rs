@@ -23,7 +23,7 @@ pub(crate) type ByKind<T = u64> = [T; EventKind::ALL.len()];
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Transactions, spans, errors, metric sets and log lines that were offered to the queue.
+    /// Transactions, spans, errors, metric sets and log lines that were offered to the queue, and `dropped.late_spans`.
     pub recorded: u64,
     /// Taken by the server.
     pub accepted: u64,
@@ -138,6 +138,9 @@ drop_reasons! {
     send_disabled = SendDisabled,
     /// Recorded after, or not delivered before, the shutdown's deadline.
     shutdown = Shutdown,
+    /// Spans that `transaction_max_spans` or `exit_span_min_duration` dropped after the end of their transaction, for
+    /// instance in the task of a WebSocket. Before its end the transaction counts them (`span_count.dropped`).
+    late_spans = LateSpan,
 }
 
 impl fmt::Display for Stats {
@@ -264,7 +267,8 @@ impl Counters {
         // the ends before the beginning: what is decided meanwhile must not make `waiting` negative
         let (accepted, rejected, dropped) =
             (self.accepted.load(Relaxed), self.rejected.load(Relaxed), self.dropped.read());
-        let recorded = self.recorded_by_kind().iter().sum();
+        // late spans are not offered to the queue
+        let recorded = self.recorded_by_kind().iter().sum::<u64>() + dropped.late_spans;
         Stats {
             recorded,
             accepted,
@@ -308,9 +312,12 @@ mod tests {
         assert_eq!(stats.waiting, 2);
         assert_eq!(stats.dropped.total(), 3);
         assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");
+        counters.dropped(DropReason::LateSpan, 2);
+        let late = counters.read();
+        assert_eq!((late.recorded, late.waiting, late.dropped.late_spans), (12, 2, 2), "the account still adds up");
         counters.copied(Copies { accepted: 6, rejected: 0, dropped: 1 });
         let told = counters.read().to_string();
-        assert!(told.ends_with("(QueueFull 3), copies: accepted 6, rejected 0, dropped 1"), "{told}");
+        assert!(told.ends_with("(LateSpan 2), copies: accepted 6, rejected 0, dropped 1"), "{told}");
         counters.contained_panic();
         counters.slow_hook();
         counters.shortened(2);

@@ -1,13 +1,9 @@
 //! The `baggage` header of [W3C Baggage](https://www.w3.org/TR/baggage/): values that travel along with a trace.
 
-use opentelemetry::{
-    Context, KeyValue,
-    baggage::{Baggage, BaggageExt, BaggageMetadata, KeyValueMetadata},
-};
+use opentelemetry::baggage::{Baggage, BaggageMetadata, KeyValueMetadata};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 use super::bad_input;
-use crate::config::Wildcard;
 
 /// By the W3C: what one header, or several together, may hold.
 const MAX_MEMBERS: usize = 64;
@@ -88,25 +84,9 @@ pub(crate) fn header(baggage: &Baggage) -> Option<String> {
     (!header.is_empty()).then_some(header)
 }
 
-/// What a context carries, as attributes `baggage.<key>` of an event that begins in it: those that `baggage_to_attach`
-/// names. Without baggage this is one look.
-#[inline]
-pub(crate) fn attached(context: &Context, patterns: &[Wildcard]) -> Vec<KeyValue> {
-    let baggage = context.baggage();
-    if baggage.is_empty() { Vec::new() } else { attributes(baggage, patterns) }
-}
-
-fn attributes(baggage: &Baggage, patterns: &[Wildcard]) -> Vec<KeyValue> {
-    baggage
-        .iter()
-        .filter(|(key, _)| patterns.iter().any(|pattern| pattern.matches(key.as_str())))
-        .map(|(key, (value, _))| KeyValue::new(format!("baggage.{key}"), value.clone()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use opentelemetry::StringValue;
+    use opentelemetry::{KeyValue, StringValue};
 
     use super::*;
 
@@ -176,19 +156,5 @@ mod tests {
         let text = header(&baggage).unwrap();
         assert!(text.len() <= MAX_BYTES, "{}", text.len());
         assert!(!parsed(&[&text]).is_empty());
-    }
-
-    #[test]
-    fn patterns_choose_what_is_attached() {
-        let context = Context::new().with_baggage([KeyValue::new("shop", "eu"), KeyValue::new("user", "0xabc")]);
-        let attached = |patterns: &[&str]| {
-            let patterns: Vec<_> = patterns.iter().map(|pattern| Wildcard::new(pattern)).collect();
-            let mut keys: Vec<_> = attached(&context, &patterns).iter().map(|pair| pair.key.to_string()).collect();
-            keys.sort();
-            keys
-        };
-        assert_eq!(attached(&["*"]), ["baggage.shop", "baggage.user"]);
-        assert_eq!(attached(&["us*"]), ["baggage.user"]);
-        assert!(attached(&[]).is_empty());
     }
 }

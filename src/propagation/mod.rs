@@ -4,6 +4,7 @@
 //! [W3C Baggage](https://www.w3.org/TR/baggage/); the `tracestate` entry `es` is Elastic's and carries the sample rate of
 //! the trace's root.
 
+mod attached;
 mod bad_input;
 mod baggage;
 mod binary;
@@ -16,7 +17,7 @@ mod tracestate;
 use http::HeaderName;
 
 pub(crate) use self::{
-    baggage::attached,
+    attached::AttachedBaggage,
     incoming::{Incoming, extract, extract_bytes, extract_text},
     outgoing::{Outgoing, baggage_of},
     sampling::is_sampled,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The most that is kept of one value. The index refuses a document with a header value over 32 766 bytes; nobody
 /// reads more than this.
@@ -17,14 +17,28 @@ pub(crate) struct Headers {
 
 impl Headers {
     pub(crate) fn copy(headers: &HeaderMap) -> Self {
-        let mut names = Vec::with_capacity(headers.len());
-        let mut values = Vec::with_capacity(headers.iter().map(|(_, value)| value.len().min(MAX_VALUE)).sum());
-        for (name, value) in headers {
-            let bytes = value.as_bytes();
-            values.extend_from_slice(bytes.get(..MAX_VALUE).unwrap_or(bytes));
-            names.push((name.clone(), values.len() as u32));
+        let names = Vec::with_capacity(headers.len());
+        let values = Vec::with_capacity(headers.iter().map(|(_, value)| value.len().min(MAX_VALUE)).sum());
+        let mut copied = Self { names, values };
+        headers.iter().for_each(|(name, value)| copied.push(name, value));
+        copied
+    }
+
+    /// The headers in which proxies report the scheme and the host that the client used, each once. `None` where there
+    /// are none.
+    pub(crate) fn copy_origin(headers: &HeaderMap) -> Option<Box<Self>> {
+        let mut copied: Option<Box<Self>> = None;
+        for name in headers.keys().filter(|name| names_origin(name.as_str())) {
+            let Some(value) = headers.get(name) else { continue };
+            copied.get_or_insert_with(|| Box::new(Self { names: Vec::new(), values: Vec::new() })).push(name, value);
         }
-        Self { names, values }
+        copied
+    }
+
+    fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let bytes = value.as_bytes();
+        self.values.extend_from_slice(bytes.get(..MAX_VALUE).unwrap_or(bytes));
+        self.names.push((name.clone(), self.values.len() as u32));
     }
 
     /// Every header in the order of arrival; a name that came twice comes twice. Bytes that are no UTF-8 are replaced.
@@ -42,6 +56,21 @@ impl Headers {
     }
 }
 
+/// Whether proxies report in this header which scheme and host the client used. `name` is in lower case.
+pub(crate) fn names_origin(name: &str) -> bool {
+    matches!(
+        name,
+        "forwarded"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-forwarded-protocol"
+            | "x-forwarded-ssl"
+            | "x-url-scheme"
+            | "front-end-https"
+    )
+}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names.iter().map(|(name, _)| name.as_str())).finish()
@@ -50,8 +79,6 @@ impl fmt::Debug for Headers {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -63,6 +90,20 @@ mod tests {
         let headers = Headers::copy(&map);
         let all: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(all, ["host=h", "accept=a", "accept=b"]);
+    }
+
+    #[test]
+    fn headers_of_the_origin_are_copied_once_each() {
+        let mut map = HeaderMap::new();
+        map.insert("host", HeaderValue::from_static("h"));
+        assert!(Headers::copy_origin(&map).is_none());
+        map.append("x-forwarded-host", HeaderValue::from_static("a"));
+        map.append("x-forwarded-host", HeaderValue::from_static("b"));
+        map.append("forwarded", HeaderValue::from_static("host=c"));
+        let headers = Headers::copy_origin(&map).unwrap();
+        let mut all: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        all.sort();
+        assert_eq!(all, ["forwarded=host=c", "x-forwarded-host=a"]);
     }
 
     #[test]

@@ -11,12 +11,15 @@ use super::{Headers, ShortText};
 pub(crate) struct HttpRequest {
     pub(crate) method: Method,
     pub(crate) version: Version,
+    /// The client's connection is encrypted, as far as the server itself knows.
     pub(crate) https: bool,
     pub(crate) text: RequestText,
     /// The peer of the connection, not what a proxy claims.
     pub(crate) remote: Option<SocketAddr>,
-    /// None when `capture_headers` is off.
+    /// None when `capture_headers` is off, or the request is not sampled.
     pub(crate) headers: Option<Headers>,
+    /// Without `headers`: those in which proxies report the scheme and the host that the client used.
+    pub(crate) origin: Option<Box<Headers>>,
     pub(crate) body: Option<Box<Body>>,
 }
 
@@ -77,7 +80,7 @@ impl RequestText {
         Some(self.part(self.path, self.query?))
     }
 
-    /// The `Host` header or the authority of the request line; empty when there was neither.
+    /// The authority of the request line or the `Host` header; empty when there was neither.
     pub(crate) fn host(&self) -> &str {
         self.part(self.query.unwrap_or(self.path), self.host)
     }
@@ -105,7 +108,8 @@ impl HttpRequest {
             .body
             .as_ref()
             .map_or(0, |body| size_of::<Body>() + body.bytes.capacity() + body.content_type.capacity());
-        self.text.heap_size() + headers + body
+        let origin = self.origin.as_ref().map_or(0, |origin| size_of::<Headers>() + origin.heap_size());
+        self.text.heap_size() + headers + origin + body
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use self::{
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::bounded,
     grpc::GrpcStatus,
-    headers::Headers,
+    headers::{Headers, names_origin},
     http::{Body, HttpRequest, HttpResponse, RequestText},
     log::{LogPlace, LogRecord},
     metric::{Breakdown, MetricsRecord, Sample, SelfTime, SelfTimes, SpanType, SpanTypeOf},
@@ -39,7 +39,7 @@ pub(crate) use self::{
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, STACKTRACE, SpanRecord, is_call, set_attribute},
-    transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, TransactionRecord, known_method},
+    transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{
     context::{LabelValue, User},

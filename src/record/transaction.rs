@@ -163,10 +163,22 @@ impl Name {
     }
 }
 
-/// A method that a client made up must not become part of a name.
+/// The methods of IANA's [registry](https://www.iana.org/assignments/http-methods), without `*`, which is reserved.
+#[rustfmt::skip]
+macro_rules! registered_method {
+    () => {
+        "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "CONNECT" | "PATCH" | "TRACE"
+        | "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "COPY" | "LABEL" | "LINK" | "LOCK" | "MERGE"
+        | "MKACTIVITY" | "MKCALENDAR" | "MKCOL" | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PRI"
+        | "PROPFIND" | "PROPPATCH" | "QUERY" | "REBIND" | "REPORT" | "SEARCH" | "UNBIND" | "UNCHECKOUT" | "UNLINK"
+        | "UNLOCK" | "UPDATE" | "UPDATEREDIRECTREF" | "VERSION-CONTROL"
+    };
+}
+
+/// The method as part of a name. One that a client made up must not be: it becomes `OTHER`.
 pub(crate) fn known_method(method: &Method) -> &str {
     match method.as_str() {
-        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "CONNECT" | "PATCH" | "TRACE") => known,
+        known @ registered_method!() => known,
         _ => "OTHER",
     }
 }
@@ -210,6 +222,19 @@ mod tests {
     #[test]
     fn made_up_methods_share_one_name() {
         assert_eq!(known_method(&Method::GET), "GET");
-        assert_eq!(known_method(&Method::from_bytes(b"MINT").unwrap()), "OTHER");
+        for made_up in ["MINT", "get", "PROPFINDER", "*"] {
+            assert_eq!(known_method(&Method::from_bytes(made_up.as_bytes()).unwrap()), "OTHER", "{made_up}");
+        }
+    }
+
+    #[test]
+    fn registered_methods_are_part_of_the_name() {
+        let registered = "ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE \
+            MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND \
+            PROPPATCH PUT QUERY REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF \
+            VERSION-CONTROL";
+        for method in registered.split_whitespace() {
+            assert_eq!(known_method(&Method::from_bytes(method.as_bytes()).unwrap()), method);
+        }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Options {
     /// None: the installed agent's, looked up for each request.
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) module: Option<Cow<'static, str>>,
+    /// The server itself terminates TLS.
+    pub(super) https: bool,
     pub(super) no_request_span: bool,
     pub(super) trace_id_header: Option<HeaderName>,
     pub(super) on_request: Vec<OnRequest>,

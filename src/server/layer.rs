@@ -145,6 +145,31 @@ impl ApmLayer {
         self.with(|options| options.trace_id_header = header.ok())
     }
 
+    /// States that the server itself terminates TLS, so that URLs begin with `https`. Default: off.
+    ///
+    /// Over HTTP/1.1 a request does not contain its scheme. The agent takes the scheme from the first of these sources
+    /// that has one, and `http` otherwise:
+    ///
+    /// 1. The headers of a proxy: `Forwarded`, `X-Forwarded-Proto`, `X-Forwarded-Protocol`, `X-Url-Scheme`,
+    ///    `Front-End-Https` and `X-Forwarded-Ssl`.
+    /// 2. This setting.
+    /// 3. The request itself: over HTTP/2 it contains its scheme.
+    ///
+    /// The host comes from `Forwarded` or `X-Forwarded-Host` (with `X-Forwarded-Port`), else from the target of the
+    /// request (over HTTP/2 `:authority`), else from the `Host` header. Of a list only the first element counts; values
+    /// that are no host, port or scheme are ignored. All of this holds whatever `capture_headers` is set to.
+    ///
+    /// ```
+    /// # let app = axum::Router::new();
+    /// // axum-server, tokio-rustls, …
+    /// let app = app.layer(tower_apm::layer().https());
+    /// # let _: axum::Router = app;
+    /// ```
+    #[must_use]
+    pub fn https(self) -> Self {
+        self.with(|options| options.https = true)
+    }
+
     /// The light `tracing` span that goes with each request. On by default; without it a request costs a third less,
     /// log lines have no span, and `tokio::spawn(work().in_current_span())` does not carry the transaction.
     #[must_use]

@@ -9,23 +9,34 @@ use crate::{
     record::{Context, Headers, HttpRequest, RequestText},
 };
 
-/// Tells a transaction that begins of its request.
-pub(super) fn tell<B: 'static>(request: &Request<B>, config: &Config, sampled: bool, context: &mut Context) {
+/// Tells a transaction that begins of its request. `https`: the server itself terminates TLS.
+pub(super) fn tell<B: 'static>(
+    request: &Request<B>,
+    config: &Config,
+    sampled: bool,
+    https: bool,
+    context: &mut Context,
+) {
     let headers = request.headers();
     let extensions = request.extensions();
     let uri = original_uri(extensions).unwrap_or(request.uri());
-    let authority = || uri.authority().map_or(&b""[..], |authority| authority.as_str().as_bytes());
-    let host = headers.get(header::HOST).map_or_else(authority, |host| host.as_bytes());
+    // an absolute target and HTTP/2's `:authority` win over `Host` (RFC 9112, 3.2.2, and RFC 9113, 8.3.1)
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes()),
+    };
+    // an error of an unsampled request can do without
+    let captures_headers = config.capture_headers && sampled;
     let text = RequestText::new(uri.path(), uri.query(), host, route(extensions));
     context.framework = framework::<B>();
     context.request = Some(HttpRequest {
         method: request.method().clone(),
         version: request.version(),
-        https: uri.scheme() == Some(&Scheme::HTTPS),
+        https: https || uri.scheme() == Some(&Scheme::HTTPS),
         text,
         remote: remote(extensions),
-        // an error of an unsampled request can do without
-        headers: (config.capture_headers && sampled).then(|| Headers::copy(headers)),
+        headers: captures_headers.then(|| Headers::copy(headers)),
+        origin: if captures_headers { None } else { Headers::copy_origin(headers) },
         body: None,
     });
 }

@@ -71,6 +71,9 @@ where
                 return ResponseFuture::new(self.inner.call(request), Role::Off);
             }
             add_route(&transaction, &request);
+            if self.options.https {
+                set_https(&transaction);
+            }
             enrich(&self.options, &transaction, &mut request);
             let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
             let future = called.unwrap_or_else(|panic| {
@@ -120,7 +123,7 @@ impl<S> ApmService<S> {
     {
         let began = Monotonic::now();
         let (incoming, baggage) = propagation::extract(request.headers());
-        let shared = begin(recorder, config, &request, began, incoming);
+        let shared = begin(recorder, config, &request, began, incoming, self.options.https);
         if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
             shared.capture_body(captured);
         }
@@ -158,6 +161,10 @@ impl<S> ApmService<S> {
     where
         S: Service<Request<B>>,
     {
+        #[cfg(feature = "testkit")]
+        if let Some(watch) = recorder.watch() {
+            watch.ignored(|| format!("{} {}", request.method(), request::path(&request)));
+        }
         let current = opentelemetry::Context::current();
         if let Some(outer) = handle_in(&current) {
             outer.discard();
@@ -199,6 +206,17 @@ fn add_route<B>(transaction: &Transaction, request: &Request<B>) {
     }
 }
 
+/// A layer further in states that the server terminates TLS.
+fn set_https(transaction: &Transaction) {
+    if let Some(shared) = transaction.shared() {
+        shared.update(|record| {
+            if let Some(request) = &mut record.context.request {
+                request.https = true;
+            }
+        });
+    }
+}
+
 /// What a layer adds on the way in, whether the transaction is its own or not.
 fn enrich<B>(options: &Options, transaction: &Transaction, request: &mut Request<B>) {
     if let Some(module) = &options.module
@@ -234,6 +252,7 @@ fn begin<B: 'static>(
     request: &Request<B>,
     began: Monotonic,
     incoming: Option<Incoming>,
+    https: bool,
 ) -> Arc<Shared> {
     let incoming = incoming.map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
@@ -246,7 +265,7 @@ fn begin<B: 'static>(
             record.name = name(request);
             record.otel = None;
             record.links.extend(link.flatten());
-            request::tell(request, outer.config(), sampled, &mut record.context);
+            request::tell(request, outer.config(), sampled, https, &mut record.context);
         });
         if adopted {
             return outer;
@@ -255,7 +274,7 @@ fn begin<B: 'static>(
     let below = || below(current.as_ref()?, &config);
     let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
     let mut record = new_record(&ids, "request".into(), name(request), began);
-    request::tell(request, &config, ids.sampled, &mut record.context);
+    request::tell(request, &config, ids.sampled, https, &mut record.context);
     record.links.extend(link);
     Shared::new(recorder, config, ids, began, record)
 }
@@ -280,6 +299,7 @@ fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Opti
         return Some(continued(incoming, config));
     }
     if let Some(outer) = handle_in(current) {
+        incoming.parent_id = outer.pin(incoming.parent_id);
         incoming.sample_rate = outer.ids().sample_rate;
         incoming.tracestate = outer.ids().tracestate.clone();
     }

@@ -21,7 +21,6 @@ use super::{
     tracer::{is_ignored, kept},
 };
 use crate::{
-    propagation::attached,
     record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, cut, is_call, set_attribute},
     transaction::{Beginning, Shared, handle_in, link_to},
 };
@@ -47,6 +46,8 @@ struct Spans {
     known: HashMap<OtelSpanId, Known>,
     /// The oldest first.
     ended: VecDeque<OtelSpanId>,
+    /// There were more open spans than are known: an unknown parent may be one that is not sent.
+    is_overfull: bool,
 }
 
 struct Known {
@@ -81,9 +82,20 @@ impl ApmSpanProcessor {
     /// The transaction, and the span in it that a new one hangs below: that of the parent, which is open or has ended
     /// not long ago, or the transaction itself.
     fn above(&self, context: &Context) -> Option<(Arc<Shared>, SpanId)> {
-        let parent = context.span().span_context().span_id();
-        let known = self.spans().known.get(&parent).map(|known| (known.shared.clone(), known.nearest));
-        known.or_else(|| Some((handle_in(context)?, own(parent))))
+        let span = context.span();
+        let parent = span.span_context();
+        let (known, is_overfull) = {
+            let spans = self.spans();
+            let known = spans.known.get(&parent.span_id()).map(|known| (known.shared.clone(), known.nearest));
+            (known, spans.is_overfull)
+        };
+        known.or_else(|| {
+            let shared = handle_in(context)?;
+            // the sampler of the provider may have left the parent out
+            let is_sent = parent.is_sampled() && !is_overfull;
+            let nearest = if is_sent { own(parent.span_id()) } else { shared.ids().id };
+            Some((shared, nearest))
+        })
     }
 }
 
@@ -97,22 +109,21 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
     if is_ignored(Some(attributes), shared.config()) {
         return (Fate::Ignored, parent_id);
     }
-    let id = shared.has_room_for_span().then(|| own(span.span_context.span_id()));
     let start = Start::of(Some(span.start_time));
-    let new = Beginning { parent_id, kind, attributes, id, timestamp: start.micros(shared) };
-    let Some(place) = shared.place(&new) else {
+    let new = Beginning { parent_id, kind, attributes, timestamp: start.micros(shared) };
+    let Some(place) = shared.place(&new, || own(span.span_context.span_id())) else {
         return (Fate::Ignored, parent_id);
     };
     let begun = || Begun {
         start,
         parent_id: place.parent_id,
         within_call: place.within_call,
-        baggage: attached(context, &shared.config().baggage_to_attach),
+        baggage: shared.recorder().baggage(context, shared.config()),
     };
-    match id {
+    match place.id {
         Some(id) => (Fate::Sent(begun()), id),
-        None if is_call(kind) => (Fate::BeyondLimit(begun()), parent_id),
-        None => (Fate::Dropped, parent_id),
+        None if is_call(kind) => (Fate::BeyondLimit(begun()), place.parent_id),
+        None => (Fate::Dropped, place.parent_id),
     }
 }
 
@@ -120,11 +131,16 @@ impl SpanProcessor for ApmSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         let Some((shared, parent_id)) = self.above(context) else { return };
         let is_told = shared.records_spans();
-        if self.spans().known.len() >= MAX_OPEN + MAX_ENDED {
-            if is_told {
-                shared.span_dropped();
+        {
+            let mut spans = self.spans();
+            if spans.known.len() >= MAX_OPEN + MAX_ENDED {
+                spans.is_overfull = true;
+                drop(spans);
+                if is_told {
+                    shared.count_dropped_span();
+                }
+                return;
             }
-            return;
         }
         let id = span.span_context().span_id();
         let (fate, nearest) = if is_told {
@@ -149,16 +165,19 @@ impl SpanProcessor for ApmSpanProcessor {
             let (shared, nearest, fate) = (known.shared.clone(), known.nearest, known.fate.take());
             spans.ended.push_back(id);
             let forgotten = if spans.ended.len() > MAX_ENDED { spans.ended.pop_front() } else { None };
-            let forgotten = forgotten.and_then(|forgotten| spans.known.remove(&forgotten));
+            let forgotten = forgotten.and_then(|id| Some((own(id), spans.known.remove(&id)?)));
             drop(spans);
-            drop(forgotten);
+            if let Some((id, forgotten)) = forgotten {
+                forgotten.shared.release_span(id);
+            }
             (shared, nearest, fate)
         };
         for event in span.events.iter().filter(|event| event.name == "exception") {
             shared.error(Exception::from_event(&event.attributes).into_record(event.timestamp), Some(nearest));
         }
         match fate {
-            Some(Fate::Sent(begun)) => shared.span(record(span, begun, &shared)),
+            // it is released when it is forgotten
+            Some(Fate::Sent(begun)) => _ = shared.span(record(span, begun, &shared)),
             Some(Fate::BeyondLimit(begun)) => shared.span_beyond_limit(record(span, begun, &shared)),
             Some(Fate::Dropped) => shared.unsent_ends(nearest, Start::of(Some(span.end_time)).micros(&shared)),
             Some(Fate::Ignored) | None => {}
@@ -171,7 +190,12 @@ impl SpanProcessor for ApmSpanProcessor {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         let before = std::mem::take(&mut *self.spans());
-        drop(before);
+        for Known { shared, fate, .. } in before.known.into_values() {
+            // the provider tells of no end any more
+            if matches!(fate, Some(Fate::Sent(_) | Fate::BeyondLimit(_) | Fate::Dropped)) {
+                shared.count_dropped_span();
+            }
+        }
         Ok(())
     }
 }

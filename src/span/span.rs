@@ -25,6 +25,8 @@ enum Role {
     Silent {
         dropped: bool,
     },
+    /// Ended. It may be replaced by another span, which its transaction must know for as long as this one is held.
+    Replaceable,
     /// Part of a call that is told as something else: only its errors are told, as the call's.
     Within,
     Child(Child),
@@ -89,13 +91,18 @@ impl ApmSpan {
     fn finish(&mut self, end: Option<SystemTime>) {
         let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
         let Some(shared) = self.shared() else { return };
+        let mut is_replaceable = false;
         match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
-            Role::Child(child) => shared.span(child.finish(shared, end)),
+            Role::Child(child) => is_replaceable = shared.span(child.finish(shared, end)),
+            Role::Replaceable => is_replaceable = true,
             // filters run there, and this span's lock may be held: they must find the transaction without asking it
             Role::Root(root) if shared.is_up_for_adoption() => running_as(&self.handle, || root.end(shared, end)),
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
             Role::Root(_) | Role::Within | Role::Silent { .. } => {}
+        }
+        if is_replaceable {
+            self.role = Role::Replaceable;
         }
     }
 }
@@ -137,7 +144,7 @@ impl Span for ApmSpan {
     }
 
     fn is_recording(&self) -> bool {
-        !matches!(self.role, Role::Silent { .. })
+        !matches!(self.role, Role::Silent { .. } | Role::Replaceable)
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
@@ -194,6 +201,11 @@ impl Drop for ApmSpan {
         // most have ended before
         if !matches!(self.role, Role::Silent { dropped: false }) {
             self.finish(None);
+        }
+        if matches!(self.role, Role::Replaceable)
+            && let Some(shared) = self.shared()
+        {
+            shared.release_span(self.nearest());
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    propagation::{self, Incoming},
+    propagation::Incoming,
     record::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros,
     },
@@ -52,7 +52,7 @@ impl ApmTracer {
         let start = Start::of(builder.start_time);
         let began = start.monotonic();
         let kind = builder.span_kind.clone().unwrap_or(SpanKind::Internal);
-        let attributes = attributes(builder.attributes, context, &config);
+        let attributes = attributes(builder.attributes, context, &recorder, &config);
         let otel = OtelPart { kind, attributes };
         let r#type = Cow::Borrowed(otel.transaction_type());
         let name = Name::Text(cut(builder.name));
@@ -70,26 +70,28 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
-        if !shared.records_spans() || is_ignored(builder.attributes.as_deref(), shared.config()) {
+        if !shared.records_spans() {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
-        let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
-        let attributes = attributes(builder.attributes, context, shared.config());
-        let id = shared.has_room_for_span().then(SpanId::random);
         let parent_id = SpanId(u64::from_be_bytes(parent.span_id().to_bytes()));
+        if is_ignored(builder.attributes.as_deref(), shared.config()) {
+            let nearest = shared.pin(parent_id);
+            return ApmSpan::unrecorded(shared, with_id(parent, nearest), false);
+        }
+        let kind = builder.span_kind.unwrap_or(SpanKind::Internal);
+        let attributes = attributes(builder.attributes, context, shared.recorder(), shared.config());
         let start = Start::of(builder.start_time);
         let timestamp = start.micros(&shared);
-        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, id, timestamp };
-        let Some(place) = shared.place(&new) else {
+        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp };
+        let Some(place) = shared.place(&new, SpanId::random) else {
             return ApmSpan::within(shared, parent.clone());
         };
-        if id.is_none() && !is_call(&kind) {
-            return ApmSpan::unrecorded(shared, parent.clone(), true);
-        }
+        let id = place.id;
         // nothing may hang below a span that is not sent
-        let id_below = id.map_or(parent.span_id(), |id| id.0.into());
-        let own =
-            SpanContext::new(parent.trace_id(), id_below, parent.trace_flags(), false, parent.trace_state().clone());
+        let own = with_id(parent, id.unwrap_or(place.parent_id));
+        if id.is_none() && !is_call(&kind) {
+            return ApmSpan::unrecorded(shared, own, true);
+        }
         let ids = shared.ids();
         // written where it stays, as the transaction's
         let room = Box::new_uninit();
@@ -125,6 +127,12 @@ impl ApmTracer {
     }
 }
 
+/// The context of another span in the same trace.
+fn with_id(context: &SpanContext, id: SpanId) -> SpanContext {
+    let (trace_id, flags) = (context.trace_id(), context.trace_flags());
+    SpanContext::new(trace_id, id.0.into(), flags, false, context.trace_state().clone())
+}
+
 /// `ignore_message_queues` names the queue or topic that it is about.
 pub(super) fn is_ignored(attributes: Option<&[KeyValue]>, config: &Config) -> bool {
     let queues = &config.ignore_message_queues;
@@ -137,9 +145,9 @@ pub(super) fn is_ignored(attributes: Option<&[KeyValue]>, config: &Config) -> bo
 }
 
 /// Those that the span is made with, and what it carries as baggage.
-fn attributes(own: Option<Vec<KeyValue>>, context: &Context, config: &Config) -> Vec<KeyValue> {
+fn attributes(own: Option<Vec<KeyValue>>, context: &Context, recorder: &Recorder, config: &Config) -> Vec<KeyValue> {
     let mut attributes = own.unwrap_or_default();
-    let attached = propagation::attached(context, &config.baggage_to_attach);
+    let attached = recorder.baggage(context, config);
     if !attached.is_empty() {
         attributes.extend(attached);
     }

@@ -103,6 +103,7 @@ impl TestAgentBuilder {
         let server = server.bind("127.0.0.1:0").unwrap_or_else(|error| panic!("the test's APM server: {error}"));
         let agent = (self.configure)(agent.server_url(server.url())).build();
         let agent = agent.unwrap_or_else(|error| panic!("the test's agent: {error}"));
+        agent.recorder().start_watch();
         let scene = Scene { agent, store: server.store().clone(), deadline: self.deadline, note };
         TestAgent::new(scene, server)
     }

@@ -8,7 +8,7 @@ use super::{
     ExpectedError, ExpectedSpan, ExpectedTransaction, TestAgent,
     nearest::nearest,
     received::{Arrived, Received, error_name, is_error_called, is_named, text},
-    report::report,
+    report::{report, report_missing},
     scene::Scene,
     secret,
     subject::Subject,
@@ -70,7 +70,9 @@ impl TestAgent {
             let found = found.unwrap_or_else(|| named(&scene.received()));
             if found.len() != count {
                 let wanted = format!("{count} transactions {name:?}");
-                panic!("{}", report(&scene, &wanted, &format!("{} have arrived", found.len()), Some(at)));
+                let but = format!("{} have arrived", found.len());
+                let report = if found.len() < count { report_missing } else { report };
+                panic!("{}", report(&scene, &wanted, &but, Some(at)));
             }
             let single = |event| Subject::new(scene.clone(), format!("a transaction {name:?}"), vec![event]);
             found.into_iter().map(|event| ExpectedTransaction { subject: single(event) }).collect()
@@ -250,7 +252,7 @@ async fn expect(
                 Some(nearest) => format!("none came within {:?}; the nearest is {nearest:?}", scene.deadline),
                 None => format!("none came within {:?}", scene.deadline),
             };
-            panic!("{}", report(&scene, &wanted, &but, Some(at)))
+            panic!("{}", report_missing(&scene, &wanted, &but, Some(at)))
         }
     }
 }

@@ -45,8 +45,9 @@
 //!
 //! What arrives is looked up by name, never by its place. Each check narrows down those that are left, and fails when
 //! none is: two requests of one route are told apart by `.label("token_id", "42")`. `expect_…` waits until something of
-//! that name has arrived, by default for five seconds; the checks behind it do not wait. A failure prints what was
-//! wanted, what came nearest to it, and everything that arrived.
+//! that name has arrived, by default for ten seconds; the checks behind it do not wait. A failure prints what was
+//! wanted, what came nearest to it, the likeliest reasons (a transaction that has not ended because the test holds the
+//! response, a request that was ignored, an agent that is disabled) and everything that arrived.
 //!
 //! # By OTLP
 //!
@@ -76,6 +77,7 @@ mod by_otlp;
 mod checks;
 mod error;
 mod expect;
+mod hints;
 mod nearest;
 mod process;
 mod received;

@@ -2,7 +2,16 @@
 
 use std::{fmt::Write, panic::Location};
 
-use super::{scene::Scene, waterfall::waterfall};
+use super::{hints::hints, scene::Scene, waterfall::waterfall};
+
+/// As [`report`], for something that has not arrived: with the likeliest reasons.
+pub(super) fn report_missing(scene: &Scene, wanted: &str, but: &str, at: Option<&Location<'_>>) -> String {
+    let mut but = but.to_owned();
+    for hint in hints(scene) {
+        let _ = write!(but, "\nlikely reason: {hint}");
+    }
+    report(scene, wanted, &but, at)
+}
 
 /// `at`: where the expectation stands, when the panic itself cannot tell.
 pub(super) fn report(scene: &Scene, wanted: &str, but: &str, at: Option<&Location<'_>>) -> String {

@@ -1,6 +1,6 @@
-//! The calls to other services that run, and what stands for those that are not sent. Pure.
+//! The calls to other services that run. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use arrayvec::ArrayVec;
 use opentelemetry::{
@@ -12,8 +12,6 @@ use crate::record::{Outcome, SpanId, SpanRecord, SpanType, is_call};
 
 /// Calls that run at once before a map keeps them.
 const FEW: usize = 4;
-/// Calls that are gone whose place is remembered.
-const MAX_GONE: usize = 32;
 
 /// A call that may be merged or dropped: it went well, as far as it says itself.
 pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
@@ -26,6 +24,9 @@ pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
 /// Where a new span goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// The span's own id. `None`: `transaction_max_spans` is reached, and the span is not sent.
+    pub(crate) id: Option<SpanId>,
+    /// A span that is sent, or the transaction.
     pub(crate) parent_id: SpanId,
     /// The parent is a call of the same type, which is told with its destination.
     pub(crate) within_call: bool,
@@ -38,8 +39,6 @@ pub(crate) struct Beginning<'a> {
     pub(crate) attributes: &'a [KeyValue],
     /// Microseconds since the epoch.
     pub(crate) timestamp: u64,
-    /// None: it will not be sent.
-    pub(crate) id: Option<SpanId>,
 }
 
 /// A call that runs.
@@ -57,7 +56,6 @@ pub(super) struct OpenCall {
 pub(super) struct Calls {
     few: ArrayVec<(SpanId, OpenCall), FEW>,
     more: BTreeMap<u64, OpenCall>,
-    gone: VecDeque<(SpanId, SpanId)>,
 }
 
 impl Calls {
@@ -83,27 +81,16 @@ impl Calls {
         }
     }
 
-    /// Something refers to a span: the id of what stands for it.
-    pub(super) fn refer(&mut self, id: SpanId) -> SpanId {
-        let gone = self.gone.iter().rfind(|(gone, _)| *gone == id);
-        let id = gone.map_or(id, |(_, instead)| *instead);
+    /// Something refers to the span: it must be sent, and by itself.
+    pub(super) fn refer(&mut self, id: SpanId) {
         if let Some(call) = self.get(id) {
             call.referred = true;
         }
-        id
     }
 
     /// The type of a call that runs.
     pub(super) fn span_type(&mut self, id: SpanId) -> Option<&SpanType<'static>> {
         self.get(id).map(|call| &call.span_type)
-    }
-
-    /// What refers to this span from now on shall refer to the other one.
-    pub(super) fn replace(&mut self, gone: SpanId, instead: SpanId) {
-        if self.gone.len() == MAX_GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back((gone, instead));
     }
 }
 
@@ -116,9 +103,9 @@ mod tests {
         let mut calls = Calls::default();
         (0..100).for_each(|id| calls.open(SpanId(id), SpanType::INTERNAL, id as usize));
         for id in (0..100).step_by(3) {
-            assert_eq!(calls.refer(SpanId(id)), SpanId(id));
+            calls.refer(SpanId(id));
         }
-        assert_eq!(calls.refer(SpanId(1000)), SpanId(1000), "a span that is none of them leaves nothing behind");
+        calls.refer(SpanId(1000)); // a span that is no open call leaves nothing behind
         for id in 0..100 {
             assert_eq!(calls.span_type(SpanId(id)), Some(&SpanType::INTERNAL));
             let call = calls.close(SpanId(id)).unwrap();
@@ -126,13 +113,5 @@ mod tests {
             assert!(calls.close(SpanId(id)).is_none() && calls.span_type(SpanId(id)).is_none(), "{id}");
         }
         assert!(calls.few.is_empty() && calls.more.is_empty());
-    }
-
-    #[test]
-    fn the_last_that_are_gone_are_remembered() {
-        let mut calls = Calls::default();
-        (0..1000).for_each(|id| calls.replace(SpanId(id), SpanId(5000)));
-        assert_eq!(calls.gone.len(), MAX_GONE);
-        assert_eq!((calls.refer(SpanId(999)), calls.refer(SpanId(1))), (SpanId(5000), SpanId(1)));
     }
 }

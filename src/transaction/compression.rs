@@ -12,11 +12,13 @@ pub(super) struct Waiting {
     pub(super) record: Box<SpanRecord>,
     /// Made when a sibling comes: most calls have none that is like them.
     call: Option<Box<Call>>,
+    /// A context may still hold the span.
+    pub(super) is_held: bool,
 }
 
 impl Waiting {
     pub(super) fn new(record: Box<SpanRecord>) -> Self {
-        Self { record, call: None }
+        Self { record, call: None, is_held: true }
     }
 
     /// Takes the next sibling in, where the two are alike.

@@ -51,7 +51,8 @@ impl FinishedTransaction<'_> {
         self.record.context.request.as_ref().map(|request| request.text.path())
     }
 
-    /// Whether an error was captured on it. Its errors are sent in any case.
+    /// Whether an error was captured on it. Its errors are sent in any case; they keep the id of the transaction, also
+    /// when the filter drops the transaction.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.has_errors

@@ -23,16 +23,22 @@ mod naming;
 mod recorded_spans;
 mod recorder;
 mod remote;
+mod replaced;
 pub(crate) mod request_span;
 mod rest;
 mod self_time;
+mod span_counts;
 mod spans;
 mod state;
+#[cfg(feature = "testkit")]
+mod watch;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
 
+#[cfg(feature = "testkit")]
+pub(crate) use self::watch::OpenTransaction;
 pub use self::{
     background::StartedTransaction,
     filter::{FinishedTransaction, ReportedError},

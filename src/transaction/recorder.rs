@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
 
+#[cfg(feature = "testkit")]
+use super::watch::Watch;
 use super::{
     contained::UserCode,
     filter::{ErrorFilters, TransactionFilters},
@@ -16,8 +18,8 @@ use super::{
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, Environment, LiveConfig},
-    pipeline::Queue,
-    propagation::attached,
+    pipeline::{DropReason, Queue},
+    propagation::AttachedBaggage,
     record::{Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
     sanitize::{REDACTED, Sanitizer},
 };
@@ -38,11 +40,15 @@ pub(crate) struct Recorder {
     errors: ErrorBudget,
     filters: TransactionFilters,
     error_filters: ErrorFilters,
+    baggage: AttachedBaggage,
     describe: Describe,
     span_type: SpanTypeOf,
     /// Code of the user's whose panic, or whose taking long, has been told.
     panics_told: AtomicU8,
     slow_told: AtomicU8,
+    /// Set for the agent of a test.
+    #[cfg(feature = "testkit")]
+    watch: OnceLock<Watch>,
 }
 
 impl Recorder {
@@ -57,11 +63,25 @@ impl Recorder {
             errors: ErrorBudget::new(),
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
+            baggage: AttachedBaggage::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
             panics_told: AtomicU8::new(0),
             slow_told: AtomicU8::new(0),
+            #[cfg(feature = "testkit")]
+            watch: OnceLock::new(),
         }
+    }
+
+    /// From now on it is known which transactions begin and which requests are ignored.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn start_watch(&self) {
+        self.watch.get_or_init(Watch::default);
+    }
+
+    #[cfg(feature = "testkit")]
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.get()
     }
 
     pub(crate) fn with_filters(self, filters: TransactionFilters, error_filters: ErrorFilters) -> Self {
@@ -132,6 +152,12 @@ impl Recorder {
         self.recording.load(Relaxed)
     }
 
+    /// What a context carries as baggage, as attributes of an event that begins in it.
+    #[inline]
+    pub(crate) fn baggage(&self, context: &Context, config: &Config) -> Vec<KeyValue> {
+        self.baggage.attributes(context, &config.baggage_to_attach)
+    }
+
     pub(crate) fn transaction(&self, record: Box<TransactionRecord>) {
         self.queue.push(Event::Transaction(record));
     }
@@ -156,7 +182,7 @@ impl Recorder {
         if !self.error_filters.keep(&record, self) {
             return self.filtered(1);
         }
-        for KeyValue { key, value, .. } in Context::map_current(|now| attached(now, &config.baggage_to_attach)) {
+        for KeyValue { key, value, .. } in self.baggage(&Context::current(), &config) {
             let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
             record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
         }
@@ -185,6 +211,11 @@ impl Recorder {
 
     pub(crate) fn excess_links(&self, links: u64) {
         self.queue.counters().excess_links(links);
+    }
+
+    /// A span was dropped after the end of its transaction.
+    pub(super) fn late_span(&self) {
+        self.queue.counters().dropped(DropReason::LateSpan, 1);
     }
 
     pub(crate) fn late_write(&self) {

@@ -142,7 +142,7 @@ impl Shared {
 
     /// A span that is beyond the limit and calls nobody ends, `now` in microseconds since the epoch.
     pub(crate) fn unsent_ends(&self, parent: SpanId, now: u64) {
-        self.span_dropped();
+        self.count_dropped_span();
         if self.is_timed() {
             self.lock().spans().timers.child_ends(parent, now, TimedChild::Unsent);
         }

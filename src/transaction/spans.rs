@@ -8,6 +8,7 @@ use super::{
     Shared,
     calls::{Beginning, Calls, OpenCall, Place, is_plain_call},
     compression::{Waiting, is_passed_on},
+    replaced::ReplacedSpans,
     self_time::{TimedChild, Timers},
     state::State,
 };
@@ -29,7 +30,8 @@ const MAX_HELD: usize = 1000;
 pub(super) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
-    pub(super) calls: Calls,
+    calls: Calls,
+    replaced: ReplacedSpans,
     pub(super) timers: Timers,
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
@@ -39,30 +41,24 @@ pub(super) struct Spans {
     verdict: Option<bool>,
 }
 
-/// What a transaction that ends takes out of them.
-pub(super) struct Closed {
-    waiting: ArrayVec<Waiting, MAX_WAITING>,
-    timers: Timers,
-}
-
 impl Spans {
-    pub(super) fn close(&mut self) -> Closed {
-        Closed { waiting: std::mem::take(&mut self.waiting), timers: std::mem::take(&mut self.timers) }
-    }
-
     fn child_of(&self, parent: SpanId) -> Option<usize> {
         self.waiting.iter().position(|waiting| waiting.record.parent_id == parent)
     }
 
-    fn take(&mut self, at: Option<usize>) -> Option<Box<SpanRecord>> {
-        at.map(|at| self.waiting.remove(at).record)
+    fn take(&mut self, at: Option<usize>) -> Option<Waiting> {
+        at.map(|at| self.waiting.remove(at))
     }
 
-    /// The id of what stands for a span that something refers to, and its record where it has waited until now.
+    fn waiting(&self, id: SpanId) -> Option<usize> {
+        self.waiting.iter().position(|waiting| waiting.record.id == id)
+    }
+
+    /// Something refers to a span: returns the id to refer to, and the span's record if it has waited until now.
     fn refer(&mut self, id: SpanId) -> (SpanId, Option<Box<SpanRecord>>) {
-        let id = self.calls.refer(id);
-        let waiting = self.waiting.iter().position(|waiting| waiting.record.id == id);
-        (id, self.take(waiting))
+        let id = self.replaced.resolve(id);
+        self.calls.refer(id);
+        (id, self.take(self.waiting(id)).map(|waiting| waiting.record))
     }
 
     /// Takes a call into its sibling, where there is one that is like it.
@@ -70,16 +66,16 @@ impl Spans {
         let Some(at) = self.child_of(call.parent_id) else { return false };
         let absorbed = self.waiting[at].absorb(call, config, describe);
         if absorbed {
-            self.calls.replace(call.id, self.waiting[at].record.id);
+            self.replaced.insert(call.id, self.waiting[at].record.id, true);
         }
         absorbed
     }
 
     /// Lets a call wait for its next sibling, in the place of the former one or of whoever waits longest.
-    fn wait(&mut self, call: Box<SpanRecord>) -> Option<Box<SpanRecord>> {
-        let at = self.child_of(call.parent_id).or_else(|| self.waiting.is_full().then_some(0));
+    fn wait(&mut self, call: Waiting) -> Option<Waiting> {
+        let at = self.child_of(call.record.parent_id).or_else(|| self.waiting.is_full().then_some(0));
         let before = self.take(at);
-        self.waiting.push(Waiting::new(call));
+        self.waiting.push(call);
         before
     }
 }
@@ -106,12 +102,6 @@ impl State {
 }
 
 impl Shared {
-    /// A place for one more span, by `transaction_max_spans`.
-    pub(crate) fn has_room_for_span(&self) -> bool {
-        let max = self.config.transaction_max_spans;
-        max < 0 || i64::from(self.spans_started.load(Relaxed)) < max
-    }
-
     /// Some spans are merged or dropped.
     fn settles(&self) -> bool {
         self.config.span_compression_enabled || !self.config.exit_span_min_duration.is_zero()
@@ -131,8 +121,19 @@ impl Shared {
     /// What refers to a span that is not sent shall refer to the other one.
     #[cfg(feature = "sdk")]
     pub(crate) fn replace_span(&self, id: SpanId, instead: SpanId) {
-        self.lock().spans().calls.replace(id, instead);
+        self.lock().spans().replaced.insert(id, instead, true);
         self.has_calls.store(true, Relaxed);
+    }
+
+    /// No context holds the span any more, so nothing can begin to refer to it.
+    pub(crate) fn release_span(&self, id: SpanId) {
+        let mut state = self.lock();
+        let spans = state.spans();
+        if !spans.replaced.release(id)
+            && let Some(at) = spans.waiting(id)
+        {
+            spans.waiting[at].is_held = false;
+        }
     }
 
     /// Whether some call of this transaction, one that runs or is over, may have this id.
@@ -140,14 +141,16 @@ impl Shared {
         id != self.ids().id && self.has_calls.load(Relaxed)
     }
 
-    /// Finds the place of a span that begins, and knows it for a call from then on. None for one that must vanish: it is
-    /// part of a call that runs and told as something else (agent-spec 6.3).
-    pub(crate) fn place(&self, new: &Beginning<'_>) -> Option<Place> {
-        let Beginning { parent_id, kind, attributes, id, timestamp } = *new;
-        let calls = id.is_some() && is_call(kind);
+    /// Finds the place of a span that begins, and takes one of the `transaction_max_spans` places for it. Returns `None`
+    /// for a span that is left out: it is part of an open call but of another type (agent-spec 6.3).
+    pub(crate) fn place(&self, new: &Beginning<'_>, new_id: impl FnOnce() -> SpanId) -> Option<Place> {
+        let Beginning { parent_id, kind, attributes, timestamp } = *new;
         let below_call = self.may_be_call(parent_id);
+        // a call that finds no room here gets no place later, or it would have to be known as a call
+        let calls = is_call(kind) && self.span_counts.has_room();
         if !below_call && !calls && !self.is_timed() {
-            return Some(Place { parent_id, within_call: false });
+            let takes_place = !is_call(kind) && self.span_counts.take_place();
+            return Some(Place { id: takes_place.then(new_id), parent_id, within_call: false });
         }
         let span_type = || (self.recorder.span_type())(kind, attributes).into_owned();
         let mut own = calls.then(span_type);
@@ -158,40 +161,40 @@ impl Shared {
         if above.is_some_and(|above| own.get_or_insert_with(span_type) != above) {
             return None;
         }
+        let takes_place = (calls || !is_call(kind)) && self.span_counts.take_place();
+        let id = takes_place.then(new_id);
         // what is kept within a call is a call in this respect
         if let Some((id, own)) = id.zip(own) {
             spans.calls.open(id, own, attributes.len());
             self.has_calls.store(true, Relaxed);
         }
-        let refers = below_call && id.is_some();
-        let (parent_id, waited) = if refers { spans.refer(parent_id) } else { (parent_id, None) };
+        // what is below a span that is not sent refers to this parent
+        let (parent_id, waited) = if below_call { spans.refer(parent_id) } else { (parent_id, None) };
         if self.is_timed() {
             let child = if id.is_none() && !is_call(kind) { TimedChild::Unsent } else { TimedChild::Span };
             spans.timers.child_begins(parent_id, timestamp, child);
         }
         drop(state);
         waited.into_iter().for_each(|record| self.deliver(record));
-        Some(Place { parent_id, within_call })
+        Some(Place { id, parent_id, within_call })
     }
 
-    /// Takes a finished span: it is sent, waits for its next sibling, becomes part of the former one, or is dropped
-    /// because the transaction has had its `transaction_max_spans` or the call was short.
-    pub(crate) fn span(&self, mut record: Box<SpanRecord>) {
-        let max = self.config.transaction_max_spans;
-        let ticket = |started: u32| (max < 0 || i64::from(started) < max).then_some(started + 1);
-        if self.spans_started.fetch_update(Relaxed, Relaxed, ticket).is_err() {
-            self.drop_span(&mut record);
-        } else if self.settles() {
-            self.settle(record);
-        } else {
-            if self.is_timed() || record.is_part_of_call() {
-                self.lock().span_ends(&mut record, self);
-            }
-            if self.wants_stack(&record) {
-                record.stack = Stack::here();
-            }
-            self.deliver(record);
+    /// Takes a finished span that has a place: it is sent, waits for its next sibling, becomes part of the former one, or
+    /// is dropped because the call was short. Returns true when the span may be replaced, so that
+    /// [`release_span`](Self::release_span) must follow.
+    pub(crate) fn span(&self, mut record: Box<SpanRecord>) -> bool {
+        self.span_counts.add_sent();
+        if self.settles() {
+            return self.settle(record);
         }
+        if self.is_timed() || record.is_part_of_call() {
+            self.lock().span_ends(&mut record, self);
+        }
+        if self.wants_stack(&record) {
+            record.stack = Stack::here();
+        }
+        self.deliver(record);
+        false
     }
 
     /// By `span_stack_trace_min_duration`. Not for calls that are most likely dropped, nor for spans that came with one.
@@ -202,20 +205,20 @@ impl Shared {
             && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
     }
 
-    fn settle(&self, mut record: Box<SpanRecord>) {
-        let mut ready = ArrayVec::<Box<SpanRecord>, 2>::new();
-        let mut by_itself = None;
+    fn settle(&self, mut record: Box<SpanRecord>) -> bool {
+        let mut ready = ArrayVec::<Box<SpanRecord>, 3>::new();
+        let mut plain;
         {
             let mut state = self.lock();
             let referred = state.span_ends(&mut record, self).unwrap_or_default();
             let is_over = state.record.is_none();
             let spans = state.spans();
-            let below = spans.child_of(record.id);
-            ready.extend(spans.take(below));
+            let below = spans.take(spans.child_of(record.id));
+            ready.extend(below.and_then(|below| self.keep_unless_short(spans, below)));
             let compresses = self.config.span_compression_enabled;
-            let mut plain = !is_over && !referred && is_plain_call(&record);
+            plain = !is_over && !referred && is_plain_call(&record);
             if plain && compresses && spans.absorb(&record, &self.config, self.recorder.describe()) {
-                self.spans_started.fetch_sub(1, Relaxed);
+                self.span_counts.give_back();
             } else {
                 if self.wants_stack(&record) {
                     // takes too long to hold the lock meanwhile
@@ -225,65 +228,69 @@ impl Shared {
                     plain = plain && state.record.is_some();
                 }
                 let spans = state.spans();
+                let call = Waiting::new(record);
                 if !plain {
-                    let sibling = spans.child_of(record.parent_id);
-                    ready.extend(spans.take(sibling));
-                    by_itself = Some(record);
+                    let sibling = spans.take(spans.child_of(call.record.parent_id));
+                    ready.extend(sibling.and_then(|sibling| self.keep_unless_short(spans, sibling)));
+                    ready.push(call.record);
                 } else if compresses {
-                    ready.extend(spans.wait(record));
+                    let before = spans.wait(call);
+                    ready.extend(before.and_then(|before| self.keep_unless_short(spans, before)));
                 } else {
-                    ready.push(record);
+                    ready.extend(self.keep_unless_short(spans, call));
                 }
             }
         }
-        ready.into_iter().for_each(|record| self.report(record));
-        by_itself.into_iter().for_each(|record| self.deliver(record));
+        ready.into_iter().for_each(|record| self.deliver(record));
+        plain
     }
 
-    /// Sends a plain call, unless it was shorter than `exit_span_min_duration`.
-    fn report(&self, record: Box<SpanRecord>) {
+    /// Drops a plain call that was shorter than `exit_span_min_duration`. This happens under the lock, so that nothing
+    /// refers to the call meanwhile.
+    fn keep_unless_short(&self, spans: &mut Spans, waiting: Waiting) -> Option<Box<SpanRecord>> {
+        let Waiting { record, is_held, .. } = waiting;
         let took = record.composite.map_or(record.duration, |composite| composite.sum);
-        if took < self.config.exit_span_min_duration
-            && let Some(call) = (self.recorder.describe())(&record)
-            && call.outcome != Outcome::Failure
-            && !is_passed_on(&call.kind)
-        {
-            self.spans_started.fetch_sub(1, Relaxed);
-            self.span_dropped();
-            let mut state = self.lock();
-            let spans = state.spans();
-            spans.calls.replace(record.id, record.parent_id);
-            return count_dropped(&mut spans.dropped, call, record.composite, record.duration);
+        if took >= self.config.exit_span_min_duration {
+            return Some(record);
         }
-        self.deliver(record);
+        let call = (self.recorder.describe())(&record)
+            .filter(|call| call.outcome != Outcome::Failure && !is_passed_on(&call.kind));
+        let Some(call) = call else { return Some(record) };
+        self.span_counts.give_back();
+        spans.replaced.insert(record.id, record.parent_id, is_held);
+        if self.count_dropped_span() {
+            count_dropped(&mut spans.dropped, call, record.composite, record.duration);
+        }
+        None
     }
 
-    /// Counts a span that is one too many.
+    /// Counts a call that ends and had no place.
     pub(crate) fn span_beyond_limit(&self, mut record: Box<SpanRecord>) {
-        self.drop_span(&mut record);
-    }
-
-    fn drop_span(&self, record: &mut SpanRecord) {
-        self.span_dropped();
-        let is_call = record.is_part_of_call();
-        if !is_call && !self.is_timed() {
-            return;
-        }
-        let call = is_call.then(|| (self.recorder.describe())(record)).flatten();
+        let call = (self.recorder.describe())(&record);
         let mut state = self.lock();
-        if state.span_ends(record, self).is_some() {
-            state.spans().calls.replace(record.id, record.parent_id);
-        }
-        if let Some(call) = call.filter(|_| state.record.is_some()) {
+        state.span_ends(&mut record, self);
+        if self.count_dropped_span()
+            && let Some(call) = call
+        {
             count_dropped(&mut state.spans().dropped, call, record.composite, record.duration);
         }
     }
 
-    pub(crate) fn span_dropped(&self) {
-        self.spans_dropped.fetch_add(1, Relaxed);
+    /// Counts a span that is not sent, in the transaction or, after its end, in the agent's statistics. Returns true in
+    /// the first case.
+    pub(crate) fn count_dropped_span(&self) -> bool {
+        let is_counted = self.span_counts.add_dropped();
+        if !is_counted {
+            self.recorder.late_span();
+        }
+        is_counted
     }
 
     fn deliver(&self, span: Box<SpanRecord>) {
+        // since it began, the transaction may have been taken over by a request that is unsampled or ignored
+        if !self.records_spans() {
+            return;
+        }
         if !self.recorder.filters().is_empty() {
             let mut state = self.lock();
             let spans = state.spans();
@@ -298,18 +305,21 @@ impl Shared {
     }
 
     /// The transaction is over: nothing waits any longer.
-    pub(super) fn close_spans(&self, closed: Closed, record: &mut TransactionRecord) {
-        let Closed { waiting, timers } = closed;
+    pub(super) fn close_spans(&self, timers: Timers, record: &mut TransactionRecord) {
         let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
         let end = record.timestamp.saturating_add(micros);
         timers.finish(record.id, [record.timestamp, end], &mut record.self_times);
-        waiting.into_iter().for_each(|waiting| self.report(waiting.record));
-        self.count_spans(record);
+        let ready: ArrayVec<Box<SpanRecord>, MAX_WAITING> = {
+            let mut state = self.lock();
+            let spans = state.spans();
+            let waiting = std::mem::take(&mut spans.waiting);
+            waiting.into_iter().filter_map(|waiting| self.keep_unless_short(spans, waiting)).collect()
+        };
+        ready.into_iter().for_each(|record| self.deliver(record));
     }
 
     pub(super) fn count_spans(&self, record: &mut TransactionRecord) {
-        record.spans.started = self.spans_started.load(Relaxed);
-        record.spans.dropped = self.spans_dropped.load(Relaxed);
+        record.spans = self.span_counts.finish();
         if record.spans.dropped > 0 {
             record.dropped_spans = std::mem::take(&mut self.lock().spans().dropped);
         }

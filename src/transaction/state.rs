@@ -5,15 +5,18 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest, spans::Spans};
+use super::{
+    captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest,
+    span_counts::SpanCounts, spans::Spans,
+};
 use crate::config::{CaptureBody, Config};
-use crate::propagation::{self, Tracestate};
+use crate::propagation::Tracestate;
 use crate::record::{Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
 
 /// Who a transaction is in its trace.
@@ -40,8 +43,9 @@ pub(crate) struct Shared {
     pub(crate) began: Monotonic,
     /// `began` by the wall clock, from which the times of its spans are counted.
     began_micros: u64,
-    pub(super) spans_started: AtomicU32,
-    pub(super) spans_dropped: AtomicU32,
+    pub(super) span_counts: SpanCounts,
+    /// The request turned out to be an ignored one: nothing of the transaction is sent.
+    is_discarded: AtomicBool,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
     state: Mutex<State>,
@@ -97,18 +101,23 @@ impl Shared {
         began: Monotonic,
         record: Box<TransactionRecord>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             recorder,
+            span_counts: SpanCounts::new(config.transaction_max_spans),
+            is_discarded: AtomicBool::new(false),
             config,
             ids,
             adopted: OnceLock::new(),
             began,
             began_micros: record.timestamp,
-            spans_started: AtomicU32::new(0),
-            spans_dropped: AtomicU32::new(0),
             has_calls: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
-        })
+        });
+        #[cfg(feature = "testkit")]
+        if let Some(watch) = shared.recorder.watch() {
+            watch.begins(&shared);
+        }
+        shared
     }
 
     /// A transaction that a layer may take over, unlike one of another request or of `Transaction::start`.
@@ -129,9 +138,9 @@ impl Shared {
         self.adopted.get().map_or(&self.ids, |ids| ids)
     }
 
-    /// False: the transaction is not sampled, or the agent only passes traces on.
+    /// False: the transaction is not sampled or is ignored, or the agent only passes traces on.
     pub(crate) fn records_spans(&self) -> bool {
-        self.ids().sampled && !self.config.context_propagation_only
+        self.ids().sampled && !self.config.context_propagation_only && !self.is_discarded.load(Relaxed)
     }
 
     /// Microseconds since the epoch, so that no clock that is set meanwhile moves a part of it out of it.
@@ -142,7 +151,7 @@ impl Shared {
     /// What the context in which it begins carries as baggage becomes attributes of the transaction.
     #[inline]
     pub(crate) fn attach_baggage(&self, context: &opentelemetry::Context) {
-        let attached = propagation::attached(context, &self.config.baggage_to_attach);
+        let attached = self.recorder.baggage(context, &self.config);
         if !attached.is_empty() {
             self.attach(attached);
         }
@@ -237,6 +246,7 @@ impl Shared {
         if state.up_for_adoption {
             state.up_for_adoption = false;
             state.record = None;
+            self.is_discarded.store(true, Relaxed);
         }
     }
 
@@ -254,15 +264,15 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let mut spans = None;
+        let mut timers = None;
         let (mut record, outcome_by_user, body, has_errors) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
                 state.seldom().rest = Some(Rest::of(&record));
             }
-            if let Some(open) = &mut state.spans {
-                spans = Some(open.close());
+            if let Some(spans) = &mut state.spans {
+                timers = Some(std::mem::take(&mut spans.timers));
             }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
             (record, state.outcome_by_user, body, state.has_errors())
@@ -284,10 +294,10 @@ impl Shared {
                 self.lock().seldom().rest = Some(Rest::of(&record));
             }
         }
-        match spans {
-            Some(closed) => self.close_spans(closed, &mut record),
-            None => self.count_spans(&mut record),
+        if let Some(timers) = timers {
+            self.close_spans(timers, &mut record);
         }
+        self.count_spans(&mut record);
         if self.config.context_propagation_only {
             return;
         }

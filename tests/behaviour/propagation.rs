@@ -280,6 +280,39 @@ async fn section_4_7_baggage_travels_on_and_is_attached_as_asked() {
 }
 
 #[tokio::test]
+async fn baggage_of_anonymous_clients_becomes_no_more_than_16_labels() {
+    let apm = apm(|agent| agent.baggage_to_attach(["*", "user"])).await;
+    let (app, called) = app(&apm);
+    let labels = |events: Vec<Value>| -> std::collections::BTreeSet<String> {
+        let tags = events.iter().filter_map(|event| event["context"]["tags"].as_object());
+        tags.flat_map(|tags| tags.keys()).filter(|key| key.starts_with("baggage_")).cloned().collect()
+    };
+    for from in [0, 60, 120] {
+        let many: Vec<_> = (from..from + 60).map(|number| format!("k{number}=v")).collect();
+        request(app.clone(), &[("baggage", &format!("{},user=0xabc", many.join(",")))]).await;
+        assert_eq!(text(&called, "baggage").unwrap().split(',').count(), 61, "all of it travels on");
+    }
+    apm.flush().await;
+    let found = labels(apm.events(Kind::Transaction));
+    assert_eq!(found.len(), 17, "{found:?}");
+    assert!(found.contains("baggage_user"), "{found:?}");
+}
+
+#[tokio::test]
+async fn baggage_that_is_sent_keeps_to_the_limits_of_the_w3c() {
+    let apm = apm(|agent| agent).await;
+    let (members, lengths) = (200, 300);
+    let mut headers = HeaderMap::new();
+    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
+        let baggage = (0..members).map(|number| KeyValue::new(format!("k{number}"), "v".repeat(lengths)));
+        let _attached = Context::current().with_baggage(baggage).attach();
+        trace_context::inject(&mut headers);
+    });
+    let sent = headers["baggage"].to_str().unwrap();
+    assert!(sent.len() <= 8192 && sent.split(',').count() <= 64, "{} bytes", sent.len());
+}
+
+#[tokio::test]
 async fn section_4_8_links_are_added_after_the_start() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("batch", "messaging");

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use tower_apm::testkit::{Answer, ExpectedTransaction, TestAgent};
+use axum::{body::Body, http::Request};
+use tower::ServiceExt;
+use tower_apm::{
+    AgentBuilder,
+    testkit::{Answer, ExpectedTransaction, TestAgent},
+};
 
 use crate::app::{app, call};
 
@@ -150,4 +155,58 @@ async fn of_what_could_not_be_delivered_nobody_says_that_it_is_not_there() {
     }
     let message = failure(async move { apm.assert_no_secret("hunter2") }).await;
     assert_tells(&message, &["but events wait that could not be delivered before the deadline"]);
+}
+
+async fn missing(apm: &TestAgent) -> String {
+    failure(apm.expect_transaction("GET /listings/{id}")).await
+}
+
+#[tokio::test]
+async fn held_response_is_named_as_the_reason_of_a_missing_transaction() {
+    let apm = agent().await;
+    let request = || Request::get("/listings/7").body(Body::empty()).unwrap();
+    let first = app(&apm).oneshot(request()).await.unwrap();
+    let held = "1 transaction has not ended: GET /listings/{id} (is its response still held?)";
+    assert_tells(&missing(&apm).await, &["none came within 300ms", held]);
+    assert_tells(&failure(apm.expect_transactions("GET /listings/{id}", 1)).await, &["0 have arrived", held]);
+    assert_tells(&failure(apm.expect_error("SettlementError")).await, &[held]);
+
+    let second = app(&apm).oneshot(request()).await.unwrap();
+    let job = apm.agent().start_transaction("settle", "scheduled");
+    assert_tells(
+        &missing(&apm).await,
+        &[
+            "2 transactions have not ended: GET /listings/{id} ×2 (are their responses still held?)",
+            "1 transaction has not ended: settle (is its handle still held?)",
+        ],
+    );
+    drop((first, second, job));
+    apm.expect_transactions("GET /listings/{id}", 2).await;
+    let message = failure(apm.expect_transaction("GET /listing/{id}")).await;
+    assert_tells(&message, &["the nearest is \"GET /listings/{id}\""]);
+    assert!(!message.contains("likely reason"), "{message}");
+}
+
+#[tokio::test]
+async fn reasons_for_a_missing_transaction_are_named() {
+    type Configure = fn(AgentBuilder) -> AgentBuilder;
+    let cases: [(Configure, &str); 6] = [
+        (|agent| agent.enabled(false), "the agent is disabled (`enabled=false`)"),
+        (|agent| agent.recording(false), "the agent does not record (`recording=false`)"),
+        (|agent| agent.disable_send(true), "the agent sends nothing (`disable_send=true`)"),
+        (|agent| agent.transaction_ignore_urls(["/listings/*"]), "1 request was ignored: GET /listings/7"),
+        (|agent| agent.transaction_sample_rate(0.0), "1 transaction was not sampled"),
+        (|agent| agent.transaction_filter(|_| false), "3 events were dropped on request (`transaction_filter`"),
+    ];
+    for (configure, reason) in cases {
+        let apm = TestAgent::builder().configure(configure).deadline(Duration::from_millis(300)).start().await;
+        call(app(&apm), "/listings/7").await;
+        assert_tells(&missing(&apm).await, &[&format!("likely reason: {reason}")]);
+    }
+}
+
+#[tokio::test]
+async fn app_without_the_layer_is_named_as_the_reason() {
+    let apm = agent().await;
+    assert_tells(&missing(&apm).await, &["likely reason: no request has met a layer of this agent"]);
 }

@@ -9,9 +9,9 @@ use opentelemetry::KeyValue;
 
 use super::{
     labels,
+    origin::split_port,
     semconv::{Attributes, Language, database, is_noise, is_user, language},
     truncate::{keyword, map_text},
-    url::split_port,
 };
 use crate::{
     intake::model::{Context, HeaderValue, Headers, Message, Queue, Request, Response, Socket, Tags, Text, Url},

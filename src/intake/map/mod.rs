@@ -10,6 +10,7 @@ mod labels;
 mod log;
 mod metadata;
 mod metricset;
+mod origin;
 mod request;
 mod semconv;
 mod span;

@@ -6,8 +6,9 @@ use http::Version;
 
 use super::{
     body::body,
+    origin::Origin,
     truncate::{keyword, map_text},
-    url::{Origin, url},
+    url::url,
 };
 use crate::{
     intake::model::{Entries, HeaderValue, Headers, Request, Response, Socket},
@@ -15,11 +16,12 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
-/// The scheme and host that the client used come out of the captured `Forwarded` and `X-Forwarded-*` headers. With
-/// `capture_headers=false` there are none, and the URL is the one that the proxy in front asked for.
 pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Request<'a> {
     let mut origin = Origin::default();
     let mut cookies = Entries::default();
+    for (name, value) in request.origin.iter().flat_map(|headers| headers.iter()) {
+        origin.header(name, &value);
+    }
     let headers = request.headers.as_ref().map_or_else(Headers::default, |captured| {
         headers(captured, sanitizer, |name, value| {
             origin.header(name, value);
@@ -57,8 +59,9 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
     let mut entries: Vec<(Cow<'a, str>, HeaderValue<'a>)> = Vec::with_capacity(captured.iter().size_hint().0);
     for (name, value) in captured.iter() {
         look(name, &value);
-        // cookies are told one by one
-        let secret = name == "cookie" || sanitizer.is_secret(name);
+        // cookies are told one by one; a host with `@` has a user and a password
+        let has_userinfo = (name == "host" || record::names_origin(name)) && value.contains('@');
+        let secret = name == "cookie" || has_userinfo || sanitizer.is_secret(name);
         let value = match value {
             _ if secret => Cow::Borrowed(REDACTED),
             value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),

@@ -279,7 +279,7 @@ fn peer<'a>(attributes: &Attributes<'a>, is_http: bool) -> (Option<Cow<'a, str>>
 
 /// `http.host` may hold the port already.
 fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str> {
-    match super::url::split_port(&host).1 {
+    match super::origin::split_port(&host).1 {
         Some(_) => host,
         None => {
             let port = attributes.port().or_else(|| default_port(&scheme(attributes)));

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
+    origin::split_port,
     truncate::{joined, keyword},
-    url::split_port,
 };
 use crate::intake::model::Text;
 

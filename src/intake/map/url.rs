@@ -2,69 +2,22 @@
 
 use std::borrow::Cow;
 
-use super::truncate::{joined, keyword};
+use super::{
+    origin::{Origin, split_port},
+    truncate::{joined, keyword},
+};
 use crate::{
     intake::model::{Text, Url},
     record::HttpRequest,
     sanitize::Sanitizer,
 };
 
-/// What proxies say of the scheme and host that the client asked for. `Forwarded` wins, then `X-Forwarded-*`.
-#[derive(Default)]
-pub(super) struct Origin {
-    host: Option<(u8, String)>,
-    scheme: Option<(u8, &'static str)>,
-}
-
-impl Origin {
-    pub(super) fn header(&mut self, name: &str, value: &str) {
-        let first = || value.split(',').next().unwrap_or_default().trim();
-        match name {
-            "forwarded" => {
-                for pair in first().split(';') {
-                    let Some((key, value)) = pair.split_once('=') else { continue };
-                    let value = value.trim().trim_matches('"');
-                    match key.trim() {
-                        key if key.eq_ignore_ascii_case("host") => self.host(0, value),
-                        key if key.eq_ignore_ascii_case("proto") => self.scheme(0, value),
-                        _ => {}
-                    }
-                }
-            }
-            "x-forwarded-host" => self.host(1, first()),
-            "x-forwarded-proto" => self.scheme(1, first()),
-            "x-forwarded-protocol" => self.scheme(2, first()),
-            "x-url-scheme" => self.scheme(3, first()),
-            "front-end-https" if value.eq_ignore_ascii_case("on") => self.scheme(4, "https"),
-            "x-forwarded-ssl" if value.eq_ignore_ascii_case("on") => self.scheme(5, "https"),
-            _ => {}
-        }
-    }
-
-    fn host(&mut self, rank: u8, host: &str) {
-        if !host.is_empty() && self.host.as_ref().is_none_or(|(present, _)| rank < *present) {
-            self.host = Some((rank, host.to_owned()));
-        }
-    }
-
-    fn scheme(&mut self, rank: u8, scheme: &str) {
-        let known = ["https", "http", "wss", "ws"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme));
-        if let Some(known) = known
-            && self.scheme.is_none_or(|(present, _)| rank < present)
-        {
-            self.scheme = Some((rank, known));
-        }
-    }
-}
-
 pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &Sanitizer) -> Url<'a> {
-    let protocol = origin.scheme.map_or(if request.https { "https" } else { "http" }, |(_, scheme)| scheme);
-    let host = match &origin.host {
-        Some((_, host)) => Cow::Owned(host.clone()),
-        None => Cow::Borrowed(request.text.host()),
-    };
-    let host = without_userinfo(host);
+    let protocol = origin.reported_scheme().unwrap_or(if request.https { "https" } else { "http" });
+    let host = origin.authority(request.text.host(), protocol).into_owned();
     let path = Cow::Borrowed(request.text.path());
+    // `OPTIONS *` is about the whole server (RFC 9112, 3.2.4)
+    let path_of_full = if path == "*" { Cow::Borrowed("") } else { path.clone() };
     let query = request.text.query().filter(|query| !query.is_empty());
     let query = query.map(|query| sanitizer.query(query));
     let (mark, query): (Cow<'_, str>, _) = match query {
@@ -72,46 +25,17 @@ pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &San
         None => ("".into(), "".into()),
     };
     let none = || Cow::Borrowed("");
-    let (hostname, port) = match &host {
-        Cow::Borrowed(host) => {
-            let (hostname, port) = split_port(host);
-            (Cow::Borrowed(hostname), port)
-        }
-        Cow::Owned(host) => {
-            let (hostname, port) = split_port(host);
-            (Cow::Owned(hostname.to_owned()), port)
-        }
-    };
+    let (hostname, port) = split_port(&host);
+    let (hostname, port) = (hostname.to_owned(), port.map(u32::from));
     Url {
         raw: Some(joined([path.clone(), mark.clone(), query.clone(), none(), none(), none()])),
         full: (!host.is_empty())
-            .then(|| joined([protocol.into(), "://".into(), host.clone(), path.clone(), mark.clone(), query.clone()])),
+            .then(|| joined([protocol.into(), "://".into(), host.into(), path_of_full, mark.clone(), query.clone()])),
         protocol: Some(protocol.into()),
         hostname: (!hostname.is_empty()).then(|| keyword(hostname)),
-        port: port.map(u32::from),
+        port,
         search: (!mark.is_empty()).then(|| joined([mark, query, none(), none(), none(), none()])),
         pathname: Some(Text::One(keyword(path))),
-    }
-}
-
-fn without_userinfo(host: Cow<'_, str>) -> Cow<'_, str> {
-    match host.rfind('@') {
-        None => host,
-        Some(at) => match host {
-            Cow::Borrowed(host) => Cow::Borrowed(&host[at + 1..]),
-            Cow::Owned(host) => Cow::Owned(host[at + 1..].to_owned()),
-        },
-    }
-}
-
-/// `host:port`, `[v6]:port`, or a host alone; the brackets of an IPv6 address are left out.
-pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
-    if let Some((address, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return (address, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
-    }
-    match authority.split_once(':') {
-        Some((host, port)) if !port.contains(':') => (host, port.parse().ok()),
-        _ => (authority, None),
     }
 }
 
@@ -133,6 +57,7 @@ mod tests {
             text: RequestText::new(path, query, host.as_bytes(), None),
             remote: None,
             headers: Some(Headers::copy(&map)),
+            origin: None,
             body: None,
         };
         serde_json::to_value(super::super::request::request(&request, &Sanitizer::default()).url.unwrap()).unwrap()
@@ -158,28 +83,26 @@ mod tests {
     }
 
     #[test]
-    fn the_client_s_host_and_scheme_are_found_behind_proxies() {
-        for (headers, full) in [
-            (&[("x-forwarded-host", "shop.example, inner")][..], "http://shop.example/a"),
-            (&[("x-forwarded-proto", "HTTPS")], "https://h:1/a"),
-            (&[("x-forwarded-proto", "javascript")], "http://h:1/a"),
-            (&[("x-forwarded-ssl", "on")], "https://h:1/a"),
-            (&[("front-end-https", "off")], "http://h:1/a"),
-            (
-                &[
-                    ("x-forwarded-host", "other"),
-                    ("forwarded", "for=1.2.3.4;host=\"shop.example:8443\";Proto=https, host=x"),
-                    ("x-forwarded-proto", "http"),
-                ],
-                "https://shop.example:8443/a",
-            ),
-        ] {
-            assert_eq!(of("/a", "h:1", headers)["full"], full, "{headers:?}");
-        }
+    fn scheme_and_host_of_the_client_are_found_behind_proxies() {
+        let url = of("/a", "h:1", &[("x-forwarded-host", "shop.example:8443"), ("x-forwarded-proto", "https")]);
+        assert_eq!(url["full"], "https://shop.example:8443/a");
+        assert_eq!(
+            (&url["protocol"], &url["hostname"], &url["port"]),
+            (&"https".into(), &"shop.example".into(), &8443.into())
+        );
     }
 
     #[test]
-    fn odd_hosts_are_lived_with() {
+    fn options_of_the_whole_server_have_a_url_without_a_path() {
+        let url = of("*", "h:1", &[]);
+        let want = serde_json::json!({
+            "raw": "*", "protocol": "http", "hostname": "h", "port": 1, "pathname": "*", "full": "http://h:1",
+        });
+        assert_eq!(url, want);
+    }
+
+    #[test]
+    fn odd_hosts_are_accepted() {
         let url = of("/a", "[::1]:80", &[]);
         assert_eq!((&url["hostname"], &url["port"]), (&"::1".into(), &80.into()));
         let url = of("/a", "user:hunter2@h", &[]);

@@ -52,6 +52,7 @@ pub(in crate::intake) fn context() -> Context {
                 ("accept", "text/html"),
                 ("accept", "*/*"),
             ])),
+            origin: None,
             body: Some(Box::new(Body {
                 bytes: order.into(),
                 content_type: "application/json".to_owned(),

@@ -1,0 +1,131 @@
+//! Which baggage becomes labels (`baggage_to_attach`).
+//!
+//! Baggage comes from whoever calls the service, and each key becomes a field of the index, which has about a thousand.
+
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use opentelemetry::{
+    Context, Key, KeyValue,
+    baggage::{Baggage, BaggageExt},
+};
+
+use crate::config::Wildcard;
+
+/// Keys that an agent attaches without their being named in `baggage_to_attach`, in its whole life.
+const MAX_KEYS: usize = 16;
+/// The longest of these keys, in bytes.
+const MAX_KEY_BYTES: usize = 128;
+
+/// The keys of an agent that only a pattern with `*`, or another spelling, has let in.
+#[derive(Debug, Default)]
+pub(crate) struct AttachedBaggage {
+    keys: RwLock<Vec<Key>>,
+    has_warned: AtomicBool,
+}
+
+impl AttachedBaggage {
+    /// What a context carries, as attributes `baggage.<key>` of an event that begins in it. Without baggage this is one
+    /// look.
+    #[inline]
+    pub(crate) fn attributes(&self, context: &Context, patterns: &[Wildcard]) -> Vec<KeyValue> {
+        let baggage = context.baggage();
+        if baggage.is_empty() { Vec::new() } else { self.attributes_of(baggage, patterns) }
+    }
+
+    fn attributes_of(&self, baggage: &Baggage, patterns: &[Wildcard]) -> Vec<KeyValue> {
+        let matches = |key: &Key| patterns.iter().any(|pattern| pattern.matches(key.as_str()));
+        let mut members: Vec<_> = baggage.iter().filter(|(key, _)| matches(key)).collect();
+        // the same baggage gives the same attributes
+        members.sort_unstable_by_key(|(key, _)| *key);
+        members.retain(|(key, _)| patterns.iter().any(|pattern| pattern.as_str() == key.as_str()) || self.admits(key));
+        members.into_iter().map(|(key, (value, _))| KeyValue::new(format!("baggage.{key}"), value.clone())).collect()
+    }
+
+    fn admits(&self, key: &Key) -> bool {
+        if key.as_str().len() > MAX_KEY_BYTES {
+            return false;
+        }
+        let is_admitted = {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            if keys.len() == MAX_KEYS || keys.contains(key) { Some(keys.contains(key)) } else { None }
+        };
+        let is_admitted = is_admitted.unwrap_or_else(|| self.add(key));
+        if !is_admitted && !self.has_warned.swap(true, Relaxed) {
+            tracing::warn!(
+                target: "tower_apm",
+                "requests came with more than {MAX_KEYS} keys of baggage: further keys become no labels, except those that \
+                 `baggage_to_attach` names without `*`"
+            );
+        }
+        is_admitted
+    }
+
+    /// Returns false where other threads have been faster and nothing is left.
+    fn add(&self, key: &Key) -> bool {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if !keys.contains(key) && keys.len() < MAX_KEYS {
+            keys.push(key.clone());
+        }
+        keys.contains(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(attached: &AttachedBaggage, members: &[&str], patterns: &[&str]) -> Vec<String> {
+        let context = Context::new().with_baggage(members.iter().map(|key| KeyValue::new((*key).to_owned(), "1")));
+        let patterns: Vec<_> = patterns.iter().map(|pattern| Wildcard::new(pattern)).collect();
+        attached.attributes(&context, &patterns).iter().map(|pair| pair.key.to_string()).collect()
+    }
+
+    fn numbered(from: usize, to: usize) -> Vec<String> {
+        (from..to).map(|number| format!("k{number:02}")).collect()
+    }
+
+    #[test]
+    fn patterns_choose_what_is_attached() {
+        let attached = AttachedBaggage::default();
+        let members = ["shop", "user"];
+        assert_eq!(keys(&attached, &members, &["*"]), ["baggage.shop", "baggage.user"]);
+        assert_eq!(keys(&attached, &members, &["us*"]), ["baggage.user"]);
+        assert!(keys(&attached, &members, &[]).is_empty());
+    }
+
+    #[test]
+    fn an_agent_attaches_16_keys_that_are_not_named() {
+        let attached = AttachedBaggage::default();
+        let many = numbered(0, 60);
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let expected: Vec<_> = numbered(0, MAX_KEYS).iter().map(|key| format!("baggage.{key}")).collect();
+        assert_eq!(keys(&attached, &many, &["*"]), expected, "of one request");
+        let others = numbered(60, 80);
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        assert!(keys(&attached, &others, &["*"]).is_empty(), "of all requests");
+        assert_eq!(keys(&attached, &["k03", "k77"], &["*"]), ["baggage.k03"]);
+    }
+
+    #[test]
+    fn keys_that_are_named_are_attached_besides() {
+        let attached = AttachedBaggage::default();
+        let mut members = numbered(0, 40);
+        members.push("user".to_owned());
+        members.push("USER".to_owned());
+        let members: Vec<_> = members.iter().map(String::as_str).collect();
+        let found = keys(&attached, &members, &["*", "user"]);
+        assert_eq!(found.len(), MAX_KEYS + 1);
+        assert!(found.contains(&"baggage.user".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn long_keys_are_left_out_unless_they_are_named() {
+        let attached = AttachedBaggage::default();
+        let (longest, too_long) = ("k".repeat(MAX_KEY_BYTES), "l".repeat(MAX_KEY_BYTES + 1));
+        assert_eq!(keys(&attached, &[&longest, &too_long], &["*"]), [format!("baggage.{longest}")]);
+        assert_eq!(keys(&attached, &[&too_long], &[&too_long]), [format!("baggage.{too_long}")]);
+    }
+}

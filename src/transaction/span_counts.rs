@@ -1,0 +1,95 @@
+//! How many spans of a transaction have a place, were sent, and were dropped.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::record::SpanCount;
+
+/// Set in `dropped` once the transaction has been counted.
+const COUNTED: u64 = 1 << 63;
+
+/// A span takes one of the `transaction_max_spans` places when it begins, so that a span whose children are sent is sent
+/// too. A span that is merged or dropped gives its place back.
+#[derive(Debug)]
+pub(super) struct SpanCounts {
+    /// Below 0: no limit, and places are not counted.
+    limit: i64,
+    places: AtomicU32,
+    sent: AtomicU32,
+    dropped: AtomicU64,
+}
+
+impl SpanCounts {
+    pub(super) fn new(limit: i64) -> Self {
+        Self { limit, places: AtomicU32::new(0), sent: AtomicU32::new(0), dropped: AtomicU64::new(0) }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.limit < 0 || i64::from(self.places.load(Relaxed)) < self.limit
+    }
+
+    /// Returns false when all places are taken.
+    pub(super) fn take_place(&self) -> bool {
+        let take = |places: u32| (i64::from(places) < self.limit).then_some(places + 1);
+        self.limit < 0 || self.places.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+
+    /// A span that has a place ends.
+    pub(super) fn add_sent(&self) {
+        self.sent.fetch_add(1, Relaxed);
+    }
+
+    /// A span that has ended is not sent after all.
+    pub(super) fn give_back(&self) {
+        self.sent.fetch_sub(1, Relaxed);
+        if self.limit >= 0 {
+            self.places.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Counts a dropped span. Returns false when the transaction has been counted, so that its count does not include the
+    /// span.
+    pub(super) fn add_dropped(&self) -> bool {
+        self.dropped.fetch_add(1, Relaxed) & COUNTED == 0
+    }
+
+    /// The counts of the transaction, which ends.
+    pub(super) fn finish(&self) -> SpanCount {
+        let dropped = self.dropped.fetch_or(COUNTED, Relaxed) & !COUNTED;
+        SpanCount { started: self.sent.load(Relaxed), dropped: dropped.try_into().unwrap_or(u32::MAX) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_given_back_can_be_taken_again() {
+        let counts = SpanCounts::new(2);
+        assert!(counts.take_place() && counts.take_place() && !counts.has_room() && !counts.take_place());
+        counts.add_sent();
+        counts.give_back();
+        assert!(counts.has_room() && counts.take_place() && !counts.take_place());
+        assert_eq!(counts.finish(), SpanCount::default());
+    }
+
+    #[test]
+    fn without_a_limit_there_is_always_room() {
+        let counts = SpanCounts::new(-1);
+        assert!((0..1000).all(|_| counts.take_place()));
+        counts.add_sent();
+        counts.add_sent();
+        counts.give_back();
+        assert!(counts.has_room());
+        assert_eq!(counts.finish().started, 1);
+        assert!(!SpanCounts::new(0).take_place());
+    }
+
+    #[test]
+    fn spans_dropped_after_the_end_are_not_in_the_count() {
+        let counts = SpanCounts::new(0);
+        assert!(counts.add_dropped() && counts.add_dropped());
+        assert_eq!(counts.finish().dropped, 2);
+        assert!(!counts.add_dropped());
+    }
+}

@@ -1,0 +1,88 @@
+//! What the test kit must know beyond the events: which transactions of an agent have begun, and which requests it ignored.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::Shared;
+
+/// Ignored requests that are named.
+const MAX_NAMED: usize = 16;
+/// Transactions that are kept before those that have ended are removed.
+const MIN_KEPT: usize = 64;
+
+/// Kept by the recorder of a test's agent only.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    transactions: Mutex<Transactions>,
+    unsampled: AtomicU64,
+    ignored: Mutex<Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Transactions {
+    begun: u64,
+    kept: Vec<Weak<Shared>>,
+    /// How many are kept when those that have ended are removed next.
+    full: usize,
+}
+
+/// A transaction that has not ended.
+#[derive(Debug)]
+pub(crate) struct OpenTransaction {
+    pub(crate) name: String,
+    pub(crate) is_request: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    pub(super) fn begins(&self, shared: &Arc<Shared>) {
+        if !shared.ids().sampled {
+            self.unsampled.fetch_add(1, Relaxed);
+        }
+        let mut transactions = lock(&self.transactions);
+        transactions.begun += 1;
+        transactions.kept.push(Arc::downgrade(shared));
+        if transactions.kept.len() >= transactions.full.max(MIN_KEPT) {
+            transactions.kept.retain(|shared| shared.strong_count() > 0);
+            transactions.full = transactions.kept.len() * 2;
+        }
+    }
+
+    pub(crate) fn ignored(&self, request: impl FnOnce() -> String) {
+        let mut ignored = lock(&self.ignored);
+        if ignored.len() < MAX_NAMED {
+            ignored.push(request());
+        }
+    }
+
+    /// How many transactions have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        lock(&self.transactions).begun
+    }
+
+    /// How many of them were not sampled when they began.
+    pub(crate) fn unsampled(&self) -> u64 {
+        self.unsampled.load(Relaxed)
+    }
+
+    pub(crate) fn open(&self) -> Vec<OpenTransaction> {
+        let kept: Vec<_> = lock(&self.transactions).kept.iter().filter_map(Weak::upgrade).collect();
+        let open = |shared: &Arc<Shared>| {
+            shared.read(|record| OpenTransaction {
+                name: record.display_name().into_owned(),
+                is_request: record.context.request.is_some(),
+            })
+        };
+        kept.iter().filter_map(open).collect()
+    }
+
+    /// The requests that were ignored, as `GET /health`.
+    pub(crate) fn ignored_requests(&self) -> Vec<String> {
+        lock(&self.ignored).clone()
+    }
+}
