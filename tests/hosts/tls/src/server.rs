@@ -67,7 +67,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, paths: &Mutex<Vec<String>
     loop {
         let head = read_head(&mut stream)?;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        io::copy(&mut stream.by_ref().take(length.unwrap_or(0)), &mut io::sink())?;
+        io::copy(&mut Read::by_ref(&mut stream).take(length.unwrap_or(0)), &mut io::sink())?;
         if let Some(path) = head.strip_prefix("post ").and_then(|rest| rest.split(' ').next()) {
             paths.lock().unwrap().push(path.to_owned());
         }
