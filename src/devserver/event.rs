@@ -194,11 +194,31 @@ impl Event {
         self.names.iter().map(AsRef::as_ref)
     }
 
+    pub(crate) fn shared_body(&self) -> Arc<RawValue> {
+        self.body.clone()
+    }
+
+    pub(crate) fn shared_metadata(&self) -> Arc<RawValue> {
+        self.metadata.clone()
+    }
+
+    /// Everything of its JSON before the metadata.
+    pub(crate) fn head(&self) -> String {
+        let (kind, protocol) = (self.kind.as_str(), self.protocol.as_str());
+        format!(
+            r#"{{"type":"{kind}","protocol":"{protocol}","received_at":"{}","metadata":"#,
+            rfc3339(self.received_at)
+        )
+    }
+
     /// Roughly the bytes that it holds.
     pub(crate) fn size(&self) -> usize {
-        let own = size_of::<Self>() + self.names.iter().map(|name| name.len()).sum::<usize>();
+        /// A pointer, a length, and what the allocator adds.
+        const PER_TEXT: usize = 32;
+        let texts = self.names.iter().chain(&self.service).chain(&self.trace_id);
+        let texts = texts.map(|text| PER_TEXT + text.len()).sum::<usize>();
         // metadata is shared by its stream and counted where it is an event itself
-        own + self.body.get().len()
+        size_of::<Self>() + PER_TEXT + texts + self.body.get().len()
     }
 }
 

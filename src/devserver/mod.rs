@@ -64,23 +64,28 @@ mod builder;
 mod connection;
 mod error;
 mod event;
-mod host;
 mod inflate;
 mod intake;
 mod json;
 mod lines;
+mod listing;
+mod media;
+mod memory;
+mod origin;
 mod otlp;
 mod page;
 mod query;
 mod reply;
 mod requests;
 mod script;
+mod serve;
 mod server;
 mod server_info;
 mod stats;
 mod store;
 mod stream;
 mod validate;
+mod work;
 
 pub use self::{
     builder::DevServerBuilder,
@@ -98,4 +103,5 @@ pub(crate) use self::{
     script::Fate,
     store::Limits,
     stream::Stream,
+    work::{Slice, Task},
 };
