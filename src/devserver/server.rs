@@ -45,6 +45,9 @@ const STACK_SIZE: usize = 8 * 1024 * 1024;
 
 /// A small APM Server in this process. It stops, and frees its port, when the handle is dropped.
 ///
+/// It serves from a thread of its own, and works on large requests with up to two more. The limits of memory, work,
+/// connections and answers, and their defaults, are listed in the [documentation of the module](super::devserver#limits).
+///
 /// ```
 /// use tower_apm::devserver::{DevServer, Query};
 ///

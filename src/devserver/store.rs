@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::{
-    event::{Event, Kind, Protocol},
+    event::{Event, Kind, Metadata, Protocol},
     query::Query,
     stats::{ByKind, Stats},
 };
@@ -135,8 +135,8 @@ impl Store {
         self.change(|inner, _| inner.stats.requests += 1);
     }
 
-    pub(crate) fn accept(&self, protocol: Protocol, kind: Kind, metadata: &Arc<RawValue>, body: Arc<RawValue>) {
-        let event = Event::new(protocol, kind, SystemTime::now(), metadata.clone(), body);
+    pub(crate) fn accept(&self, protocol: Protocol, kind: Kind, metadata: &Metadata, body: Arc<RawValue>) {
+        let event = Event::new(protocol, kind, SystemTime::now(), metadata, body);
         self.change(|inner, limits| {
             *inner.stats.accepted.of(kind) += 1;
             *inner.stats.held_by_type.of(kind) += 1;
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn accept(store: &Store, name: &str) {
-        let metadata: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
+        let metadata = Metadata::new(RawValue::from_string("{}".to_owned()).unwrap().into());
         let body = RawValue::from_string(format!(r#"{{"name":"{name}"}}"#)).unwrap();
         store.accept(Protocol::Intake, Kind::Span, &metadata, body.into());
     }

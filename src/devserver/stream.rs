@@ -1,13 +1,10 @@
 //! One intake stream: bytes in, stored events out, and the account that becomes the answer.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
-    event::Protocol,
+    event::{Metadata, Protocol},
     inflate::{Filled, Inflate},
     lines::{Line, Lines},
     memory::OverBudget,
@@ -153,7 +150,7 @@ impl Stream {
     /// The bytes that it keeps.
     pub(crate) fn memory(&self) -> usize {
         let Reader { lines, metadata, account, .. } = &self.reader;
-        let metadata = metadata.as_ref().map_or(0, |metadata| metadata.get().len());
+        let metadata = metadata.as_ref().map_or(0, |metadata| metadata.raw().get().len());
         let own = self.inflate.memory() + self.input.len() + self.plain.capacity();
         own + lines.memory() + metadata + account.memory()
     }
@@ -208,7 +205,7 @@ struct Reader {
     lines: Lines,
     /// Lines so far.
     seen: usize,
-    metadata: Option<Arc<RawValue>>,
+    metadata: Option<Metadata>,
     store: Store,
     fate: Fate,
     account: Account,
@@ -248,9 +245,9 @@ impl Reader {
         let text = String::from_utf8_lossy(line);
         match judge_metadata(&text) {
             Verdict::Accepted { kind, body } => {
-                let metadata: Arc<RawValue> = body.to_owned().into();
+                let metadata = Metadata::new(body.to_owned().into());
                 if self.fate.stores() {
-                    self.store.accept(Protocol::Intake, kind, &metadata, metadata.clone());
+                    self.store.accept(Protocol::Intake, kind, &metadata, metadata.raw().clone());
                 }
                 self.metadata = Some(metadata);
             }

@@ -226,6 +226,9 @@ async fn unfinished_grpc_streams_share_the_budget() {
     let call = async |body: Vec<u8>| {
         let answer = other.request(grpc(&server, body.into())).await.unwrap();
         let status = answer.headers().get("grpc-status").cloned();
+        if status.as_ref().is_some_and(|status| status == "8") {
+            assert!(answer.headers().contains_key("grpc-status-details-bin"), "when to try again");
+        }
         (answer.status(), status.map_or_else(|| "0".to_owned(), |status| status.to_str().unwrap().to_owned()))
     };
     let refused = async {

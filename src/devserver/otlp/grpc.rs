@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 
 use super::{
     Signal,
+    http::try_again,
     message::{Message, Unreadable},
     receive::{Account, Export},
 };
@@ -143,7 +144,11 @@ async fn export(signal: Signal, shared: Shared, peer: Peer, request: Request) ->
 impl From<Unreadable> for Status {
     fn from(why: Unreadable) -> Self {
         match why {
-            Unreadable::OverBudget(OverBudget) => Self::resource_exhausted(why.to_string()),
+            Unreadable::OverBudget(OverBudget) => {
+                let (code, message) = (Code::ResourceExhausted, why.to_string());
+                let details = try_again(code, &message);
+                Self::with_details(code, message, details.into())
+            }
             Unreadable::TooSlow(_) | Unreadable::Unfinished(_) => Self::unavailable(why.to_string()),
             // what cannot be read is the library's to tell in other servers, which calls it so
             Unreadable::Body(_) | Unreadable::Message(_) => Self::internal(why.to_string()),

@@ -25,13 +25,32 @@ use crate::devserver::{
 /// The most that one body may hold, decompressed. The real server takes what comes; a Collector sends less.
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
-/// `google.rpc.Status`, in which OTLP over HTTP tells what went wrong.
+/// `google.rpc.Status`, in which OTLP over HTTP reports errors, and gRPC their details.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Status {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// The details of a gRPC error after which the client may try again in a second: without them, exporters drop the data.
+pub(super) fn try_again(code: Code, message: &str) -> Vec<u8> {
+    // a `google.rpc.RetryInfo` whose `retry_delay` (field 1) has 1 as its `seconds` (field 1)
+    let value = vec![0x0a, 0x02, 0x08, 0x01];
+    let retry = Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value };
+    Status { code: code as i32, message: message.to_owned(), details: vec![retry] }.encode_to_vec()
 }
 
 pub(crate) async fn export(signal: Signal, shared: Shared, peer: Peer, request: Request) -> Response {
@@ -122,5 +141,8 @@ fn failure(status: StatusCode, message: &str) -> Response {
     let code = super::grpc::code(status);
     // the real server says so of all that is its own fault
     let code = if status.is_server_error() && code != Code::Unavailable { Code::Unknown } else { code };
-    reply::protobuf(status, Status { code: code as i32, message: message.to_owned() }.encode_to_vec())
+    reply::protobuf(
+        status,
+        Status { code: code as i32, message: message.to_owned(), details: Vec::new() }.encode_to_vec(),
+    )
 }

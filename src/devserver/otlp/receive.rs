@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     devserver::{
-        event::{Kind, Protocol},
+        event::{Kind, Metadata, Protocol},
         script::Fate,
         store::Store,
         work::{OnTheSpot, Slice, Task, Unfinished, Workers},
@@ -152,7 +152,7 @@ struct Keeper<'a> {
     store: &'a Store,
     fate: Fate,
     protocol: Protocol,
-    metadata: Option<Arc<RawValue>>,
+    metadata: Option<Metadata>,
     account: Account,
 }
 
@@ -160,9 +160,9 @@ impl Keeper<'_> {
     fn keep(&mut self, told: Told) {
         match told {
             Told::Metadata(metadata) => {
-                let metadata = raw(&metadata);
+                let metadata = raw(&metadata).map(Metadata::new);
                 if let Some(metadata) = metadata.as_ref().filter(|_| self.fate.stores()) {
-                    self.store.accept(self.protocol, Kind::Metadata, metadata, metadata.clone());
+                    self.store.accept(self.protocol, Kind::Metadata, metadata, metadata.raw().clone());
                 }
                 self.metadata = metadata;
             }
