@@ -190,3 +190,49 @@ impl http_body::Body for Written {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::devserver::{
+        event::{Kind, Metadata, Protocol},
+        store::Limits,
+    };
+
+    fn raw(json: String) -> Arc<RawValue> {
+        RawValue::from_string(json).unwrap().into()
+    }
+
+    fn store(texts: &[&str]) -> Store {
+        let store = Store::new(Limits { events: 1_000, bytes: usize::MAX });
+        let metadata = Metadata::new(raw("{}".to_owned()));
+        for text in texts {
+            store.accept(Protocol::Intake, Kind::Span, &metadata, raw(format!(r#"{{"name":"{text}"}}"#)));
+        }
+        store
+    }
+
+    #[test]
+    fn search_goes_on_where_its_slice_ended() {
+        let long = "x".repeat(20_000);
+        let mut texts = vec!["a"; 400];
+        texts[100] = &long;
+        texts[300] = &long;
+        let mut search = Search::new(store(&texts), Query::new().text("A\"").limit(3));
+        let minute = Duration::from_secs(60);
+        assert!(!search.advance(&Slice::on_the_spot(minute)), "a long event is looked at by a worker");
+        assert_eq!(search.total, 99);
+        assert!(!search.advance(&Slice::on_the_spot(Duration::ZERO)), "its time is over");
+        assert!(search.advance(&Slice::unbounded()));
+        assert_eq!((search.total, search.found), (398, vec![399, 398, 397]));
+    }
+
+    #[test]
+    fn next_page_repeats_the_filters() {
+        let parameters = [("q", "a b&c"), ("type", ""), ("before", "9"), ("limit", "5")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        assert_eq!(next(parameters, 3), "/api/events?q=a%20b%26c&limit=5&before=3");
+    }
+}

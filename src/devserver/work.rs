@@ -36,6 +36,12 @@ impl Slice {
         Self { until: Some(Instant::now() + duration), on_the_spot }
     }
 
+    /// One on the server's thread, of this duration.
+    #[cfg(test)]
+    pub(crate) fn on_the_spot(duration: Duration) -> Self {
+        Self::lasting(duration, true)
+    }
+
     /// One without an end.
     #[cfg(any(test, feature = "_internals"))]
     pub(crate) fn unbounded() -> Self {

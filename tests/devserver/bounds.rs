@@ -295,25 +295,6 @@ fn others_are_answered_while_a_body_is_worked_off() {
 }
 
 #[test]
-fn others_are_answered_while_events_are_searched() {
-    let server = server();
-    let long = SPAN
-        .replace("SELECT", &"É".repeat(500))
-        .replace("\"type\"", &format!("\"x\":\"{}\",\"type\"", "É".repeat(140_000)));
-    let body: Vec<_> = [METADATA].into_iter().chain(std::iter::repeat_n(long.as_str(), 60)).collect();
-    assert_eq!(post_gzip(&server, lines(&body).as_bytes()).counts(), (60, 0));
-    let mut busy: Vec<_> = (0..8).map(|_| Connection::open(server.addr())).collect();
-    for connection in &mut busy {
-        connection.send(format!("GET /api/events?q={} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(20_000)));
-    }
-    assert_eq!(get(&server, "/api/stats").status, 200);
-    assert_eq!(post(&server, &lines(&[METADATA, SPAN])).counts(), (1, 0));
-    for connection in &mut busy {
-        assert_eq!(connection.answer().unwrap().json()["total"], 0);
-    }
-}
-
-#[test]
 fn bodies_have_a_limit_of_lines_and_of_bytes() {
     let server = server();
     let with = |line: &str, count: usize| [METADATA, "\n", SPAN, &format!("\n{line}").repeat(count), "\n"].concat();
