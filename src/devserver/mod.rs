@@ -59,7 +59,7 @@
 //! | head of a request | 64 KiB, 100 headers (HTTP/2: 16 KiB), 10 s ([`head_timeout`](DevServerBuilder::head_timeout)) | 431; the connection is closed |
 //! | body of a request | 30 s and a second per 64 KiB ([`body_timeout`](DevServerBuilder::body_timeout)) | 503; what was stored stays stored |
 //! | intake | 307 200 bytes per line as in the APM Server; 64 MiB and 100 000 lines per request, decompressed | the line is rejected; 400, 500 or 413, and the rest of the body is not read |
-//! | causes of an exception | 256 levels; 16 MiB, where each level counts its own size | the event is rejected |
+//! | causes of an exception | 256 levels; 8 MiB, where each level counts its own size, and 512 MiB of this per request | the event is rejected; 413 |
 //! | OTLP | 32 MiB per body, 4 MiB per gRPC message, 100 calls per connection; 64 MiB once decoded, 64 MiB of events, 64 levels of values | 400, `RESOURCE_EXHAUSTED`, `INTERNAL` |
 //! | answer of `GET /api/events` | 10 000 events, 8 MiB | `"truncated": true` and `next` |
 //! | central configuration | 64 KiB per request, 1000 services, 1 MiB in total | 400, 507 |

@@ -1,5 +1,7 @@
 //! One intake stream: bytes in, stored events out, and the account that becomes the answer.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -20,6 +22,8 @@ const MAX_ERRORS: usize = 5;
 const MAX_BODY: u64 = 64 * 1024 * 1024;
 /// The most lines of one body, empty ones included. The APM Server has no limit; agents send some 10 000.
 const MAX_LINES: usize = 100_000;
+/// The most bytes that judging one body may read: the largest one eight times.
+const MAX_READ: usize = 8 * MAX_BODY as usize;
 
 /// What an intake request is told about its stream.
 #[derive(Debug, Default, Serialize)]
@@ -115,6 +119,7 @@ impl Stream {
             reader: Reader {
                 lines: Lines::default(),
                 seen: 0,
+                read: Cell::new(0),
                 metadata: None,
                 store,
                 fate,
@@ -205,6 +210,8 @@ struct Reader {
     lines: Lines,
     /// Lines so far.
     seen: usize,
+    /// Bytes that judging them took.
+    read: Cell<usize>,
     metadata: Option<Metadata>,
     store: Store,
     fate: Fate,
@@ -218,7 +225,7 @@ impl Reader {
         lines.take(bytes, |line| {
             self.seen += 1;
             match line {
-                _ if self.seen > MAX_LINES => self.too_many(),
+                _ if self.seen > MAX_LINES || self.read.get() > MAX_READ => self.too_much(),
                 Line::Whole(line) if self.metadata.is_none() => self.first(line),
                 Line::Whole(line) => self.next(line),
                 Line::TooLong(start) => self.too_long(start),
@@ -237,13 +244,18 @@ impl Reader {
         }
     }
 
-    fn too_many(&mut self) {
-        self.account.break_off(413, format!("the stream holds more than {MAX_LINES} lines"));
+    fn too_much(&mut self) {
+        let message = if self.seen > MAX_LINES {
+            format!("the stream holds more than {MAX_LINES} lines")
+        } else {
+            "the stream holds too many events that are large and nested deep".to_owned()
+        };
+        self.account.break_off(413, message);
     }
 
     fn first(&mut self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        match judge_metadata(&text) {
+        match judge_metadata(&text, &self.read) {
             Verdict::Accepted { kind, body } => {
                 let metadata = Metadata::new(body.to_owned().into());
                 if self.fate.stores() {
@@ -262,7 +274,7 @@ impl Reader {
     fn next(&mut self, line: &[u8]) {
         let Some(metadata) = self.metadata.as_ref().filter(|_| !line.is_empty()) else { return };
         let text = String::from_utf8_lossy(line);
-        match judge_event(&text) {
+        match judge_event(&text, &self.read) {
             Verdict::Accepted { kind, body } => match self.fate.of_next() {
                 Ok(stored) => {
                     if stored {

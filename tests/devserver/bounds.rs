@@ -321,11 +321,15 @@ fn work_on_one_event_is_bounded() {
         ERROR.replace("\"message\"", &format!("{cause},\"message\""))
     };
     for (levels, bytes, is_taken) in
-        [(3, 290_000, true), (20, 290_000, true), (200, 10, true), (250, 280_000, false), (8_000, 10, false)]
+        [(3, 290_000, true), (10, 290_000, true), (200, 10, true), (250, 280_000, false), (8_000, 10, false)]
     {
         let answer = post(&server, &lines(&[METADATA, &nested(levels, bytes), SPAN]));
         assert_eq!(answer.counts(), if is_taken { (2, 0) } else { (1, 1) }, "{levels} levels around {bytes} bytes");
     }
+    let costly: Vec<_> = std::iter::repeat_n(nested(250, 280_000), 80).collect();
+    let body: Vec<_> = [METADATA].into_iter().chain(costly.iter().map(String::as_str)).collect();
+    let answer = post_gzip(&server, lines(&body).as_bytes());
+    assert!(answer.status == 413 && answer.body.contains("nested deep"), "{}", answer.status);
     let deep = "[".repeat(140_000) + &"]".repeat(140_000);
     let context = SPAN.replace("\"type\"", &format!("\"x\":{deep},\"type\""));
     assert_eq!(post(&server, &lines(&[METADATA, &context, SPAN])).counts(), (2, 0), "unknown fields may be deep");

@@ -12,15 +12,17 @@ use crate::devserver::json::{self, Type};
 
 /// Exceptions may be nested; deeper than this is refused, so that no event can exhaust the stack.
 const MAX_DEPTH: usize = 256;
-/// Each level reads its bytes again. An event of the largest size with some 50 levels around all of it is taken.
-const MAX_READ: usize = 16 * 1024 * 1024;
+/// Each level reads its bytes again. An event of the largest size with some 25 levels around all of it is taken.
+const MAX_READ: usize = 8 * 1024 * 1024;
 
 /// Where in an event a value is.
 #[derive(Debug, Clone, Copy)]
 struct Level<'a> {
     depth: usize,
-    /// Bytes that were read so far, for the whole event.
+    /// Bytes that were read so far, those of earlier events included.
     read: &'a Cell<usize>,
+    /// The most of them.
+    max_read: usize,
 }
 
 impl Level<'_> {
@@ -68,9 +70,9 @@ impl fmt::Display for Fault {
 /// True if the value is set: an object whose fields are all absent is not, nor is an empty list or map.
 pub(super) type IsSet = bool;
 
-/// Checks `raw` as the field `name`.
-pub(super) fn check(name: &str, shape: &Shape, raw: &RawValue) -> Result<IsSet, Fault> {
-    check_at(name, shape, raw, Level { depth: 0, read: &Cell::new(0) })
+/// Checks `raw` as the field `name`, and adds to `read` the bytes that this took.
+pub(super) fn check(name: &str, shape: &Shape, raw: &RawValue, read: &Cell<usize>) -> Result<IsSet, Fault> {
+    check_at(name, shape, raw, Level { depth: 0, read, max_read: read.get() + MAX_READ })
 }
 
 fn check_at(name: &str, shape: &Shape, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
@@ -80,7 +82,7 @@ fn check_at(name: &str, shape: &Shape, raw: &RawValue, level: Level<'_>) -> Resu
     if level.depth > MAX_DEPTH {
         return Err(Fault::new(format!("must not be nested more than {MAX_DEPTH} levels deep")));
     }
-    if level.read.get() > MAX_READ {
+    if level.read.get() > level.max_read {
         return Err(Fault::new("must not be as large and nested as deep at the same time"));
     }
     check_value(shape, raw, level).map_err(|fault| fault.within(name))
