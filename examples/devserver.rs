@@ -1,5 +1,5 @@
 //! A development server on its own:
-//! `cargo run --example devserver --features devserver -- [HOST:PORT] [--allow-remote]`.
+//! `cargo run --example devserver --features devserver -- [HOST:PORT] [--allow-remote] [--allow-host NAME]`.
 //!
 //! It takes intake v2, which Elastic's agents speak, and OTLP over HTTP and gRPC, all on one port:
 //!
@@ -8,33 +8,74 @@
 //! ```
 //!
 //! The address comes from the argument, else from `APM_DEVSERVER_ADDR`, else it is 127.0.0.1:8200, where every Elastic
-//! agent looks by default. Another machine, or a container, reaches it at `0.0.0.0:8200 --allow-remote`; whoever does so
-//! reads all that was sent.
+//! agent looks by default. Another machine, or a container, reaches it at `0.0.0.0:8200 --allow-remote`. Set
+//! `APM_DEVSERVER_SECRET_TOKEN` then: without a token, everyone who reaches the address can read all events.
+//! `--help` lists the options and limits.
 
-use std::{env, error::Error};
+use std::{env, error::Error, process::exit};
 
 use tower_apm::devserver::DevServer;
 
+const HELP: &str = "\
+A small APM Server for development.
+
+devserver [HOST:PORT] [--allow-remote] [--allow-host NAME]...
+
+  HOST:PORT          where to listen (default: APM_DEVSERVER_ADDR, else 127.0.0.1:8200)
+  --allow-remote     allow an address that other machines can reach
+  --allow-host NAME  answer requests for this host name, in addition to localhost, loopback addresses, names
+                     without a dot, *.localhost and *.internal (with --allow-remote also every IP address)
+
+  APM_DEVSERVER_SECRET_TOKEN  the token that every client must send, the web page included (default: none)
+
+Limits: 10 000 events and 64 MiB of them, the oldest make room. 256 connections, idle ones make room. 10 s for the
+head of a request (64 KiB), 30 s for its body plus a second for every 64 KiB. 128 MiB for all unfinished requests, 503
+beyond. 64 MiB and 100 000 lines of intake per request, 300 KiB per line; 32 MiB per OTLP body, 4 MiB per gRPC message.
+10 000 events and 8 MiB per answer of /api/events, `next` in the answer leads on. Web pages of other origins are
+refused (403).";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (flags, addresses): (Vec<String>, Vec<String>) = env::args().skip(1).partition(|arg| arg.starts_with('-'));
-    if let Some(flag) = flags.iter().find(|flag| *flag != "--allow-remote") {
-        eprintln!("{flag}: there is one flag, --allow-remote");
-        std::process::exit(1);
-    }
-    let address = addresses
-        .into_iter()
-        .next()
-        .or_else(|| env::var("APM_DEVSERVER_ADDR").ok())
-        .unwrap_or_else(|| "127.0.0.1:8200".to_owned());
-    let server = match DevServer::builder().allow_remote(!flags.is_empty()).bind(&address) {
-        Ok(server) => server,
-        Err(error) => {
-            eprintln!("{error}\ngive another HOST:PORT as the argument or in APM_DEVSERVER_ADDR, or --allow-remote");
-            std::process::exit(1);
+    let mut builder = DevServer::builder();
+    let mut address = None;
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--help" | "-h" => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            "--allow-remote" => builder = builder.allow_remote(true),
+            "--allow-host" => match args.next() {
+                Some(name) => builder = builder.allow_host(name),
+                None => fail("--allow-host: give a host name"),
+            },
+            flag if flag.starts_with('-') => fail(&format!("{flag}: unknown option, see --help")),
+            _ if address.is_some() => fail(&format!("{arg}: give one HOST:PORT, see --help")),
+            _ => address = Some(arg),
         }
+    }
+    if let Some(token) = set("APM_DEVSERVER_SECRET_TOKEN") {
+        builder = builder.secret_token(token);
+    }
+    let address = address.or_else(|| set("APM_DEVSERVER_ADDR")).unwrap_or_else(|| "127.0.0.1:8200".to_owned());
+    let server = match builder.bind(&address) {
+        Ok(server) => server,
+        Err(error) => fail(&format!(
+            "{error}\ngive another HOST:PORT as the argument or in APM_DEVSERVER_ADDR, or --allow-remote"
+        )),
     };
-    println!("agents and senders of OTLP (HTTP and gRPC) send to {0}\nlook at {0}/ui\nctrl-c stops", server.url());
+    println!("agents and OTLP exporters (HTTP and gRPC) send to {0}\nweb page: {0}/ui\nctrl-c stops", server.url());
     tokio::signal::ctrl_c().await?;
     Ok(())
+}
+
+/// A variable that is empty counts as not set.
+fn set(variable: &str) -> Option<String> {
+    env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("{message}");
+    exit(1)
 }

@@ -27,6 +27,8 @@ const EMPTY: &str = "-";
 /// For both ways of asking.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_ENTRIES: usize = 1000;
+/// Of all names and values together.
+const MAX_BYTES: usize = 1024 * 1024;
 const NOTHING: &str =
     "nothing is set for exactly the services of service.name and service.environment (one that is left out is all)";
 
@@ -64,7 +66,10 @@ impl AgentConfigs {
     /// Replaces what was set for exactly these services. False: there is no room for more.
     pub(crate) fn set(&self, service: Service, settings: Settings) -> bool {
         let mut entries = self.lock();
-        let room = entries.len() < MAX_ENTRIES || entries.contains_key(&service);
+        let others = entries.iter().filter(|(other, _)| **other != service);
+        let bytes =
+            others.map(|(service, settings)| size(service, settings)).sum::<usize>() + size(&service, &settings);
+        let room = (entries.len() < MAX_ENTRIES || entries.contains_key(&service)) && bytes <= MAX_BYTES;
         if room {
             entries.insert(service, settings);
         }
@@ -92,6 +97,11 @@ impl AgentConfigs {
         let entry = |(service, settings): (&Service, &Settings)| json!({ "service": service, "settings": settings, "etag": tag(settings) });
         self.lock().iter().map(entry).collect()
     }
+}
+
+fn size(Service { name, environment }: &Service, settings: &Settings) -> usize {
+    let names = [name, environment].into_iter().flatten().map(String::len).sum::<usize>();
+    names + settings.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// The same for the same settings, whenever they were set.
@@ -209,7 +219,8 @@ pub(crate) async fn put(State(shared): State<Shared>, request: Request) -> Respo
     match shared.agent_configs.set(service, settings) {
         true => reply::json(StatusCode::OK, &entry),
         false => {
-            let message = format!("there is room for {MAX_ENTRIES} configurations: delete one first");
+            let message =
+                format!("there is room for {MAX_ENTRIES} configurations and {MAX_BYTES} bytes: delete one first");
             reply::json(StatusCode::INSUFFICIENT_STORAGE, &json!({ "error": message }))
         }
     }

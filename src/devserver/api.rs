@@ -8,44 +8,31 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use super::{connection::Peer, event::Kind, host, query::Query, reply, server::Shared, store::Page};
+use super::{connection::Peer, event::Kind, listing, query::Query, reply, server::Shared, store::shorten};
 
-/// How many events are listed where nobody says how many.
+/// How many events are listed unless the request says how many.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Whoever reads from another machine needs the credentials that an agent needs; on this machine nobody does, but pages
-/// of elsewhere stay outside.
-pub(crate) async fn guard(
+/// Where credentials are set, every client needs them.
+pub(crate) async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match shared.credentials.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(message) => reply::closing(reply::error(request.headers(), StatusCode::UNAUTHORIZED, message)),
+    }
+}
+
+pub(crate) async fn events(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
-    next: Next,
 ) -> Response {
-    if shared.on_loopback
-        && let Err(message) = host::check(request.method(), request.headers())
-    {
-        return reply::json(StatusCode::FORBIDDEN, &json!({ "error": message }));
-    }
-    if !peer.addr.ip().to_canonical().is_loopback()
-        && let Err(message) = shared.credentials.check(request.headers())
-    {
-        return reply::error(request.headers(), StatusCode::UNAUTHORIZED, message);
-    }
-    next.run(request).await
-}
-
-pub(crate) async fn events(State(shared): State<Shared>, request: Request) -> Response {
     let parameters = Parameters::<Vec<(String, String)>>::try_from_uri(request.uri());
-    let query = match parameters {
-        Ok(Parameters(parameters)) => query(&parameters),
+    let read = match parameters {
+        Ok(Parameters(parameters)) => query(&parameters).map(|query| (query, parameters)),
         Err(rejection) => Err(rejection.body_text()),
     };
-    match query {
-        Ok(query) => {
-            let Page { total, events } = shared.store.query(&query);
-            let events: Vec<_> = events.iter().map(AsRef::as_ref).collect();
-            reply::json(StatusCode::OK, &Listing { total, events })
-        }
+    match read {
+        Ok((query, parameters)) => listing::answer(&shared, peer.share.lease(), query, parameters).await,
         Err(message) => reply::json(StatusCode::BAD_REQUEST, &json!({ "error": message })),
     }
 }
@@ -59,12 +46,6 @@ pub(crate) async fn stats(State(shared): State<Shared>) -> Response {
     reply::json(StatusCode::OK, &shared.store.stats())
 }
 
-#[derive(serde::Serialize)]
-struct Listing<'a> {
-    total: usize,
-    events: Vec<&'a super::event::Event>,
-}
-
 /// Empty parameters, as an HTML form sends them, count as absent.
 fn query(parameters: &[(String, String)]) -> Result<Query, String> {
     let mut query = Query::new().limit(DEFAULT_LIMIT);
@@ -72,7 +53,7 @@ fn query(parameters: &[(String, String)]) -> Result<Query, String> {
         query = match name.as_str() {
             "type" => query.kind(Kind::named(value).ok_or_else(|| {
                 let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-                format!("type={value}: must be one of {kinds}")
+                format!("type={}: must be one of {kinds}", shorten(value))
             })?),
             "service" => query.service(value),
             "trace_id" => query.trace_id(value),
@@ -80,10 +61,22 @@ fn query(parameters: &[(String, String)]) -> Result<Query, String> {
             "q" => query.text(value),
             "limit" => match value.parse() {
                 Ok(limit) if limit > 0 => query.limit(limit),
-                _ => return Err(format!("limit={value}: must be a whole number from 1 (default {DEFAULT_LIMIT})")),
+                _ => {
+                    return Err(format!(
+                        "limit={}: must be a whole number from 1 (default {DEFAULT_LIMIT})",
+                        shorten(value)
+                    ));
+                }
+            },
+            "before" => match value.parse() {
+                Ok(number) => query.before(number),
+                Err(_) => {
+                    return Err(format!("before={}: must be the number from `next` of an answer", shorten(value)));
+                }
             },
             other => {
-                return Err(format!("{other}: unknown parameter; known are type, service, trace_id, name, q, limit"));
+                let known = "type, service, trace_id, name, q, limit, before";
+                return Err(format!("{}: unknown parameter; known are {known}", shorten(other)));
             }
         };
     }
@@ -101,6 +94,7 @@ mod tests {
             ("limit", "0", "whole number"),
             ("limit", "-1", "whole number"),
             ("limit", "many", "whole number"),
+            ("before", "many", "`next`"),
             ("kind", "span", "type, service"),
         ] {
             let error = query(&[(name.to_owned(), value.to_owned())]).unwrap_err();

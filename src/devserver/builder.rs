@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{auth::Credentials, error::DevServerError, server::DevServer, server_info::VERSION, store::Limits};
+use super::{
+    auth::Credentials, error::DevServerError, origin::Hosts, serve::ConnectionLimits, server::DevServer,
+    server_info::VERSION, store::Limits,
+};
 
 /// Options of a [`DevServer`]; all have defaults. [`bind`](Self::bind) starts it.
 ///
@@ -23,10 +26,12 @@ use super::{auth::Credentials, error::DevServerError, server::DevServer, server_
 pub struct DevServerBuilder {
     pub(super) credentials: Credentials,
     pub(super) limits: Limits,
-    pub(super) max_connections: usize,
+    pub(super) connections: ConnectionLimits,
+    /// Bytes.
+    pub(super) memory: usize,
+    pub(super) hosts: Hosts,
     pub(super) agent_config_max_age: Duration,
     pub(super) version: String,
-    allow_remote: bool,
 }
 
 impl Default for DevServerBuilder {
@@ -34,23 +39,31 @@ impl Default for DevServerBuilder {
         Self {
             credentials: Credentials::default(),
             limits: Limits { events: 10_000, bytes: 64 * 1024 * 1024 },
-            max_connections: 256,
+            connections: ConnectionLimits {
+                connections: 256,
+                head_timeout: Duration::from_secs(10),
+                body_timeout: Duration::from_secs(30),
+            },
+            memory: 128 * 1024 * 1024,
+            hosts: Hosts::default(),
             agent_config_max_age: Duration::from_secs(30),
             version: VERSION.to_owned(),
-            allow_remote: false,
         }
     }
 }
 
 impl DevServerBuilder {
-    /// Agents must send `Authorization: Bearer` with this token. Default: none is asked for.
+    /// Requires `Authorization: Bearer` with this token from every client, on this machine too. Default: no token.
+    ///
+    /// Only `GET /` (without its content), and the web page without any data, are answered without the token. The web
+    /// page asks for it.
     pub fn secret_token(mut self, token: impl Into<String>) -> Self {
         self.credentials.secret_token = Some(token.into());
         self
     }
 
-    /// Agents must send `Authorization: ApiKey` with this key (base64 of `id:key`, as Elastic hands it out); where a
-    /// secret token is set as well, either will do. Default: none is asked for.
+    /// Requires `Authorization: ApiKey` with this key (base64 of `id:key`, as Elastic hands it out). If a secret token is
+    /// set as well, either is accepted. Default: no key.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.credentials.api_key = Some(key.into());
         self
@@ -68,9 +81,37 @@ impl DevServerBuilder {
         self
     }
 
-    /// How many connections are served at a time; more of them wait. Default: 256; at least 1.
+    /// How many connections are served at a time. Default: 256; at least 1.
+    ///
+    /// When the limit is reached, a new connection replaces the one that has been idle for the longest time. If none is
+    /// idle, it replaces the one whose request is the oldest, once that request has taken 2 s.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.max(1);
+        self.connections.connections = connections.max(1);
+        self
+    }
+
+    /// How many bytes unfinished requests and answers may hold together: lines of intake, OTLP messages and what they
+    /// take once they are decoded, decompressors, answers that are being written. Default: 128 MiB.
+    ///
+    /// A request that would hold more is answered with 503 and `Retry-After` (gRPC: `RESOURCE_EXHAUSTED`), and an answer
+    /// that would hold more is cut short. In addition, every connection may hold 128 KiB, so that small requests are
+    /// always served. The events that are kept are bounded by [`max_bytes`](Self::max_bytes).
+    pub fn max_unfinished_bytes(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How long the head of a request may take from its first byte to its last. Default: 10 s. A connection that takes
+    /// longer is closed. An idle connection is closed after 75 s.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.connections.head_timeout = timeout;
+        self
+    }
+
+    /// How long the body of a request may take, plus a second for every 64 KiB of it that have arrived. Default: 30 s,
+    /// as the real server's `read_timeout`; agents keep a request open for 10 s. A slower body is answered with 503.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.connections.body_timeout = timeout;
         self
     }
 
@@ -88,13 +129,24 @@ impl DevServerBuilder {
         self
     }
 
-    /// Allows addresses that other machines can reach. Default: false, only loopback is bound.
+    /// Allows addresses that other machines can reach. Default: false, only loopback addresses are bound.
     ///
-    /// What is recorded holds names, addresses and whatever else your requests hold. Where credentials are set, other
-    /// machines need them for the JSON interface too. On loopback that interface refuses a request whose `Host` is
-    /// neither `localhost` nor a loopback address, so that no web page reads it by a name of its own.
+    /// The events contain names, addresses and whatever else your requests contain. Without
+    /// [`secret_token`](Self::secret_token) or [`api_key`](Self::api_key), everyone who reaches the address can read and
+    /// delete them.
     pub fn allow_remote(mut self, allow: bool) -> Self {
-        self.allow_remote = allow;
+        self.hosts.remote = allow;
+        self
+    }
+
+    /// Allows a host name, without a port, in the `Host` header of requests. Can be called several times.
+    ///
+    /// A web page can let a name of its own lead to this server (DNS rebinding) and then read from it. Requests for an
+    /// unknown name are therefore answered with 403. `localhost`, loopback addresses, names without a dot (`devserver`)
+    /// and names in `.localhost` and `.internal` are always allowed; on an address that other machines can reach,
+    /// every IP address is allowed as well.
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.allowed.push(name.into());
         self
     }
 
@@ -109,7 +161,7 @@ impl DevServerBuilder {
             .to_socket_addrs()
             .map_err(|source| DevServerError::Address { address: address.to_owned(), source })?
             .collect();
-        if !self.allow_remote
+        if !self.hosts.remote
             && let Some(remote) = resolved.iter().find(|resolved| !resolved.ip().to_canonical().is_loopback())
         {
             return Err(DevServerError::NotLoopback { address: *remote });

@@ -1,80 +1,226 @@
-//! Connections: bounded in number and in idle time, and able to end without an answer.
+//! Connections: bounded in number, in idle time and in the time of a request's head, and able to end without an answer.
 
 use std::{
+    collections::HashMap,
     future::Future,
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::{
-    extract::connect_info::Connected,
-    serve::{IncomingStream, Listener},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::TcpStream,
+    sync::Notify,
+    task::AbortHandle,
     time::{Instant, Sleep},
 };
+
+use super::memory::Share;
 
 /// Nothing came and nothing went for so long: the connection is closed. The real server keeps idle connections for 45
 /// seconds and requests for 30; agents keep a request open for 10.
 const MAX_IDLE: Duration = Duration::from_secs(75);
+/// A request that waits for its client for so long makes room for another connection if there is no idle one.
+const MAY_WAIT: Duration = Duration::from_secs(2);
 
-/// Accepts no more connections at a time than it has permits; others wait in the system's backlog.
-pub(crate) struct BoundedListener {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
+/// The open connections of a server.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    max: usize,
+    open: Mutex<Open>,
+    closed: Notify,
 }
 
-impl BoundedListener {
-    pub(crate) fn new(listener: TcpListener, max_connections: usize) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))) }
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+impl Connections {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default(), closed: Notify::new() })
     }
-}
 
-impl Listener for BoundedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.permits.clone().acquire_owned().await.ok();
+    /// Returns once another connection may be served: the one that has been idle for the longest time is closed, or the
+    /// one with the oldest request that waits for its client.
+    pub(crate) async fn make_room(&self) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, addr)) => {
-                    // an answer is one small write, nobody gains from its delay
-                    let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, permit), addr);
+            let closed = self.closed.notified();
+            let now = Instant::now();
+            let next = {
+                let mut open = self.lock();
+                if open.entries.len() < self.max {
+                    return;
                 }
-                // out of file descriptors, most likely: better soon again than never
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
+                let candidates = open.entries.iter().map(|(id, entry)| (entry.activity.closable_at(), *id));
+                match candidates.min() {
+                    Some(((_, at), id)) if at <= now => {
+                        if let Some(entry) = open.entries.remove(&id) {
+                            entry.task.abort();
+                        }
+                        return;
+                    }
+                    next => next.map(|((_, at), _)| at),
+                }
+            };
+            let wait = next.unwrap_or(now + MAY_WAIT);
+            let _ = tokio::time::timeout_at(wait, closed).await;
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Serves a connection in a task of its own.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        activity: Arc<Activity>,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut open = self.lock();
+        let id = open.next;
+        open.next += 1;
+        let leaving = Leaving { connections: self.clone(), id };
+        let task = tokio::spawn(async move {
+            let _leaving = leaving;
+            connection.await;
+        });
+        open.entries.insert(id, Entry { activity, task: task.abort_handle() });
     }
 }
 
-/// A connection that knows when it was last of use.
+/// Takes a connection off the list when it ends.
+struct Leaving {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.connections.lock().entries.remove(&self.id);
+        self.connections.closed.notify_one();
+    }
+}
+
+/// What a connection does.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    inner: Mutex<Requests>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Requests {
+    /// In progress.
+    open: usize,
+    /// All so far.
+    begun: u64,
+    /// When the last one began or the last one ended.
+    since: Instant,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::new(Requests { open: 0, begun: 0, since: Instant::now() }) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Requests> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is in progress until the answer is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InProgress {
+        let mut requests = self.lock();
+        *requests = Requests { open: requests.open + 1, begun: requests.begun + 1, since: Instant::now() };
+        InProgress(self.clone())
+    }
+
+    /// Whether it is busy, and from when on the connection may be closed to make room.
+    fn closable_at(&self) -> (bool, Instant) {
+        let Requests { open, since, .. } = *self.lock();
+        if open == 0 { (false, since) } else { (true, since + MAY_WAIT) }
+    }
+}
+
+/// A request is in progress.
+#[derive(Debug)]
+pub(crate) struct InProgress(Arc<Activity>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut requests = self.0.lock();
+        requests.open = requests.open.saturating_sub(1);
+        requests.since = Instant::now();
+    }
+}
+
+/// A socket that knows when it was last of use.
 pub(crate) struct Connection {
     stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
+    activity: Arc<Activity>,
+    head_timeout: Duration,
+    last_use: Instant,
+    /// By when the head must be complete whose first byte has come, and how many requests were begun before it.
+    head_due: Option<(Instant, u64)>,
+    /// The first byte has come.
+    started: bool,
+    /// Frames come between requests too.
+    is_http2: bool,
+    timer: Pin<Box<Sleep>>,
     cut: Arc<AtomicBool>,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
-        Self { stream, idle: Box::pin(tokio::time::sleep(MAX_IDLE)), cut: Arc::default(), _permit: permit }
+    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>, head_timeout: Duration) -> Self {
+        let last_use = Instant::now();
+        Self {
+            stream,
+            activity,
+            head_timeout,
+            last_use,
+            head_due: None,
+            started: false,
+            is_http2: false,
+            timer: Box::pin(tokio::time::sleep_until(last_use + MAX_IDLE)),
+            cut: Arc::default(),
+        }
+    }
+
+    pub(crate) fn cut(&self) -> Arc<AtomicBool> {
+        self.cut.clone()
+    }
+
+    fn check_cut(&self) -> io::Result<()> {
+        if self.cut.load(Relaxed) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+
+    /// Ends the wait for the stream once the connection was idle for too long, or a head takes too long.
+    fn poll_timer<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let mut due = self.last_use + MAX_IDLE;
+        if let Some((head_due, begun)) = self.head_due {
+            if self.activity.lock().begun == begun {
+                due = due.min(head_due);
+            } else {
+                self.head_due = None;
+            }
+        }
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Passes on what the stream says, unless the connection is cut or has been idle for too long.
@@ -83,21 +229,41 @@ impl Connection {
         cx: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.cut.load(Relaxed) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        self.check_cut()?;
         let polled = poll(Pin::new(&mut self.stream), cx);
-        if polled.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + MAX_IDLE);
-            return polled;
+        if polled.is_pending() {
+            return self.poll_timer(cx);
         }
-        self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.last_use = Instant::now();
+        polled
+    }
+
+    /// Bytes have come.
+    fn received(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            self.is_http2 = bytes.starts_with(b"PRI");
+        }
+        let Requests { open, begun, .. } = *self.activity.lock();
+        let is_within_head = self.head_due.is_some_and(|(_, before)| before == begun);
+        if open == 0 && !is_within_head && !self.is_http2 {
+            self.head_due = Some((Instant::now() + self.head_timeout, begun));
+        }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.watched(cx, |stream, cx| stream.poll_read(cx, buf))
+        let before = buf.filled().len();
+        ready!(self.watched(cx, |stream, cx| stream.poll_read(cx, buf)))?;
+        self.received(buf.filled().get(before..).unwrap_or_default());
+        // a head that trickles in is never awaited with an empty socket
+        if let Poll::Ready(late) = self.poll_timer(cx) {
+            return Poll::Ready(late);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -113,24 +279,31 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.watched(cx, |stream, cx| stream.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }
 
 /// What a request knows of its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    pub(crate) addr: SocketAddr,
-    cut: Arc<AtomicBool>,
+    /// The memory that its requests hold together.
+    pub(crate) share: Arc<Share>,
+    pub(crate) cut: Arc<AtomicBool>,
 }
 
 impl Peer {
     /// Closes the connection in place of the answer.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Relaxed);
-    }
-}
-
-impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        Self { addr: *stream.remote_addr(), cut: stream.io().cut.clone() }
     }
 }

@@ -90,6 +90,24 @@ impl Protocol {
     }
 }
 
+/// The metadata of a stream and what its events need of it, read once: it can be as large as a thousand events.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata {
+    raw: Arc<RawValue>,
+    service: Option<Arc<str>>,
+}
+
+impl Metadata {
+    pub(crate) fn new(raw: Arc<RawValue>) -> Self {
+        let service = json::text_at(&raw, &["service", "name"]).map(Arc::from);
+        Self { raw, service }
+    }
+
+    pub(crate) fn raw(&self) -> &Arc<RawValue> {
+        &self.raw
+    }
+}
+
 /// An event that the server has accepted.
 pub struct Event {
     protocol: Protocol,
@@ -97,7 +115,7 @@ pub struct Event {
     received_at: SystemTime,
     metadata: Arc<RawValue>,
     body: Arc<RawValue>,
-    service: Option<Box<str>>,
+    service: Option<Arc<str>>,
     trace_id: Option<Box<str>>,
     names: Vec<Box<str>>,
 }
@@ -107,7 +125,7 @@ impl Event {
         protocol: Protocol,
         kind: Kind,
         received_at: SystemTime,
-        metadata: Arc<RawValue>,
+        metadata: &Metadata,
         body: Arc<RawValue>,
     ) -> Self {
         let boxed = |path: &[&str]| json::text_at(&body, path).map(Box::from);
@@ -116,7 +134,7 @@ impl Event {
             Kind::Log => boxed(&["service.name"]).or_else(|| boxed(&["service", "name"])),
             _ => boxed(&["context", "service", "name"]).or_else(|| boxed(&["service", "name"])),
         };
-        let service = service.or_else(|| json::text_at(&metadata, &["service", "name"]).map(Box::from));
+        let service = service.map(Arc::from).or_else(|| metadata.service.clone());
         let trace_id = boxed(&["trace_id"]).or_else(|| boxed(&["trace.id"]));
         let names = match kind {
             Kind::Transaction | Kind::Span => boxed(&["name"]).into_iter().collect(),
@@ -128,8 +146,9 @@ impl Event {
                 .map(|samples| json::members(samples).into_iter().map(|(name, _)| Box::from(name)).collect())
                 .unwrap_or_default(),
             Kind::Log => boxed(&["message"]).into_iter().collect(),
-            Kind::Metadata => service.iter().cloned().collect(),
+            Kind::Metadata => service.iter().map(|name| Box::from(&**name)).collect(),
         };
+        let metadata = metadata.raw.clone();
         Self { protocol, kind, received_at, metadata, body, service, trace_id, names }
     }
 
@@ -194,11 +213,30 @@ impl Event {
         self.names.iter().map(AsRef::as_ref)
     }
 
+    pub(crate) fn shared_body(&self) -> Arc<RawValue> {
+        self.body.clone()
+    }
+
+    pub(crate) fn shared_metadata(&self) -> Arc<RawValue> {
+        self.metadata.clone()
+    }
+
+    /// Everything of its JSON before the metadata.
+    pub(crate) fn head(&self) -> String {
+        let (kind, protocol) = (self.kind.as_str(), self.protocol.as_str());
+        format!(
+            r#"{{"type":"{kind}","protocol":"{protocol}","received_at":"{}","metadata":"#,
+            rfc3339(self.received_at)
+        )
+    }
+
     /// Roughly the bytes that it holds.
     pub(crate) fn size(&self) -> usize {
-        let own = size_of::<Self>() + self.names.iter().map(|name| name.len()).sum::<usize>();
+        /// A pointer, a length, and what the allocator adds.
+        const PER_TEXT: usize = 32;
+        let texts = self.names.iter().chain(&self.trace_id).map(|text| PER_TEXT + text.len()).sum::<usize>();
         // metadata is shared by its stream and counted where it is an event itself
-        own + self.body.get().len()
+        size_of::<Self>() + PER_TEXT + texts + self.body.get().len()
     }
 }
 
@@ -267,7 +305,7 @@ mod tests {
     fn event(kind: Kind, body: &str) -> Event {
         let metadata = RawValue::from_string(r#"{"service":{"name":"shop"}}"#.to_owned()).unwrap();
         let body = RawValue::from_string(body.to_owned()).unwrap();
-        Event::new(Protocol::Intake, kind, SystemTime::UNIX_EPOCH, metadata.into(), body.into())
+        Event::new(Protocol::Intake, kind, SystemTime::UNIX_EPOCH, &Metadata::new(metadata.into()), body.into())
     }
 
     #[test]

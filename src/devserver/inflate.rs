@@ -1,91 +1,127 @@
-//! Decompresses a body while it arrives: whatever the bytes so far can tell is told at once.
+//! Decompresses a body while it arrives, piece by piece.
 
-use std::io::{self, Write};
+use std::io;
 
-use flate2::{Decompress, FlushDecompress, Status, write::MultiGzDecoder};
+use bytes::{Buf, Bytes};
+use flate2::{Decompress, FlushDecompress, Status};
 
-/// How a body is packed. As the server does, the first two bytes decide where no header does.
+/// How many decompressed bytes are produced at a time.
+pub(crate) const PIECE: usize = 16 * 1024;
+/// The state of a decompressor: a window of 32 KiB, tables, and the output that waits.
+const STATE_BYTES: usize = 64 * 1024;
+/// The `window_bits` of the largest window, which takes all smaller ones.
+const WINDOW_BITS: u8 = 15;
+
+/// A body that may be compressed. As the APM Server does, the first two bytes decide where no header does.
 #[derive(Debug)]
 pub(crate) struct Inflate {
     state: State,
-    /// Any byte has come: a body without one is empty, not cut short.
-    started: bool,
-    /// Bytes given out so far.
-    out: u64,
-    /// The most that may be given out.
+    /// Bytes that were produced so far.
+    produced: u64,
+    /// The most that may be produced.
     max: u64,
+    /// What broke after the last bytes that could be read.
+    broken: Option<io::Error>,
 }
 
 #[derive(Debug)]
 enum State {
+    /// At most one byte.
     Unknown(Vec<u8>),
     Plain,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    Zlib { decoder: Decompress, ended: bool },
+    Packed(Packed),
 }
 
-/// The most that one body may hold, so that a small body cannot keep the server busy for long.
-const MAX_BODY: u64 = 256 * 1024 * 1024;
+#[derive(Debug)]
+struct Packed {
+    decoder: Decompress,
+    is_gzip: bool,
+    /// Any byte has come: a body without one is empty, not cut short.
+    started: bool,
+    ended: bool,
+}
+
+/// What came of the bytes that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Some of them were used; there may be more to come.
+    Some,
+    /// All of them were used.
+    NeedsInput,
+}
 
 impl Inflate {
-    /// `encoding` is the `Content-Encoding`: `gzip`, `deflate` (zlib), or anything else to look at the bytes.
-    pub(crate) fn new(encoding: Option<&str>) -> Self {
-        Self::up_to(MAX_BODY, encoding)
-    }
-
-    /// The same for a body that may hold so many bytes.
-    pub(crate) fn up_to(max: u64, encoding: Option<&str>) -> Self {
+    /// `encoding` is the `Content-Encoding`: `gzip`, `deflate` (zlib), or anything else to look at the bytes. `max` is
+    /// the most that the body may hold, decompressed.
+    pub(crate) fn new(encoding: Option<&str>, max: u64) -> Self {
         let state = match encoding {
-            Some("gzip") => State::gzip(),
-            Some("deflate") => State::zlib(),
+            Some("gzip") => State::packed(true),
+            Some("deflate") => State::packed(false),
             _ => State::Unknown(Vec::new()),
         };
-        Self { state, started: false, out: 0, max }
+        Self { state, produced: 0, max, broken: None }
     }
 
-    /// Takes packed bytes, hands over plain ones.
-    pub(crate) fn push(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<()> {
-        self.started |= !bytes.is_empty();
-        let (out, max) = (&mut self.out, self.max);
-        let mut each = |plain: &[u8]| {
-            *out += plain.len() as u64;
-            each(plain);
-            if *out <= max {
-                return Ok(());
+    /// Takes bytes from `input` and appends at most [`PIECE`] plain ones to `out`. What came before an error is appended.
+    pub(crate) fn fill(&mut self, input: &mut Bytes, out: &mut Vec<u8>) -> io::Result<Filled> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let before = out.len();
+        let filled = self.produce(input, out);
+        self.produced += (out.len() - before) as u64;
+        if self.produced > self.max {
+            return Err(io::Error::other(format!("the body holds more than {} MiB", self.max / (1024 * 1024))));
+        }
+        match filled {
+            Err(error) if out.len() > before => {
+                self.broken = Some(error);
+                Ok(Filled::Some)
             }
-            Err(io::Error::other(format!("the body holds more than {} MiB", max / (1024 * 1024))))
-        };
-        if let State::Unknown(start) = &mut self.state {
-            start.extend_from_slice(bytes);
-            if let [first, second, ..] = start[..] {
-                let start = std::mem::take(start);
-                self.state = match (first, second) {
-                    (0x1f, 0x8b) => State::gzip(),
-                    _ if first & 0x0f == 8 => State::zlib(),
+            other => other,
+        }
+    }
+
+    fn produce(&mut self, input: &mut Bytes, out: &mut Vec<u8>) -> io::Result<Filled> {
+        match &mut self.state {
+            State::Unknown(start) => {
+                if start.len() + input.len() < 2 {
+                    start.extend_from_slice(input);
+                    input.clear();
+                    return Ok(Filled::NeedsInput);
+                }
+                if !start.is_empty() {
+                    *input = [&start[..], &input[..]].concat().into();
+                }
+                self.state = match input[..] {
+                    [0x1f, 0x8b, ..] => State::packed(true),
+                    [first, ..] if first & 0x0f == 8 => State::packed(false),
                     _ => State::Plain,
                 };
-                return self.state.push(&start, &mut each);
+                Ok(Filled::Some)
             }
-            return Ok(());
+            State::Plain => {
+                let taken = input.split_to(input.len().min(PIECE));
+                out.extend_from_slice(&taken);
+                Ok(if taken.is_empty() { Filled::NeedsInput } else { Filled::Some })
+            }
+            State::Packed(packed) => packed.produce(input, out),
         }
-        self.state.push(bytes, &mut each)
     }
 
-    /// The body has ended. An error if the packed stream has not.
-    pub(crate) fn finish(&mut self, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
-        match &mut self.state {
-            State::Unknown(start) => each(start),
-            State::Plain => {}
-            State::Gzip(_) | State::Zlib { .. } if !self.started => {}
-            State::Gzip(decoder) => {
-                let ended = decoder.try_finish();
-                each(decoder.get_ref());
-                ended.map_err(|_| truncated())?;
-            }
-            State::Zlib { ended: true, .. } => {}
-            State::Zlib { .. } => return Err(truncated()),
+    /// The body has ended. An error if the compressed stream has not.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        match &self.state {
+            State::Unknown(start) => out.extend_from_slice(start),
+            State::Packed(packed) if packed.started && !packed.ended => return Err(truncated()),
+            State::Plain | State::Packed(_) => {}
         }
         Ok(())
+    }
+
+    /// The bytes that it keeps.
+    pub(crate) fn memory(&self) -> usize {
+        if matches!(self.state, State::Packed(_)) { STATE_BYTES } else { 0 }
     }
 }
 
@@ -94,55 +130,52 @@ fn truncated() -> io::Error {
 }
 
 impl State {
-    fn gzip() -> Self {
-        Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))
+    fn packed(is_gzip: bool) -> Self {
+        Self::Packed(Packed { decoder: decoder(is_gzip), is_gzip, started: false, ended: false })
     }
+}
 
-    fn zlib() -> Self {
-        Self::Zlib { decoder: Decompress::new(true), ended: false }
-    }
+fn decoder(is_gzip: bool) -> Decompress {
+    if is_gzip { Decompress::new_gzip(WINDOW_BITS) } else { Decompress::new(true) }
+}
 
-    fn push(&mut self, mut bytes: &[u8], each: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        match self {
-            Self::Unknown(_) | Self::Plain => each(bytes),
-            Self::Gzip(decoder) => {
-                while !bytes.is_empty() {
-                    // without the flush the decoder keeps its last output until the next write
-                    let taken = decoder.write(bytes).and_then(|taken| decoder.flush().map(|()| taken));
-                    // what came before an error counts
-                    each(decoder.get_ref())?;
-                    decoder.get_mut().clear();
-                    match taken? {
-                        0 => return Err(truncated()),
-                        taken => bytes = bytes.get(taken..).unwrap_or_default(),
-                    }
-                }
-                Ok(())
+impl Packed {
+    fn produce(&mut self, input: &mut Bytes, out: &mut Vec<u8>) -> io::Result<Filled> {
+        self.started |= !input.is_empty();
+        if self.ended {
+            if !self.is_gzip || input.is_empty() {
+                // what follows the one stream of zlib is not looked at
+                input.clear();
+                return Ok(Filled::NeedsInput);
             }
-            Self::Zlib { ended: true, .. } => Ok(()),
-            Self::Zlib { decoder, ended } => {
-                let mut out = [0; 16 * 1024];
-                loop {
-                    let (taken, given) = (decoder.total_in(), decoder.total_out());
-                    let status = decoder.decompress(bytes, &mut out, FlushDecompress::None);
-                    let (taken, given) = (decoder.total_in() - taken, decoder.total_out() - given);
-                    bytes = bytes.get(taken as usize..).unwrap_or_default();
-                    each(out.get(..given as usize).unwrap_or_default())?;
-                    if status? == Status::StreamEnd {
-                        *ended = true;
-                        return Ok(());
-                    }
-                    if taken == 0 && given == 0 || bytes.is_empty() && (given as usize) < out.len() {
-                        return Ok(());
-                    }
-                }
+            // the next member of a gzip file
+            self.decoder = decoder(true);
+            self.ended = false;
+        }
+        let (taken, produced) = (self.decoder.total_in(), self.decoder.total_out());
+        let before = out.len();
+        out.resize(before + PIECE, 0);
+        let status = self.decoder.decompress(input, out.get_mut(before..).unwrap_or_default(), FlushDecompress::None);
+        let (taken, produced) = (self.decoder.total_in() - taken, self.decoder.total_out() - produced);
+        out.truncate(before + (produced as usize).min(PIECE));
+        input.advance((taken as usize).min(input.len()));
+        match status {
+            Err(_) => Err(truncated()),
+            Ok(Status::StreamEnd) => {
+                self.ended = true;
+                Ok(Filled::Some)
             }
+            Ok(_) if taken > 0 || produced > 0 => Ok(Filled::Some),
+            Ok(_) if input.is_empty() => Ok(Filled::NeedsInput),
+            Ok(_) => Err(truncated()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use flate2::{
         Compression,
         write::{GzEncoder, ZlibEncoder},
@@ -162,18 +195,25 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// Everything that comes of these bytes.
+    fn push(inflate: &mut Inflate, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let mut input = Bytes::copy_from_slice(bytes);
+        while inflate.fill(&mut input, out)? == Filled::Some {}
+        assert!(input.is_empty());
+        Ok(())
+    }
+
     fn unpack(encoding: Option<&str>, body: &[u8], chunk: usize) -> (String, io::Result<()>) {
-        let (mut inflate, mut text) = (Inflate::new(encoding), Vec::new());
-        let mut each = |plain: &[u8]| text.extend_from_slice(plain);
+        let (mut inflate, mut text) = (Inflate::new(encoding, 1024 * 1024), Vec::new());
         let result = body
             .chunks(chunk)
-            .try_for_each(|chunk| inflate.push(chunk, &mut each))
-            .and_then(|()| inflate.finish(&mut each));
+            .try_for_each(|chunk| push(&mut inflate, chunk, &mut text))
+            .and_then(|()| inflate.finish(&mut text));
         (String::from_utf8(text).unwrap(), result)
     }
 
     #[test]
-    fn every_packing_is_told_by_header_or_by_its_first_bytes() {
+    fn compression_is_recognised_by_header_or_first_bytes() {
         let text = "{\"a\":1}\n".repeat(20_000);
         let cases = [
             (Some("gzip"), gzip(&text)),
@@ -196,20 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_flushed_is_told_at_once() {
+    fn flushed_bytes_are_decompressed_before_the_stream_ends() {
         let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        let mut inflate = Inflate::new(Some("gzip"));
+        let mut inflate = Inflate::new(Some("gzip"), 1024);
         for line in ["first\n", "second\n"] {
             packed.write_all(line.as_bytes()).unwrap();
             packed.flush().unwrap();
-            let (bytes, mut told) = (std::mem::take(packed.get_mut()), Vec::new());
-            inflate.push(&bytes, &mut |plain| told.extend_from_slice(plain)).unwrap();
-            assert_eq!(told, line.as_bytes());
+            let (bytes, mut plain) = (std::mem::take(packed.get_mut()), Vec::new());
+            push(&mut inflate, &bytes, &mut plain).unwrap();
+            assert_eq!(plain, line.as_bytes());
         }
     }
 
     #[test]
-    fn a_stream_that_is_cut_or_corrupt_is_an_error() {
+    fn truncated_or_corrupt_stream_is_an_error() {
         let text = "0123456789".repeat(100);
         for (encoding, mut body) in [("gzip", gzip(&text)), ("deflate", zlib(&text))] {
             let cut = &body[..body.len() - 3];
@@ -218,6 +258,23 @@ mod tests {
             body[last] ^= 0xff;
             assert!(unpack(Some(encoding), &body, 8).1.is_err(), "{encoding} corrupt");
             assert!(unpack(Some(encoding), b"{\"metadata\":{}}", 8).1.is_err(), "{encoding} of plain text");
+        }
+    }
+
+    #[test]
+    fn more_bytes_than_allowed_are_an_error_and_come_in_pieces() {
+        for (encoding, body) in [("gzip", gzip(&"0".repeat(3_000_000))), ("deflate", zlib(&"0".repeat(3_000_000)))] {
+            let (mut inflate, mut input) = (Inflate::new(Some(encoding), 1024 * 1024), Bytes::from(body));
+            let error = loop {
+                let mut piece = Vec::new();
+                if let Err(error) = inflate.fill(&mut input, &mut piece) {
+                    break error;
+                }
+                assert!(piece.len() <= PIECE);
+            };
+            let all = inflate.produced;
+            assert!(error.to_string().contains("more than 1 MiB"), "{encoding}: {error}");
+            assert!(all <= 1024 * 1024 + PIECE as u64, "{encoding}: {all} bytes were produced");
         }
     }
 }

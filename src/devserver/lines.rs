@@ -10,44 +10,65 @@ pub(crate) enum Line<'a> {
     TooLong(&'a [u8]),
 }
 
+/// A buffer that has grown beyond this is given back with its line.
+const KEPT: usize = 16 * 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     open: Vec<u8>,
     skipping: bool,
+    /// The line in `open` was handed over.
+    handed: bool,
 }
 
 impl Lines {
-    /// Takes bytes and hands over each line that they end.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
-        while !bytes.is_empty() {
-            let (part, rest, ended) = match bytes.iter().position(|byte| *byte == b'\n') {
-                Some(end) => (&bytes[..end], &bytes[end + 1..], true),
-                None => (bytes, &[][..], false),
-            };
-            bytes = rest;
-            if !self.skipping {
-                let fits = part.len().min(MAX_LINE - self.open.len());
-                self.open.extend_from_slice(&part[..fits]);
-                // the line end takes a byte of the allowance
-                if self.open.len() == MAX_LINE {
-                    each(Line::TooLong(&self.open));
-                    self.skipping = true;
-                } else if ended {
-                    each(Line::Whole(&self.open));
-                }
+    /// Takes bytes from the start of `bytes` and hands over the line that they end, if they end one. `each` is called
+    /// once at most.
+    pub(crate) fn take(&mut self, bytes: &mut &[u8], each: impl FnOnce(Line<'_>)) {
+        if std::mem::take(&mut self.handed) {
+            self.open.clear();
+            if self.open.capacity() > KEPT {
+                self.open.shrink_to(KEPT);
             }
-            if ended {
-                self.skipping = false;
-            }
-            if ended || self.skipping {
-                self.open.clear();
-            }
+        }
+        let (part, rest, ended) = match memchr::memchr(b'\n', bytes) {
+            Some(end) => (&bytes[..end], &bytes[end + 1..], true),
+            None => (*bytes, &[][..], false),
+        };
+        *bytes = rest;
+        if self.skipping {
+            self.skipping = !ended;
+            return;
+        }
+        if self.open.is_empty() && ended && part.len() < MAX_LINE {
+            return each(Line::Whole(part));
+        }
+        let fits = part.len().min(MAX_LINE - self.open.len());
+        self.open.extend_from_slice(&part[..fits]);
+        // the line end takes a byte of the allowance
+        if self.open.len() == MAX_LINE {
+            self.skipping = !ended;
+            self.handed = true;
+            each(Line::TooLong(&self.open));
+        } else if ended {
+            self.handed = true;
+            each(Line::Whole(&self.open));
         }
     }
 
     /// What is left of a line without an end.
     pub(crate) fn rest(&self) -> Option<&[u8]> {
-        (!self.open.is_empty()).then_some(&self.open)
+        (!self.open.is_empty() && !self.handed).then_some(&self.open)
+    }
+
+    /// How long the line is so far.
+    pub(crate) fn len(&self) -> usize {
+        if self.handed { 0 } else { self.open.len() }
+    }
+
+    /// The bytes that it keeps.
+    pub(crate) fn memory(&self) -> usize {
+        self.open.capacity()
     }
 }
 
@@ -58,13 +79,15 @@ mod tests {
     /// Lines as text, the too long ones as their length.
     fn split(chunks: &[&[u8]]) -> (Vec<String>, Option<String>) {
         let (mut lines, mut all) = (Lines::default(), Vec::new());
-        for chunk in chunks {
-            lines.push(chunk, |line| {
-                all.push(match line {
-                    Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
-                    Line::TooLong(start) => format!("too long: {}", start.len()),
+        for mut chunk in chunks.iter().copied() {
+            while !chunk.is_empty() {
+                lines.take(&mut chunk, |line| {
+                    all.push(match line {
+                        Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                        Line::TooLong(start) => format!("too long: {}", start.len()),
+                    });
                 });
-            });
+            }
         }
         (all, lines.rest().map(|rest| String::from_utf8_lossy(rest).into_owned()))
     }

@@ -1,30 +1,32 @@
-//! A small APM Server for laptops and CI: it takes what any Elastic agent sends, says of it what the real server would
-//! say, and shows it.
+//! A small APM Server for laptops and CI. It accepts what any Elastic agent sends, returns the verdict of the real server,
+//! and shows the events.
 //!
 //! ```
 //! use tower_apm::devserver::{DevServer, Kind, Query};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = DevServer::bind("127.0.0.1:0")?; // an agent's usual port is 8200
-//! // agents send to server.url(), people look at server.url() + "/ui"
+//! let server = DevServer::bind("127.0.0.1:0")?; // the default port of agents is 8200
+//! // agents send to server.url(), the web page is at server.url() + "/ui"
 //! let transactions = server.store().query(&Query::new().kind(Kind::Transaction));
 //! assert_eq!(transactions.total, 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! | path | what it is |
+//! | path | content |
 //! |---|---|
-//! | `POST /intake/v2/events` | events as NDJSON: plain, gzip or deflate, in one piece or streamed; stored line by line, as they arrive |
-//! | `POST /v1/traces`, `/v1/metrics`, `/v1/logs` | OTLP over HTTP: binary protobuf, plain, gzip or deflate |
-//! | OTLP over gRPC | the same three; whatever comes by HTTP/2 is taken for gRPC, as at the real server |
+//! | `POST /intake/v2/events` | events as NDJSON (`application/x-ndjson`): plain, gzip or deflate, with a length or streamed; stored line by line, as they arrive |
+//! | `POST /v1/traces`, `/v1/metrics`, `/v1/logs` | OTLP over HTTP: binary protobuf (`application/x-protobuf`), plain, gzip or deflate |
+//! | OTLP over gRPC | the same three signals (`application/grpc`); all HTTP/2 requests are taken for gRPC, as at the real server |
 //! | `GET /` | the server's version for agents, the web page for browsers |
 //! | `/config/v1/agents` | central configuration, for agents |
-//! | `PUT /api/agent-config` | sets it: `{"service": {"name", "environment"}, "settings": {…}}`, both of `service` optional; `GET` lists what is set, `DELETE` with `service.name` and `service.environment` takes it back. `warnings` tell what an agent of this crate would not take |
+//! | `PUT /api/agent-config` | sets central configuration: `{"service": {"name", "environment"}, "settings": {…}}`, both fields of `service` are optional. `GET` lists all configurations, `DELETE` with `service.name` and `service.environment` removes one. `warnings` contains what an agent of this crate would not accept |
 //! | `GET /ui` | the web page: transactions, traces, errors, live |
-//! | `GET /api/events` | `{"total", "events": [{"type", "protocol", "received_at", "metadata", "event"}]}`, newest first; filters `type`, `service`, `trace_id`, `name`, `q` (text), `limit` (default 100) |
-//! | `DELETE /api/events` | forgets all events |
-//! | `GET /api/stats` | requests, accepted and rejected lines by type, evicted, held |
+//! | `GET /api/events` | `{"total", "events": [{"type", "protocol", "received_at", "metadata", "event"}]}`, newest first; filters `type`, `service`, `trace_id`, `name`, `q` (text), `limit` (default 100). If there are more events, `next` is the path of the request for them, whose `total` counts the events from there. `"truncated": true` means that the answer was cut by the limits below |
+//! | `DELETE /api/events` | removes all events |
+//! | `GET /api/stats` | requests, accepted and rejected lines by type, evicted and stored events |
+//!
+//! Another media type, or none, is answered with 415.
 //!
 //! # OTLP
 //!
@@ -36,25 +38,52 @@
 //!
 //! Text that is no UTF-8 makes a message unreadable here and is taken there. A stack stays text, Java's too, senders of
 //! Jaeger are not told apart, and metrics of hosts are not translated into Elastic's. A span that ends before it begins
-//! has no duration. A body holds 32 MiB at most, a message of gRPC 4 MiB, and neither may take more than 128 MiB of
-//! memory or nest deeper than 64 levels: a message that does, or cannot be read, is refused as a whole and counted as
+//! has no duration. A message that exceeds a limit below, or cannot be read, is refused as a whole and counted as
 //! unrecognized. Of metrics the points that an APM Server does not know (exponential histograms) are a partial success.
 //!
-//! # Layout
+//! # Web pages of other origins
 //!
-//! - [`DevServer`], [`DevServerBuilder`]: start and stop; [`Store`], [`Query`], [`Event`]: look at what came;
-//!   [`Answer`]: make the server fail on purpose.
-//! - Inside: `intake` reads a request, `inflate` and `lines` cut it up, `validate` judges each line, `store` keeps it. `otlp`
-//!   reads and translates what is no intake.
+//! Any web page that is open in a browser can send requests to this machine. All routes refuse such requests with 403
+//! (gRPC: `PERMISSION_DENIED`): requests whose `Origin` is not the server's own, requests with a `Sec-Fetch-Site` other
+//! than `same-origin` and `none`, and requests for a host name that is not known
+//! ([`allow_host`](DevServerBuilder::allow_host)). Agents and exporters send none of these headers. Exporters that run in
+//! a browser are therefore refused. A link to the web page works.
 //!
 //! # Limits
 //!
-//! It keeps a bounded number of events and bytes in memory and forgets the oldest; nothing is written to disk. Only
-//! loopback addresses are bound unless told otherwise. Its verdict on a line is the one of the real server's decoder
-//! (messages are worded differently), but for events of browsers in the short form of RUM v3, which it does not know,
-//! and for exceptions with more than 256 levels of causes, which it refuses. It refuses all that is no JSON, where the
-//! server overlooks a `+1` or a tab within a text. Of a key that comes twice in one object the last value counts,
-//! where the server merges objects. It knows no Elasticsearch, no sampling: what an agent sends is what is shown.
+//! | what | limit | beyond it |
+//! |---|---|---|
+//! | stored events | 10 000 ([`max_events`](DevServerBuilder::max_events)), 64 MiB ([`max_bytes`](DevServerBuilder::max_bytes)) | the oldest are evicted; nothing is written to disk |
+//! | connections | 256 ([`max_connections`](DevServerBuilder::max_connections)), 75 s idle | the one that was idle for the longest time is closed, else the oldest request after 2 s |
+//! | memory of unfinished requests and answers | 128 MiB ([`max_unfinished_bytes`](DevServerBuilder::max_unfinished_bytes)), and 128 KiB per connection | 503 with `Retry-After`, `RESOURCE_EXHAUSTED`; answers are cut |
+//! | head of a request | 64 KiB, 100 headers (HTTP/2: 16 KiB), 10 s ([`head_timeout`](DevServerBuilder::head_timeout)) | 431; the connection is closed |
+//! | body of a request | 30 s and a second per 64 KiB ([`body_timeout`](DevServerBuilder::body_timeout)) | 503; what was stored stays stored |
+//! | intake | 307 200 bytes per line as in the APM Server; 64 MiB and 100 000 lines per request, decompressed | the line is rejected; 400, 500 or 413, and the rest of the body is not read |
+//! | causes of an exception | 256 levels; 8 MiB, where each level counts its own size, and 512 MiB of this per request | the event is rejected; 413 |
+//! | OTLP | 32 MiB per body, 4 MiB per gRPC message, 100 calls per connection; 64 MiB once decoded, 64 MiB of events, 64 levels of values | 400, `RESOURCE_EXHAUSTED`, `INTERNAL` |
+//! | answer of `GET /api/events` | 10 000 events, 8 MiB | `"truncated": true` and `next` |
+//! | central configuration | 64 KiB per request, 1000 services, 1 MiB in total | 400, 507 |
+//! | messages about rejected events | 1 KiB | cut |
+//!
+//! Large bodies, searches and messages are worked on by two threads in turns of 20 ms. Other requests are answered
+//! meanwhile.
+//!
+//! Only loopback addresses are bound by default ([`allow_remote`](DevServerBuilder::allow_remote)). Where a secret token or
+//! an API key is set, every client needs it.
+//!
+//! The verdict on a line is the one of the real server's decoder (messages are worded differently), with these exceptions:
+//! events of browsers in the short form of RUM v3 are not known, exceptions beyond the limits above are rejected, and
+//! everything that is not JSON is rejected, where the server overlooks a `+1` or a tab within a text. Of a key that comes
+//! twice in one object the last value counts, where the server merges objects. There is no Elasticsearch and no sampling:
+//! what an agent sends is what is shown.
+//!
+//! # Layout
+//!
+//! - [`DevServer`], [`DevServerBuilder`]: start and stop; [`Store`], [`Query`], [`Event`]: look at the events;
+//!   [`Answer`]: make the server fail on purpose.
+//! - Inside: `serve` and `connection` accept connections, `origin` refuses pages of other origins, `intake` reads a
+//!   request, `inflate` and `lines` cut it up, `validate` judges each line, `store` keeps it. `otlp` reads and translates
+//!   OTLP. `memory` is the budget of unfinished requests, `work` runs long work in slices.
 
 mod agent_config;
 mod api;
@@ -64,23 +93,28 @@ mod builder;
 mod connection;
 mod error;
 mod event;
-mod host;
 mod inflate;
 mod intake;
 mod json;
 mod lines;
+mod listing;
+mod media;
+mod memory;
+mod origin;
 mod otlp;
 mod page;
 mod query;
 mod reply;
 mod requests;
 mod script;
+mod serve;
 mod server;
 mod server_info;
 mod stats;
 mod store;
 mod stream;
 mod validate;
+mod work;
 
 pub use self::{
     builder::DevServerBuilder,
@@ -98,4 +132,5 @@ pub(crate) use self::{
     script::Fate,
     store::Limits,
     stream::Stream,
+    work::{Slice, Task},
 };

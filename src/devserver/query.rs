@@ -17,11 +17,13 @@ pub struct Query {
     name: Option<String>,
     text: Option<String>,
     limit: usize,
+    /// Only events whose number in the store is smaller.
+    before: u64,
 }
 
 impl Default for Query {
     fn default() -> Self {
-        Self { kind: None, service: None, trace_id: None, name: None, text: None, limit: usize::MAX }
+        Self { kind: None, service: None, trace_id: None, name: None, text: None, limit: usize::MAX, before: u64::MAX }
     }
 }
 
@@ -72,6 +74,17 @@ impl Query {
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Only events before this one, by its number in the store.
+    pub(crate) fn before(mut self, number: u64) -> Self {
+        self.before = number;
+        self
+    }
+
+    /// Only events before the one with this number are wanted.
+    pub(crate) fn end(&self) -> u64 {
+        self.before
     }
 
     /// How many events are wanted at most.

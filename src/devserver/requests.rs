@@ -15,7 +15,7 @@ use http::header::AUTHORIZATION;
 use super::server::Shared;
 
 const MAX_KEPT: usize = 200;
-/// Of the headers of one request; one that has more is kept without them.
+/// Of the headers of one request, and of its target; one that has more is kept without them.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// Cheap to clone; every clone is the same.
@@ -31,15 +31,19 @@ impl Requests {
 
     fn add(&self, request: &Request) {
         let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
-        let fits = request.headers().iter().map(size).sum::<usize>() <= MAX_BYTES;
+        let headers = request.headers();
+        let fits = headers.iter().map(size).sum::<usize>() <= MAX_BYTES;
+        let uri = request.uri().to_string();
         let mut kept = http::Request::new(());
         kept.method_mut().clone_from(request.method());
-        kept.uri_mut().clone_from(request.uri());
-        if fits {
-            kept.headers_mut().clone_from(request.headers());
+        // copied: a clone would keep the whole buffer from which the request was read
+        if let Some(uri) = Some(uri).filter(|uri| uri.len() <= MAX_BYTES).and_then(|uri| uri.parse().ok()) {
+            *kept.uri_mut() = uri;
         }
-        if let Some(credentials) = kept.headers_mut().get_mut(AUTHORIZATION) {
-            credentials.set_sensitive(true);
+        for (name, value) in headers.iter().filter(|_| fits) {
+            let Ok(mut copy) = http::HeaderValue::from_bytes(value.as_bytes()) else { continue };
+            copy.set_sensitive(name == AUTHORIZATION);
+            kept.headers_mut().append(name.clone(), copy);
         }
         let mut all = self.lock();
         if all.len() == MAX_KEPT {
@@ -65,7 +69,7 @@ impl Requests {
 /// Keeps what agents ask; what people and their pages ask is not of interest.
 pub(crate) async fn keep(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !path.starts_with("/api/") && path != "/ui" {
+    if !path.starts_with("/api/") && path != "/ui" && !path.starts_with("/ui/") {
         shared.requests.add(&request);
     }
     next.run(request).await

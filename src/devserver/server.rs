@@ -23,18 +23,30 @@ use super::{
     api,
     auth::Credentials,
     builder::DevServerBuilder,
-    connection::{BoundedListener, Peer},
+    connection::Peer,
     error::DevServerError,
     intake,
+    memory::Memory,
+    origin::{self, Hosts},
     otlp::{self, Signal},
     page, reply,
     requests::{self, Requests},
     script::{Answer, Script},
+    serve::serve,
     server_info,
     store::Store,
+    work::{WORKERS, Workers},
 };
 
+/// How long a server that stops waits for work that is in progress.
+const LAST_WORK: Duration = Duration::from_secs(1);
+/// Room for an exception with as many causes as the rules allow.
+const STACK_SIZE: usize = 8 * 1024 * 1024;
+
 /// A small APM Server in this process. It stops, and frees its port, when the handle is dropped.
+///
+/// It serves from a thread of its own, and works on large requests with up to two more. The limits of memory, work,
+/// connections and answers, and their defaults, are listed in the [documentation of the module](super::devserver#limits).
 ///
 /// ```
 /// use tower_apm::devserver::{DevServer, Query};
@@ -71,8 +83,8 @@ pub(crate) struct Shared {
     pub(crate) requests: Requests,
     /// None: it is not told.
     pub(crate) version: Option<Arc<str>>,
-    /// Only this machine reaches it.
-    pub(crate) on_loopback: bool,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) workers: Workers,
 }
 
 impl DevServer {
@@ -91,10 +103,16 @@ impl DevServer {
 
     pub(crate) fn start(
         listener: std::net::TcpListener,
-        DevServerBuilder { credentials, limits, max_connections, agent_config_max_age, version, .. }: DevServerBuilder,
+        DevServerBuilder { credentials, limits, connections, memory, hosts, agent_config_max_age, version }: DevServerBuilder,
     ) -> Result<Self, DevServerError> {
         let addr = listener.local_addr().map_err(DevServerError::Start)?;
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DevServerError::Start)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(WORKERS)
+            .thread_name("apm-devserver-worker")
+            .thread_stack_size(STACK_SIZE)
+            .build()
+            .map_err(DevServerError::Start)?;
         let (store, script) = (Store::new(limits), Arc::<Script>::default());
         let agent_configs = AgentConfigs::default();
         let (agent_config_script, requests) = (Arc::<Script>::default(), Requests::default());
@@ -107,28 +125,27 @@ impl DevServer {
             agent_config_script: agent_config_script.clone(),
             requests: requests.clone(),
             version: (!version.is_empty()).then(|| version.into()),
-            on_loopback: addr.ip().to_canonical().is_loopback(),
+            hosts: Arc::new(Hosts { remote: !addr.ip().to_canonical().is_loopback(), ..hosts }),
+            workers: Workers::default(),
         };
         let listener = {
             let _entered = runtime.enter();
             TcpListener::from_std(listener).map_err(DevServerError::Start)?
         };
         let (stop, stopped) = oneshot::channel();
-        let serve = move || {
+        let run = move || {
             runtime.block_on(async {
-                let listener = BoundedListener::new(listener, max_connections);
-                let app = router(shared).into_make_service_with_connect_info::<Peer>();
                 tokio::select! {
                     _ = stopped => {}
-                    _ = axum::serve(listener, app) => {}
+                    () = serve(listener, router(shared), connections, Memory::new(memory)) => {}
                 }
             });
+            runtime.shutdown_timeout(LAST_WORK);
         };
         let thread = thread::Builder::new()
             .name("apm-devserver".to_owned())
-            // room for an exception with as many causes as the rules allow
-            .stack_size(8 * 1024 * 1024)
-            .spawn(serve)
+            .stack_size(STACK_SIZE)
+            .spawn(run)
             .map_err(DevServerError::Start)?;
         let (stop, thread) = (Some(stop), Some(thread));
         Ok(Self { addr, store, script, agent_configs, agent_config_script, requests, stop, thread })
@@ -253,7 +270,7 @@ fn router(shared: Shared) -> Router {
         .route("/api/events", get(api::events).delete(api::clear))
         .route("/api/stats", get(api::stats))
         .route("/api/agent-config", get(agent_config::list).put(agent_config::put).delete(agent_config::delete))
-        .route_layer(middleware::from_fn_with_state(shared.clone(), api::guard));
+        .route_layer(middleware::from_fn_with_state(shared.clone(), api::authorize));
     Router::new()
         .route("/intake/v2/events", any(intake::events))
         .route("/v1/traces", export(Signal::Traces))
@@ -262,10 +279,13 @@ fn router(shared: Shared) -> Router {
         .route("/config/v1/agents", any(agent_config::agents))
         .route("/", get(server_info::root))
         .route("/ui", get(page::show))
+        .route("/ui/page.js", get(page::script))
+        .route("/ui/page.css", get(page::style))
         .merge(api)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(shared.clone(), otlp::only_grpc))
         .layer(middleware::from_fn_with_state(shared.clone(), requests::keep))
+        .layer(middleware::from_fn_with_state(shared.clone(), origin::guard))
         .with_state(shared)
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::{
-    event::{Event, Kind, Protocol},
+    event::{Event, Kind, Metadata, Protocol},
     query::Query,
     stats::{ByKind, Stats},
 };
@@ -39,7 +39,26 @@ pub(crate) struct Limits {
 #[derive(Debug, Default)]
 struct Inner {
     events: VecDeque<Arc<Event>>,
+    /// The number that the next event gets. Numbers go up by one with each event.
+    next: u64,
     stats: Stats,
+}
+
+impl Inner {
+    /// The number of the oldest event.
+    fn first(&self) -> u64 {
+        self.next - self.events.len() as u64
+    }
+}
+
+/// Messages name keys, which can be as long as a line: 1 KiB of one is enough.
+pub(crate) fn shorten(message: &str) -> &str {
+    const MAX_MESSAGE: usize = 1024;
+    let mut end = MAX_MESSAGE.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
 }
 
 /// The answer to a [`Query`].
@@ -116,13 +135,14 @@ impl Store {
         self.change(|inner, _| inner.stats.requests += 1);
     }
 
-    pub(crate) fn accept(&self, protocol: Protocol, kind: Kind, metadata: &Arc<RawValue>, body: Arc<RawValue>) {
-        let event = Event::new(protocol, kind, SystemTime::now(), metadata.clone(), body);
+    pub(crate) fn accept(&self, protocol: Protocol, kind: Kind, metadata: &Metadata, body: Arc<RawValue>) {
+        let event = Event::new(protocol, kind, SystemTime::now(), metadata, body);
         self.change(|inner, limits| {
             *inner.stats.accepted.of(kind) += 1;
             *inner.stats.held_by_type.of(kind) += 1;
             inner.stats.bytes += event.size();
             inner.events.push_back(Arc::new(event));
+            inner.next += 1;
             while inner.events.len() > 1
                 && (inner.events.len() > limits.events || inner.stats.bytes > limits.bytes)
                 && let Some(oldest) = inner.events.pop_front()
@@ -138,7 +158,7 @@ impl Store {
     pub(crate) fn reject_many(&self, kind: Kind, count: u64, why: &str) {
         self.change(|inner, _| {
             *inner.stats.rejected.of(kind) += count;
-            inner.stats.last_rejection = Some(why.to_owned());
+            inner.stats.last_rejection = Some(shorten(why).to_owned());
         });
     }
 
@@ -148,8 +168,26 @@ impl Store {
                 Some(kind) => *inner.stats.rejected.of(kind) += 1,
                 None => inner.stats.unrecognized += 1,
             }
-            inner.stats.last_rejection = Some(why.to_owned());
+            inner.stats.last_rejection = Some(shorten(why).to_owned());
         });
+    }
+
+    /// The event of this number, unless it has made room.
+    pub(crate) fn event(&self, number: u64) -> Option<Arc<Event>> {
+        let inner = self.lock();
+        let at = number.checked_sub(inner.first())?;
+        inner.events.get(usize::try_from(at).ok()?).cloned()
+    }
+
+    /// The newest events before this number, newest first, each with its number. Some hundreds of them.
+    pub(crate) fn before(&self, number: u64) -> Vec<(u64, Arc<Event>)> {
+        const SOME: usize = 256;
+        let inner = self.lock();
+        let first = inner.first();
+        let end = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX).min(inner.events.len());
+        let some = inner.events.range(end.saturating_sub(SOME)..end).enumerate().rev();
+        let start = first + end.saturating_sub(SOME) as u64;
+        some.map(|(place, event)| (start + place as u64, event.clone())).collect()
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner, Limits)) {
@@ -171,7 +209,7 @@ mod tests {
     }
 
     fn accept(store: &Store, name: &str) {
-        let metadata: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
+        let metadata = Metadata::new(RawValue::from_string("{}".to_owned()).unwrap().into());
         let body = RawValue::from_string(format!(r#"{{"name":"{name}"}}"#)).unwrap();
         store.accept(Protocol::Intake, Kind::Span, &metadata, body.into());
     }
@@ -210,6 +248,22 @@ mod tests {
         assert_eq!((page.total, page.events.len()), (3, 2));
         assert_eq!(store.query(&Query::new().text("\"NAME\":\"b\"")).total, 1);
         assert_eq!(store.query(&Query::new().kind(Kind::Error)).total, 0);
+    }
+
+    #[test]
+    fn numbers_outlive_eviction_and_clearing() {
+        let store = store(3, usize::MAX);
+        ["a", "b", "c", "d"].iter().for_each(|name| accept(&store, name));
+        let named = |events: Vec<(u64, Arc<Event>)>| -> Vec<_> {
+            events.iter().map(|(number, event)| (*number, event.names().next().unwrap().to_owned())).collect()
+        };
+        assert_eq!(named(store.before(u64::MAX)), [(3, "d".into()), (2, "c".into()), (1, "b".into())]);
+        assert_eq!(named(store.before(2)), [(1, "b".into())]);
+        assert!(store.before(1).is_empty() && store.event(0).is_none() && store.event(4).is_none());
+        store.clear();
+        accept(&store, "e");
+        assert_eq!(named(store.before(u64::MAX)), [(4, "e".into())]);
+        assert!(store.event(3).is_none() && store.event(4).is_some());
     }
 
     #[tokio::test]

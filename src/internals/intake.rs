@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::devserver::{Event, Fate, Limits, Query, Store, Stream};
+use bytes::Bytes;
+
+use crate::devserver::{Event, Fate, Limits, Query, Slice, Store, Stream, Task};
 
 /// What became of one body.
 #[derive(Debug)]
@@ -19,8 +21,16 @@ pub struct Judged {
 pub fn intake<'a>(encoding: Option<&str>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Judged {
     let store = Store::new(Limits { events: usize::MAX, bytes: usize::MAX });
     let mut stream = Stream::new(encoding, store.clone(), Fate::Stored);
-    let whole = pieces.into_iter().all(|piece| stream.push(piece));
-    let account = if whole { stream.finish() } else { stream.into_account() };
+    for piece in pieces {
+        stream.feed(Bytes::copy_from_slice(piece));
+        stream.advance(&Slice::unbounded());
+        if stream.is_broken() {
+            break;
+        }
+    }
+    stream.end();
+    stream.advance(&Slice::unbounded());
+    let account = stream.into_account();
     let mut stored = store.query(&Query::new()).events;
     stored.reverse();
     let status = account.status();

@@ -9,12 +9,11 @@ use flate2::{
 use tower_apm::devserver::{DevServer, Kind, Query};
 
 use crate::{
-    client::{Connection, lines, post, request},
+    client::{Connection, NDJSON, lines, post, request},
     spec::{ERROR, LOG, METADATA, METRICSET, SPAN, TRANSACTION},
 };
 
 const INTAKE: &str = "POST /intake/v2/events";
-const NDJSON: (&str, &str) = ("Content-Type", "application/x-ndjson");
 
 fn server() -> DevServer {
     DevServer::bind("127.0.0.1:0").unwrap()
@@ -81,23 +80,29 @@ fn a_line_too_long_is_skipped_and_reported() {
 }
 
 #[test]
-fn method_and_content_type_are_checked() {
+fn method_and_exact_content_type_are_checked() {
     let server = server();
     let body = lines(&[METADATA, SPAN]);
     for (line, content_type, status) in [
         (INTAKE, Some("application/x-ndjson; charset=utf-8"), 202),
-        (INTAKE, None, 202),
-        (INTAKE, Some("application/json"), 400),
+        (INTAKE, Some("APPLICATION/X-NDJSON"), 202),
+        (INTAKE, None, 415),
+        (INTAKE, Some(""), 415),
+        (INTAKE, Some("application/json"), 415),
+        (INTAKE, Some("text/plain"), 415),
+        (INTAKE, Some("text/plain;x=application/x-ndjson"), 415),
+        (INTAKE, Some("application/x-ndjsonp"), 415),
         ("PUT /intake/v2/events", Some("application/x-ndjson"), 400),
         ("GET /intake/v2/events", None, 400),
     ] {
         let headers: Vec<_> = content_type.map(|value| ("Content-Type", value)).into_iter().collect();
         let answer = request(&server, line, &headers, body.as_bytes());
         assert_eq!(answer.status, status, "{line} {content_type:?}");
-        if status == 400 {
+        if status != 202 {
             assert_eq!(answer.counts(), (0, 1));
         }
     }
+    assert_eq!(held(&server), 4, "of refused requests nothing is stored");
     let unknown = request(&server, "GET /nowhere", &[], b"");
     assert_eq!((unknown.status, unknown.json()["error"].as_str()), (404, Some("404 page not found")));
 }
@@ -111,7 +116,7 @@ fn errors_are_labelled_as_json_for_those_who_accept_it() {
         (Some("text/plain"), "text/plain; charset=utf-8"),
         (None, "text/plain; charset=utf-8"),
     ] {
-        let headers: Vec<_> = accept.map(|accept| ("Accept", accept)).into_iter().collect();
+        let headers: Vec<_> = accept.map(|accept| ("Accept", accept)).into_iter().chain([NDJSON]).collect();
         let answer = request(&server, INTAKE, &headers, b"{}\n");
         assert_eq!((answer.header("content-type"), answer.counts()), (Some(label), (0, 1)), "{accept:?}");
     }
@@ -128,7 +133,7 @@ fn a_token_is_asked_for_where_one_is_set() {
         (Some("Bearer hunter2"), 202),
         (Some("ApiKey a2V5"), 202),
     ] {
-        let headers: Vec<_> = sent.map(|sent| ("Authorization", sent)).into_iter().collect();
+        let headers: Vec<_> = sent.map(|sent| ("Authorization", sent)).into_iter().chain([NDJSON]).collect();
         let answer = request(&server, INTAKE, &headers, body.as_bytes());
         assert_eq!(answer.status, status, "{sent:?}");
         if status == 401 {
@@ -140,6 +145,10 @@ fn a_token_is_asked_for_where_one_is_set() {
         assert_eq!((info.status, info.body.is_empty()), (200, status == 401), "strangers learn no version");
         let config = request(&server, "GET /config/v1/agents?service.name=shop", &headers, b"");
         assert_eq!(config.status == 401, status == 401);
+        for line in ["GET /api/events", "GET /api/stats", "GET /api/agent-config", "DELETE /api/agent-config"] {
+            let answer = request(&server, line, &headers, b"");
+            assert_eq!(answer.status == 401, status == 401, "{line}: on this machine too");
+        }
     }
     assert_eq!(server.store().query(&Query::new().kind(Kind::Span)).total, 2);
 }
@@ -155,7 +164,8 @@ fn compressed_bodies_are_told_by_header_or_content() {
         (None, zlib(&body)),
         (Some("identity"), body.clone().into_bytes()),
     ] {
-        let headers: Vec<_> = encoding.map(|encoding| ("Content-Encoding", encoding)).into_iter().collect();
+        let headers: Vec<_> =
+            encoding.map(|encoding| ("Content-Encoding", encoding)).into_iter().chain([NDJSON]).collect();
         let answer = request(&server, "POST /intake/v2/events?verbose", &headers, &packed);
         assert_eq!((answer.status, answer.counts()), (202, (2, 0)), "{encoding:?}");
     }
@@ -167,9 +177,9 @@ fn a_compressed_stream_that_breaks_is_the_servers_failure() {
     let body = lines(&[METADATA, TRANSACTION, SPAN]);
     for (encoding, packed) in [("gzip", gzip(&body)), ("deflate", zlib(&body))] {
         let cut = &packed[..packed.len() - 4];
-        let answer = request(&server, INTAKE, &[("Content-Encoding", encoding)], cut);
+        let answer = request(&server, INTAKE, &[NDJSON, ("Content-Encoding", encoding)], cut);
         assert_eq!((answer.status, answer.counts()), (500, (2, 1)), "{encoding}: what came before the cut stays");
-        let plain = request(&server, INTAKE, &[("Content-Encoding", encoding)], body.as_bytes());
+        let plain = request(&server, INTAKE, &[NDJSON, ("Content-Encoding", encoding)], body.as_bytes());
         assert_eq!((plain.status, plain.counts()), (400, (0, 1)), "{encoding}: not compressed at all");
     }
 }
@@ -209,12 +219,25 @@ fn agents_learn_the_version_and_browsers_get_the_page() {
 }
 
 #[test]
-fn the_page_loads_nothing_from_elsewhere() {
-    let page = request(&server(), "GET /ui", &[], b"");
-    assert_eq!(page.status, 200);
-    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
-    for outside in ["src=\"http", "href=\"http", "@import", "innerHTML", "insertAdjacentHTML", "document.write"] {
-        assert!(!page.body.contains(outside), "{outside}");
+fn page_runs_its_own_files_only() {
+    let server = server();
+    let page = request(&server, "GET /ui", &[], b"");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for inline in ["<style", "<script>", "style=", "onclick", "javascript:"] {
+        assert!(!page.body.contains(inline), "{inline} is against the policy");
+    }
+    let files = [("/ui/page.js", "text/javascript"), ("/ui/page.css", "text/css")].map(|(path, content_type)| {
+        assert!(page.body.contains(&format!("=\"{path}\"")), "{path}");
+        let file = request(&server, &format!("GET {path}"), &[], b"");
+        assert!(file.header("content-type").unwrap().starts_with(content_type), "{path}");
+        file
+    });
+    for file in files.iter().chain([&page]) {
+        assert_eq!((file.status, file.header("x-content-type-options")), (200, Some("nosniff")));
+        for outside in ["src=\"http", "href=\"http", "@import", "innerHTML", "insertAdjacentHTML", "document.write"] {
+            assert!(!file.body.contains(outside), "{outside}");
+        }
     }
 }
 

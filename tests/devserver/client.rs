@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -51,6 +51,11 @@ impl Connection {
         Self { stream, unread: Vec::new() }
     }
 
+    /// As [`send`](Self::send), to a server that may have closed the connection.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
@@ -90,14 +95,45 @@ impl Connection {
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
             .collect();
         let mut answer = Answer { status, headers, body: String::new(), bytes: Vec::new() };
-        let announced = answer.header("content-length").filter(|_| !line.starts_with("HEAD"));
-        let length: usize = announced.map_or(0, |length| length.parse().unwrap());
+        if line.starts_with("HEAD") {
+            return Ok(answer);
+        }
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.bytes = self.chunks()?;
+        } else {
+            let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+            answer.bytes = self.take(length)?;
+        }
+        answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
+        Ok(answer)
+    }
+
+    /// The next bytes of an answer.
+    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < length {
             self.read_more()?;
         }
-        answer.bytes = self.unread.drain(..length).collect();
-        answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
-        Ok(answer)
+        Ok(self.unread.drain(..length).collect())
+    }
+
+    /// A chunked body.
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(end) = self.unread.windows(2).position(|window| window == b"\r\n") {
+                    break end;
+                }
+                self.read_more()?;
+            };
+            let line = self.take(end + 2)?;
+            let length = usize::from_str_radix(str::from_utf8(&line[..end]).unwrap(), 16).unwrap();
+            body.extend(self.take(length)?);
+            self.take(2)?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
     }
 
     fn read_more(&mut self) -> io::Result<()> {
@@ -120,9 +156,27 @@ pub(crate) fn get(server: &DevServer, path: &str) -> Answer {
     request(server, &format!("GET {path}"), &[], b"")
 }
 
+/// The headers of an agent's request.
+pub(crate) const NDJSON: (&str, &str) = ("Content-Type", "application/x-ndjson");
+
+/// The type of OTLP over HTTP.
+pub(crate) const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
+
+/// Looks again until it finds something. Fails after a while.
+pub(crate) fn poll<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "nothing was found in {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Posts a body as an agent does and asks for the counts.
 pub(crate) fn post(server: &DevServer, body: &str) -> Answer {
-    request(server, "POST /intake/v2/events?verbose", &[("Content-Type", "application/x-ndjson")], body.as_bytes())
+    request(server, "POST /intake/v2/events?verbose", &[NDJSON], body.as_bytes())
 }
 
 pub(crate) fn lines(lines: &[&str]) -> String {

@@ -9,9 +9,12 @@ mod requests;
 mod spec;
 
 mod answers;
+mod bounds;
+mod connections;
 mod differential;
 mod lifecycle;
 mod listing;
+mod origins;
 mod otlp;
 mod otlp_bad_input;
 mod random;

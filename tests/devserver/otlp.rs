@@ -28,7 +28,7 @@ use tonic::{Code, codec::CompressionEncoding, transport::Channel};
 use tower_apm::devserver::{Answer, DevServer, Kind, Protocol, Query};
 
 use crate::{
-    client::{self, get, request},
+    client::{self, PROTOBUF, get, request},
     requests,
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn traces() -> ExportTraceServiceRequest {
 }
 
 pub(crate) fn post(server: &DevServer, path: &str, body: &[u8]) -> client::Answer {
-    request(server, &format!("POST {path}"), &[("Content-Type", "application/x-protobuf")], body)
+    request(server, &format!("POST {path}"), &[PROTOBUF], body)
 }
 
 async fn channel(server: &DevServer) -> Channel {
@@ -105,7 +105,8 @@ fn every_packing_of_the_intake_is_taken() {
     for (encoding, body) in
         [(Some("gzip"), &gzip), (Some("deflate"), &zlib), (None, &gzip), (None, &zlib), (Some("identity"), &message)]
     {
-        let headers: Vec<_> = encoding.map(|encoding| ("Content-Encoding", encoding)).into_iter().collect();
+        let headers: Vec<_> =
+            encoding.map(|encoding| ("Content-Encoding", encoding)).into_iter().chain([PROTOBUF]).collect();
         assert_eq!(request(&server, "POST /v1/traces", &headers, body).status, 200, "{encoding:?}");
         assert_eq!(server.store().stats().held, 3, "{encoding:?}");
         server.clear();
@@ -168,7 +169,7 @@ async fn otlp_section_3_wrong_credentials_are_told_in_json_and_by_a_code() {
     assert_eq!(client.export(traces()).await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(server.store().stats().held, 0);
 
-    let right = [("Authorization", "Bearer right")];
+    let right = [("Authorization", "Bearer right"), PROTOBUF];
     assert_eq!(request(&server, "POST /v1/traces", &right, &traces().encode_to_vec()).status, 200);
     let mut message = tonic::Request::new(traces());
     message.metadata_mut().insert("authorization", "Bearer right".parse().unwrap());

@@ -12,7 +12,7 @@ use prost::Message;
 use tower_apm::devserver::DevServer;
 
 use crate::{
-    client::request,
+    client::{PROTOBUF, request},
     otlp::{Status, post, server, traces},
     requests,
 };
@@ -48,7 +48,8 @@ fn nested(depth: usize) -> Vec<u8> {
 /// 400 in words, nothing stored, and the next request is taken.
 fn refused(server: &DevServer, headers: &[(&str, &str)], body: &[u8], words: &str) {
     let before = server.store().stats();
-    let answer = request(server, "POST /v1/traces", headers, body);
+    let headers = [&[PROTOBUF], headers].concat();
+    let answer = request(server, "POST /v1/traces", &headers, body);
     assert_eq!(answer.status, 400, "{words}");
     let said = Status::decode(answer.bytes.as_slice()).unwrap();
     assert!(said.code == 3 && said.message.contains(words), "{said:?}");
@@ -76,8 +77,30 @@ fn what_is_no_message_is_refused_as_a_whole() {
     ] {
         refused(&server, &[], body, "cannot read the message");
     }
-    let json = [("Content-Type", "application/json")];
-    refused(&server, &json, b"{\"resourceSpans\":[]}", "only binary protobuf");
+    refused(&server, &[], b"{\"resourceSpans\":[]}", "only binary protobuf");
+}
+
+#[test]
+fn other_media_types_are_refused() {
+    let server = server();
+    let body = traces().encode_to_vec();
+    for content_type in [
+        None,
+        Some("text/plain"),
+        Some("application/json"),
+        Some("application/octet-stream"),
+        Some("text/plain;x=application/x-protobuf"),
+        Some("application/x-protobuf, text/plain"),
+    ] {
+        let headers: Vec<_> = content_type.map(|value| ("Content-Type", value)).into_iter().collect();
+        let answer = request(&server, "POST /v1/traces", &headers, &body);
+        assert_eq!(answer.status, 415, "{content_type:?}");
+        let said = Status::decode(answer.bytes.as_slice()).unwrap();
+        assert!(said.message.contains("only binary protobuf"), "{said:?}");
+    }
+    assert_eq!(server.store().stats().held, 0);
+    let named = [("Content-Type", "application/x-protobuf; charset=utf-8")];
+    assert_eq!(request(&server, "POST /v1/traces", &named, &body).status, 200);
 }
 
 #[test]
@@ -98,6 +121,21 @@ fn what_would_take_too_much_memory_is_refused_before_it_does() {
     let many = spans(&field(2, &field(9, &[]).repeat(2_500_000)));
     refused(&server, &[], &many, "bytes of memory");
     refused(&server, &[("Content-Encoding", "gzip")], &gzip(&many), "bytes of memory");
+}
+
+/// What spans of a scope, and events of a span, have in common is written into each of them.
+#[test]
+fn messages_that_would_multiply_are_refused() {
+    let server = server();
+    let long = field(1, &vec![b'x'; 500_000]);
+    let scope = field(1, &field(2, &[field(1, &long), field(2, &[]).repeat(1_000)].concat()));
+    refused(&server, &[], &scope, "bytes of events");
+    // a long attribute of the request, links to children
+    let event = field(11, &[]).repeat(1_000);
+    let attribute = field(9, &[field(1, b"url.full"), field(2, &long)].concat());
+    refused(&server, &[], &spans(&field(2, &[attribute, event.clone()].concat())), "bytes of events");
+    let child = field(13, &field(4, &[field(1, b"is_child"), field(2, &[0x10, 1])].concat()));
+    refused(&server, &[], &spans(&field(2, &[child.repeat(10_000), event].concat())), "bytes of events");
 }
 
 #[test]

@@ -20,14 +20,15 @@ use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 use super::Signal;
 
 /// A request that would take more is refused. One that an SDK sends takes about three times its own length.
-const MAX_DECODED: usize = 128 * 1024 * 1024;
+const MAX_DECODED: usize = 64 * 1024 * 1024;
 /// Values within values. The decoder has a limit of its own, which is higher.
 const MAX_DEPTH: usize = 64;
 
-/// An error in words if decoding would take too much.
-pub(super) fn check(signal: Signal, message: &[u8]) -> Result<(), String> {
+/// How many bytes of memory the decoded message takes. An error in words if they are too many.
+pub(super) fn check(signal: Signal, message: &[u8]) -> Result<usize, String> {
     let mut walk = Walk { left: MAX_DECODED };
-    walk.message(Shape::Request(signal), message, 0)
+    walk.message(Shape::Request(signal), message, 0)?;
+    Ok(MAX_DECODED - walk.left)
 }
 
 /// What a message is, as far as its own size depends on it.

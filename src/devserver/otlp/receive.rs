@@ -7,18 +7,20 @@ use opentelemetry_proto::tonic::collector::{
     metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
-use prost::Message;
+use prost::Message as _;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    budget,
+    budget, expansion,
     map::{self, Told},
+    message::{Message, Unreadable},
 };
 use crate::{
     devserver::{
-        event::{Kind, Protocol},
+        event::{Kind, Metadata, Protocol},
         script::Fate,
         store::Store,
+        work::{OnTheSpot, Slice, Task, Unfinished, Workers},
     },
     record::TraceId,
 };
@@ -39,9 +41,78 @@ pub(crate) struct Account {
     message: String,
 }
 
+/// What to do with one message.
+pub(super) struct Export {
+    signal: Signal,
+    protocol: Protocol,
+    store: Store,
+    fate: Fate,
+}
+
+impl Export {
+    pub(super) fn new(signal: Signal, protocol: Protocol, store: &Store, fate: Fate) -> Self {
+        Self { signal, protocol, store: store.clone(), fate }
+    }
+
+    /// Reads the message and stores its events; a small one here, others on a worker.
+    pub(super) async fn run(
+        self,
+        message: Message,
+        workers: &Workers,
+        mut left: OnTheSpot,
+    ) -> Result<Account, Unreadable> {
+        let work = Work { export: self, message, result: None };
+        let Work { result, .. } = workers.run(work, &mut left).await?;
+        result.unwrap_or(Err(Unreadable::Unfinished(Unfinished)))
+    }
+}
+
+struct Work {
+    export: Export,
+    message: Message,
+    result: Option<Result<Account, Unreadable>>,
+}
+
+impl Task for Work {
+    fn advance(&mut self, slice: &Slice) -> bool {
+        if !slice.allows(self.message.bytes().len()) {
+            return false;
+        }
+        let Self { export: Export { signal, protocol, store, fate }, message, result } = self;
+        let signal = *signal;
+        // the message, decoded, is in memory until its events are stored
+        let leased = budget::check(signal, message.bytes()).map(|decoded| message.lease_more(decoded));
+        let read = match leased {
+            Ok(Ok(())) => {
+                store_events(signal, message.bytes(), *protocol, store, fate.clone()).map_err(Unreadable::Message)
+            }
+            Ok(Err(over_budget)) => Err(over_budget.into()),
+            Err(why) => Err(Unreadable::Message(why)),
+        };
+        if let Err(why) = &read {
+            store.reject(None, &why.to_string());
+        }
+        *result = Some(read);
+        true
+    }
+}
+
 /// Reads one message and stores its events. An error, and nothing stored, where it cannot be read: OTLP is taken or
 /// refused as a whole.
+#[cfg(feature = "_internals")]
 pub(crate) fn receive(
+    signal: Signal,
+    message: &[u8],
+    protocol: Protocol,
+    store: &Store,
+    fate: Fate,
+) -> Result<Account, String> {
+    budget::check(signal, message)?;
+    store_events(signal, message, protocol, store, fate)
+}
+
+/// As `receive`, for a message within the budget.
+fn store_events(
     signal: Signal,
     message: &[u8],
     protocol: Protocol,
@@ -55,31 +126,25 @@ pub(crate) fn receive(
     let mut keeper = Keeper { store, fate, protocol, metadata: None, account: Account::default() };
     let received = SystemTime::now();
     let mut ids = TraceId::random().0;
-    let read = budget::check(signal, message).and_then(|()| {
-        let mut each = |told: Told| keeper.keep(told);
-        match signal {
-            Signal::Traces => {
-                let request = ExportTraceServiceRequest::decode(message).map_err(unreadable)?;
-                map::traces(&request, received, &mut ids, &mut each);
-            }
-            Signal::Metrics => {
-                let request = ExportMetricsServiceRequest::decode(message).map_err(unreadable)?;
-                map::metrics(&request, received, &mut each);
-            }
-            Signal::Logs => {
-                let request = ExportLogsServiceRequest::decode(message).map_err(unreadable)?;
-                map::logs(&request, received, &mut ids, &mut each);
-            }
+    let mut each = |told: Told| keeper.keep(told);
+    match signal {
+        Signal::Traces => {
+            let request = ExportTraceServiceRequest::decode(message).map_err(unreadable)?;
+            expansion::check_traces(&request)?;
+            map::traces(&request, received, &mut ids, &mut each);
         }
-        Ok(())
-    });
-    match read {
-        Ok(()) => Ok(keeper.account),
-        Err(why) => {
-            store.reject(None, &why);
-            Err(why)
+        Signal::Metrics => {
+            let request = ExportMetricsServiceRequest::decode(message).map_err(unreadable)?;
+            expansion::check_metrics(&request)?;
+            map::metrics(&request, received, &mut each);
+        }
+        Signal::Logs => {
+            let request = ExportLogsServiceRequest::decode(message).map_err(unreadable)?;
+            expansion::check_logs(&request)?;
+            map::logs(&request, received, &mut ids, &mut each);
         }
     }
+    Ok(keeper.account)
 }
 
 /// Stores what a message tells, as far as the fate of the request allows.
@@ -87,7 +152,7 @@ struct Keeper<'a> {
     store: &'a Store,
     fate: Fate,
     protocol: Protocol,
-    metadata: Option<Arc<RawValue>>,
+    metadata: Option<Metadata>,
     account: Account,
 }
 
@@ -95,9 +160,9 @@ impl Keeper<'_> {
     fn keep(&mut self, told: Told) {
         match told {
             Told::Metadata(metadata) => {
-                let metadata = raw(&metadata);
+                let metadata = raw(&metadata).map(Metadata::new);
                 if let Some(metadata) = metadata.as_ref().filter(|_| self.fate.stores()) {
-                    self.store.accept(self.protocol, Kind::Metadata, metadata, metadata.clone());
+                    self.store.accept(self.protocol, Kind::Metadata, metadata, metadata.raw().clone());
                 }
                 self.metadata = metadata;
             }

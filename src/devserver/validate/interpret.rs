@@ -1,6 +1,6 @@
 //! Holds a value against its [`Shape`].
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde_json::value::RawValue;
 
@@ -12,6 +12,31 @@ use crate::devserver::json::{self, Type};
 
 /// Exceptions may be nested; deeper than this is refused, so that no event can exhaust the stack.
 const MAX_DEPTH: usize = 256;
+/// Each level reads its bytes again. An event of the largest size with some 25 levels around all of it is taken.
+const MAX_READ: usize = 8 * 1024 * 1024;
+
+/// Where in an event a value is.
+#[derive(Debug, Clone, Copy)]
+struct Level<'a> {
+    depth: usize,
+    /// Bytes that were read so far, those of earlier events included.
+    read: &'a Cell<usize>,
+    /// The most of them.
+    max_read: usize,
+}
+
+impl Level<'_> {
+    /// The level of what `raw` contains.
+    fn below(self, raw: &RawValue) -> Self {
+        Self { depth: self.depth + 1, ..self.reading(raw) }
+    }
+
+    /// Counts the bytes of `raw`.
+    fn reading(self, raw: &RawValue) -> Self {
+        self.read.set(self.read.get() + raw.get().len());
+        self
+    }
+}
 
 /// Why a value was refused. Holds names of fields and the rule, no content.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,22 +70,25 @@ impl fmt::Display for Fault {
 /// True if the value is set: an object whose fields are all absent is not, nor is an empty list or map.
 pub(super) type IsSet = bool;
 
-/// Checks `raw` as the field `name`.
-pub(super) fn check(name: &str, shape: &Shape, raw: &RawValue) -> Result<IsSet, Fault> {
-    check_at(name, shape, raw, 0)
+/// Checks `raw` as the field `name`, and adds to `read` the bytes that this took.
+pub(super) fn check(name: &str, shape: &Shape, raw: &RawValue, read: &Cell<usize>) -> Result<IsSet, Fault> {
+    check_at(name, shape, raw, Level { depth: 0, read, max_read: read.get() + MAX_READ })
 }
 
-fn check_at(name: &str, shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
+fn check_at(name: &str, shape: &Shape, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
     if Type::of(raw) == Type::Null {
         return Ok(false);
     }
-    if depth > MAX_DEPTH {
+    if level.depth > MAX_DEPTH {
         return Err(Fault::new(format!("must not be nested more than {MAX_DEPTH} levels deep")));
     }
-    check_value(shape, raw, depth).map_err(|fault| fault.within(name))
+    if level.read.get() > level.max_read {
+        return Err(Fault::new("must not be as large and nested as deep at the same time"));
+    }
+    check_value(shape, raw, level).map_err(|fault| fault.within(name))
 }
 
-fn check_value(shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
+fn check_value(shape: &Shape, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
     match shape {
         Shape::Text | Shape::Flat(_) => expect(raw, Type::Text),
         Shape::Short(max) => short(raw, *max),
@@ -104,8 +132,8 @@ fn check_value(shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fau
         Shape::Any => Ok(true),
         Shape::Map => expect(raw, Type::Object).map(|_| !json::members(raw).is_empty()),
         Shape::Labels => labels(raw),
-        Shape::Object(object) => check_object(object, raw, depth + 1),
-        Shape::List(object) => list(object, raw, depth + 1),
+        Shape::Object(object) => check_object(object, raw, level.below(raw)),
+        Shape::List(object) => list(object, raw, level.below(raw)),
         Shape::Texts => each(raw, |element| expect(element, Type::Text)),
         Shape::ShortTexts => each(raw, |element| short(element, 1024)),
         Shape::Numbers => each(raw, |element| number(element).map(|_| true)),
@@ -113,15 +141,15 @@ fn check_value(shape: &Shape, raw: &RawValue, depth: usize) -> Result<IsSet, Fau
             let is_count = Type::of(element) == Type::Null || element.get().parse::<u64>().is_ok();
             rule(is_count, "must hold integers that are not negative")
         }),
-        Shape::Samples(sample) => samples(sample, raw, depth + 1),
+        Shape::Samples(sample) => samples(sample, raw, level.below(raw)),
         Shape::Marks => marks(raw),
         Shape::Leaves(leaves) => check_leaves(leaves, raw),
     }
 }
 
 /// The fields of an object, then its rules if anything in it is set.
-fn check_object(object: &Object, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
-    let set = set_fields(object, raw, depth)?;
+fn check_object(object: &Object, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
+    let set = set_fields(object, raw, level)?;
     if set.is_empty() {
         return Ok(false);
     }
@@ -129,7 +157,7 @@ fn check_object(object: &Object, raw: &RawValue, depth: usize) -> Result<IsSet, 
     Ok(true)
 }
 
-fn set_fields(object: &Object, raw: &RawValue, depth: usize) -> Result<Vec<&'static str>, Fault> {
+fn set_fields(object: &Object, raw: &RawValue, level: Level<'_>) -> Result<Vec<&'static str>, Fault> {
     expect(raw, Type::Object)?;
     let mut set = Vec::new();
     for (key, value) in json::members(raw) {
@@ -143,7 +171,7 @@ fn set_fields(object: &Object, raw: &RawValue, depth: usize) -> Result<Vec<&'sta
             Shape::Flat(_) => &KEYWORD,
             shape => shape,
         };
-        if check_at(field.name, shape, value, depth)? {
+        if check_at(field.name, shape, value, level)? {
             set.push(field.name);
         }
     }
@@ -153,7 +181,10 @@ fn set_fields(object: &Object, raw: &RawValue, depth: usize) -> Result<Vec<&'sta
 /// An exact match wins over one that differs in case.
 fn find(fields: &'static [Field], key: &str) -> Option<&'static Field> {
     let exact = fields.iter().find(|field| field.name == key);
-    exact.or_else(|| fields.iter().find(|field| field.name == key.to_lowercase()))
+    exact.or_else(|| {
+        let key = key.to_lowercase();
+        fields.iter().find(|field| field.name == key)
+    })
 }
 
 fn check_rules(object: &Object, set: &[&str]) -> Result<(), Fault> {
@@ -177,9 +208,9 @@ fn check_rules(object: &Object, set: &[&str]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn list(object: &Object, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
+fn list(object: &Object, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
     each(raw, |element| {
-        let is_set = Type::of(element) != Type::Null && check_object(object, element, depth)?;
+        let is_set = Type::of(element) != Type::Null && check_object(object, element, level.reading(element))?;
         rule(is_set, "must not hold null or empty objects")
     })
 }
@@ -222,13 +253,13 @@ fn headers(raw: &RawValue) -> Result<IsSet, Fault> {
     Ok(true)
 }
 
-fn samples(sample: &Object, raw: &RawValue, depth: usize) -> Result<IsSet, Fault> {
+fn samples(sample: &Object, raw: &RawValue, level: Level<'_>) -> Result<IsSet, Fault> {
     expect(raw, Type::Object)?;
     let members = json::members(raw);
     for (name, value) in &members {
         rule(!name.contains(['*', '"']), "must not hold '*' or '\"' in its name")
             .map_err(|fault| fault.within(name))?;
-        let set = if Type::of(value) == Type::Null { Ok(Vec::new()) } else { set_fields(sample, value, depth) };
+        let set = if Type::of(value) == Type::Null { Ok(Vec::new()) } else { set_fields(sample, value, level) };
         // an empty sample is refused: it is the one object whose rules apply when nothing is set
         set.and_then(|set| check_rules(sample, &set)).map_err(|fault| fault.within(name))?;
     }

@@ -14,6 +14,8 @@ mod span;
 mod timestamp;
 mod transaction;
 
+use std::cell::Cell;
+
 use serde_json::value::RawValue;
 
 use self::schema::{Object, Shape};
@@ -39,19 +41,20 @@ pub(crate) enum Verdict<'a> {
     },
 }
 
-/// Judges a line that must be the metadata of its stream.
-pub(crate) fn judge_metadata(line: &str) -> Verdict<'_> {
+/// Judges a line that must be the metadata of its stream. Adds to `read` the bytes that this took: those of each level of
+/// nesting count again.
+pub(crate) fn judge_metadata<'a>(line: &'a str, read: &Cell<usize>) -> Verdict<'a> {
     match first_key(line) {
-        Some("metadata") => judge_as(Kind::Metadata, line),
+        Some("metadata") => judge_as(Kind::Metadata, line, read),
         _ => Verdict::Rejected { kind: None, message: "the first line of a stream must be \"metadata\"".to_owned() },
     }
 }
 
-/// Judges any line after the metadata. The line is not empty.
-pub(crate) fn judge_event(line: &str) -> Verdict<'_> {
+/// Judges any line after the metadata, as [`judge_metadata`]. The line is not empty.
+pub(crate) fn judge_event<'a>(line: &'a str, read: &Cell<usize>) -> Verdict<'a> {
     let key = first_key(line).unwrap_or_default();
     match Kind::of_event(key) {
-        Some(kind) => judge_as(kind, line),
+        Some(kind) => judge_as(kind, line, read),
         None => {
             let known = "transaction, span, error, metricset or log";
             let message = format!("did not recognize object type: \"{key}\" is none of {known}");
@@ -67,7 +70,7 @@ fn first_key(line: &str) -> Option<&str> {
     rest.split_once(quote).map(|(key, _)| key)
 }
 
-fn judge_as(kind: Kind, line: &str) -> Verdict<'_> {
+fn judge_as<'a>(kind: Kind, line: &'a str, read: &Cell<usize>) -> Verdict<'a> {
     let rejected = |message| Verdict::Rejected { kind: Some(kind), message };
     let root = match json::leading(line) {
         Ok(root) if Type::of(root) == Type::Object => root,
@@ -77,7 +80,7 @@ fn judge_as(kind: Kind, line: &str) -> Verdict<'_> {
     let mut body = None;
     for (key, value) in json::members(root) {
         if key == kind.as_str() || key.to_lowercase() == kind.as_str() {
-            match interpret::check(kind.as_str(), &Shape::Object(table(kind)), value) {
+            match interpret::check(kind.as_str(), &Shape::Object(table(kind)), value, read) {
                 Ok(true) => body = Some(value),
                 Ok(false) => {}
                 Err(fault) => return rejected(format!("validation error: {fault}")),
