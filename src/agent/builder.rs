@@ -1,6 +1,6 @@
 //! Setting up an agent, with two endings.
 
-use std::{future::ready, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
@@ -95,7 +95,8 @@ impl AgentBuilder {
     /// With a filter the spans of a transaction wait for its end, and go the way that it goes; the errors captured on it
     /// are sent in any case. What is turned away is counted in [`Stats::filtered`](crate::Stats::filtered). A
     /// transaction of more than 1000 spans is kept without a question. A panic in the filter is contained and counted,
-    /// and keeps the transaction. It runs where the transaction ends, so it must be quick.
+    /// and keeps the transaction. It runs where the transaction ends, so it must be quick. Transactions that a filter or
+    /// hook starts itself are kept without asking, and spans that it enters are not recorded.
     ///
     /// ```
     /// use tower_apm::{Agent, Outcome};
@@ -119,7 +120,8 @@ impl AgentBuilder {
     /// Has the last word on each error before it is queued: true keeps it. Several filters must all keep it. What is
     /// turned away is counted in [`Stats::filtered`](crate::Stats::filtered); the outcome of its transaction stays what
     /// it is. For types alone `ignore_exceptions` will do. A panic in the filter is contained and counted, and keeps the
-    /// error. It runs where the error is captured, so it must be quick.
+    /// error. It runs where the error is captured, so it must be quick; for a panic it runs after the panic hook, outside of
+    /// transactions on the agent's thread. Errors that a filter or hook captures or logs itself are kept without asking.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -173,6 +175,9 @@ impl AgentBuilder {
         let log_level = LogLevelSwitch::default();
         let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), cloud);
         let worker = config.enabled.then(start).transpose()?;
+        if let Some(worker) = &worker {
+            recorder.panics().set_flusher(worker.flusher());
+        }
         Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level }) })
     }
 
@@ -224,7 +229,8 @@ fn start_worker(
     let thread = |source| BuildError::Thread { source };
     let mut settings = WorkerSettings { max_age: config.api_request_time, measuring: None };
     if config.disable_send || config.context_propagation_only {
-        return Worker::start(queue.clone(), Discard::default(), settings, None, ready(())).map_err(thread);
+        return Worker::start(queue.clone(), Discard::default(), settings, None, settle_panics(recorder.clone()))
+            .map_err(thread);
     }
     let server_settings = ServerSettings::from_config(config, gzip);
     let client = ServerClient::new(&server_settings)?;
@@ -293,8 +299,17 @@ async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<Cl
     resource
 }
 
-/// What the agent asks the server for while it runs.
+async fn settle_panics(recorder: Arc<Recorder>) {
+    recorder.keep_settling_panics().await;
+}
+
+/// What the agent does on its thread while it delivers: it asks the server, and settles panics.
 async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
+    tokio::join!(ask_server(client, recorder.clone(), log_level), recorder.keep_settling_panics());
+}
+
+/// What the agent asks the server for while it runs.
+async fn ask_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
     let config = recorder.snapshot();
     #[cfg(feature = "otlp")]
     if is_elsewhere(&config) {

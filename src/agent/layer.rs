@@ -1,10 +1,11 @@
 //! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, and one for all else. Each layer more costs every
 //! span of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
+    dispatcher::WeakDispatch,
     level_filters::LevelFilter,
     span::{Attributes, Id},
     subscriber::Interest,
@@ -14,7 +15,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use crate::{
     capture::ErrorEvents,
     span::ApmTracer,
-    transaction::{RecordedSpans, Recorder, request_span},
+    transaction::{RecordedSpans, Recorder, request_span, span_chain},
 };
 
 /// Who has a say in which of the agent's own log lines are printed.
@@ -64,11 +65,16 @@ where
 struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
+    dispatch: OnceLock<WeakDispatch>,
 }
 
 impl AgentLayer {
     fn new(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> Self {
-        Self { logs: recorder.clone().filter(|_| logs == OwnLogs::ByLevel), errors: ErrorEvents::new(recorder) }
+        Self {
+            logs: recorder.clone().filter(|_| logs == OwnLogs::ByLevel),
+            errors: ErrorEvents::new(recorder),
+            dispatch: OnceLock::new(),
+        }
     }
 }
 
@@ -98,7 +104,9 @@ where
         Some(LevelFilter::INFO)
     }
 
-    fn on_register_dispatch(&self, _: &Dispatch) {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        // a layer is part of one subscriber
+        let _ = self.dispatch.set(dispatch.downgrade());
         request_span::expect();
     }
 
@@ -112,10 +120,12 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        span_chain::interrupt();
         request_span::on_new_span(attributes, id, &context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        span_chain::interrupt();
         request_span::on_enter(id, &context);
     }
 
@@ -123,7 +133,8 @@ where
         request_span::on_exit(id);
     }
 
-    fn on_close(&self, _: Id, _: Context<'_, S>) {
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
         request_span::on_close();
+        span_chain::on_close(&id, &context, &self.dispatch);
     }
 }

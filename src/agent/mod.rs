@@ -239,12 +239,15 @@ impl Agent {
 
     /// Waits until all that was recorded before the call is delivered, at most for `timeout`.
     ///
-    /// Works on any runtime, current-thread ones included: the agent's own thread does the work and watches the time.
+    /// Works on any runtime and without one: the agent's own thread does the work, and a thread of the call's own watches the
+    /// time in case that thread is stuck.
     ///
     /// # Errors
     ///
-    /// [`Unsent`] when the time was up first. The events are kept and sent later.
+    /// [`Unsent`] when the time was up first: the events are kept and sent later. At once in a process that was forked after
+    /// the agent had started, which has no such thread, and on the agent's own thread, where a filter may run.
     pub fn flush(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
+        self.inner.recorder.settle_panics();
         let flushed = self.inner.worker.as_ref().map(|worker| worker.flush(timeout));
         async move {
             match flushed {
@@ -258,9 +261,11 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`Unsent`] when the time was up first: these events are lost, and counted in [`Stats`].
+    /// [`Unsent`] when the time was up first: these events are lost, and counted in [`Stats`]. At once in a forked process, as
+    /// for [`flush`](Self::flush).
     pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
         uninstall(&self.inner.recorder);
+        self.inner.recorder.settle_panics();
         let stopped = self.inner.worker.as_ref().map(|worker| worker.shutdown(timeout));
         async move {
             match stopped {
@@ -272,6 +277,7 @@ impl Agent {
 
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<(), Unsent> {
         uninstall(&self.inner.recorder);
+        self.inner.recorder.settle_panics();
         self.inner.worker.as_ref().map_or(Ok(()), |worker| worker.shutdown_blocking(timeout))
     }
 

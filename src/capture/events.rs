@@ -2,16 +2,13 @@
 
 use std::{cell::Cell, ptr, sync::Arc, time::SystemTime};
 
-use opentelemetry::{
-    Context,
-    trace::{Status, TraceContextExt},
-};
+use opentelemetry::trace::{Status, TraceContextExt};
 use tracing::{Event, Level, Metadata};
 
 use super::{EventFields, active_span, stack_here};
 use crate::{
-    record::{LogMessage, TraceId},
-    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed, is_thread_ending},
+    record::{LogMessage, TraceId, current_context, is_nested, is_thread_ending, map_current_context},
+    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
 };
 
 thread_local! {
@@ -27,7 +24,7 @@ pub(crate) fn error_id(event: &Event<'_>) -> Option<TraceId> {
 
 /// What is said now is of the agent's own connections, or of an exporter's; or the thread ends, and nobody can say.
 pub(crate) fn is_suppressed() -> bool {
-    is_thread_ending() || Context::is_current_telemetry_suppressed()
+    is_thread_ending() || map_current_context(opentelemetry::Context::is_telemetry_suppressed)
 }
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
@@ -68,6 +65,9 @@ impl ErrorEvents {
         }
         let transaction = Transaction::current();
         let Some(recorder) = self.recorder(&transaction) else { return };
+        if is_nested() {
+            return recorder.suppressed_error();
+        }
         let mut fields = EventFields::default();
         if contain(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
             return;
@@ -92,7 +92,7 @@ impl ErrorEvents {
         let parent = active_span(shared);
         if parent.is_some_and(|span| span != shared.ids().id) {
             // a span that met an error has failed; a request's outcome is its status
-            Context::current().span().set_status(Status::error(""));
+            current_context().span().set_status(Status::error(""));
         }
         shared.error(record, parent);
     }

@@ -24,8 +24,12 @@ pub(crate) use self::{
     fields::EventFields,
 };
 use crate::{
-    record::{Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut},
-    transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to, running},
+    record::{
+        Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested, map_current_context,
+    },
+    transaction::{
+        Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to, running, set_custom, to_json,
+    },
 };
 
 impl Transaction {
@@ -73,6 +77,12 @@ impl CapturedError {
 
     fn new<E: Error + 'static + ?Sized>(handle: Handle, recorder: Option<Arc<Recorder>>, error: &E) -> Self {
         let recorder = recorder.filter(|recorder| recorder.is_recording());
+        if is_nested()
+            && let Some(recorder) = &recorder
+        {
+            recorder.suppressed_error();
+            return Self { handle, parts: None };
+        }
         let parts = recorder.map(|recorder| Parts {
             exception: exception_of(&recorder, || Exception::from_error(error)),
             context: Context::default(),
@@ -112,20 +122,24 @@ impl CapturedError {
         self.change(|parts| parts.exception.handled = handled)
     }
 
-    /// A label of the error alone, beside the transaction's.
+    /// A label of the error alone, in addition to the transaction's. An error keeps 128 labels, the transaction's included;
+    /// further ones are counted in [`Stats::excess_labels`](crate::Stats::excess_labels).
     pub fn label(self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> Self {
         self.change(|parts| {
-            parts.context.set_label(key.into(), value.into());
+            if !parts.context.set_label(key.into(), value.into()) {
+                parts.recorder.excess_label();
+            }
         })
     }
 
-    /// Custom context of the error alone, beside the transaction's.
+    /// Custom context of the error alone, in addition to the transaction's. The limits of
+    /// [`Transaction::custom`](crate::Transaction::custom) hold for both together.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         self.change(|parts| {
             let key = cut(key.into());
-            let used = parts.context.custom_bytes_without(&key);
-            let json = crate::transaction::to_json(&key, &value, used, &parts.recorder);
-            parts.context.set_custom(key, json);
+            if let Some(json) = to_json(&value, parts.context.room_for_custom(&key), &parts.recorder) {
+                set_custom(&mut parts.context, key, json, &parts.recorder);
+            }
         })
     }
 
@@ -181,9 +195,7 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
     if running().transaction().is_some_and(|running| !std::ptr::eq(&**running, shared)) {
         return None;
     }
-    let context = opentelemetry::Context::current();
-    let span = context.span();
-    let active = link_to(span.span_context())?;
+    let active = map_current_context(|context| link_to(context.span().span_context()))?;
     shared.is_in_trace(active.trace_id).then_some(active.span_id)
 }
 

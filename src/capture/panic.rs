@@ -1,22 +1,50 @@
 //! Panics: recorded by the hook, where location and stack are known, into the transaction that runs.
+//!
+//! A panic inside the hook aborts the process. So the hook copies plain data only: it runs no filter, no hook of a layer
+//! and no `Display` of a payload, it logs nothing, and it takes no lock under which user code runs.
 
 use std::{
     borrow::Cow,
     panic::{self, PanicHookInfo},
-    sync::Once,
-    time::SystemTime,
+    sync::{Arc, Once},
+    time::{Duration, SystemTime},
+};
+
+use opentelemetry::{
+    Context,
+    baggage::{BaggageExt, KeyValueMetadata},
 };
 
 use super::{active_span, stack_here};
 use crate::{
-    record::{Exception, Place, Stack, is_contained},
-    transaction::{hold, installed, running},
+    pipeline::is_worker_thread,
+    record::{Exception, Place, Stack, is_contained, is_context_known, is_probing_context, map_current_context},
+    transaction::{Panic, Recorder, hold, installed, running, take_held},
 };
+
+/// How long a panic that ends the process waits until it is delivered.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+
+/// The panics by which the standard library aborts the process although panics unwind.
+const ABORTING: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.
 ///
 /// [`install`](crate::AgentBuilder::install) calls it. Without it, a panic of a request is recorded with its message
 /// alone. Further calls do nothing.
+///
+/// No filter or hook of the service runs inside the panic hook. Panics outside of any transaction are filtered and sent
+/// by the agent's thread; at most 256 wait for that, and further ones are counted in
+/// [`Stats::suppressed_errors`](crate::Stats::suppressed_errors).
+///
+/// # Panics that end the process
+///
+/// With `panic = "abort"`, and when a destructor panics during unwinding, the hook blocks for at most one second until
+/// the error is delivered, after it has called the previous hook. In a debug build such an error has a place and no stack,
+/// because it takes too long to resolve one there. The transactions and spans that are open are lost. The error is lost too
+/// if the previous hook ends the process, or if an `error_filter` panics under `panic = "abort"`. `std::process::abort`,
+/// `std::process::exit`, signals and stack overflows call no panic hook: call [`Agent::shutdown`](crate::Agent::shutdown)
+/// before you end the process.
 ///
 /// ```
 /// tower_apm::panic_hook();
@@ -26,20 +54,32 @@ pub fn panic_hook() {
     SET.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            record(info);
+            if is_probing_context() {
+                return;
+            }
+            let is_last = ends_process(info);
+            let recorder = record(info, is_last);
             before(info);
+            if let Some(recorder) = recorder.filter(|_| is_last) {
+                recorder.panics().wait_for_delivery(LAST_FLUSH);
+            }
         }));
     });
 }
 
-/// A panic in here would abort the process: nothing of the user's runs, and no lock is taken under which user code runs.
-fn record(info: &PanicHookInfo<'_>) {
-    if is_contained() {
-        return;
+fn ends_process(info: &PanicHookInfo<'_>) -> bool {
+    cfg!(panic = "abort") || info.payload().downcast_ref::<&str>().is_some_and(|message| ABORTING.contains(message))
+}
+
+/// Returns the agent that records the panic, if any.
+fn record(info: &PanicHookInfo<'_>, is_last: bool) -> Option<Arc<Recorder>> {
+    // what the agent catches is counted, unless it cannot be caught
+    if is_worker_thread() || is_contained() && !is_last {
+        return None;
     }
     let running = running();
     let recorder = running.recorder().cloned().or_else(installed);
-    let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+    let recorder = recorder.filter(|recorder| recorder.is_recording())?;
     let mut exception = Exception::from_panic(info.payload());
     exception.stack = match (stack_here(&recorder), info.location()) {
         (stack, Some(at)) => {
@@ -51,11 +91,50 @@ fn record(info: &PanicHookInfo<'_>) {
         }
         (stack, None) => stack,
     };
-    let record = exception.into_record(SystemTime::now());
-    if running.is_none() {
-        return recorder.error(record);
+    let error = exception.into_record(SystemTime::now());
+    let parent = running.transaction().filter(|_| is_context_known()).and_then(|shared| active_span(shared));
+    let is_outside = running.is_none();
+    let baggage = if is_context_known() { map_current_context(baggage_alone) } else { Context::new() };
+    let panic = Panic { handle: running, error, parent, baggage };
+    if is_last {
+        // nothing unwinds that would release them
+        take_held().into_iter().chain([panic]).for_each(|panic| postpone(without_slow_stack(panic), &recorder));
+    } else if is_outside {
+        recorder.postpone(panic);
+    } else if let Err(panic) = hold(panic) {
+        recorder.postpone(panic);
     }
-    // `on_error` may have a word when the panic gets there
-    let parent = running.transaction().and_then(|shared| active_span(shared));
-    hold(running, record, parent);
+    Some(recorder)
+}
+
+/// Plain data: what else a context carries may be of the user's types.
+fn baggage_alone(context: &Context) -> Context {
+    let baggage = context.baggage();
+    if baggage.is_empty() {
+        return Context::new();
+    }
+    let copied = baggage
+        .iter()
+        .map(|(key, (value, metadata))| KeyValueMetadata::new(key.clone(), value.clone(), metadata.clone()));
+    Context::new().with_baggage(copied)
+}
+
+/// In a debug build it takes seconds to resolve the first stack of a process, so the place has to do.
+fn without_slow_stack(mut panic: Panic) -> Panic {
+    if cfg!(debug_assertions)
+        && let Some(exception) = &mut panic.error.exception
+    {
+        exception.stack = match std::mem::take(&mut exception.stack) {
+            Stack::Panic { place, .. } => Stack::Location(place),
+            Stack::Captured(_) => Stack::None,
+            other => other,
+        };
+    }
+    panic
+}
+
+/// Leaves a panic to the agent that it belongs to.
+fn postpone(panic: Panic, otherwise: &Recorder) {
+    let own = panic.handle.recorder().cloned();
+    own.as_deref().unwrap_or(otherwise).postpone(panic);
 }

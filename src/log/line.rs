@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use opentelemetry::{Context, trace::TraceContextExt};
+use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Level, Metadata};
 
 use crate::{
     capture::{EventFields, error_id},
-    record::{Exception, LogPlace, LogRecord, Monotonic},
+    record::{Exception, LogPlace, LogRecord, Monotonic, is_nested, is_thread_ending, map_current_context},
     sanitize::Sanitizer,
-    transaction::{Handle, Recorder, UserCode, contain, is_thread_ending, link_to, running},
+    transaction::{Handle, Recorder, UserCode, contain, link_to, running},
 };
 
 /// What a line says. Of a field whose `Debug` or `Display` panics it says nothing, nor of those behind it.
@@ -19,7 +19,9 @@ pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
     // before a field's `Display` tells an error of its own
     let error_id = error_id(event);
     // a panic is counted and named there
-    let _ = contain(recorder, UserCode::Display, || event.record(&mut fields));
+    if !is_nested() {
+        let _ = contain(recorder, UserCode::Display, || event.record(&mut fields));
+    }
     let sanitizer = recorder.sanitizer();
     let error = fields.exception.take();
     let told = fields.message.take().or_else(|| error.as_ref().map(|error| error.message.clone())).unwrap_or_default();
@@ -68,7 +70,7 @@ pub(super) fn place() -> Option<LogPlace> {
     if is_thread_ending() {
         return None;
     }
-    let active = link_to(Context::current().span().span_context())?;
+    let active = map_current_context(|context| link_to(context.span().span_context()))?;
     let running = Some(running()).filter(|running| running.is_in_trace(active.trace_id)).unwrap_or_default();
     Some(match &running {
         Handle::Transaction(shared) => {

@@ -6,7 +6,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
 
 use super::line::record_of;
-use crate::{capture::is_suppressed, transaction::Recorder};
+use crate::{capture::is_suppressed, record::is_nested, transaction::Recorder};
 
 /// Offers each event that it sees to the agent's queue while `log_sending` is on.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ where
 {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         // what the agent's own HTTP client says would never come to an end
-        if self.is_on() && !is_suppressed() {
+        if self.is_on() && !is_suppressed() && !is_nested() {
             let mut record = record_of(event, &self.recorder);
             let max_characters = self.recorder.config().long_field_max_length;
             record.shorten(max_characters);

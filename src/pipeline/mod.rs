@@ -17,8 +17,10 @@ mod flush;
 mod health;
 mod log_limit;
 mod metrics;
+mod process;
 mod queue;
 mod stats;
+mod timer;
 mod work;
 mod worker;
 
@@ -29,9 +31,9 @@ pub(crate) use self::{
     exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
     health::{Health, Requests},
     metrics::{Measuring, MetricSource},
-    queue::Queue,
+    queue::{Queue, for_service, is_worker_thread},
     work::WorkerSettings,
-    worker::Worker,
+    worker::{Flusher, Worker},
 };
 pub use self::{
     flush::Unsent,

@@ -14,7 +14,10 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
-use super::stats::{Counters, DropReason, Stats};
+use super::{
+    process::Process,
+    stats::{Counters, DropReason, Stats},
+};
 use crate::record::Event;
 
 /// The worker is woken when this many events wait; fewer wait for its next look.
@@ -22,12 +25,28 @@ const WAKE: usize = 512;
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    /// No queue takes the events of this thread.
+    static IS_SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes the calling thread one whose events no queue takes: a panic of the worker that were reported would have to be
 /// mapped by the worker, might panic again, and so on without an end.
 pub(super) fn this_thread_is_the_worker() {
     IS_WORKER.set(true);
+    IS_SILENT.set(true);
+}
+
+/// True on the agent's own thread, which must not wait for itself.
+pub(crate) fn is_worker_thread() -> bool {
+    IS_WORKER.get()
+}
+
+/// Runs work of the service on the agent's thread: what it records is taken. It must not panic.
+pub(crate) fn for_service<T>(work: impl FnOnce() -> T) -> T {
+    let before = IS_SILENT.replace(false);
+    let result = work();
+    IS_SILENT.set(before);
+    result
 }
 
 /// Cheap to clone; every clone is the same queue.
@@ -49,6 +68,7 @@ struct Shared {
     woken: AtomicBool,
     wake: Notify,
     counters: Counters,
+    process: Process,
 }
 
 impl Queue {
@@ -64,13 +84,14 @@ impl Queue {
             woken: AtomicBool::new(false),
             wake: Notify::new(),
             counters: Counters::default(),
+            process: Process::current(),
         };
         Self { shared: Arc::new(shared) }
     }
 
     /// Offers an event. Never blocks; an event that finds no place is dropped and counted.
     pub(crate) fn push(&self, event: Event) {
-        if IS_WORKER.get() {
+        if IS_SILENT.get() {
             return;
         }
         self.shared.counters.recorded(event.kind());
@@ -109,9 +130,39 @@ impl Queue {
         // parallel pushes can step over any one length; the load spares a busy queue the write
         let is_filling = shared.events.len() >= shared.wake_at || bytes > shared.max_bytes / 2;
         if is_filling && !shared.woken.load(Relaxed) && !shared.woken.swap(true, Relaxed) {
-            shared.wake.notify_one();
+            return self.wake();
         }
         true
+    }
+
+    /// Wakes the worker. False in a forked child, which has none: what waits is dropped.
+    #[cold]
+    fn wake(&self) -> bool {
+        if self.abandon_if_forked() {
+            return false;
+        }
+        self.shared.wake.notify_one();
+        true
+    }
+
+    /// True in a process that was forked after the agent had started.
+    pub(super) fn is_forked(&self) -> bool {
+        self.shared.process.is_forked()
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_fork(&self) {
+        self.shared.process.pretend_fork();
+    }
+
+    /// In a forked child drops what waits and whatever comes, and returns true.
+    pub(super) fn abandon_if_forked(&self) -> bool {
+        let is_forked = self.is_forked();
+        if is_forked {
+            self.abandon();
+            self.shared.process.warn_forked();
+        }
+        is_forked
     }
 
     fn dropped(&self, reason: DropReason) {
@@ -210,6 +261,29 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    #[test]
+    fn a_forked_child_drops_and_counts_its_events() {
+        let queue = Queue::new(8, usize::MAX);
+        queue.pretend_fork();
+        (0..8).for_each(|_| queue.push(event()));
+        let stats = queue.stats();
+        assert_eq!((stats.recorded, stats.dropped.shutdown, stats.waiting), (8, 8, 0));
+        assert_eq!(queue.shared.bytes.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn work_of_the_service_on_the_worker_s_thread_is_taken() {
+        let queue = Queue::new(8, usize::MAX);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                this_thread_is_the_worker();
+                for_service(|| queue.push(event()));
+                queue.push(event());
+            });
+        });
+        assert_eq!(queue.stats().recorded, 1);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Stats {
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction, or one metric set, keeps.
     pub excess_labels: u64,
+    /// Values of custom context that were left out because one transaction or error keeps 128 of them and 64 KiB, keys
+    /// included.
+    pub excess_custom: u64,
     /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
     pub excess_links: u64,
     /// Panics in hooks, filters, `Serialize` and `Display` implementations that the agent contained.
@@ -54,7 +57,9 @@ pub struct Stats {
     /// Values of custom context beyond the 64, and headers beyond the well-known ones, that an event cannot tell by OTLP,
     /// where each would be a label.
     pub lost_values: u64,
-    /// Errors beyond the limit of a single storm, or met twice in one request; never offered to the queue.
+    /// Errors that were never offered to the queue: beyond the limit of a single storm, met twice in one request, or captured
+    /// by code of the service that the agent calls because such code has used the agent; and panics of which too many wait
+    /// for the filters.
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
     pub filtered: u64,
@@ -158,6 +163,7 @@ impl fmt::Display for Stats {
         let beside = [
             ("late writes", self.late_writes),
             ("excess labels", self.excess_labels),
+            ("excess custom context", self.excess_custom),
             ("excess links", self.excess_links),
             ("contained panics", self.contained_panics),
             ("slow hooks", self.slow_hooks),
@@ -183,6 +189,7 @@ pub(crate) struct Counters {
     copies_dropped: AtomicU64,
     late_writes: AtomicU64,
     excess_labels: AtomicU64,
+    excess_custom: AtomicU64,
     excess_links: AtomicU64,
     contained_panics: AtomicU64,
     slow_hooks: AtomicU64,
@@ -229,6 +236,10 @@ impl Counters {
 
     pub(crate) fn excess_label(&self) {
         self.excess_labels.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn excess_custom(&self, values: u64) {
+        self.excess_custom.fetch_add(values, Relaxed);
     }
 
     pub(crate) fn excess_links(&self, links: u64) {
@@ -282,6 +293,7 @@ impl Counters {
             },
             late_writes: self.late_writes.load(Relaxed),
             excess_labels: self.excess_labels.load(Relaxed),
+            excess_custom: self.excess_custom.load(Relaxed),
             excess_links: self.excess_links.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
             slow_hooks: self.slow_hooks.load(Relaxed),

@@ -464,3 +464,79 @@ fn blocked_resolver_thread_does_not_delay_shutdown() {
     assert!(is_done.recv_timeout(Duration::from_secs(60)).expect("the shutdown waits for the blocked thread"));
     stopping.join().unwrap();
 }
+
+/// The worker waits for a lock that the test holds, whatever it does next.
+#[test]
+fn flush_and_shutdown_end_in_time_while_the_worker_is_stuck() {
+    let rig = Rig::new(1, []);
+    let stuck = rig.sent.lock().unwrap();
+    rig.record(3);
+    let timeout = Duration::from_millis(20);
+    assert_eq!(block_on(rig.worker.flush(timeout)), Err(Unsent { waiting: 3 }));
+    assert_eq!(block_on(rig.worker.shutdown(timeout)), Err(Unsent { waiting: 3 }));
+    assert_eq!(rig.worker.shutdown_blocking(timeout), Err(Unsent { waiting: 3 }));
+    rig.worker.flusher().flush_blocking(timeout);
+    drop(stuck);
+}
+
+#[test]
+fn a_worker_that_has_panicked_is_not_waited_for() {
+    let rig = Rig::new(1, []);
+    let sent = rig.sent.clone();
+    // the exporter panics on a poisoned lock
+    thread::spawn(move || {
+        let _held = sent.lock().unwrap();
+        panic!("poisons the lock");
+    })
+    .join()
+    .unwrap_err();
+    rig.record(3);
+    assert!(block_on(rig.worker.flush(FOREVER)).is_err());
+    assert!(block_on(rig.worker.shutdown(FOREVER)).is_err());
+    assert!(rig.worker.shutdown_blocking(FOREVER).is_err());
+    rig.worker.flusher().flush_blocking(FOREVER);
+    while rig.queue.stats().dropped.shutdown == 0 {
+        // the thread has seen the panic, and abandons the queue
+        thread::yield_now();
+    }
+    rig.record(3);
+    assert_eq!((rig.queue.len(), rig.queue.stats().recorded), (0, 6));
+}
+
+#[test]
+fn a_forked_child_waits_for_nothing_and_says_why_once() {
+    let rig = Rig::new(100, []);
+    let logged = crate::logged::Logged::default();
+    tracing::subscriber::with_default(logged.subscriber(), || {
+        rig.record(3);
+        rig.queue.pretend_fork();
+        rig.worker.flusher().flush_blocking(FOREVER);
+        assert_eq!(logged.text(), "", "a panic hook logs nothing");
+        assert_eq!(block_on(rig.worker.flush(FOREVER)), Err(Unsent { waiting: 3 }));
+        assert!(block_on(rig.worker.shutdown(FOREVER)).is_err());
+        assert!(rig.worker.shutdown_blocking(FOREVER).is_err());
+    });
+    let text = logged.text();
+    assert_eq!(text.matches("this process was forked after the agent had started").count(), 1, "{text}");
+    rig.record(3);
+    assert_eq!((rig.queue.len(), rig.queue.stats().waiting), (0, 0));
+    // this thread is still there: it ends when the handle of its commands is dropped
+    let Rig { worker, .. } = rig;
+    drop(worker);
+}
+
+#[test]
+fn the_worker_does_not_wait_for_itself() {
+    let rig = Rig::new(100, []);
+    rig.record(1);
+    thread::scope(|scope| {
+        let on_worker = scope.spawn(|| {
+            this_thread_is_the_worker();
+            rig.worker.flusher().flush_blocking(FOREVER);
+            let results = [block_on(rig.worker.flush(FOREVER)), block_on(rig.worker.shutdown(FOREVER))];
+            (results, rig.worker.shutdown_blocking(FOREVER))
+        });
+        let failed = Err(Unsent { waiting: 1 });
+        assert_eq!(on_worker.join().unwrap(), ([failed, failed], failed));
+    });
+}

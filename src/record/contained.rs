@@ -1,4 +1,11 @@
-//! Code of the user's whose panics the agent catches.
+//! Code of the user that the agent calls: its panics are caught, and what it does with the agent is bounded.
+//!
+//! Filters, hooks, `Serialize`, `Display` and `Error::source` may use the agent again: log an error, start a
+//! transaction, enter a span. Without a bound a filter that logs an error would filter that error, and so on until the
+//! stack is used up. Two rules end that:
+//!
+//! 1. Within such code ([`is_contained`]) no filter and no hook runs, and spans are not recorded.
+//! 2. Within such code that was called from such code ([`is_nested`]) nothing is recorded at all.
 
 use std::{
     cell::Cell,
@@ -6,24 +13,32 @@ use std::{
 };
 
 thread_local! {
-    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+    /// Calls of such code on this thread, each within the one before.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// True while code of the user's runs whose panic the agent catches: the panic hook has nothing to record then.
+/// True while the agent runs code of the user. The panic hook records nothing then: the panic is caught and counted.
+#[inline]
 pub(crate) fn is_contained() -> bool {
-    CONTAINED.get()
+    DEPTH.get() > 0
 }
 
-/// Runs code of the user's. None where it panicked.
+/// True while the agent runs code of the user that was called from code of the user that the agent runs.
+#[inline]
+pub(crate) fn is_nested() -> bool {
+    DEPTH.get() > 1
+}
+
+/// Runs code of the user. Returns `None` if it panicked.
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Option<T> {
-    let before = CONTAINED.replace(true);
+    let before = DEPTH.replace(DEPTH.get().saturating_add(1));
     let result = catch_unwind(AssertUnwindSafe(run)).map_err(|carried| {
         // what a panic carries is the user's too, and may panic when it is dropped
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(carried))) {
             std::mem::forget(again);
         }
     });
-    CONTAINED.set(before);
+    DEPTH.set(before);
     result.ok()
 }
 
@@ -40,9 +55,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_panic_carries_harms_nobody() {
+    fn a_panic_payload_that_panics_on_drop_is_contained() {
         assert_eq!(catch(|| 1), Some(1));
         assert_eq!(catch(|| std::panic::panic_any(Bomb)), None::<()>);
         assert!(!is_contained());
+    }
+
+    #[test]
+    fn nesting_is_counted_and_restored_after_a_panic() {
+        let inner = || catch(|| (is_contained(), is_nested()));
+        assert_eq!(catch(|| (is_contained(), is_nested(), inner())), Some((true, false, Some((true, true)))));
+        assert_eq!(catch(|| -> u8 { catch(|| -> u8 { panic!("inner") }).unwrap() }), None);
+        assert!(!is_contained() && !is_nested());
     }
 }

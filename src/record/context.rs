@@ -2,9 +2,11 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{HttpRequest, HttpResponse, catch};
+use super::{HttpRequest, HttpResponse, catch, is_nested};
 
-/// The bytes of custom context, as JSON, that one transaction or error keeps. An event line may have 300 KiB.
+/// Values of custom context that one transaction or error keeps.
+pub(crate) const MAX_CUSTOM_KEYS: usize = 128;
+/// The bytes of custom context, keys included, that one transaction or error keeps. An event line may have 300 KiB.
 pub(crate) const MAX_CUSTOM_BYTES: usize = 64 * 1024;
 /// Objects and arrays of custom context within each other; what is deeper is left out. The index refuses documents that
 /// are much deeper.
@@ -116,8 +118,11 @@ pub struct User {
 
 impl User {
     /// A user by the id that the rest of the system knows (`user.id`). Cut to 1024 characters when it is sent. A
-    /// `Display` that panics is contained; the user has no id then.
+    /// `Display` that panics is contained; the user has no id then, nor if a `Display` that the agent calls calls this.
     pub fn id(id: impl fmt::Display) -> Self {
+        if is_nested() {
+            return Self::default();
+        }
         let id = catch(|| id.to_string());
         Self { panicked: id.is_none(), id, ..Self::default() }
     }
@@ -186,17 +191,25 @@ impl Context {
         true
     }
 
-    /// Sets or replaces (shallow, as in elastic-apm-node) a value of custom context.
-    pub(crate) fn set_custom(&mut self, key: Cow<'static, str>, json: Box<str>) {
+    /// Sets or replaces (shallow, as in elastic-apm-node) a value of custom context. Returns false, and keeps what is
+    /// there, if there is no room.
+    pub(crate) fn set_custom(&mut self, key: Cow<'static, str>, json: Box<str>) -> bool {
+        if self.room_for_custom(&key).is_none_or(|room| room < json.len()) {
+            return false;
+        }
         match self.custom.iter_mut().find(|custom| custom.key == key) {
             Some(custom) => custom.json = json,
             None => self.custom.push(Custom { key, json }),
         }
+        true
     }
 
-    /// Bytes of custom context held for keys other than `key`.
-    pub(crate) fn custom_bytes_without(&self, key: &str) -> usize {
-        self.custom.iter().filter(|custom| custom.key != key).map(|custom| custom.key.len() + custom.json.len()).sum()
+    /// Bytes that a value of this key may have. `None` if there is no room for the key.
+    pub(crate) fn room_for_custom(&self, key: &str) -> Option<usize> {
+        let others = self.custom.iter().filter(|custom| custom.key != key);
+        let (keys, bytes) = others
+            .fold((0, key.len()), |(keys, bytes), custom| (keys + 1, bytes + custom.key.len() + custom.json.len()));
+        if keys < MAX_CUSTOM_KEYS { MAX_CUSTOM_BYTES.checked_sub(bytes) } else { None }
     }
 }
 
@@ -249,8 +262,24 @@ mod tests {
         context.set_custom("c".into(), "1".into());
         context.set_custom("c".into(), "{}".into());
         assert_eq!(context.custom.len(), 1);
-        assert_eq!(context.custom_bytes_without("x"), 3);
-        assert_eq!(context.custom_bytes_without("c"), 0);
+        assert_eq!(context.room_for_custom("x"), Some(MAX_CUSTOM_BYTES - 4));
+        assert_eq!(context.room_for_custom("c"), Some(MAX_CUSTOM_BYTES - 1));
+    }
+
+    #[test]
+    fn custom_context_is_bounded_in_keys_and_in_bytes_of_keys() {
+        let mut context = Context::default();
+        let set = (0..1000).filter(|i| context.set_custom(format!("k{i}").into(), "1".into())).count();
+        assert_eq!((set, context.custom.len()), (MAX_CUSTOM_KEYS, MAX_CUSTOM_KEYS));
+        assert!(context.set_custom("k1".into(), "2".into()), "one that is there can be replaced");
+        assert!(!context.set_custom("k1".into(), "2".repeat(MAX_CUSTOM_BYTES).into()), "but not by what has no room");
+        assert_eq!(&*context.custom[1].json, "2");
+
+        let mut context = Context::default();
+        let set =
+            (0..100).filter(|i| context.set_custom(format!("{i}{}", "k".repeat(4000)).into(), "1".into())).count();
+        assert_eq!(set, MAX_CUSTOM_BYTES / 4003);
+        assert!(context.heap_size() < MAX_CUSTOM_BYTES + MAX_CUSTOM_KEYS * size_of::<Custom>());
     }
 
     #[test]

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The most that is kept of one value. The index refuses a document with a header value over 32 766 bytes; nobody
 /// reads more than this.
 const MAX_VALUE: usize = 4 * 1024;
+/// Headers of one message that are kept, in the order of arrival. A map may hold 32 768.
+const MAX_HEADERS: usize = 256;
 
 /// Names (standard ones are not copied) and, one after the other in a single buffer, their values.
 #[derive(Clone)]
@@ -17,10 +19,11 @@ pub(crate) struct Headers {
 
 impl Headers {
     pub(crate) fn copy(headers: &HeaderMap) -> Self {
-        let names = Vec::with_capacity(headers.len());
-        let values = Vec::with_capacity(headers.iter().map(|(_, value)| value.len().min(MAX_VALUE)).sum());
+        let kept = || headers.iter().take(MAX_HEADERS);
+        let names = Vec::with_capacity(headers.len().min(MAX_HEADERS));
+        let values = Vec::with_capacity(kept().map(|(_, value)| value.len().min(MAX_VALUE)).sum());
         let mut copied = Self { names, values };
-        headers.iter().for_each(|(name, value)| copied.push(name, value));
+        kept().for_each(|(name, value)| copied.push(name, value));
         copied
     }
 

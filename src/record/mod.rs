@@ -7,6 +7,7 @@ mod bridge;
 mod clock;
 mod contained;
 mod context;
+mod current_context;
 mod dropped;
 mod error;
 mod exception;
@@ -25,8 +26,12 @@ mod transaction;
 pub(crate) use self::{
     bridge::{http_result, integer},
     clock::{Monotonic, follow_wall_clock, micros},
-    contained::{catch, is_contained},
-    context::{Context, Custom, Label, MAX_CUSTOM_BYTES, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
+    contained::{catch, is_contained, is_nested},
+    context::{Context, Custom, Label, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
+    current_context::{
+        Attached, attach, current_context, is_context_known, is_probing_context, is_thread_ending, map_current_context,
+        note_entered_span,
+    },
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::bounded,

@@ -15,17 +15,40 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{guard::Ending, ignored::Aside, response_error::with_error_of};
-use crate::transaction::{enter, enter_own};
+use crate::transaction::{enter, enter_own, otel_context};
 
 pin_project_lite::pin_project! {
     /// The body of a response that passed [`ApmService`](super::ApmService). Frames, trailers, size hint and end of
     /// stream are the inner body's.
     pub struct ResponseBody<B> {
+        // None: it was dropped as a part of the transaction
         #[pin]
-        inner: B,
+        inner: Option<B>,
         watch: Option<Watch>,
         // of an ignored request
         aside: Option<Box<Aside>>,
+    }
+
+    impl<B> PinnedDrop for ResponseBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let dropped = match (&*this.watch, &*this.aside) {
+                (Some(watch), _) => watch.drop_within(|| this.inner.set(None)),
+                (None, Some(aside)) => {
+                    let _entered = aside.enter();
+                    aside.within(|| this.inner.set(None))
+                }
+                (None, None) => return,
+            };
+            if let Err(panic) = dropped {
+                if let Some(watch) = this.watch.take() {
+                    watch.ending.panicked(&*panic);
+                } else if let Some(aside) = this.aside {
+                    aside.panicked(&*panic);
+                }
+                resume_unwind(panic);
+            }
+        }
     }
 }
 
@@ -44,12 +67,12 @@ struct Live {
 
 impl<B> ResponseBody<B> {
     pub(super) fn untouched(inner: B) -> Self {
-        Self { inner, watch: None, aside: None }
+        Self { inner: Some(inner), watch: None, aside: None }
     }
 
     /// A body that is made while it is sent, of a request that is ignored.
     pub(super) fn aside(inner: B, aside: Aside) -> Self {
-        Self { inner, watch: None, aside: Some(Box::new(aside)) }
+        Self { inner: Some(inner), watch: None, aside: Some(Box::new(aside)) }
     }
 
     pub(super) fn wrap_untouched(response: Response<B>) -> Response<Self> {
@@ -61,14 +84,14 @@ impl<B> ResponseBody<B> {
     /// a server polls at once.
     pub(super) fn known(inner: B, mut ending: Ending, size: u64) -> Self {
         ending.set_handed_out(true);
-        Self { inner, watch: Some(Watch { ending, left: Some(size), live: None }), aside: None }
+        Self { inner: Some(inner), watch: Some(Watch { ending, left: Some(size), live: None }), aside: None }
     }
 
     /// A body that is made while it is sent.
     pub(super) fn live(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self {
         ending.body_follows();
         let watch = Watch { ending, left: promised, live: Some(Live { context, span }) };
-        Self { inner, watch: Some(watch), aside: None }
+        Self { inner: Some(inner), watch: Some(watch), aside: None }
     }
 }
 
@@ -81,6 +104,17 @@ impl Watch {
             }
             None => catch_unwind(AssertUnwindSafe(poll)),
         }
+    }
+
+    /// Drops what is left of a body that was not read to its end: as a part of the transaction, whatever the body is.
+    fn drop_within(&self, drop: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
+        if self.live.is_some() {
+            return self.within(drop);
+        }
+        let entered = self.ending.transaction().shared().map(|shared| enter(shared, &otel_context(shared)));
+        let dropped = catch_unwind(AssertUnwindSafe(drop));
+        std::mem::drop(entered);
+        dropped
     }
 
     /// True when this was the last frame that the server will ask for.
@@ -105,9 +139,10 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         if let Some(aside) = this.aside {
             let _entered = aside.enter();
-            return match aside.within(|| this.inner.poll_frame(cx)) {
+            return match aside.within(|| inner.poll_frame(cx)) {
                 Ok(polled) => {
                     if let Poll::Ready(Some(Err(error))) = &polled {
                         aside.body_failed(error);
@@ -120,9 +155,15 @@ where
                 }
             };
         }
-        let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
+        let Some(watch) = this.watch else { return inner.poll_frame(cx) };
         watch.ending.set_handed_out(false);
-        let polled = watch.within(|| this.inner.as_mut().poll_frame(cx));
+        let mut polled = watch.within(|| inner.as_mut().poll_frame(cx));
+        if let (Ok(Poll::Ready(None | Some(Err(_)))), Some(_)) = (&polled, &watch.live)
+            && let Err(panic) = watch.within(|| this.inner.set(None))
+        {
+            // at its end: what the body still holds is dropped as a part of the transaction
+            polled = Err(panic);
+        }
         let frame = match polled {
             Ok(poll) => ready!(poll),
             Err(panic) => {
@@ -151,7 +192,7 @@ where
                     watch.ending.trailers(trailers);
                 }
                 let bytes = frame.data_ref().map_or(0, Buf::remaining);
-                watch.delivered(bytes) || this.inner.is_end_stream()
+                watch.delivered(bytes) || this.inner.as_ref().get_ref().as_ref().is_none_or(Body::is_end_stream)
             }
         };
         if is_over && let Some(watch) = this.watch.take() {
@@ -161,11 +202,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

@@ -1,6 +1,8 @@
-//! The future: the transaction's context is current whenever it polls, and its result tells how the request went.
+//! The future: the transaction's context is current whenever it polls or drops the inner one, and its result tells how
+//! the request went.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -21,7 +23,7 @@ use super::{
     outcome,
     response_error::{ResponseError, with_error_of},
 };
-use crate::transaction::{Transaction, enter, enter_own};
+use crate::transaction::{Entered, Transaction, enter, enter_handle, enter_own, poll_and_drop};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
 pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;
@@ -29,10 +31,51 @@ pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;
 pin_project_lite::pin_project! {
     /// The response to come, of [`ApmService`](super::ApmService).
     pub struct ResponseFuture<F> {
+        // None: it is complete, and was dropped as a part of the transaction
         #[pin]
-        inner: F,
+        inner: Option<F>,
         role: Role,
     }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.inner.is_none() {
+                return;
+            }
+            let dropped = match &*this.role {
+                Role::Off | Role::Inner { .. } => return,
+                Role::Panicked(scope) => {
+                    let _entered = enter_handle(scope.transaction.handle().clone(), &scope.context);
+                    enter_own(&scope.span, || caught(|| this.inner.set(None)))
+                }
+                Role::Ignored(aside) => {
+                    let _entered = aside.enter();
+                    aside.within(|| this.inner.set(None))
+                }
+                Role::Owner(owner) => {
+                    let _entered = owner.enter();
+                    enter_own(&owner.span, || caught(|| this.inner.set(None)))
+                }
+            };
+            if let Err(panic) = dropped {
+                match std::mem::replace(this.role, Role::Off) {
+                    Role::Owner(owner) => {
+                        owner.options.run_on_panic(owner.ending.transaction(), &*panic);
+                        owner.ending.panicked(&*panic);
+                    }
+                    Role::Ignored(aside) => aside.panicked(&*panic),
+                    _ => {}
+                }
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// Runs code of the host. Its panic is given back, to be resumed.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(work))
 }
 
 /// What this layer is to the request.
@@ -46,6 +89,14 @@ pub(super) enum Role {
     },
     Owner(Owner),
     Ignored(Aside),
+    /// The inner future has panicked. What is left of it is dropped as a part of the transaction.
+    Panicked(Scope),
+}
+
+pub(super) struct Scope {
+    transaction: Transaction,
+    context: Context,
+    span: Span,
 }
 
 pub(super) struct Owner {
@@ -58,7 +109,7 @@ pub(super) struct Owner {
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, role: Role) -> Self {
-        Self { inner, role }
+        Self { inner: Some(inner), role }
     }
 }
 
@@ -71,12 +122,13 @@ where
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
         let owner = match this.role {
             Role::Owner(owner) => owner,
-            Role::Off => return this.inner.poll(cx).map_ok(ResponseBody::wrap_untouched),
+            Role::Off | Role::Panicked(_) => return poll_and_drop(inner, cx).map_ok(ResponseBody::wrap_untouched),
             Role::Inner { transaction, options } => {
-                return match catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))) {
+                return match caught(|| poll_and_drop(inner, cx)) {
                     Ok(polled) => polled.map(|result| inner_result(options, transaction, result)),
                     Err(panic) => {
                         options.run_on_panic(transaction, &*panic);
@@ -86,7 +138,7 @@ where
             }
             Role::Ignored(aside) => {
                 let _entered = aside.enter();
-                let result = match aside.within(|| this.inner.poll(cx)) {
+                let result = match aside.within(|| poll_and_drop(inner, cx)) {
                     Ok(polled) => std::task::ready!(polled),
                     Err(panic) => {
                         aside.panicked(&*panic);
@@ -103,8 +155,8 @@ where
                 });
             }
         };
-        let entered = owner.ending.transaction().shared().map(|shared| enter(shared, &owner.context));
-        let polled = enter_own(&owner.span, || catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx))));
+        let entered = owner.enter();
+        let polled = enter_own(&owner.span, || caught(|| poll_and_drop(inner, cx)));
         let result = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(result)) => Ok(result),
@@ -119,6 +171,10 @@ where
             }
             Err(panic) => {
                 owner.options.run_on_panic(owner.ending.transaction(), &*panic);
+                if this.inner.is_some() {
+                    let transaction = owner.ending.transaction().clone();
+                    *this.role = Role::Panicked(Scope { transaction, context: owner.context, span: owner.span });
+                }
                 owner.ending.panicked(&*panic);
                 drop(entered);
                 resume_unwind(panic)
@@ -179,6 +235,10 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
 }
 
 impl Owner {
+    fn enter(&self) -> Option<Entered> {
+        self.ending.transaction().shared().map(|shared| enter(shared, &self.context))
+    }
+
     /// The head is there: the body, if there is more of it to come, takes the ending along.
     fn respond<B: http_body::Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         let mut response = run_hooks(&self.options, self.ending.transaction(), response);

@@ -6,7 +6,7 @@ use http::{HeaderName, request, response};
 
 use super::{ErrorVerdict, Panicked};
 use crate::{
-    record::Exception,
+    record::{Exception, is_contained},
     transaction::{Recorder, Transaction, UserCode, contain},
 };
 
@@ -65,8 +65,11 @@ impl Options {
     }
 }
 
-/// A hook that panics loses its own work only.
+/// A hook that panics loses its own work only. For a request that a hook or filter makes itself no hook runs.
 fn run<T>(transaction: &Transaction, hook: impl FnOnce() -> T) -> Option<T> {
+    if is_contained() {
+        return None;
+    }
     contain(transaction.handle().recorder()?, UserCode::Hook, hook)
 }
 

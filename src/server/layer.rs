@@ -55,7 +55,8 @@ impl ApmLayer {
         self.with(|options| options.module = Some(name.into()))
     }
 
-    /// Runs before the request goes on. The hook must be quick; a panic in it is contained and counted.
+    /// Runs before the request goes on. The hook must be quick; a panic in it is contained and counted. Spans that a hook
+    /// enters are not recorded, and no hook runs for a request that a hook or filter makes itself.
     ///
     /// ```
     /// let layer = tower_apm::layer().on_request(|tx, parts| {

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::Config,
     propagation::{self, Incoming},
-    record::{Link, Monotonic, Name},
+    record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
         Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
         ignored_context, installed, new_record, new_request_span, otel_context, root,
@@ -83,7 +83,7 @@ where
             return ResponseFuture::new(future, Role::Inner { transaction, options: self.options.clone() });
         }
         let recorder = self.options.recorder.clone().or_else(installed_or_warn);
-        let recorder = recorder.filter(|recorder| recorder.is_recording());
+        let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
         };
@@ -165,7 +165,7 @@ impl<S> ApmService<S> {
         if let Some(watch) = recorder.watch() {
             watch.ignored(|| format!("{} {}", request.method(), request::path(&request)));
         }
-        let current = opentelemetry::Context::current();
+        let current = current_context();
         if let Some(outer) = handle_in(&current) {
             outer.discard();
         }
@@ -256,7 +256,7 @@ fn begin<B: 'static>(
 ) -> Arc<Shared> {
     let incoming = incoming.map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
-    let current = opentelemetry::Context::map_current(|current| current.has_active_span().then(|| current.clone()));
+    let current = map_current_context(|current| current.has_active_span().then(|| current.clone()));
     if let Some(outer) = current.as_ref().and_then(handle_in) {
         let (ids, link) = incoming.clone().unzip();
         let sampled = ids.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);

@@ -10,7 +10,7 @@ use opentelemetry::{
 use super::time::Start;
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, set_attribute},
-    transaction::{Handle, Ignored, Shared, answer_handle, link_to, running_as},
+    transaction::{Handle, Ignored, Shared, answer_handle, link_to, while_locked},
 };
 
 /// What the tracer hands out.
@@ -52,6 +52,11 @@ impl ApmSpan {
     /// Nothing is recorded; the context of the parent passes through.
     pub(super) fn off(context: SpanContext) -> Self {
         Self { context, handle: Handle::None, role: Role::Silent { dropped: false } }
+    }
+
+    /// As [`off`](Self::off), within a transaction if there is one.
+    pub(super) fn silent(handle: Handle, context: SpanContext) -> Self {
+        Self { context, handle, role: Role::Silent { dropped: false } }
     }
 
     /// As [`off`](Self::off), and so is all that is below it.
@@ -97,7 +102,9 @@ impl ApmSpan {
             Role::Child(child) => is_replaceable = shared.span(child.finish(shared, end)),
             Role::Replaceable => is_replaceable = true,
             // filters run there, and this span's lock may be held: they must find the transaction without asking it
-            Role::Root(root) if shared.is_up_for_adoption() => running_as(&self.handle, || root.end(shared, end)),
+            Role::Root(root) if shared.is_up_for_adoption() => {
+                while_locked(&self.handle, &self.context, || root.end(shared, end));
+            }
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
             Role::Root(_) | Role::Within | Role::Silent { .. } => {}
         }
@@ -135,7 +142,8 @@ impl Span for ApmSpan {
         T: Into<Cow<'static, str>>,
     {
         if !self.handle.is_none() && name.into() == "exception" {
-            self.handle.error(Exception::from_event(&attributes).into_record(timestamp), Some(self.nearest()));
+            let error = Exception::from_event(&attributes).into_record(timestamp);
+            while_locked(&self.handle, &self.context, || self.handle.error(error, Some(self.nearest())));
         }
     }
 

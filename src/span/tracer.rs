@@ -15,7 +15,8 @@ use crate::{
     config::Config,
     propagation::Incoming,
     record::{
-        Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call, micros,
+        Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call,
+        is_contained, map_current_context, micros,
     },
     transaction::{
         Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
@@ -173,11 +174,15 @@ impl Tracer for ApmTracer {
     type Span = ApmSpan;
 
     fn build_with_context(&self, mut builder: SpanBuilder, context: &Context) -> ApmSpan {
-        if context.is_telemetry_suppressed() || Context::is_current_telemetry_suppressed() {
+        if context.is_telemetry_suppressed() || map_current_context(Context::is_telemetry_suppressed) {
             return ApmSpan::off(SpanContext::empty_context());
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };
         let context = supplied.as_ref().unwrap_or(context);
+        if is_contained() {
+            // a filter or hook of the service is no part of what it looks at
+            return ApmSpan::silent(found_in(context), context.span().span_context().clone());
+        }
         let events = builder.events.take();
         let mut span = match found_in(context) {
             Handle::Transaction(shared) => Self::child(shared, builder, context),

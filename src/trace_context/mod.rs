@@ -50,6 +50,7 @@ pub use self::propagator::ElasticPropagator;
 pub use crate::transaction::TraceContext;
 use crate::{
     propagation::{Incoming, Outgoing, baggage_of},
+    record::current_context,
     transaction::{handle_in, installed},
 };
 
@@ -62,7 +63,7 @@ use crate::{
 /// assert!(headers.is_empty(), "there is no transaction here");
 /// ```
 pub fn inject(headers: &mut HeaderMap) {
-    let context = Context::current();
+    let context = current_context();
     let Some(outgoing) = outgoing(&context) else { return };
     for (name, value) in outgoing.headers() {
         let name = HeaderName::from_static(name);
@@ -81,7 +82,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// tower_apm::trace_context::inject_into(&mut metadata);
 /// ```
 pub fn inject_into(carrier: &mut dyn Injector) {
-    inject_context(&Context::current(), carrier);
+    inject_context(&current_context(), carrier);
 }
 
 fn inject_context(context: &Context, carrier: &mut dyn Injector) {
@@ -97,7 +98,7 @@ fn inject_context(context: &Context, carrier: &mut dyn Injector) {
 /// for consumers under Elastic agents from before 2023. None without a current transaction.
 #[must_use]
 pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
-    outgoing(&Context::current()).map(|outgoing| outgoing.message_headers()).unwrap_or_default()
+    outgoing(&current_context()).map(|outgoing| outgoing.message_headers()).unwrap_or_default()
 }
 
 /// What the headers of an HTTP request or answer tell.

@@ -15,9 +15,9 @@ use tracing::Span;
 
 use super::{
     Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
-    otel_context, root,
+    otel_context, poll_and_drop, root,
 };
-use crate::record::{Monotonic, Name, Outcome, cut};
+use crate::record::{Monotonic, Name, Outcome, cut, is_nested};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -95,7 +95,7 @@ impl StartedTransaction {
             shared.attach_baggage(&context);
             (Transaction::from_shared(shared), Some(context))
         };
-        let recorder = recorder.filter(|recorder| recorder.is_recording());
+        let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
         let (transaction, context) = recorder.map(start).unwrap_or_default();
         Self { transaction, context }
     }
@@ -110,7 +110,7 @@ impl StartedTransaction {
             let _entered = enter(shared, context);
             new_request_span()
         });
-        Running { work, context, span, started: Some(self) }
+        Running { work: Some(work), context, span, started: Some(self) }
     }
 
     /// Runs blocking code as this transaction.
@@ -162,8 +162,9 @@ impl fmt::Debug for StartedTransaction {
 
 pin_project_lite::pin_project! {
     struct Running<F> {
+        // None: it was dropped as a part of the transaction
         #[pin]
-        work: F,
+        work: Option<F>,
         context: Option<opentelemetry::Context>,
         span: Span,
         started: Option<StartedTransaction>,
@@ -171,8 +172,18 @@ pin_project_lite::pin_project! {
 
     impl<F> PinnedDrop for Running<F> {
         fn drop(this: Pin<&mut Self>) {
-            if let Some(shared) = this.project().started.as_ref().and_then(|started| started.shared()) {
-                shared.end(|_| Outcome::Unknown);
+            let mut this = this.project();
+            let shared = this.started.as_ref().and_then(|started| started.shared());
+            let Some((shared, context)) = shared.zip(this.context.as_ref()) else { return };
+            let entered = enter(shared, context);
+            let dropped = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| this.work.set(None))));
+            if let Err(panic) = &dropped {
+                shared.panicked(&**panic);
+            }
+            drop(entered);
+            shared.end(|_| Outcome::Unknown);
+            if let Err(panic) = dropped {
+                resume_unwind(panic);
             }
         }
     }
@@ -186,7 +197,7 @@ impl<F: Future> Future for Running<F> {
         let shared = this.started.as_ref().and_then(|started| started.shared());
         let entered = shared.zip(this.context.as_ref()).map(|(shared, context)| enter(shared, context));
         let work = this.work.as_mut();
-        let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| work.poll(cx))));
+        let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| poll_and_drop(work, cx))));
         drop(entered);
         let result = match polled {
             Ok(poll) => Ok(ready!(poll)),

@@ -17,8 +17,14 @@ use opentelemetry::{
     trace::{Span, SpanContext, SpanKind, Status, TraceContextExt, TraceState},
 };
 
-use super::{Handle, Ignored, Shared, Transaction, current::running_if};
-use crate::record::{Exception, Link, OtelPart, Outcome, SpanId, TraceId, cut, set_attribute};
+use super::{
+    Handle, Ignored, Shared, Transaction,
+    current::{running_as, running_if},
+};
+use crate::record::{
+    Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, cut, map_current_context,
+    set_attribute,
+};
 
 thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
@@ -59,15 +65,13 @@ pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
 
 /// The current context with this transaction as its span.
 pub(crate) fn otel_context(shared: &Arc<Shared>) -> Context {
-    Context::current_with_span(TransactionSpan::new(shared.clone()))
+    map_current_context(|context| context.with_span(TransactionSpan::new(shared.clone())))
 }
 
 /// The current context with a span that records nothing and says so to every span below it.
 pub(crate) fn ignored_context(ignored: &Arc<Ignored>) -> Context {
-    Context::current_with_span(IgnoredSpan {
-        ignored: Handle::Ignored(ignored.clone()),
-        context: ignored.context().clone(),
-    })
+    let span = IgnoredSpan { ignored: Handle::Ignored(ignored.clone()), context: ignored.context().clone() };
+    map_current_context(|context| context.with_span(span))
 }
 
 /// In place of the transaction of a request that is ignored.
@@ -83,7 +87,8 @@ impl Span for IgnoredSpan {
         T: Into<Cow<'static, str>>,
     {
         if name.into() == "exception" {
-            self.ignored.error(Exception::from_event(&attributes).into_record(timestamp), None);
+            let error = Exception::from_event(&attributes).into_record(timestamp);
+            while_locked(&self.ignored, &self.context, || self.ignored.error(error, None));
         }
     }
 
@@ -140,7 +145,9 @@ impl Span for TransactionSpan {
         T: Into<Cow<'static, str>>,
     {
         if name.into() == "exception" {
-            self.shared.error(Exception::from_event(&attributes).into_record(timestamp), None);
+            let error = Exception::from_event(&attributes).into_record(timestamp);
+            let handle = Handle::Transaction(self.shared.clone());
+            while_locked(&handle, &self.context, || self.shared.error(error, None));
         }
     }
 
@@ -185,6 +192,13 @@ impl Span for TransactionSpan {
     fn end_with_timestamp(&mut self, _: SystemTime) {}
 }
 
+/// Runs filters of the user while OpenTelemetry may hold the lock of a span. Within `work` the current span has the same
+/// ids and no lock, and the transaction is found without asking a span.
+pub(crate) fn while_locked<T>(handle: &Handle, span: &SpanContext, work: impl FnOnce() -> T) -> T {
+    let _attached = attach(map_current_context(|context| context.with_remote_span_context(span.clone())));
+    running_as(handle, work)
+}
+
 impl Shared {
     /// Adds a link; one that there is no room for is counted.
     pub(crate) fn link(&self, link: Link) {
@@ -206,6 +220,6 @@ pub(crate) fn link_to(context: &SpanContext) -> Option<Link> {
 impl From<Transaction> for Context {
     /// A context whose current span is the transaction, to be carried where a task does not carry it by itself.
     fn from(transaction: Transaction) -> Self {
-        transaction.shared().map_or_else(Context::current, otel_context)
+        transaction.shared().map_or_else(current_context, otel_context)
     }
 }

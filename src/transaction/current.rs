@@ -8,42 +8,30 @@ use std::{
     sync::Arc,
 };
 
-use opentelemetry::{Context, ContextGuard};
+use opentelemetry::Context;
 
 use super::{Handle, Shared};
-use crate::record::{ErrorRecord, SpanId, catch};
+use crate::record::{Attached, ErrorRecord, SpanId, attach};
+
+/// Panics of one request that are kept until it is known what the hooks say to them. Further ones take the place of the
+/// last one, and are counted.
+const MAX_HELD: usize = 50;
 
 thread_local! {
     static RUNNING: RefCell<Handle> = const { RefCell::new(Handle::None) };
     static ANY_HELD: Cell<bool> = const { Cell::new(false) };
-    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
-    static ALIVE: Alive = Alive::new();
+    static HELD: RefCell<Vec<Panic>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Goes before OpenTelemetry's context does: destructors of a thread run in the reverse order of first use. False where
-/// that was gone already at the first question.
-struct Alive(bool);
-
-impl Alive {
-    fn new() -> Self {
-        Self(catch(Context::current).is_some())
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {}
-}
-
-/// OpenTelemetry's context may be gone on this thread: asking for it would panic.
-pub(crate) fn is_thread_ending() -> bool {
-    !ALIVE.try_with(|alive| alive.0).unwrap_or(false)
-}
-
-/// A panic's document, which waits for what the hooks of the layers say.
-struct Held {
-    handle: Handle,
-    error: Box<ErrorRecord>,
-    parent: Option<SpanId>,
+/// What the panic hook has recorded of a panic. The hook itself runs no code of the user, so filters and hooks see the
+/// error later: when the panic has unwound to what entered the transaction, or on the agent's thread.
+#[derive(Debug)]
+pub(crate) struct Panic {
+    pub(crate) handle: Handle,
+    pub(crate) error: Box<ErrorRecord>,
+    pub(crate) parent: Option<SpanId>,
+    /// Only the baggage of where the panic was raised.
+    pub(crate) baggage: Context,
 }
 
 /// What the code that runs belongs to, as far as it is known without asking a span. For the panic hook.
@@ -82,7 +70,7 @@ pub(crate) fn running_as<T>(handle: &Handle, work: impl FnOnce() -> T) -> T {
 /// What was before comes back when it is dropped.
 pub(crate) struct Entered {
     before: Handle,
-    _attached: Option<ContextGuard>,
+    _attached: Option<Attached>,
 }
 
 /// Makes a transaction the running one, and its context OpenTelemetry's current.
@@ -92,7 +80,7 @@ pub(crate) fn enter(shared: &Arc<Shared>, context: &Context) -> Entered {
 
 /// As [`enter`], also for what is ignored.
 pub(crate) fn enter_handle(handle: Handle, context: &Context) -> Entered {
-    Entered { before: replace(handle), _attached: Some(context.clone().attach()) }
+    Entered { before: replace(handle), _attached: Some(attach(context.clone())) }
 }
 
 /// Makes a transaction the running one, where its context is current already.
@@ -107,12 +95,33 @@ impl Drop for Entered {
     }
 }
 
-/// Keeps a panic's document until the panic has reached what entered the transaction: `on_error` may veto it there.
-/// Only for a thread on which something was entered.
-pub(crate) fn hold(handle: Handle, error: Box<ErrorRecord>, parent: Option<SpanId>) {
-    release_held();
-    ANY_HELD.set(true);
-    let _ = HELD.try_with(|held| held.replace(Some(Held { handle, error, parent })));
+/// Keeps a panic until it has reached what entered the transaction: `on_error` may discard the error there. Returns the
+/// panic where the thread ends and nothing can be kept on it. Sends nothing and runs no code of the user.
+pub(crate) fn hold(panic: Panic) -> Result<(), Panic> {
+    let mut panic = Some(panic);
+    let kept = HELD.try_with(|held| {
+        let Ok(mut held) = held.try_borrow_mut() else { return };
+        if held.len() == MAX_HELD
+            && let Some(recorder) = held.pop().and_then(|before| before.handle.recorder().cloned())
+        {
+            recorder.suppressed_error();
+        }
+        held.extend(panic.take());
+        ANY_HELD.set(true);
+    });
+    match (kept, panic) {
+        (_, None) => Ok(()),
+        (_, Some(panic)) => Err(panic),
+    }
+}
+
+/// Takes what is held, for a process that ends with the panic.
+pub(crate) fn take_held() -> Vec<Panic> {
+    ANY_HELD.set(false);
+    HELD.try_with(|held| held.try_borrow_mut().map(|mut held| std::mem::take(&mut *held)))
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_default()
 }
 
 /// Sends what is held. True when there was something.
@@ -123,10 +132,8 @@ pub(super) fn release_held() -> bool {
 
 #[cold]
 fn release() -> bool {
-    let held = HELD.try_with(RefCell::take).ok().flatten();
-    let was_held = held.is_some();
-    if let Some(Held { handle, error, parent }) = held {
-        handle.error(error, parent);
-    }
+    let held = take_held();
+    let was_held = !held.is_empty();
+    held.into_iter().for_each(|Panic { handle, error, parent, .. }| handle.error(error, parent));
     was_held
 }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Recorder, Shared, current::release_held, naming::renamed};
+use super::{Recorder, Shared, current::release_held, custom::set_custom, naming::renamed};
 use crate::{
     config::CaptureBody,
     record::{ErrorParent, ErrorRecord, Exception, Name, SpanId},
@@ -120,9 +120,13 @@ impl Shared {
                         request.body = body.get();
                     }
                     own.labels.into_iter().for_each(|label| {
-                        error.context.set_label(label.key, label.value);
+                        if !error.context.set_label(label.key, label.value) {
+                            self.recorder.excess_label();
+                        }
                     });
-                    own.custom.into_iter().for_each(|custom| error.context.set_custom(custom.key, custom.json));
+                    own.custom.into_iter().for_each(|custom| {
+                        set_custom(&mut error.context, custom.key, custom.json, &self.recorder);
+                    });
                 }
                 // the record is gone, name and type were kept
                 None => {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use super::{Recorder, UserCode, contain};
-use crate::record::{ErrorRecord, Exception, Outcome, TransactionRecord};
+use crate::record::{ErrorRecord, Exception, Outcome, TransactionRecord, is_contained};
 
 /// A transaction that has ended, for
 /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter) to judge.
@@ -130,8 +130,12 @@ impl TransactionFilters {
         self.0.is_empty()
     }
 
-    /// A filter that panics has no say.
+    /// Keeps what a filter or hook of the user has recorded itself, without asking the filters again. A filter that
+    /// panics keeps the transaction.
     pub(super) fn keep(&self, record: &TransactionRecord, has_errors: bool, recorder: &Recorder) -> bool {
+        if is_contained() {
+            return true;
+        }
         let finished = FinishedTransaction { record, has_errors };
         self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&finished)).unwrap_or(true))
     }
@@ -146,8 +150,11 @@ impl ErrorFilters {
         self.0.push(Arc::new(keeps));
     }
 
-    /// A filter that panics has no say.
+    /// As for transactions.
     pub(super) fn keep(&self, record: &ErrorRecord, recorder: &Recorder) -> bool {
+        if is_contained() {
+            return true;
+        }
         let reported = ReportedError { record };
         self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&reported)).unwrap_or(true))
     }

@@ -20,6 +20,8 @@ mod filter;
 mod handle;
 mod ids;
 mod naming;
+mod panics;
+mod poll;
 mod recorded_spans;
 mod recorder;
 mod remote;
@@ -27,6 +29,7 @@ mod replaced;
 pub(crate) mod request_span;
 mod rest;
 mod self_time;
+pub(crate) mod span_chain;
 mod span_counts;
 mod spans;
 mod state;
@@ -48,19 +51,20 @@ pub(crate) use self::{
     calls::Beginning,
     captured_body::CapturedBody,
     contained::{UserCode, contain},
-    context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context},
-    current::{Entered, enter, enter_handle, hold, is_thread_ending, running, running_as},
-    custom::to_json,
+    context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context, while_locked},
+    current::{Entered, Panic, enter, enter_handle, hold, running, take_held},
+    custom::{set_custom, to_json},
     explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},
     handle::{Handle, Ignored},
     ids::{continued, followed, root},
+    poll::poll_and_drop,
     recorded_spans::RecordedSpans,
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, enter_own, new_request_span},
     state::{Ids, Shared, new_record},
 };
-use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, cut};
+use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};
 
 /// The transaction that the code runs in: what a request, a message or a background job is on the APM server.
 ///
@@ -94,7 +98,7 @@ impl Transaction {
     /// in a spawned task that runs `in_current_span()`.
     #[must_use]
     pub fn current() -> Self {
-        Self { handle: found_in(&opentelemetry::Context::current()) }
+        Self { handle: found_in(&current_context()) }
     }
 
     pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
@@ -208,15 +212,28 @@ impl Transaction {
     /// Adds custom context: any value that serializes, stored and shown, not searchable. Replaces the key's former
     /// value.
     ///
-    /// It is serialized at once and sanitised before it is sent (`sanitize_field_names`). At most 64 KiB for each
-    /// transaction: a value beyond that is replaced by a note that says so, and so is one whose `Serialize` panics or
-    /// takes longer than 250 ms; what lies within more than 32 objects and arrays is left out.
+    /// The value is serialized at once, and sanitised before it is sent (`sanitize_field_names`). A transaction keeps 128
+    /// values and 64 KiB, keys included. A value that does not fit is replaced by a note, or left out if there is no room
+    /// for the note either; both are counted in [`Stats::excess_custom`](crate::Stats::excess_custom). A value whose
+    /// `Serialize` panics or takes longer than 250 ms is replaced by a note too. What is within more than 32 objects and
+    /// arrays is left out.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = self.shared() else { return self };
         let key = cut(key.into());
-        let used = shared.read(|record| record.context.custom_bytes_without(&key)).unwrap_or_default();
-        let json = to_json(&key, &value, used, shared.recorder());
-        self.update(|record| record.context.set_custom(key, json))
+        let recorder = shared.recorder();
+        if is_nested() {
+            // the `Serialize` of a value that sets a value, and so on
+            recorder.excess_custom(1);
+            return self;
+        }
+        let Some(room) = shared.read(|record| record.context.room_for_custom(&key)) else {
+            recorder.late_write();
+            return self;
+        };
+        if let Some(json) = to_json(&value, room, recorder) {
+            self.update(|record| set_custom(&mut record.context, key, json, recorder));
+        }
+        self
     }
 
     /// No code of the user's may run in `change`: a panic there would meet the panic hook with the lock held.

@@ -13,14 +13,18 @@ use opentelemetry::{Context, KeyValue};
 use super::watch::Watch;
 use super::{
     contained::UserCode,
+    current::Panic,
     filter::{ErrorFilters, TransactionFilters},
+    panics::Panics,
 };
 use crate::{
     apm_server::ServerVersion,
     config::{Applied, Central, Config, Environment, LiveConfig},
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
-    record::{Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord},
+    record::{
+        Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord, current_context,
+    },
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -41,6 +45,7 @@ pub(crate) struct Recorder {
     filters: TransactionFilters,
     error_filters: ErrorFilters,
     baggage: AttachedBaggage,
+    panics: Panics,
     describe: Describe,
     span_type: SpanTypeOf,
     /// Code of the user's whose panic, or whose taking long, has been told.
@@ -64,6 +69,7 @@ impl Recorder {
             filters: TransactionFilters::default(),
             error_filters: ErrorFilters::default(),
             baggage: AttachedBaggage::default(),
+            panics: Panics::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
             panics_told: AtomicU8::new(0),
@@ -182,11 +188,22 @@ impl Recorder {
         if !self.error_filters.keep(&record, self) {
             return self.filtered(1);
         }
-        for KeyValue { key, value, .. } in self.baggage(&Context::current(), &config) {
+        for KeyValue { key, value, .. } in self.baggage(&current_context(), &config) {
             let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
             record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
         }
         if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
+    }
+
+    /// Keeps a panic for [`settle_panics`](Self::settle_panics). For the panic hook: runs no code of the user.
+    pub(crate) fn postpone(&self, panic: Panic) {
+        if !self.panics.push(panic) {
+            self.suppressed_error();
+        }
+    }
+
+    pub(crate) fn panics(&self) -> &Panics {
+        &self.panics
     }
 
     /// `ignore_exceptions` names the type, or that of a cause, with or without its path.
@@ -207,6 +224,10 @@ impl Recorder {
 
     pub(crate) fn excess_label(&self) {
         self.queue.counters().excess_label();
+    }
+
+    pub(crate) fn excess_custom(&self, values: u64) {
+        self.queue.counters().excess_custom(values);
     }
 
     pub(crate) fn excess_links(&self, links: u64) {

@@ -18,6 +18,7 @@ use super::{
     current::{Entered, enter_attached, enter_handle, is_any_running},
     explicit_parent, found_in,
 };
+use crate::record::{current_context, is_thread_ending, note_entered_span};
 
 /// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
 pub(crate) const REQUEST_TARGET: &str = "tower_apm::request";
@@ -36,6 +37,9 @@ static EXPECTED: AtomicBool = AtomicBool::new(false);
 
 /// Made while the transaction's context is current; that is how the layer below gets it.
 pub(crate) fn new_request_span() -> Span {
+    if is_thread_ending() {
+        return Span::none();
+    }
     let span = tracing::info_span!(target: "tower_apm::request", "request");
     if span.is_disabled() && EXPECTED.swap(false, Relaxed) {
         tracing::warn!(
@@ -49,7 +53,7 @@ pub(crate) fn new_request_span() -> Span {
 
 /// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.
 pub(crate) fn enter_own<T>(span: &Span, work: impl FnOnce() -> T) -> T {
-    if span.is_none() {
+    if span.is_none() || is_thread_ending() {
         return work();
     }
     OWN.set(true);
@@ -94,7 +98,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     if attributes.metadata().target() == REQUEST_TARGET {
-        let current = Context::current();
+        let current = current_context();
         let handle = found_in(&current);
         if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
             span.extensions_mut().insert(MadeIn { context: current, handle });
@@ -115,6 +119,7 @@ pub(crate) fn on_enter<S>(id: &Id, context: &layer::Context<'_, S>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    note_entered_span();
     explicit_parent::withdraw();
     let is_bridged = BRIDGED.take() == id.into_u64();
     if OWN.get() || is_bridged && is_any_running() {
@@ -129,7 +134,7 @@ where
         }
         None if is_any_running() => None,
         // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
-        None => Some(found_in(&Context::current())).filter(|found| !found.is_none()).map(enter_attached),
+        None => Some(found_in(&current_context())).filter(|found| !found.is_none()).map(enter_attached),
     };
     if let Some(entered) = entered {
         let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));

@@ -16,6 +16,9 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
+/// Cookies of one request that are sent.
+const MAX_COOKIES: usize = 128;
+
 pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Request<'a> {
     let mut origin = Origin::default();
     let mut cookies = Entries::default();
@@ -26,7 +29,8 @@ pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Re
         headers(captured, sanitizer, |name, value| {
             origin.header(name, value);
             if name == "cookie" {
-                for (name, value) in sanitizer.cookies(value).into_iter().filter(|(name, _)| !name.is_empty()) {
+                let named = sanitizer.cookies(value).into_iter().filter(|(name, _)| !name.is_empty());
+                for (name, value) in named.take(MAX_COOKIES.saturating_sub(cookies.0.len())) {
                     cookies.set(Cow::Owned(name.into_owned()), keyword(value.into_owned()));
                 }
             }
