@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Wildcard};
+use crate::config::{CaptureSpanFields, Config, Wildcard};
 
-/// Knows what may be told: the patterns of `sanitize_field_names`, and how long a text may be. Cheap to clone.
+/// Knows what is secret: the patterns of `sanitize_field_names`; and how long a text may be. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizer {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     max_characters: usize,
+    span_fields: bool,
+    is_off: bool,
 }
 
 #[derive(Debug)]
-struct Rules {
+pub(super) struct Rules {
     secret: Vec<Pattern>,
     exceptions: Vec<Wildcard>,
     /// Verdicts on names that nearly every message has, each at the place that [`place`] gives it.
@@ -50,11 +52,31 @@ impl Sanitizer {
                 *slot = Some((name, verdict));
             }
         }
-        Self { rules: Arc::new(rules), max_characters: LONG }
+        Self { rules: Arc::new(rules), max_characters: LONG, span_fields: true, is_off: false }
+    }
+
+    /// Redacts nothing: for a look at a record that is not sent.
+    pub(crate) fn off() -> Self {
+        let rules = Rules { secret: Vec::new(), exceptions: Vec::new(), known: Vec::new() };
+        Self { rules: Arc::new(rules), max_characters: LONG, span_fields: false, is_off: true }
+    }
+
+    /// Whether this one redacts nothing.
+    pub(super) fn is_off(&self) -> bool {
+        self.is_off
     }
 
     pub(crate) fn of(config: &Config) -> Self {
-        Self { max_characters: config.long_field_max_length, ..Self::new(&config.sanitize_field_names) }
+        Self {
+            max_characters: config.long_field_max_length,
+            span_fields: config.capture_span_fields == CaptureSpanFields::On,
+            ..Self::new(&config.sanitize_field_names)
+        }
+    }
+
+    /// Whether the fields of spans become labels (`capture_span_fields`).
+    pub(crate) fn shows_span_fields(&self) -> bool {
+        self.span_fields
     }
 
     /// The most characters of bodies, statements and messages (`long_field_max_length`).
