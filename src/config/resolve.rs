@@ -77,9 +77,23 @@ macro_rules! define_config {
         }
 
         /// What code set on the builder; not yet checked.
-        #[derive(Debug, Clone, Default)]
+        #[derive(Clone, Default)]
         pub(crate) struct CodeOptions {
             $(pub(crate) $name: Option<<$kind as Kind>::Code>,)+
+        }
+
+        /// The options that are set, without secrets and the user information of URLs.
+        impl fmt::Debug for CodeOptions {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut set = f.debug_map();
+                $(
+                    if let Some(code) = &self.$name {
+                        let shown = if <$kind as Kind>::SECRET { REDACTED.to_owned() } else { <$kind as Kind>::show_code(code) };
+                        set.entry(&stringify!($name), &shown);
+                    }
+                )+
+                set.finish()
+            }
         }
 
         /// Every option, in the order of [`Config`]'s fields.

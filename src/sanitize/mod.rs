@@ -27,7 +27,7 @@ mod value;
 mod words;
 mod xml;
 
-pub(crate) use self::names::Sanitizer;
+pub(crate) use self::{names::Sanitizer, text::without_queries};
 pub(crate) use crate::config::REDACTED;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
 use super::{
@@ -34,10 +35,10 @@ const STOPS: [bool; 256] = {
 };
 
 impl Sanitizer {
-    /// Redacts the values of secret names in free text.
-    pub(super) fn pairs<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// Redacts the values of secret names in free text. `depth` counts the texts around this one.
+    pub(super) fn pairs<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
         let values = Values::new(text);
-        let mut pairs = Pairs { sanitizer: self, text, values, copied: 0, clean: String::new() };
+        let mut pairs = Pairs { sanitizer: self, text, values, depth, copied: 0, decoded: 0, clean: String::new() };
         let mut at = 0;
         while let Some(found) = text.as_bytes()[at..].iter().position(|byte| STOPS[usize::from(*byte)]) {
             let place = at + found;
@@ -55,6 +56,10 @@ struct Pairs<'s, 'a> {
     sanitizer: &'s Sanitizer,
     text: &'a str,
     values: Values<'a>,
+    /// Texts around this one.
+    depth: usize,
+    /// Everything before was searched for percent-encoded values.
+    decoded: usize,
     /// Everything before is in `clean`, or left out of it.
     copied: usize,
     clean: String,
@@ -114,8 +119,22 @@ impl<'a> Pairs<'_, 'a> {
         };
         match is_secret {
             true => self.value(behind, byte, &named),
+            false if byte == b'=' && at >= self.decoded => self.encoded_value(behind),
             false => behind,
         }
+    }
+
+    /// `next=%2Flogin%3Ftoken%3D…`
+    fn encoded_value(&mut self, from: usize) -> usize {
+        let end = self.values.word(from, b'=');
+        self.decoded = end;
+        let word = &self.text[from..end];
+        let clean = if word.contains('%') { self.sanitizer.query_value(word, self.depth) } else { None };
+        let Some(clean) = clean else { return from };
+        self.clean.push_str(&self.text[self.copied..from]);
+        self.clean.push_str(&clean);
+        self.copied = end;
+        end
     }
 
     /// The name that ends here, in quotes or not.
@@ -124,7 +143,7 @@ impl<'a> Pairs<'_, 'a> {
         let blanks = bytes[..separator].iter().rev().take(MAX_BLANKS).take_while(|byte| byte.is_ascii_whitespace());
         let mut end = separator - blanks.count();
         // `headers["password"] = "…"`, `password != "…"`, `password?: string`
-        while end > 0 && b"])!?".contains(&bytes[end - 1]) {
+        while end > 0 && b"])!? ".contains(&bytes[end - 1]) {
             let rest = &bytes[..end - 1];
             match bytes[end - 1] {
                 b')' => return self.names_in_brackets(end - 1),
@@ -265,7 +284,10 @@ impl<'a> Pairs<'_, 'a> {
         if !self.is_secret(name) {
             return None;
         }
-        if let Some((from, to)) = self.part_of_body(end) {
+        let head = &self.text.as_bytes()[named.from.saturating_sub(MAX_NAME)..named.from];
+        if memmem::find(head, b"form-data").is_some()
+            && let Some((from, to)) = self.part_of_body(end)
+        {
             self.redact(from, to, "");
             return Some(to);
         }
@@ -357,7 +379,8 @@ impl<'a> Pairs<'_, 'a> {
             return at + 1;
         }
         let end = self.values.closing_bracket(at, 0);
-        let content = self.text[at + 1..end].trim_end_matches(')');
+        let content = &self.text[at + 1..end];
+        let content = content.strip_suffix(')').unwrap_or(content);
         if content == REDACTED || words::is_no_value(content) {
             return end;
         }
@@ -386,7 +409,8 @@ impl<'a> Pairs<'_, 'a> {
     /// `Bearer …`: the blank behind the scheme is here.
     fn scheme(&mut self, blank: usize) -> usize {
         let bytes = self.text.as_bytes();
-        if blank == 0 || !bytes[blank - 1].is_ascii_alphanumeric() {
+        // the last letters of the schemes
+        if blank == 0 || !b"crtnymep6".contains(&bytes[blank - 1].to_ascii_lowercase()) {
             return blank + 1;
         }
         let is_of_scheme = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
@@ -406,7 +430,9 @@ impl<'a> Pairs<'_, 'a> {
         let end = self.values.word(at, b' ');
         let is_header =
             before.is_none_or(|byte| b"\"'`:=(".contains(&byte)) || self.text[..from].trim_end().ends_with([':', '=']);
-        if words::is_token(&self.text[at..end], scheme, is_header) {
+        // `Bearer realm="api"` is a challenge
+        let is_parameter = self.values.byte(end) == b'"' && self.text[..end].ends_with('=');
+        if !is_parameter && words::is_token(&self.text[at..end], scheme, is_header) {
             self.redact(at, end, "");
         }
         end

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
     REDACTED, Sanitizer,
@@ -11,7 +11,7 @@ use super::{
 
 /// What a value may not hold as it is.
 const NOT_IN_VALUES: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'+').add(b';').add(b'=').add(b'<').add(b'>');
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'[').remove(b']');
 
 impl Sanitizer {
     /// A query (without its `?`) or the body of a form. What is not secret stays byte for byte as it came. Values that

@@ -42,7 +42,7 @@ impl Sanitizer {
         }
         let clean = self.urls_at(text, depth);
         let clean = then(clean, |text| self.xml(text, false));
-        let clean = then(clean, |text| self.pairs(text));
+        let clean = then(clean, |text| self.pairs(text, depth));
         then(clean, web_tokens)
     }
 
@@ -72,15 +72,23 @@ pub(super) fn then<'a>(text: Cow<'a, str>, step: impl for<'b> FnOnce(&'b str) ->
 /// A glance at a text: most have nothing that a secret could follow.
 pub(super) fn may_hold_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let begins = |bytes: &[u8], word: &str| {
-        bytes.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+    let begins = |at: usize, word: &str| {
+        bytes.get(at..at + word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let begins_with_scheme = || {
+        bytes.first().is_some_and(|first| b"tTaAnNdD".contains(first))
+            && ["token ", "apikey ", "ntlm ", "negotiate ", "dpop "].iter().any(|word| begins(0, word))
     };
     memchr3(b':', b'=', b'"', bytes).is_some()
-        || memchr_iter(b'(', bytes).any(|at| at > 0 && bytes[at - 1].is_ascii_alphanumeric())
-        || memchr2_iter(b'b', b'B', bytes).any(|at| ["bearer ", "basic "].iter().any(|word| begins(&bytes[at..], word)))
-        || ["token ", "apikey ", "ntlm ", "negotiate ", "dpop "].iter().any(|word| begins(bytes, word))
-        || memmem::find(bytes, b"eyJ").is_some()
-        || memmem::find(bytes, b"--").is_some()
+        || begins_with_scheme()
+        || bytes.iter().enumerate().any(|(at, byte)| match byte {
+            b'(' => at > 0 && bytes[at - 1].is_ascii_alphanumeric(),
+            b'b' | b'B' => begins(at, "bearer ") || begins(at, "basic "),
+            b'e' => bytes[at..].starts_with(b"eyJ"),
+            b'-' => bytes[at..].starts_with(b"--"),
+            b'<' => bytes[at..].starts_with(b"</"),
+            _ => false,
+        })
 }
 
 /// `eyJhbGciOi….eyJzdWIi….c2ln`: JSON in Base64, which begins with `{"`, a dot, and more of it.
@@ -107,9 +115,9 @@ fn web_tokens(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// A word with a path in it ends before its query, and before a fragment that holds parameters.
-fn without_queries(name: &str) -> Cow<'_, str> {
-    if memchr2_iter(b'?', b'#', name.as_bytes()).next().is_none() {
+/// Drops the queries of paths and URLs, and fragments that hold parameters. Other `?` and `#` stay.
+pub(crate) fn without_queries(name: &str) -> Cow<'_, str> {
+    if memchr2(b'?', b'#', name.as_bytes()).is_none() {
         return Cow::Borrowed(name);
     }
     let is_boundary = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');

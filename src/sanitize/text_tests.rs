@@ -76,15 +76,13 @@ const TEXTS: &[(&str, &str)] = &[
         r#"Header { name: "authorization", value: "hunter2" }"#,
         r#"Header { name: "authorization", value: "[REDACTED]" }"#,
     ),
-    (
-        r#"KeyValue { key: "password", value: String("hunter2") }"#,
-        r#"KeyValue { key: "[REDACTED]", value: [REDACTED] }"#,
-    ),
+    (r#"KeyValue { key: "password", value: String("hunter2") }"#, r#"KeyValue { key: "password", value: [REDACTED] }"#),
     (r#"{"pin": 1234, x}"#, r#"{"pin": "[REDACTED]", x}"#),
     // JSON, forms, URLs, multipart, XML
     (r#""{\"password\":\"hunter2\"}""#, r#""{\"password\":\"[REDACTED]\"}""#),
     (r#"{"a":"{\"b\":\"password=hunter2\"}"}"#, r#"{"a":"{\"b\":\"password=[REDACTED]\"}"}"#),
     ("a=b&p%61ssword=hunter2&c=d", "a=b&p%61ssword=[REDACTED]&c=d"),
+    ("a=b next=%2Fb%3Ftoken%3Dhunter2 c", "a=b next=%2Fb%3Ftoken%3D[REDACTED] c"),
     ("user[password]=hunter2&c=d", "user[password]=[REDACTED]&c=d"),
     ("GET /a?next=%2Fb%3Ftoken%3Dhunter2", "GET /a?next=%2Fb%3Ftoken%3D[REDACTED]"),
     ("see /a?next=https://u:hunter2@h/", "see /a?next=https://[REDACTED]@h/"),
@@ -112,9 +110,9 @@ const TEXTS: &[(&str, &str)] = &[
 
 #[test]
 fn secrets_in_free_text_are_redacted() {
-    for (text, expected) in TEXTS {
-        assert_eq!(clean(text), *expected, "{text}");
-    }
+    let shown = TEXTS.iter().map(|(text, expected)| (*text, clean(text), *expected));
+    let failed: Vec<_> = shown.filter(|(_, shown, expected)| shown != expected).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
@@ -149,8 +147,9 @@ fn text_without_secrets_is_not_changed() {
         "[REDACTED]",
         "password=[REDACTED] token: \"[REDACTED]\"",
     ];
+    let changed: Vec<_> = texts.iter().map(|text| (*text, clean(text))).filter(|(text, shown)| text != shown).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
     for text in texts {
-        assert_eq!(clean(text), text);
         assert!(matches!(Sanitizer::default().text(text), Cow::Borrowed(_)), "{text}");
     }
 }
@@ -160,7 +159,7 @@ fn text_that_was_cut_shows_no_secret() {
     for (text, _) in TEXTS.iter().filter(|(text, _)| text.contains("hunter2")) {
         let head = text.find("hunter2").unwrap();
         for end in head + 3..text.len() {
-            if text.is_char_boundary(end) && !text.contains("validation") && !text.contains("name") {
+            if text.is_char_boundary(end) && !text.contains("validation") && !text.contains(['<', '\r']) {
                 let shown = clean(&text[..end]);
                 assert!(!shown.contains("hunt"), "{} became {shown}", &text[..end]);
             }
@@ -215,7 +214,7 @@ fn names_and_values_in_json_and_forms_belong_together() {
     let query = |text: &str| Sanitizer::default().query(text).into_owned();
     assert_eq!(query("next=%2Fa%3Ftoken%3Dhunter2&b=c"), "next=%2Fa%3Ftoken%3D[REDACTED]&b=c");
     assert_eq!(query("next=%252Fa%253Ftoken%253Dhunter2"), "next=%252Fa%253Ftoken%253D[REDACTED]");
-    assert_eq!(query("d=%7B%22password%22%3A%22hunter2%22%7D"), "d={%22password%22:%22[REDACTED]%22}");
+    assert_eq!(query("d=%7B%22password%22%3A%22hunter2%22%7D"), "d=%7B%22password%22%3A%22[REDACTED]%22%7D");
 }
 
 #[test]

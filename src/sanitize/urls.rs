@@ -67,34 +67,37 @@ impl Sanitizer {
 
 /// None when no URL in it names a user.
 fn hide_users(text: &str, is_last: bool) -> Option<String> {
+    // looked for once, so that many schemes cost no more than one
+    let last_user = text.rfind('@');
     let mut clean = String::new();
-    let mut rest = text;
-    while let Some(scheme) = rest.find("://") {
-        let (front, back) = rest.split_at(scheme + 3);
-        let user = user_length(back, is_last);
-        clean.push_str(front);
-        if user > 0 {
+    let mut at = 0;
+    while let Some(scheme) = text[at..].find("://") {
+        let host = at + scheme + 3;
+        let user = user_end(text, host, last_user, is_last);
+        clean.push_str(&text[at..host]);
+        if user > host {
             clean.push_str(REDACTED);
         }
-        rest = &back[user..];
+        at = user;
     }
-    clean.push_str(rest);
+    clean.push_str(&text[at..]);
     (clean != text).then_some(clean)
 }
 
-/// The length of `user:password` at the beginning of what follows a scheme; the `@` is not counted.
-fn user_length(text: &str, is_last: bool) -> usize {
-    let authority = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
+/// The end of `user:password` behind a scheme; the `@` does not belong to it. The same place if there is none.
+fn user_end(text: &str, from: usize, last_user: Option<usize>, is_last: bool) -> usize {
+    let authority = &text[from..];
+    let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
     if let Some(at) = authority.rfind('@') {
-        return at;
+        return from + at;
     }
     // a password in which a slash was not encoded: `postgres://user:pa/ss@host`
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     let no_port = !authority.starts_with('[') && !port.is_empty() && !port.bytes().all(|byte| byte.is_ascii_digit());
-    match text.rfind('@') {
-        Some(at) if no_port => at,
+    match last_user {
+        Some(at) if no_port && at > from => at,
         // the text was cut within the password
-        None if no_port && is_last && !text.contains(REDACTED) => authority.len(),
-        _ => 0,
+        None if no_port && is_last && from + authority.len() == text.len() => text.len(),
+        _ => from,
     }
 }

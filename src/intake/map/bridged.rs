@@ -117,7 +117,7 @@ fn message<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Mes
 
 /// None where the method is not told: without it there is no request for the server.
 fn request<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Request<'a>> {
-    let method = keyword(attributes.http_method()?);
+    let method = free_keyword(attributes.http_method()?, sanitizer);
     let mut headers = Headers::default();
     if let Some(agent) = attributes.first(&["user_agent.original", "http.user_agent"]) {
         headers.set(Cow::Borrowed("user-agent"), HeaderValue::One(free_keyword(agent, sanitizer)));
@@ -151,15 +151,18 @@ fn version(attributes: &Attributes<'_>) -> Option<&'static str> {
 
 /// Out of the whole, or else out of the parts.
 fn url(attributes: &Attributes<'_>, sanitizer: &Sanitizer) -> Url<'static> {
-    let whole = attributes.http_url().map(|url| sanitizer.urls_in(&url).into_owned());
+    let whole = attributes.http_url().map(|url| sanitizer.text(&url).into_owned());
     let (scheme, authority, target) = match whole.as_deref().and_then(|url| url.split_once("://")) {
         Some((scheme, rest)) => {
             let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             (Some(scheme.to_owned()), rest[..at].to_owned(), rest[at..].to_owned())
         }
-        None => (None, authority(attributes), target(attributes, whole.as_deref(), sanitizer)),
+        None => {
+            (None, sanitizer.text(&authority(attributes)).into_owned(), target(attributes, whole.as_deref(), sanitizer))
+        }
     };
-    let scheme = scheme.or_else(|| attributes.http_scheme().map(Cow::into_owned));
+    let of_attribute = || attributes.http_scheme().map(|scheme| sanitizer.text(&scheme).into_owned());
+    let scheme = scheme.or_else(of_attribute);
     let target = target.split('#').next().unwrap_or_default();
     let (path, search) = target.find('?').map_or((target, ""), |at| target.split_at(at));
     let authority = authority.rsplit('@').next().unwrap_or_default();

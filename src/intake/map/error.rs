@@ -59,7 +59,10 @@ fn chain<'a>(causes: &'a [Exception], sanitizer: &Sanitizer) -> Vec<model::Excep
 }
 
 fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a> {
-    let named = |text: &'a Option<Cow<'static, str>>| text.as_deref().filter(|text| !text.is_empty()).map(keyword);
+    let named = |text: &'a Option<Cow<'static, str>>| {
+        let text = text.as_deref().filter(|text| !text.is_empty())?;
+        Some(free_keyword(text, sanitizer))
+    };
     model::Exception {
         message: Some(message(&thrown.message, sanitizer)),
         r#type: named(&thrown.kind),

@@ -55,7 +55,7 @@ mod tests {
             place: Some(LogPlace { trace_id: TraceId(1), transaction_id: Some(SpanId(2)), span_id: None }),
             error: Some(Box::new(Exception { message: "no funds".into(), ..Exception::default() })),
             error_id: Some(TraceId(3)),
-            labels: vec![Label { key: "token.id".into(), value: "42".into() }],
+            labels: vec![Label { key: "order.id".into(), value: "42".into() }],
             is_own: false,
         }
     }
@@ -76,7 +76,7 @@ mod tests {
             "@timestamp": 1, "message": "not sold", "log.level": "error", "log.logger": "market",
             "log.origin.file.name": "src/market.rs", "log.origin.file.line": 7, "process.thread.name": "main",
             "trace.id": "00000000000000000000000000000001", "transaction.id": "0000000000000002",
-            "event.dataset": "shop", "labels": {"token_id": "42", "error": "no funds"},
+            "event.dataset": "shop", "labels": {"order_id": "42", "error": "no funds"},
         });
         assert_eq!(json(&record()), wanted);
     }

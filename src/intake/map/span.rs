@@ -46,11 +46,11 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
 
     let mut context = SpanContext { db: shape.db, message: shape.message, ..SpanContext::default() };
     let (host, port) = peer(&attributes, is_http);
-    let host = host.map(without_userinfo);
+    let host = host.map(|host| host_text(host, sanitizer));
     if is_http {
         context.http = Some(Http {
             url: http_url(&attributes, sanitizer),
-            method: attributes.http_method().map(keyword),
+            method: attributes.http_method().map(|method| free_keyword(method, sanitizer)),
             response: attributes
                 .status()
                 .map(|code| HttpResponse { status_code: Some(code), ..HttpResponse::default() }),
@@ -59,10 +59,11 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
     }
     if exit && !record.within_call {
         let address = match (is_http, attributes.http_host()) {
-            (true, Some(host)) => Some(with_port(without_userinfo(host), &attributes)),
+            (true, Some(host)) => Some(with_port(host_text(host, sanitizer), &attributes)),
             _ => host.clone().map(|host| authority(host, port)),
         };
         let rpc = shape.rpc.then(|| attributes.rpc_service()).flatten();
+        let rpc = rpc.map(|service| free_keyword(service, sanitizer));
         let callee = Callee {
             kind: shape.kind,
             subtype: shape.subtype.clone(),
@@ -201,8 +202,8 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool,
     }
     if is_http {
         return Shape {
-            action: attributes.http_method().map(keyword),
-            name: http_name(record, attributes).unwrap_or(plain.name),
+            action: attributes.http_method().map(|method| free_keyword(method, sanitizer)),
+            name: http_name(record, attributes, sanitizer).unwrap_or(plain.name),
             ..plain
         };
     }
@@ -261,13 +262,13 @@ fn is_generic(name: &str) -> bool {
 }
 
 /// `GET host:port`, the port left out where it is the scheme's own, in place of a name that says less.
-fn http_name<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>) -> Option<Text<'a>> {
+fn http_name<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Text<'a>> {
     if !is_generic(&record.name) && !record.name.starts_with("HTTP ") {
         return None;
     }
-    let method = attributes.http_method()?;
+    let method = map_text(attributes.http_method()?, |method| sanitizer.text(method));
     let (host, port) = peer(attributes, true);
-    let host = host.map(without_userinfo);
+    let host = host.map(|host| host_text(host, sanitizer));
     let scheme = scheme(attributes);
     let host = authority(host?, port.filter(|port| default_port(&scheme) != Some(*port)));
     let none = Cow::Borrowed("");
@@ -297,6 +298,11 @@ fn peer<'a>(attributes: &Attributes<'a>, is_http: bool) -> (Option<Cow<'a, str>>
     (host, port)
 }
 
+/// A host or an address as an instrumentation tells it, without secrets.
+fn host_text<'a>(host: Cow<'a, str>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    map_text(without_userinfo(host), |host| sanitizer.text(host))
+}
+
 /// `http.host` may hold the port already.
 fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str> {
     match super::origin::split_port(&host).1 {
@@ -313,7 +319,7 @@ fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Te
         return Some(Text::One(keyword(map_text(url, |url| sanitizer.text(url)))));
     }
     let host = attributes.http_host().or_else(|| attributes.peer().map(|peer| authority(peer, attributes.port())))?;
-    let host = without_userinfo(host);
+    let host = host_text(host, sanitizer);
     let query = attributes.http_query().map(|query| map_text(query, |query| sanitizer.query(query)));
     let path = attributes.http_path().unwrap_or_default();
     let path = match path.split_once('?') {
@@ -321,7 +327,8 @@ fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Te
         None => map_text(path, |path| sanitizer.path(path)),
     };
     let mark = if query.is_some() { "?" } else { "" };
-    Some(joined([scheme(attributes), "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
+    let scheme = map_text(scheme(attributes), |scheme| sanitizer.text(scheme));
+    Some(joined([scheme, "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
 }
 
 /// The instrumentation's word stands; without one, an HTTP exit failed from 400 on and an RPC with any code but 0.
