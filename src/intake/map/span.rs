@@ -7,12 +7,12 @@ use opentelemetry::trace::{SpanKind, Status};
 use super::{
     error::frame,
     labels,
+    origin::without_userinfo,
     semconv::{Attributes, Language, is_shown, language},
     span_type::span_type,
     target::{Callee, authority, default_port, host_and_port},
     transaction::{links, milliseconds, otel},
     truncate::{free_keyword, free_text, joined, keyword, long, map_text, name_keyword},
-    url::without_userinfo,
 };
 use crate::{
     intake::model::{
