@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr_iter, memchr2_iter, memchr3, memmem};
+use memchr::{memchr2, memchr3, memmem};
 
 use super::{REDACTED, Sanitizer};
 

@@ -271,7 +271,7 @@ fn names_that_are_secret_by_default() {
     }
 }
 
-/// Steps are counted by time elsewhere; here a text of a few hundred kilobytes of each kind must come to an end.
+/// Steps are counted by time elsewhere; here 100 kB of each kind must come to an end.
 #[test]
 fn hostile_text_takes_linear_time() {
     let parts = [
@@ -304,7 +304,7 @@ fn hostile_text_takes_linear_time() {
     ];
     let sanitizer = Sanitizer::default();
     for part in parts {
-        let text = part.repeat(300_000 / part.len());
+        let text = part.repeat(100_000 / part.len());
         let shown = sanitizer.text(&text);
         assert!(shown.len() <= 11 * text.len() + 100, "{part}");
     }
@@ -367,7 +367,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn any_text_is_redacted_without_a_panic_and_within_its_bound(text in pieces()) {
