@@ -13,7 +13,7 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig,
+        CaptureBody, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig,
         LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters,
         option_setters, unknown_variables,
     },

@@ -41,17 +41,14 @@ impl EventFields {
         self.line.and_then(|line| u32::try_from(line).ok()).or_else(|| metadata.line())
     }
 
-    /// All but message and error. Unlike a label that a developer sets, a field was not chosen to be found: secrets are
-    /// redacted by name.
+    /// All fields except message and error, redacted by name and within text, unlike labels that a developer sets.
     pub(crate) fn labels(self, sanitizer: &Sanitizer) -> impl Iterator<Item = Label> {
-        self.others.into_iter().map(|(key, value)| {
-            let value = match value {
-                _ if sanitizer.is_secret(key) => LabelValue::Text(REDACTED.into()),
-                LabelValue::Text(text) => LabelValue::Text(sanitizer.urls_in(&text).into_owned().into()),
-                other => other,
-            };
-            Label { key: Cow::Borrowed(key), value }
-        })
+        self.raw_labels().map(|label| redacted(label, sanitizer))
+    }
+
+    /// All fields except message and error, for a record that is redacted where it is sent.
+    pub(crate) fn raw_labels(self) -> impl Iterator<Item = Label> {
+        self.others.into_iter().map(|(key, value)| Label { key: Cow::Borrowed(key), value })
     }
 
     fn text(&mut self, field: &Field, text: String) {
@@ -68,6 +65,16 @@ impl EventFields {
             name => self.others.push((name, LabelValue::Text(text.into()))),
         }
     }
+}
+
+/// A label that is a field of an event, without secrets.
+pub(crate) fn redacted(label: Label, sanitizer: &Sanitizer) -> Label {
+    let value = match label.value {
+        _ if sanitizer.is_secret(&label.key) => LabelValue::Text(REDACTED.into()),
+        LabelValue::Text(text) => LabelValue::Text(sanitizer.owned_text(text)),
+        other => other,
+    };
+    Label { value, ..label }
 }
 
 impl Visit for EventFields {

@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use self::panic::panic_hook;
 pub(crate) use self::{
     events::{ErrorEvents, error_id, is_suppressed},
-    fields::EventFields,
+    fields::{EventFields, redacted},
 };
 use crate::{
     record::{

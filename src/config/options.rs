@@ -130,12 +130,20 @@ macro_rules! for_each_option {
         /// the handler reads it, and of axum's body type only.
         @live capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
 
-        /// The names whose values are replaced by `[REDACTED]`: of headers, cookies, query parameters, form fields and
-        /// JSON keys in bodies and custom context, but never of labels. A list of patterns: `*` stands for any
-        /// characters, case does not matter, and a pattern after a `!` names what stays visible although another
-        /// pattern matches (`token_id` is the id of a token, not a token). **Replaces** the default list.
-        @live sanitize_field_names: Patterns, "ELASTIC_APM_SANITIZE_FIELD_NAMES", default "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*, pw, pass, *password*, *passwd*, *passphrase*, *secret*, *mnemonic*, cookie, connect.sid, *sessid*, !token_id, !token_ids, !tokenId, !tokenIds",
+        /// The names whose values are replaced by `[REDACTED]`: of headers, cookies, query parameters, form fields, JSON
+        /// keys, XML elements, fields of spans and events, and in free text such as `password=…` in a message. Labels
+        /// that you set yourself are not redacted. A list of patterns: `*` stands for any characters, case does not
+        /// matter, and a pattern after a `!` names what stays visible although another pattern matches (`token_id` is
+        /// the id of a token, not a token). **Replaces** the default list. The guide `sensitive_data` lists what else
+        /// is redacted.
+        @live sanitize_field_names: Patterns, "ELASTIC_APM_SANITIZE_FIELD_NAMES", default "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*, pw, pass, *password*, *passwd*, *passphrase*, *passcode*, *secret*, *mnemonic*, cookie, connect.sid, *sessid*, *jwt*, *assertion*, *oidc*, *saml*, *csrf*, *xsrf*, *credential*, *signature*, sig, otp*, *otp, *_otp_*, *-otp-*, sid, cvv*, *cvv, cvc, pin, *_pin, pin_code, pincode, ssn, *_ssn, *dpop*, code_verifier, !token_id, !token_ids, !tokenId, !tokenIds, !author, !authors, !author_*, !authority, !*discard*, !*wildcard*, !*cardinality*, !access-control-*",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Whether the fields of spans become labels: the arguments of instrumented functions, and attributes of
+        /// OpenTelemetry that no field of Elastic's holds. They are redacted by name and as text; `off` sends none. The
+        /// attributes that make a span a database call, a request or a message are used in any case.
+        @live capture_span_fields: CaptureSpanFields, "ELASTIC_APM_CAPTURE_SPAN_FIELDS", default "on",
+            set(capture: CaptureSpanFields) = capture;
 
         /// The share of traces that are sampled where this service is their root, from 0 to 1, rounded to four
         /// decimals. Errors are sent in any case.

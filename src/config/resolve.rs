@@ -8,10 +8,10 @@ use super::{
     not_offered::instead_of,
     options::for_each_option,
     value::{
-        Bool, Boundaries, CaptureBody, CloudProvider, Count, Credential, Exporter, GranularDuration, HeaderList, Kind,
-        Labels, Limit, LogEcsReformatting, LogLevel, Milliseconds, NonNegativeDuration, NonZeroDuration,
-        OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize, SampleRate,
-        ServiceName, StackTraceMinDuration, Text, TraceContinuationStrategy, Url, Urls,
+        Bool, Boundaries, CaptureBody, CaptureSpanFields, CloudProvider, Count, Credential, Exporter, GranularDuration,
+        HeaderList, Kind, Labels, Limit, LogEcsReformatting, LogLevel, Milliseconds, NonNegativeDuration,
+        NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns, QueueBytes, Reading, RequestSize,
+        SampleRate, ServiceName, StackTraceMinDuration, Text, TraceContinuationStrategy, Url, Urls,
     },
 };
 
@@ -77,9 +77,23 @@ macro_rules! define_config {
         }
 
         /// What code set on the builder; not yet checked.
-        #[derive(Debug, Clone, Default)]
+        #[derive(Clone, Default)]
         pub(crate) struct CodeOptions {
             $(pub(crate) $name: Option<<$kind as Kind>::Code>,)+
+        }
+
+        /// The options that are set, without secrets and the user information of URLs.
+        impl fmt::Debug for CodeOptions {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut set = f.debug_map();
+                $(
+                    if let Some(code) = &self.$name {
+                        let shown = if <$kind as Kind>::SECRET { REDACTED.to_owned() } else { <$kind as Kind>::show_code(code) };
+                        set.entry(&stringify!($name), &shown);
+                    }
+                )+
+                set.finish()
+            }
         }
 
         /// Every option, in the order of [`Config`]'s fields.

@@ -26,3 +26,6 @@ pub mod options {}
 
 #[doc = include_str!("otlp.md")]
 pub mod otlp {}
+
+#[doc = include_str!("sensitive_data.md")]
+pub mod sensitive_data {}

@@ -278,7 +278,8 @@ mod tests {
         let samples =
             (0..10_000).map(|n| (format!("a.metric.with.a.long.name.{n}").into(), Sample::Gauge(0.5))).collect();
         let huge = MetricsRecord { timestamp: 1, samples, labels: Vec::new(), breakdown: None };
-        let error = encoder.add(&mut Line::Metricset(map::metricset(&huge).unwrap())).unwrap_err();
+        let error =
+            encoder.add(&mut Line::Metricset(map::metricset(&huge, &Sanitizer::default()).unwrap())).unwrap_err();
         assert!(error.contains("over the server's limit of 307200"), "{error}");
         assert_eq!(encoder.events, 1);
         assert_eq!(lines(&encoder.close().unwrap()).len(), 2);

@@ -114,7 +114,7 @@ impl Exporter for IntakeExporter {
             }
             Event::Metrics(mut record) => {
                 traps.metrics(&mut record);
-                match map::metricset(&record) {
+                match map::metricset(&record, sanitizer) {
                     Some(metricset) => {
                         traps.labels(&record.labels);
                         traps.tags(&metricset.tags);
@@ -130,7 +130,7 @@ impl Exporter for IntakeExporter {
                 return Ok(Added::Unsupported);
             }
             Event::Log(record) => {
-                let log = map::log(&record, &self.config.service_name, self.sanitizer.max_characters());
+                let log = map::log(&record, &self.config.service_name, &self.sanitizer);
                 traps.labels(&record.labels);
                 traps.tags(&log.labels);
                 encoder.add(&mut Line::Log(log))

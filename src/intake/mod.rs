@@ -22,7 +22,7 @@ pub(crate) use self::{
 /// A record in Elastic's terms: what any exporter tells.
 #[cfg(feature = "otlp")]
 pub(crate) use self::{
-    map::{cut, error, frames, histogram_values, is_exact, is_metric_name, log, span, tags, transaction},
+    map::{cut, error, field_tags, frames, histogram_values, is_exact, is_metric_name, log, span, tags, transaction},
     traps::Traps,
 };
 

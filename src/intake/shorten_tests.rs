@@ -193,7 +193,7 @@ fn section_13_3_a_log_line_loses_the_end_of_its_message_and_then_labels() {
         labels: vec![Label { key: "order".into(), value: "o".repeat(500).into() }],
         is_own: false,
     };
-    let told = taken(Line::Log(map::log(&record, "shop", 20_000)));
+    let told = taken(Line::Log(map::log(&record, "shop", &sanitizer())));
     let wanted = ["the end of its long texts", "most of its texts", "the end of its labels", "labels"];
     assert_eq!(names(&told), wanted);
     assert_eq!(characters(&told[1].1["log"]["message"]), SHORT);

@@ -84,6 +84,18 @@ impl Sanitizer {
         self.0.cookies(header).into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
 
+    /// Free text.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        self.0.text(text).into_owned()
+    }
+
+    /// The name of a span or a transaction.
+    #[must_use]
+    pub fn name(&self, name: &str) -> String {
+        self.0.name(name).into_owned()
+    }
+
     /// A text with URLs in it.
     #[must_use]
     pub fn urls_in(&self, text: &str) -> String {

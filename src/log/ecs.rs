@@ -16,6 +16,7 @@ use tracing_subscriber::{
 
 use super::line::record_of;
 use crate::{
+    capture::redacted,
     config::Config,
     record::{Exception, LabelValue, LogRecord},
     sanitize::{REDACTED, Sanitizer},
@@ -74,8 +75,8 @@ const FIXED: [&str; 7] =
 /// | `labels` | other fields of the event, and those of the spans around it |
 ///
 /// A field of an event whose name has a dot is taken for one of ECS and stays as it is (`user.id = 7`). It wins over one of
-/// the same name in the table, but for those of the event itself. Values of secret names are redacted
-/// (`sanitize_field_names`).
+/// the same name in the table, but for those of the event itself. Values of secret names, and secrets
+/// within text, are redacted (`sanitize_field_names`).
 ///
 /// Source: Elastic's agent specification, log correlation and log reformatting.
 #[derive(Clone)]
@@ -105,16 +106,29 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let record = record_of(event, &self.recorder);
+        let sanitizer = self.recorder.sanitizer();
+        let record = clean(record_of(event, &self.recorder), &sanitizer);
         let mut labels = Map::new();
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
-                labels.extend(labels_of_span(fields, &self.recorder.sanitizer()));
+                labels.extend(labels_of_span(fields, &sanitizer));
             }
         }
         let line = Line::new(record, labels, &self.recorder.config());
         writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
     }
+}
+
+/// Redacts a line that is printed here and now.
+fn clean(mut record: LogRecord, sanitizer: &Sanitizer) -> LogRecord {
+    let text = |text: &mut String| *text = sanitizer.owned_text(std::mem::take(text).into()).into_owned();
+    text(&mut record.message);
+    record.labels = record.labels.into_iter().map(|label| redacted(label, sanitizer)).collect();
+    if let Some(error) = &mut record.error {
+        text(&mut error.message);
+        error.causes.iter_mut().for_each(|cause| text(&mut cause.message));
+    }
+    record
 }
 
 /// A span's fields, as they were formatted when they were recorded.
@@ -124,7 +138,7 @@ fn labels_of_span(fields: &str, sanitizer: &Sanitizer) -> Map<String, Value> {
     let cleaned = told.map(|(name, value)| {
         let value = match value {
             _ if sanitizer.is_secret(&name) => REDACTED.into(),
-            Value::String(text) => sanitizer.urls_in(&text).into_owned().into(),
+            Value::String(text) => sanitizer.owned_text(text.into()).into_owned().into(),
             other => other,
         };
         (label_key(&name), value)

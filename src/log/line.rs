@@ -1,18 +1,16 @@
 //! An event of `tracing` as a record.
 
-use std::borrow::Cow;
-
 use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Level, Metadata};
 
 use crate::{
     capture::{EventFields, error_id},
-    record::{Exception, LogPlace, LogRecord, Monotonic, is_nested, is_thread_ending, map_current_context},
-    sanitize::Sanitizer,
+    record::{LogPlace, LogRecord, Monotonic, is_nested, is_thread_ending, map_current_context},
     transaction::{Handle, Recorder, UserCode, contain, link_to, running},
 };
 
-/// What a line says. Of a field whose `Debug` or `Display` panics it says nothing, nor of those behind it.
+/// The record of a line, not yet redacted. A field whose `Debug` or `Display` panics is left out, and so are those behind
+/// it.
 pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
     let metadata = event.metadata();
     let mut fields = EventFields::default();
@@ -22,21 +20,20 @@ pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
     if !is_nested() {
         let _ = contain(recorder, UserCode::Display, || event.record(&mut fields));
     }
-    let sanitizer = recorder.sanitizer();
     let error = fields.exception.take();
     let told = fields.message.take().or_else(|| error.as_ref().map(|error| error.message.clone())).unwrap_or_default();
     LogRecord {
         timestamp: Monotonic::now().wall_micros(),
         level: level(metadata),
-        message: without_secrets(told, &sanitizer),
+        message: told,
         logger: fields.logger(metadata),
         file: fields.file(metadata),
         line: fields.line(metadata),
         thread: std::thread::current().name().map(Box::from),
         place: place(),
         error_id,
-        error: error.map(|error| Box::new(clean(error, &sanitizer))),
-        labels: fields.labels(&sanitizer).collect(),
+        error: error.map(Box::new),
+        labels: fields.raw_labels().collect(),
         is_own: metadata.target() == "tower_apm",
     }
 }
@@ -49,19 +46,6 @@ fn level(metadata: &Metadata<'_>) -> &'static str {
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
     }
-}
-
-fn without_secrets(text: String, sanitizer: &Sanitizer) -> String {
-    match sanitizer.urls_in(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(cleaned) => cleaned,
-    }
-}
-
-fn clean(mut error: Exception, sanitizer: &Sanitizer) -> Exception {
-    error.message = without_secrets(error.message, sanitizer);
-    error.causes = error.causes.into_iter().map(|cause| clean(cause, sanitizer)).collect();
-    error
 }
 
 /// Where the code that runs is in a trace, sampled or not. Asks no span: a line may be written while its lock is held. So

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use super::{Named, gauge};
-use crate::record::{Breakdown, SelfTime, TransactionRecord};
+use crate::{
+    record::{Breakdown, SelfTime, TransactionRecord},
+    sanitize::without_queries,
+};
 
 /// Sums that are kept between two reports (agent-spec 10.4). What is beyond is left out, with one warning.
 const MAX_SUMS: usize = 1000;
@@ -55,6 +58,9 @@ impl Breakdowns {
         }];
         let told = if transaction.self_times.is_empty() { &alone[..] } else { &transaction.self_times };
         let name = transaction.name.parts(transaction.context.request.as_ref());
+        // a name of its own for each request would use up the sums
+        let cut = name.iter().any(|part| part.contains('?')).then(|| without_queries(&name.concat()).into_owned());
+        let name = cut.as_deref().map_or(name, |name| [name, "", ""]);
         let length = name.iter().map(|part| part.len()).sum();
         let at = match self.groups.binary_search_by(|group| group.compare(length, name, &transaction.kind)) {
             Ok(at) => at,

@@ -128,16 +128,16 @@ impl Exporter for OtlpExporter {
             Event::Log(_) if requests.is_paused(Signal::Logs) => return Ok(Added::Paused),
             Event::Metrics(mut record) => {
                 traps.metrics(&mut record);
-                let metrics = messages::metrics(&record, sets, &config.disable_metrics);
+                let metrics = messages::metrics(&record, sets, &config.disable_metrics, sanitizer);
                 if metrics.is_empty() {
                     return Err("a metricset holds no sample that the server takes".to_owned());
                 }
                 traps.labels(&record.labels);
-                traps.tags(&intake::tags(&record.labels));
+                traps.tags(&intake::field_tags(&record.labels, sanitizer));
                 open.add_metrics(metrics);
             }
             Event::Log(record) => {
-                let told = intake::log(&record, &config.service_name, sanitizer.max_characters());
+                let told = intake::log(&record, &config.service_name, sanitizer);
                 traps.labels(&record.labels);
                 traps.tags(&told.labels);
                 open.add_line(messages::line(&told));

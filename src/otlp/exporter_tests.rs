@@ -5,7 +5,7 @@ use crate::{config::Central, record::Exception};
 
 fn error() -> Event {
     let mut record = Exception { message: "no sale".to_owned(), ..Exception::default() }.into_record(SystemTime::now());
-    record.context.set_custom("order".into(), r#"{"pin":"hunter2"}"#.into());
+    record.context.set_custom("order".into(), r#"{"iban":"hunter2"}"#.into());
     Event::Error(record)
 }
 
@@ -18,7 +18,7 @@ async fn what_is_declared_secret_while_the_service_runs_is_not_told_over_otlp_ei
         format!("{:?}", exporter.close().unwrap().contents.spans)
     };
     assert!(told().contains("hunter2"));
-    live.apply(Central::from([("sanitize_field_names".to_owned(), "pin".to_owned())]));
+    live.apply(Central::from([("sanitize_field_names".to_owned(), "iban".to_owned())]));
     let hidden = told();
     assert!(!hidden.contains("hunter2") && hidden.contains("[REDACTED]"), "{hidden}");
     live.apply(Central::new());

@@ -17,22 +17,28 @@ use crate::{
         model::{LogLine, Scalar, Tags},
     },
     record::{MetricsRecord, Sample},
+    sanitize::Sanitizer,
 };
 
 /// The samples that the server takes, each with one point, and in OpenTelemetry's words what Kibana looks for under them.
 ///
 /// The server makes one document of all points that have time and attributes in common. So that each set stays one of its
 /// own, its time, which is in microseconds, gets the number of the set, `sets` being those so far, as nanoseconds.
-pub(super) fn metrics(record: &MetricsRecord, sets: &mut u64, disabled: &[Wildcard]) -> Vec<Metric> {
+pub(super) fn metrics(
+    record: &MetricsRecord,
+    sets: &mut u64,
+    disabled: &[Wildcard],
+    sanitizer: &Sanitizer,
+) -> Vec<Metric> {
     let mut number = || {
         *sets = (*sets + 1) % 1000;
         *sets
     };
-    let mut metrics = points(record, number());
+    let mut metrics = points(record, number(), sanitizer);
     let mut utilization = utilization(record);
     utilization.samples.retain(|(name, _)| !disabled.iter().any(|pattern| pattern.matches(name)));
     if !utilization.samples.is_empty() {
-        metrics.extend(points(&utilization, number()));
+        metrics.extend(points(&utilization, number(), sanitizer));
     }
     metrics
 }
@@ -53,8 +59,8 @@ fn utilization(record: &MetricsRecord) -> MetricsRecord {
     MetricsRecord { samples: samples.collect(), breakdown: None, labels: record.labels.clone(), ..*record }
 }
 
-fn points(record: &MetricsRecord, number: u64) -> Vec<Metric> {
-    let attributes = labels(&intake::tags(&record.labels));
+fn points(record: &MetricsRecord, number: u64, sanitizer: &Sanitizer) -> Vec<Metric> {
+    let attributes = labels(&intake::field_tags(&record.labels, sanitizer));
     let time_unix_nano = nanos(record.timestamp).saturating_add(number);
     let number = |value: f64| NumberDataPoint {
         attributes: attributes.clone(),
@@ -164,7 +170,7 @@ mod tests {
     }
 
     fn all(record: &MetricsRecord) -> Vec<Metric> {
-        metrics(record, &mut 0, &[])
+        metrics(record, &mut 0, &[], &Sanitizer::default())
     }
 
     fn time(metric: &Metric) -> u64 {
@@ -177,7 +183,8 @@ mod tests {
     #[test]
     fn sets_of_one_moment_stay_apart() {
         let (mut sets, record) = (998, record(vec![("a", Sample::Gauge(1.0)), ("b", Sample::Gauge(2.0))]));
-        let times = [(); 2].map(|()| metrics(&record, &mut sets, &[]).iter().map(time).collect::<Vec<_>>());
+        let times = [(); 2]
+            .map(|()| metrics(&record, &mut sets, &[], &Sanitizer::default()).iter().map(time).collect::<Vec<_>>());
         assert_eq!(times, [[7999, 7999], [7000, 7000]]);
     }
 
@@ -185,7 +192,7 @@ mod tests {
     fn what_is_not_wanted_is_not_added_either() {
         let cpu = record(vec![("system.cpu.total.norm.pct", Sample::Gauge(0.25))]);
         let names = |disabled: &str| {
-            let told = metrics(&cpu, &mut 0, &[Wildcard::new(disabled)]);
+            let told = metrics(&cpu, &mut 0, &[Wildcard::new(disabled)], &Sanitizer::default());
             told.into_iter().map(|metric| metric.name).collect::<Vec<_>>()
         };
         assert_eq!(names("*.utilization"), ["system.cpu.total.norm.pct"]);

@@ -1,8 +1,12 @@
-//! JSON as text, which stays as it was written but for what is secret.
+//! JSON as text, which stays as it was written except for what is secret.
 
 use std::borrow::Cow;
 
-use super::{REDACTED, Sanitizer};
+use super::{
+    REDACTED, Sanitizer,
+    pairs::{NAMING, VALUED},
+    text::{MAX_NESTED, may_hold_secret},
+};
 use crate::record::MAX_CUSTOM_DEPTH;
 
 /// Characters of a key. The index refuses a document with one of more than 50 000.
@@ -12,18 +16,25 @@ const TOO_DEEP: &str = "…";
 
 impl Sanitizer {
     /// Redacts JSON text. What is not secret stays as it was written: the order of keys, blanks, and numbers that no
-    /// `f64` holds. None if it is not JSON; it may then hold anything, and must not be sent as it is.
+    /// `f64` holds. Strings are redacted like other free text. None if it is not JSON; it may then hold anything, and
+    /// must not be sent as it is.
     pub(crate) fn json_text(&self, text: &str) -> Option<String> {
-        self.scan(text).filter(|scan| scan.complete).map(|scan| scan.clean)
+        self.json_text_at(text, 0)
+    }
+
+    /// `depth` counts the texts around this one.
+    pub(super) fn json_text_at(&self, text: &str, depth: usize) -> Option<String> {
+        self.scan(text, depth).filter(|scan| scan.complete).map(|scan| scan.clean)
     }
 
     /// Redacts text that begins as JSON and was cut somewhere. None if it does not even begin so.
     pub(crate) fn json_prefix(&self, text: &str) -> Option<String> {
-        self.scan(text).map(|scan| scan.clean)
+        self.scan(text, 0).map(|scan| scan.clean)
     }
 
-    fn scan(&self, text: &str) -> Option<Scan> {
-        let mut scanner = Scanner { sanitizer: self, text, at: 0, copied: 0, clean: String::with_capacity(text.len()) };
+    fn scan(&self, text: &str, nested: usize) -> Option<Scan> {
+        let clean = String::with_capacity(text.len());
+        let mut scanner = Scanner { sanitizer: self, text, nested, at: 0, copied: 0, clean };
         let ended = scanner.document();
         if ended == Err(Stop::NotJson) {
             return None;
@@ -45,11 +56,20 @@ enum Stop {
     NotJson,
 }
 
+/// An object that is walked over.
+struct Object {
+    from: usize,
+    /// Whether a member is the name of a secret, once that was asked.
+    names_secret: Option<bool>,
+}
+
 /// Walks over JSON and copies it, but for what is secret. It checks as much of the grammar as it takes to know which
 /// string is a key.
 struct Scanner<'a> {
     sanitizer: &'a Sanitizer,
     text: &'a str,
+    /// Texts around this one.
+    nested: usize,
     at: usize,
     /// Everything before is in `clean`, or left out of it.
     copied: usize,
@@ -83,7 +103,10 @@ impl<'a> Scanner<'a> {
     fn value(&mut self, depth: usize) -> Result<(), Stop> {
         match self.peek()? {
             b'{' | b'[' if depth > MAX_CUSTOM_DEPTH => self.replace(TOO_DEEP),
-            b'{' => self.members(b'}', |scanner| scanner.member(depth)),
+            b'{' => {
+                let mut object = Object { from: self.at, names_secret: None };
+                self.members(b'}', |scanner| scanner.member(depth, &mut object))
+            }
             b'[' => self.members(b']', |scanner| scanner.value(depth + 1)),
             b'"' => self.string_value(),
             _ => self.scalar(),
@@ -110,13 +133,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn member(&mut self, depth: usize) -> Result<(), Stop> {
+    fn member(&mut self, depth: usize, object: &mut Object) -> Result<(), Stop> {
         if self.peek()? != b'"' {
             return Err(Stop::NotJson);
         }
         let from = self.at;
         let key = unescaped(self.string()?).ok_or(Stop::NotJson)?;
-        let secret = self.sanitizer.is_secret(&key);
+        let secret = self.sanitizer.is_secret(&key) || self.is_named_secret(&key, object);
         if key.char_indices().nth(MAX_KEY).is_some() {
             let short: String = key.chars().take(MAX_KEY - 1).chain(['…']).collect();
             self.clean.push_str(&self.text[self.copied..from]);
@@ -125,6 +148,30 @@ impl<'a> Scanner<'a> {
         }
         self.expect(b':')?;
         if secret { self.replace(REDACTED) } else { self.value(depth + 1) }
+    }
+
+    /// `{"name": "password", "value": "…"}` in any order.
+    fn is_named_secret(&self, key: &str, object: &mut Object) -> bool {
+        let is_value = VALUED.iter().any(|value| value.eq_ignore_ascii_case(key));
+        is_value && *object.names_secret.get_or_insert_with(|| self.names_secret(object.from))
+    }
+
+    /// Whether a member of the object that begins there is the name of a secret.
+    fn names_secret(&self, from: usize) -> bool {
+        let mut ahead = Scanner { at: from, clean: String::new(), ..*self };
+        let mut found = false;
+        let _ = ahead.members(b'}', |scanner| {
+            scanner.peek()?;
+            let key = unescaped(scanner.string()?).ok_or(Stop::NotJson)?;
+            scanner.expect(b':')?;
+            if scanner.peek()? == b'"' && NAMING.iter().any(|name| name.eq_ignore_ascii_case(&key)) {
+                let name = unescaped(scanner.string()?).ok_or(Stop::NotJson)?;
+                found |= scanner.sanitizer.is_secret(&name);
+                return Ok(());
+            }
+            scanner.skip()
+        });
+        found
     }
 
     /// Leaves the next value out and puts a string in its place, even if the text ends within the value.
@@ -173,9 +220,9 @@ impl<'a> Scanner<'a> {
             }
             raw => raw?,
         };
-        if raw.contains("//") || raw.contains(['?', '\\']) {
+        if raw.contains('\\') || may_hold_secret(&raw[1..raw.len() - 1]) {
             let text = unescaped(raw).ok_or(Stop::NotJson)?;
-            if let Cow::Owned(clean) = self.sanitizer.urls_in(&text) {
+            if let Cow::Owned(clean) = self.sanitizer.text_at(&text, self.nested) {
                 self.clean.push_str(&self.text[self.copied..from]);
                 self.clean.push_str(&serde_json::Value::String(clean).to_string());
                 self.copied = self.at;
@@ -186,13 +233,18 @@ impl<'a> Scanner<'a> {
 
     /// The text ends in this string: the last word of it may be half a URL, which shows half a secret.
     fn cut_string(&mut self, from: usize) {
-        let raw = &self.text[from..];
+        let raw = &self.text[from + 1..];
         let escaped = raw.contains(r"\/") || raw.contains(r"\u");
-        if escaped || raw.contains("//") || raw.contains('?') {
+        if escaped || may_hold_secret(raw) || raw.contains('?') {
+            let is_url = raw.contains("//") || raw.contains('?');
             let blank = raw.char_indices().rfind(|(_, character)| character.is_whitespace()).filter(|_| !escaped);
-            let whole_words = blank.map_or("\"", |(at, blank)| &raw[..at + blank.len_utf8()]);
-            self.clean.push_str(&self.text[self.copied..from]);
-            self.clean.push_str(&self.sanitizer.urls_in(whole_words));
+            let whole_words = match blank {
+                _ if !escaped && !is_url => raw,
+                Some((at, blank)) => &raw[..at + blank.len_utf8()],
+                None => "",
+            };
+            self.clean.push_str(&self.text[self.copied..=from]);
+            self.clean.push_str(&self.sanitizer.text_at(whole_words, MAX_NESTED));
             self.clean.push('…');
             self.copied = self.text.len();
         }

@@ -1,20 +1,36 @@
-//! The one place that decides what is secret, and takes it out before anything is encoded.
+//! The one place that decides what is secret, and redacts it before anything is encoded.
 //!
-//! The name decides, never the value: of a header, a cookie, a query parameter, a form field, or a key in JSON. The
-//! key stays visible, its value becomes [`REDACTED`]. Labels are not touched: they are chosen one by one in code.
+//! The name decides: of a header, a cookie, a query parameter, a form field, a key in JSON, an element in XML, or of
+//! what free text calls `name: value`. The name stays visible, its value becomes [`REDACTED`]. The value alone decides
+//! in four cases: user information in a URL, a token behind `Bearer` or `Basic`, a JSON Web Token, and a cookie whose
+//! value looks like a token. Labels that a developer sets are not redacted.
 //!
-//! Elastic's other agents leave JSON bodies, custom context and query strings alone; here a `password` in any of them
-//! is gone. That makes the breadth of the default list felt: `*token*` would hide the `token_id` of a market's
-//! listings, which is the id of a token and what support looks for. Hence a list may name exceptions, after a `!`, and
-//! the default list has `!token_id`. A list of the user's own replaces the default with its exceptions.
+//! | file | content |
+//! |---|---|
+//! | `names` | the patterns of `sanitize_field_names` |
+//! | `query`, `cookies`, `json`, `xml` | values whose grammar is known |
+//! | `urls`, `pairs`, `value`, `words` | free text: URLs, names with values, where a value ends, the words that are no values |
+//! | `text` | the order in which free text is searched |
+//!
+//! Elastic's other agents redact headers and form fields only. A list of `sanitize_field_names` may name exceptions
+//! after a `!`: `*token*` would hide `token_id`, and the default list has `!token_id`. A list of the user's own
+//! replaces the default with its exceptions.
 
+mod cookies;
 mod json;
 mod names;
+mod pairs;
 mod query;
+mod text;
 mod urls;
+mod value;
+mod words;
+mod xml;
 
-pub(crate) use self::names::Sanitizer;
+pub(crate) use self::{names::Sanitizer, text::without_queries};
 pub(crate) use crate::config::REDACTED;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;

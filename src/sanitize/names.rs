@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Wildcard};
+use crate::config::{CaptureSpanFields, Config, Wildcard};
 
-/// Knows what may be told: the patterns of `sanitize_field_names`, and how long a text may be. Cheap to clone.
+/// Knows what is secret: the patterns of `sanitize_field_names`; and how long a text may be. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizer {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     max_characters: usize,
+    span_fields: bool,
+    is_off: bool,
 }
 
 #[derive(Debug)]
-struct Rules {
+pub(super) struct Rules {
     secret: Vec<Pattern>,
+    /// For each of 32 letters which of the first 64 patterns need it.
+    needed: [u64; 32],
     exceptions: Vec<Wildcard>,
     /// Verdicts on names that nearly every message has, each at the place that [`place`] gives it.
     known: Vec<Option<(&'static str, bool)>>,
@@ -42,19 +46,39 @@ impl Sanitizer {
         let (exceptions, secret): (Vec<_>, Vec<_>) =
             patterns.iter().partition(|pattern| pattern.as_str().starts_with('!'));
         let exceptions = exceptions.iter().map(|pattern| Wildcard::new(&pattern.as_str()[1..])).collect();
-        let mut rules =
-            Rules { secret: secret.into_iter().map(Pattern::new).collect(), exceptions, known: vec![None; PLACES] };
+        let secret: Vec<_> = secret.into_iter().map(Pattern::new).collect();
+        let mut rules = Rules { needed: needed(&secret), secret, exceptions, known: vec![None; PLACES] };
         for name in KNOWN {
             let verdict = rules.is_secret(name);
             if let Some(slot) = rules.known.get_mut(place(name)) {
                 *slot = Some((name, verdict));
             }
         }
-        Self { rules: Arc::new(rules), max_characters: LONG }
+        Self { rules: Arc::new(rules), max_characters: LONG, span_fields: true, is_off: false }
+    }
+
+    /// Redacts nothing: for a look at a record that is not sent.
+    pub(crate) fn off() -> Self {
+        let rules = Rules { secret: Vec::new(), needed: [0; 32], exceptions: Vec::new(), known: Vec::new() };
+        Self { rules: Arc::new(rules), max_characters: LONG, span_fields: false, is_off: true }
+    }
+
+    /// Whether this one redacts nothing.
+    pub(super) fn is_off(&self) -> bool {
+        self.is_off
     }
 
     pub(crate) fn of(config: &Config) -> Self {
-        Self { max_characters: config.long_field_max_length, ..Self::new(&config.sanitize_field_names) }
+        Self {
+            max_characters: config.long_field_max_length,
+            span_fields: config.capture_span_fields == CaptureSpanFields::On,
+            ..Self::new(&config.sanitize_field_names)
+        }
+    }
+
+    /// Whether the fields of spans become labels (`capture_span_fields`).
+    pub(crate) fn shows_span_fields(&self) -> bool {
+        self.span_fields
     }
 
     /// The most characters of bodies, statements and messages (`long_field_max_length`).
@@ -67,6 +91,7 @@ impl Sanitizer {
     /// Of a name with parts (`user[password]`, `order.token`) each part is looked at too.
     pub(crate) fn is_secret(&self, name: &str) -> bool {
         match self.rules.known.get(place(name)) {
+            _ if self.is_off => false,
             Some(Some((known, verdict))) if *known == name => *verdict,
             _ => self.rules.is_secret(name),
         }
@@ -95,11 +120,28 @@ impl Rules {
             || whole == Verdict::Secret && parts().all(|part| part != Verdict::Exception)
     }
 
+    /// Whether a pattern for secrets matches. Each letter that a name lacks rules patterns out.
+    fn matches(&self, name: &str, letters: u32) -> bool {
+        let mut candidates = u64::MAX.checked_shr(64_u32.saturating_sub(self.secret.len() as u32)).unwrap_or(0);
+        let mut absent = !letters;
+        while absent != 0 && candidates != 0 {
+            candidates &= !self.needed[absent.trailing_zeros() as usize];
+            absent &= absent - 1;
+        }
+        while candidates != 0 {
+            if self.secret[candidates.trailing_zeros() as usize].wildcard.matches(name) {
+                return true;
+            }
+            candidates &= candidates - 1;
+        }
+        let matches = |pattern: &Pattern| pattern.letters & !letters == 0 && pattern.wildcard.matches(name);
+        self.secret.iter().skip(64).any(matches)
+    }
+
     fn verdict(&self, name: &str) -> Verdict {
         // beyond ASCII a lower-case letter may be of another kind
         let letters = if name.is_ascii() { letters(name) } else { u32::MAX };
-        let matches = |pattern: &Pattern| pattern.letters & !letters == 0 && pattern.wildcard.matches(name);
-        if !self.secret.iter().any(matches) {
+        if !self.matches(name, letters) {
             Verdict::Plain
         } else if self.exceptions.iter().any(|pattern| pattern.matches(name)) {
             Verdict::Exception
@@ -107,6 +149,16 @@ impl Rules {
             Verdict::Secret
         }
     }
+}
+
+/// By letter, the patterns that need it.
+fn needed(patterns: &[Pattern]) -> [u64; 32] {
+    let mut needed = [0; 32];
+    for (letter, patterns_of) in needed.iter_mut().enumerate() {
+        let need = patterns.iter().take(64).enumerate().filter(|(_, pattern)| pattern.letters & 1 << letter != 0);
+        *patterns_of = need.fold(0, |all, (index, _)| all | 1 << index);
+    }
+    needed
 }
 
 impl Pattern {

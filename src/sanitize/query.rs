@@ -1,26 +1,46 @@
-//! Query strings, form bodies, baggage and cookies.
+//! Query strings, form bodies, baggage, and parameters of paths.
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{REDACTED, Sanitizer};
+use super::{
+    REDACTED, Sanitizer,
+    text::{MAX_NESTED, may_hold_secret},
+};
+
+/// What a value may not hold as it is.
+const NOT_IN_VALUES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'[').remove(b']');
 
 impl Sanitizer {
-    /// A query (without its `?`) or the body of a form. What is not secret stays byte for byte as it came.
+    /// A query (without its `?`) or the body of a form. What is not secret stays byte for byte as it came. Values that
+    /// hold a URL, JSON or a form are searched too.
     pub(crate) fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        self.query_at(query, 0)
+    }
+
+    pub(super) fn query_at<'a>(&self, query: &'a str, depth: usize) -> Cow<'a, str> {
         // some servers still take `;` between pairs
-        self.pairs(query, '&', ';')
+        self.parameters(query, '&', ';', depth)
     }
 
     /// The header of that name: `name=value;property` between commas.
     pub(crate) fn baggage<'a>(&self, header: &'a str) -> Cow<'a, str> {
-        self.pairs(header, ',', ';')
+        self.parameters(header, ',', ';', 0)
     }
 
-    /// Pairs end at `hard` or `soft`. A secret value ends at `hard` only: whoever takes `soft` for a part of the value
-    /// would see the rest of it.
-    fn pairs<'a>(&self, query: &'a str, hard: char, soft: char) -> Cow<'a, str> {
+    /// The path of a URL, in which only parameters are redacted: `/shop;jsessionid=…`.
+    pub(crate) fn path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match path.contains('=') {
+            true => self.parameters(path, '/', ';', 0),
+            false => Cow::Borrowed(path),
+        }
+    }
+
+    /// Pairs end at `hard` or `soft`. A secret value ends at `hard` only: a reader that takes `soft` for a part of the
+    /// value would see the rest of it.
+    fn parameters<'a>(&self, query: &'a str, hard: char, soft: char, depth: usize) -> Cow<'a, str> {
         let between = [hard, soft];
         let mut clean = String::new();
         let mut copied = 0;
@@ -31,12 +51,17 @@ impl Sanitizer {
             if at >= copied
                 && let Some((name, value)) = content.split_once('=')
                 && !value.is_empty()
-                && self.is_secret(&percent_decode_str(name.trim()).decode_utf8_lossy())
             {
                 let value_from = at + name.len() + 1;
-                clean.push_str(&query[copied..value_from]);
-                clean.push_str(REDACTED);
-                copied = value_from + query[value_from..].find(hard).unwrap_or(query.len() - value_from);
+                if self.is_secret(&percent_decode_str(name.trim()).decode_utf8_lossy()) {
+                    clean.push_str(&query[copied..value_from]);
+                    clean.push_str(REDACTED);
+                    copied = value_from + query[value_from..].find(hard).unwrap_or(query.len() - value_from);
+                } else if let Some(nested) = self.query_value(value, depth) {
+                    clean.push_str(&query[copied..value_from]);
+                    clean.push_str(&nested);
+                    copied = value_from + value.len();
+                }
             }
             at = end;
         }
@@ -47,10 +72,22 @@ impl Sanitizer {
         Cow::Owned(clean)
     }
 
-    /// The cookies of a `Cookie` header by name. The header itself must not be sent beside them.
-    pub(crate) fn cookies<'a>(&self, header: &'a str) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        let pairs = header.split(';').filter_map(|pair| pair.split_once('='));
-        let pairs = pairs.map(|(name, value)| (name.trim(), value.trim())).filter(|(name, _)| !name.is_empty());
-        pairs.map(|(name, value)| (name.into(), if self.is_secret(name) { REDACTED } else { value }.into())).collect()
+    /// A value that holds a URL, JSON, a form or other text with secrets in it. None where nothing is to be redacted.
+    pub(super) fn query_value(&self, value: &str, depth: usize) -> Option<String> {
+        if depth >= MAX_NESTED {
+            return None;
+        }
+        if !value.contains('%') {
+            let clean = may_hold_secret(value).then(|| self.text_at(value, depth + 1))?;
+            return matches!(clean, Cow::Owned(_)).then(|| clean.into_owned());
+        }
+        let decoded = percent_decode_str(value).decode_utf8_lossy();
+        let clean = match self.text_at(&decoded, depth + 1) {
+            Cow::Owned(clean) => clean,
+            // encoded twice
+            Cow::Borrowed(_) if decoded.contains('%') => self.query_value(&decoded, depth + 1)?,
+            Cow::Borrowed(_) => return None,
+        };
+        Some(utf8_percent_encode(&clean, NOT_IN_VALUES).to_string())
     }
 }

@@ -17,13 +17,17 @@ pub(super) fn capture<B: 'static>(request: &mut Request<B>, config: &Config) -> 
     tee::wrap(request.body_mut(), &captured).then_some(captured)
 }
 
-/// The media type, when it is text, JSON or a form.
+/// The media type, when it is text, JSON, XML, GraphQL or a form.
 fn text_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_text = media_type.starts_with("text/")
         || media_type.ends_with("+json")
-        || ["application/json", "application/x-www-form-urlencoded"].contains(&media_type.as_str());
+        || media_type.ends_with("+xml")
+        || matches!(
+            &*media_type,
+            "application/json" | "application/xml" | "application/graphql" | "application/x-www-form-urlencoded"
+        );
     is_text.then_some(media_type)
 }
 
@@ -96,12 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_json_and_forms_are_captured() {
+    fn text_json_xml_graphql_and_forms_are_captured() {
         for (content_type, expected) in [
             ("application/json; charset=utf-8", Some("application/json")),
             ("Text/Plain", Some("text/plain")),
             ("application/problem+json", Some("application/problem+json")),
             ("application/x-www-form-urlencoded", Some("application/x-www-form-urlencoded")),
+            ("text/json", Some("text/json")),
+            ("application/xml", Some("application/xml")),
+            ("application/soap+xml; charset=utf-8", Some("application/soap+xml")),
+            ("application/graphql", Some("application/graphql")),
             ("application/octet-stream", None),
             ("image/png", None),
             ("multipart/form-data; boundary=x", None),

@@ -12,6 +12,7 @@ use http::Response;
 use crate::{
     capture::{exception_of, stack_here},
     record::{Exception, Stack},
+    sanitize::Sanitizer,
     transaction::{Recorder, Transaction, UserCode, contain},
 };
 
@@ -95,7 +96,7 @@ fn is_erased(path: &str) -> bool {
 }
 
 /// A panic, as [`ApmLayer::on_error`](crate::ApmLayer::on_error) sees it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Panicked {
     /// What the panic was raised with, when that was text.
@@ -103,11 +104,24 @@ pub struct Panicked {
 }
 
 /// An error of the wrapped service or of a body that is no [`std::error::Error`] for the layer to see: its text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ServiceError {
     /// The error's `Display`.
     pub message: String,
+}
+
+// A message may quote what the request held: it is shown as it would be sent.
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panicked").field("message", &Sanitizer::default().text(&self.message)).finish()
+    }
+}
+
+impl fmt::Debug for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceError").field("message", &Sanitizer::default().text(&self.message)).finish()
+    }
 }
 
 /// Looks at an error of unknown kind: boxed errors and the field's usual ones with their causes, others as text.

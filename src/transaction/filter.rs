@@ -3,7 +3,10 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use super::{Recorder, UserCode, contain};
-use crate::record::{ErrorRecord, Exception, Outcome, TransactionRecord, is_contained};
+use crate::{
+    record::{ErrorRecord, Exception, Outcome, TransactionRecord, is_contained},
+    sanitize::Sanitizer,
+};
 
 /// A transaction that has ended, for
 /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter) to judge.
@@ -62,7 +65,7 @@ impl FinishedTransaction<'_> {
 impl fmt::Debug for FinishedTransaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FinishedTransaction")
-            .field("name", &self.name())
+            .field("name", &Sanitizer::default().name(&self.name()))
             .field("outcome", &self.outcome())
             .field("duration", &self.duration())
             .finish_non_exhaustive()

@@ -23,7 +23,8 @@ use crate::{
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
     record::{
-        Describe, ErrorRecord, Event, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord, current_context,
+        Describe, ErrorRecord, Event, LabelValue, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord,
+        current_context,
     },
     sanitize::{REDACTED, Sanitizer},
 };
@@ -189,8 +190,11 @@ impl Recorder {
             return self.filtered(1);
         }
         for KeyValue { key, value, .. } in self.baggage(&current_context(), &config) {
-            let shown = if self.sanitizer().is_secret(key.as_str()) { REDACTED.into() } else { value.as_str() };
-            record.context.set_label(Cow::Owned(key.into()), shown.into_owned().into());
+            let shown = match self.sanitizer() {
+                sanitizer if sanitizer.is_secret(key.as_str()) => REDACTED.into(),
+                sanitizer => sanitizer.owned_text(value.as_str().into_owned().into()),
+            };
+            record.context.set_label(Cow::Owned(key.into()), LabelValue::Text(shown));
         }
         if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
     }

@@ -1,5 +1,7 @@
 //! Where a message or a call comes from, for work that is not an HTTP request.
 
+use std::fmt;
+
 use http::HeaderMap;
 use opentelemetry::{
     Context, baggage::BaggageExt, baggage::KeyValueMetadata, propagation::Extractor, trace::TraceContextExt,
@@ -16,10 +18,17 @@ use crate::{
 /// ([`Transaction::link`](super::Transaction::link)), as it must where it takes several messages at once. It is read by
 /// [`trace_context::extract`](crate::trace_context::extract) and its siblings, which never fail: headers that are
 /// missing or not valid give an empty one.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct TraceContext {
     incoming: Option<Incoming>,
     baggage: Vec<KeyValueMetadata>,
+}
+
+// Values of baggage may be secret: their number only.
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceContext").field("incoming", &self.incoming).field("baggage", &self.baggage.len()).finish()
+    }
 }
 
 impl TraceContext {

@@ -71,6 +71,21 @@ choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
     CaptureBody::All => "all",
 );
 
+/// Whether the fields of spans become labels (`capture_span_fields`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CaptureSpanFields {
+    /// All of them do, redacted.
+    #[default]
+    On,
+    /// None does.
+    Off,
+}
+choice!(CaptureSpanFields, "`on` or `off`",
+    CaptureSpanFields::On => "on" | "true",
+    CaptureSpanFields::Off => "off" | "false",
+);
+
 /// How much the agent says about itself (`log_level`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

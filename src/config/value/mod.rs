@@ -33,7 +33,7 @@ pub(crate) use self::{
     wildcard::{Patterns, Wildcard},
 };
 pub use self::{
-    choice::{CaptureBody, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
+    choice::{CaptureBody, CaptureSpanFields, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
     exporter::{Exporter, OtlpCompression, OtlpProtocol},
 };
 

@@ -1,4 +1,4 @@
-//! A captured request body as text without secrets.
+//! A captured request body as text, redacted by its media type.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,18 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
-/// What says that it is JSON and is not cannot be sanitised either and is not told.
+/// The text of a body. A body that is declared as JSON and is none may hold anything: it is replaced by `[REDACTED]`.
 pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
     let text = String::from_utf8_lossy(&body.bytes);
     let clean = match &*body.content_type {
         "application/x-www-form-urlencoded" => map_text(text, |text| sanitizer.query(text)),
-        kind if is_json(kind) => {
-            let clean = if body.truncated { sanitizer.json_prefix(&text) } else { sanitizer.json_text(&text) };
-            clean.map_or(Cow::Borrowed(REDACTED), Cow::Owned)
-        }
-        _ => map_text(text, |text| sanitizer.urls_in(text)),
+        kind if is_json(kind) => json(&text, body, sanitizer).map_or(Cow::Borrowed(REDACTED), Cow::Owned),
+        kind if is_xml(kind) => map_text(text, |text| sanitizer.xml_text(text)),
+        // browsers send JSON as `text/plain`
+        _ => match Some(&text).filter(|text| looks_like_json(text)).and_then(|text| json(text, body, sanitizer)) {
+            Some(clean) => Cow::Owned(clean),
+            None => map_text(text, |text| sanitizer.text(text)),
+        },
     };
     match body.truncated && !clean.ends_with('…') && clean != REDACTED {
         true => long(format!("{clean}…"), sanitizer),
@@ -25,13 +27,25 @@ pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
-    content_type == "application/json" || content_type.ends_with("+json")
+fn json(text: &str, body: &Body, sanitizer: &Sanitizer) -> Option<String> {
+    if body.truncated { sanitizer.json_prefix(text) } else { sanitizer.json_text(text) }
 }
 
-/// Whether a body says that it is JSON and is not, by what was made of it.
-pub(crate) fn is_broken(body: &Body, told: &str) -> bool {
-    told == REDACTED && is_json(&body.content_type) && !body.bytes.trim_ascii().is_empty()
+fn looks_like_json(text: &str) -> bool {
+    text.trim_ascii_start().starts_with(['{', '[', '"'])
+}
+
+fn is_json(content_type: &str) -> bool {
+    ["application/json", "text/json"].contains(&content_type) || content_type.ends_with("+json")
+}
+
+fn is_xml(content_type: &str) -> bool {
+    ["application/xml", "text/xml"].contains(&content_type) || content_type.ends_with("+xml")
+}
+
+/// Whether a body is declared as JSON and is none, by the text that is sent of it.
+pub(crate) fn is_broken(body: &Body, text: &str) -> bool {
+    text == REDACTED && is_json(&body.content_type) && !body.bytes.trim_ascii().is_empty()
 }
 
 #[cfg(test)]

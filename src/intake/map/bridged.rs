@@ -9,9 +9,9 @@ use opentelemetry::KeyValue;
 
 use super::{
     labels,
-    origin::split_port,
-    semconv::{Attributes, Language, database, is_noise, is_user, language},
-    truncate::{keyword, map_text},
+    origin::{split_port, without_userinfo},
+    semconv::{Attributes, Language, database, is_noise, is_shown, is_user, language},
+    truncate::{free_keyword, keyword, map_text},
 };
 use crate::{
     intake::model::{Context, HeaderValue, Headers, Message, Queue, Request, Response, Socket, Tags, Text, Url},
@@ -67,7 +67,7 @@ pub(super) fn add<'a>(context: &mut Context<'a>, attributes: &Attributes<'a>, sa
             context.response = Some(Response { status_code: Some(status), ..Response::default() });
         }
     }
-    context.message = message(attributes);
+    context.message = message(attributes, sanitizer);
     let told_by_http = context.request.is_some();
     let told_by_message = context.message.is_some();
     let is_told = |key: &str| {
@@ -76,7 +76,8 @@ pub(super) fn add<'a>(context: &mut Context<'a>, attributes: &Attributes<'a>, sa
             || told_by_http && OF_HTTP.contains(&key)
             || told_by_message && OF_MESSAGES.contains(&key)
     };
-    for attribute in attributes.all().iter().filter(|attribute| !is_told(attribute.key.as_str())) {
+    let is_label = |key: &str| !is_told(key) && is_shown(key, sanitizer);
+    for attribute in attributes.all().iter().filter(|attribute| is_label(attribute.key.as_str())) {
         // what the developer set through our own handle stands
         if labels::index_key(attribute.key.as_str()).is_some_and(|key| context.tags.get(&key).is_none()) {
             label(&mut context.tags, attribute, attributes, sanitizer);
@@ -95,10 +96,10 @@ fn label<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, all: &Attributes<'a>,
         }
         "http.target" | "http.path" | "url.path" => {
             let clean = match attribute.value.as_str() {
-                target if !target.contains('?') => target,
+                target if !target.contains('?') => map_text(target, |path| sanitizer.path(path)),
                 target => {
                     let (path, query) = target.split_once('?').unwrap_or_default();
-                    format!("{path}?{}", sanitizer.query(query)).into()
+                    format!("{}?{}", sanitizer.path(path), sanitizer.query(query)).into()
                 }
             };
             labels::set_text(tags, attribute, clean);
@@ -107,19 +108,19 @@ fn label<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, all: &Attributes<'a>,
     }
 }
 
-fn message<'a>(attributes: &Attributes<'a>) -> Option<Message<'a>> {
-    let queue = attributes.messaging_destination().map(|name| Queue { name: keyword(name) });
-    let routing_key = attributes.messaging_routing_key().map(keyword);
+fn message<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Message<'a>> {
+    let queue = attributes.messaging_destination().map(|name| Queue { name: free_keyword(name, sanitizer) });
+    let routing_key = attributes.messaging_routing_key().map(|key| free_keyword(key, sanitizer));
     let is_there = queue.is_some() || routing_key.is_some();
     is_there.then(|| Message { queue, routing_key, ..Message::default() })
 }
 
 /// None where the method is not told: without it there is no request for the server.
 fn request<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Request<'a>> {
-    let method = keyword(attributes.http_method()?);
+    let method = free_keyword(attributes.http_method()?, sanitizer);
     let mut headers = Headers::default();
     if let Some(agent) = attributes.first(&["user_agent.original", "http.user_agent"]) {
-        headers.set(Cow::Borrowed("user-agent"), HeaderValue::One(keyword(agent)));
+        headers.set(Cow::Borrowed("user-agent"), HeaderValue::One(free_keyword(agent, sanitizer)));
     }
     let client = || attributes.first(&["client.address", "http.client_ip"]);
     let peer = attributes.peer_ip().and_then(|peer| peer.parse::<IpAddr>().ok());
@@ -150,15 +151,18 @@ fn version(attributes: &Attributes<'_>) -> Option<&'static str> {
 
 /// Out of the whole, or else out of the parts.
 fn url(attributes: &Attributes<'_>, sanitizer: &Sanitizer) -> Url<'static> {
-    let whole = attributes.http_url().map(|url| sanitizer.urls_in(&url).into_owned());
+    let whole = attributes.http_url().map(|url| sanitizer.text(&url).into_owned());
     let (scheme, authority, target) = match whole.as_deref().and_then(|url| url.split_once("://")) {
         Some((scheme, rest)) => {
             let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             (Some(scheme.to_owned()), rest[..at].to_owned(), rest[at..].to_owned())
         }
-        None => (None, authority(attributes), target(attributes, whole.as_deref(), sanitizer)),
+        None => {
+            (None, sanitizer.text(&authority(attributes)).into_owned(), target(attributes, whole.as_deref(), sanitizer))
+        }
     };
-    let scheme = scheme.or_else(|| attributes.http_scheme().map(Cow::into_owned));
+    let of_attribute = || attributes.http_scheme().map(|scheme| sanitizer.text(&scheme).into_owned());
+    let scheme = scheme.or_else(of_attribute);
     let target = target.split('#').next().unwrap_or_default();
     let (path, search) = target.find('?').map_or((target, ""), |at| target.split_at(at));
     let authority = authority.rsplit('@').next().unwrap_or_default();
@@ -185,6 +189,7 @@ fn authority(attributes: &Attributes<'_>) -> String {
     else {
         return String::new();
     };
+    let host = without_userinfo(host);
     match (split_port(&host).1, port()) {
         (None, Some(port)) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
         (None, Some(port)) => format!("{host}:{port}"),
@@ -198,9 +203,10 @@ fn target(attributes: &Attributes<'_>, relative: Option<&str>, sanitizer: &Sanit
     let target = told.as_deref().or(relative).unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let own = attributes.http_query();
+    let path = sanitizer.path(path);
     match own.as_deref().or(query).filter(|query| !query.is_empty()) {
         Some(query) => format!("{path}?{}", sanitizer.query(query)),
-        None => path.to_owned(),
+        None => path.into_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     context::context,
     transaction::{kind, name},
-    truncate::{keyword, long, map_text, prefix},
+    truncate::{free_keyword, free_text, keyword, prefix},
 };
 use crate::{
     intake::model::{self, Error, ErrorLog, ErrorTransaction},
@@ -24,8 +24,8 @@ pub(crate) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer:
         transaction_id: parent.map(|parent| parent.transaction_id),
         parent_id: parent.map(|parent| parent.parent_id),
         transaction: parent.map(|parent| ErrorTransaction {
-            name: name(&parent.name, record.context.request.as_ref()),
-            r#type: kind(&parent.kind),
+            name: name(&parent.name, record.context.request.as_ref(), sanitizer),
+            r#type: kind(&parent.kind, sanitizer),
             sampled: parent.sampled,
         }),
         culprit: culprit(frames).map(keyword),
@@ -59,7 +59,10 @@ fn chain<'a>(causes: &'a [Exception], sanitizer: &Sanitizer) -> Vec<model::Excep
 }
 
 fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a> {
-    let named = |text: &'a Option<Cow<'static, str>>| text.as_deref().filter(|text| !text.is_empty()).map(keyword);
+    let named = |text: &'a Option<Cow<'static, str>>| {
+        let text = text.as_deref().filter(|text| !text.is_empty())?;
+        Some(free_keyword(text, sanitizer))
+    };
     model::Exception {
         message: Some(message(&thrown.message, sanitizer)),
         r#type: named(&thrown.kind),
@@ -71,7 +74,7 @@ fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a
 fn message<'a>(text: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
     match text.is_empty() {
         true => "[EMPTY]".into(),
-        false => long(map_text(text.into(), |text| sanitizer.urls_in(text)), sanitizer),
+        false => free_text(text, sanitizer),
     }
 }
 
@@ -99,7 +102,7 @@ fn log<'a>(line: &'a LogMessage, sanitizer: &Sanitizer) -> ErrorLog<'a> {
         message: message(&line.message, sanitizer),
         level: Some(line.level),
         logger_name: line.logger.as_deref().map(keyword),
-        param_message: line.template.as_deref().map(keyword),
+        param_message: line.template.as_deref().map(|template| free_keyword(template, sanitizer)),
         stacktrace: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value};
 
-use super::truncate::{keyword, map_text};
+use super::truncate::{free_keyword, keyword};
 use crate::{
     intake::model::{Scalar, Tags},
     record::{Label, LabelValue},
@@ -22,14 +22,31 @@ pub(crate) fn tags(labels: &[Label]) -> Tags<'_> {
     tags
 }
 
-/// An attribute as a label. Unlike a label that a developer sets, it may be the argument of an instrumented function:
-/// secrets are redacted by name.
+/// Labels that are fields of an event or attributes of a metric: secrets are redacted by name and within text, unlike
+/// those of labels that a developer sets.
+pub(crate) fn field_tags<'a>(labels: &'a [Label], sanitizer: &Sanitizer) -> Tags<'a> {
+    let mut tags = Tags::default();
+    for label in labels {
+        let value = match &label.value {
+            _ if sanitizer.is_secret(&label.key) => Scalar::Text(REDACTED.into()),
+            LabelValue::Text(text) => Scalar::Text(free_keyword(&**text, sanitizer)),
+            other => scalar(other),
+        };
+        set(&mut tags, &label.key, value);
+    }
+    tags
+}
+
+/// An attribute as a label. It may be the argument of an instrumented function: secrets are redacted by name and within
+/// text.
 pub(super) fn set_attribute<'a>(tags: &mut Tags<'a>, attribute: &'a KeyValue, sanitizer: &Sanitizer) {
     let key = attribute.key.as_str();
-    let value = match attribute_scalar(&attribute.value) {
+    let value = match &attribute.value {
         _ if sanitizer.is_secret(key) => Scalar::Text(REDACTED.into()),
-        Scalar::Text(text) => Scalar::Text(map_text(text, |text| sanitizer.urls_in(text))),
-        other => other,
+        Value::Bool(flag) => Scalar::Bool(*flag),
+        Value::I64(number) => integer(*number),
+        Value::F64(number) => float(*number),
+        other => Scalar::Text(free_keyword(other.as_str(), sanitizer)),
     };
     set(tags, key, value);
 }
@@ -63,15 +80,6 @@ fn scalar(value: &LabelValue) -> Scalar<'_> {
         LabelValue::Integer(number) => integer(*number),
         LabelValue::Float(number) => float(*number),
         LabelValue::Bool(flag) => Scalar::Bool(*flag),
-    }
-}
-
-fn attribute_scalar(value: &Value) -> Scalar<'_> {
-    match value {
-        Value::Bool(flag) => Scalar::Bool(*flag),
-        Value::I64(number) => integer(*number),
-        Value::F64(number) => float(*number),
-        other => Scalar::Text(keyword(other.as_str())),
     }
 }
 

@@ -1,24 +1,25 @@
-//! A line of the service's log.
+//! A line of the service's log, redacted: it comes as it was written.
 
 use super::{
-    labels::tags,
-    truncate::{cut, keyword, prefix},
+    labels::field_tags,
+    truncate::{free_keyword, free_text, keyword, prefix},
 };
 use crate::{
     intake::model::{LogLine, Scalar},
     record::LogRecord,
+    sanitize::Sanitizer,
 };
 
 /// `error.*` would make the server take the line for an error, which is told on its own: the line keeps its text as a
 /// label.
-pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, max_characters: usize) -> LogLine<'a> {
-    let mut labels = tags(&record.labels);
+pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, sanitizer: &Sanitizer) -> LogLine<'a> {
+    let mut labels = field_tags(&record.labels, sanitizer);
     if let Some(error) = record.error.as_deref().filter(|error| error.message != record.message) {
-        labels.set("error".into(), Scalar::Text(keyword(&*error.message)));
+        labels.set("error".into(), Scalar::Text(free_keyword(&*error.message, sanitizer)));
     }
     LogLine {
         timestamp: record.timestamp,
-        message: cut((&*record.message).into(), max_characters),
+        message: free_text(&*record.message, sanitizer),
         level: record.level,
         logger: Some(keyword(&*record.logger)),
         file: record.file.as_deref().map(prefix),
@@ -39,6 +40,7 @@ pub(crate) fn log<'a>(record: &'a LogRecord, service_name: &'a str, max_characte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::record::{Exception, Label, LogPlace, SpanId, TraceId};
 
     fn record() -> LogRecord {
@@ -53,13 +55,19 @@ mod tests {
             place: Some(LogPlace { trace_id: TraceId(1), transaction_id: Some(SpanId(2)), span_id: None }),
             error: Some(Box::new(Exception { message: "no funds".into(), ..Exception::default() })),
             error_id: Some(TraceId(3)),
-            labels: vec![Label { key: "token.id".into(), value: "42".into() }],
+            labels: vec![Label { key: "order.id".into(), value: "42".into() }],
             is_own: false,
         }
     }
 
+    fn sanitizer(max_characters: usize) -> Sanitizer {
+        let mut config = Config::default();
+        config.long_field_max_length = max_characters;
+        Sanitizer::of(&config)
+    }
+
     fn json(record: &LogRecord) -> serde_json::Value {
-        serde_json::to_value(log(record, "shop", 10)).unwrap()
+        serde_json::to_value(log(record, "shop", &sanitizer(10))).unwrap()
     }
 
     #[test]
@@ -68,7 +76,7 @@ mod tests {
             "@timestamp": 1, "message": "not sold", "log.level": "error", "log.logger": "market",
             "log.origin.file.name": "src/market.rs", "log.origin.file.line": 7, "process.thread.name": "main",
             "trace.id": "00000000000000000000000000000001", "transaction.id": "0000000000000002",
-            "event.dataset": "shop", "labels": {"token_id": "42", "error": "no funds"},
+            "event.dataset": "shop", "labels": {"order_id": "42", "error": "no funds"},
         });
         assert_eq!(json(&record()), wanted);
     }

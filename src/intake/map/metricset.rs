@@ -2,12 +2,13 @@
 
 use super::{
     histogram,
-    labels::tags,
-    truncate::{KEYWORD, keyword},
+    labels::field_tags,
+    truncate::{KEYWORD, free_keyword, keyword, name_keyword},
 };
 use crate::{
     intake::model::{Entries, Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     record::{self, MetricsRecord},
+    sanitize::Sanitizer,
 };
 
 /// Objects that documents of metrics have: a number of such a name makes the index refuse the document.
@@ -59,17 +60,17 @@ pub(crate) fn is_metric_name(name: &str) -> bool {
 }
 
 /// None where no sample is one that the server takes.
-pub(crate) fn metricset(record: &MetricsRecord) -> Option<Metricset<'_>> {
+pub(crate) fn metricset<'a>(record: &'a MetricsRecord, sanitizer: &Sanitizer) -> Option<Metricset<'a>> {
     let named = record.samples.iter().filter(|(name, _)| is_metric_name(name));
     let samples: Vec<_> = named.filter_map(|(name, value)| Some((name.as_ref().into(), sample(value)?))).collect();
     let breakdown = record.breakdown.as_deref();
     (!samples.is_empty()).then(|| Metricset {
         timestamp: record.timestamp,
         samples: Entries(samples),
-        tags: tags(&record.labels),
+        tags: field_tags(&record.labels, sanitizer),
         transaction: breakdown.map(|part| MetricsetTransaction {
-            name: keyword(&part.transaction_name),
-            r#type: keyword(&part.transaction_kind),
+            name: name_keyword(&*part.transaction_name, sanitizer),
+            r#type: free_keyword(&*part.transaction_kind, sanitizer),
         }),
         span: breakdown.map(|part| MetricsetSpan {
             r#type: keyword(&part.span_kind),

@@ -25,7 +25,7 @@ pub(crate) use self::histogram::values as histogram_values;
 pub(crate) use self::{
     body::is_broken,
     error::error,
-    labels::{index_key, is_exact, tags},
+    labels::{field_tags, index_key, is_exact, tags},
     log::log,
     metadata::metadata,
     metricset::{is_metric_name, metricset},

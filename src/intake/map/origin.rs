@@ -165,6 +165,17 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
+/// A host, or a host with its port, without the `user:password@` in front of it.
+pub(super) fn without_userinfo(host: Cow<'_, str>) -> Cow<'_, str> {
+    match host.rfind('@') {
+        None => host,
+        Some(at) => match host {
+            Cow::Borrowed(host) => Cow::Borrowed(&host[at + 1..]),
+            Cow::Owned(host) => Cow::Owned(host[at + 1..].to_owned()),
+        },
+    }
+}
+
 /// `host:port`, `[v6]:port`, or a host alone; the brackets of an IPv6 address are left out.
 pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
     if let Some((address, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {

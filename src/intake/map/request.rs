@@ -7,7 +7,7 @@ use http::Version;
 use super::{
     body::body,
     origin::Origin,
-    truncate::{keyword, map_text},
+    truncate::{free_keyword, keyword, map_text},
     url::url,
 };
 use crate::{
@@ -69,8 +69,9 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
         let value = match value {
             _ if secret => Cow::Borrowed(REDACTED),
             value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
-            // `referer`, `location`, `link`, `x-original-url`: any header may hold a URL
-            value => keyword(map_text(value, |text| sanitizer.urls_in(text))),
+            value if name == "set-cookie" => keyword(sanitizer.set_cookie(&value).into_owned()),
+            value if has_no_text(name) => keyword(map_text(value, |text| sanitizer.urls_in(text))),
+            value => free_keyword(value, sanitizer),
         };
         match entries.last_mut().filter(|(last, _)| last == name) {
             Some((_, HeaderValue::Many(values))) => values.push(value),
@@ -83,6 +84,32 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
         }
     }
     Entries(entries)
+}
+
+/// Headers that browsers and frameworks send with every request, whose grammar has no place for a name with a value of
+/// the application's. They are not searched as free text.
+fn has_no_text(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "cache-control"
+            | "connection"
+            | "content-length"
+            | "content-type"
+            | "date"
+            | "etag"
+            | "host"
+            | "if-modified-since"
+            | "if-none-match"
+            | "last-modified"
+            | "sec-ch-ua"
+            | "traceparent"
+            | "transfer-encoding"
+            | "user-agent"
+            | "vary"
+    )
 }
 
 fn version(version: Version) -> Option<&'static str> {

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, Value, trace::SpanKind};
 
-use crate::record::{GrpcStatus, integer};
+use crate::{
+    record::{GrpcStatus, integer},
+    sanitize::Sanitizer,
+};
 
 macro_rules! attributes {
     (
@@ -166,6 +169,11 @@ impl<'a> Attributes<'a> {
             (!is_told_elsewhere(key) || is_user(key)) && !is_of_dropped_family(key)
         })
     }
+}
+
+/// Whether an attribute that no native field holds becomes a label. Members of baggage have an option of their own.
+pub(super) fn is_shown(key: &str, sanitizer: &Sanitizer) -> bool {
+    sanitizer.shows_span_fields() || key.starts_with("baggage.")
 }
 
 /// Elastic's word for a database.

@@ -7,11 +7,12 @@ use opentelemetry::trace::{SpanKind, Status};
 use super::{
     error::frame,
     labels,
-    semconv::{Attributes, Language, language},
+    origin::without_userinfo,
+    semconv::{Attributes, Language, is_shown, language},
     span_type::span_type,
     target::{Callee, authority, default_port, host_and_port},
     transaction::{links, milliseconds, otel},
-    truncate::{joined, keyword, long, map_text},
+    truncate::{free_keyword, free_text, joined, keyword, long, map_text, name_keyword},
 };
 use crate::{
     intake::model::{
@@ -45,10 +46,11 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
 
     let mut context = SpanContext { db: shape.db, message: shape.message, ..SpanContext::default() };
     let (host, port) = peer(&attributes, is_http);
+    let host = host.map(|host| host_text(host, sanitizer));
     if is_http {
         context.http = Some(Http {
             url: http_url(&attributes, sanitizer),
-            method: attributes.http_method().map(keyword),
+            method: attributes.http_method().map(|method| free_keyword(method, sanitizer)),
             response: attributes
                 .status()
                 .map(|code| HttpResponse { status_code: Some(code), ..HttpResponse::default() }),
@@ -57,10 +59,11 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
     }
     if exit && !record.within_call {
         let address = match (is_http, attributes.http_host()) {
-            (true, Some(host)) => Some(with_port(host, &attributes)),
+            (true, Some(host)) => Some(with_port(host_text(host, sanitizer), &attributes)),
             _ => host.clone().map(|host| authority(host, port)),
         };
         let rpc = shape.rpc.then(|| attributes.rpc_service()).flatten();
+        let rpc = rpc.map(|service| free_keyword(service, sanitizer));
         let callee = Callee {
             kind: shape.kind,
             subtype: shape.subtype.clone(),
@@ -70,7 +73,7 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
                 false => message.queue.as_ref().map(|queue| queue.name.clone()),
             }),
             address: (is_http || shape.rpc).then_some(address).flatten().or(rpc),
-            name: attributes.peer_service(),
+            name: attributes.peer_service().map(|name| free_keyword(name, sanitizer)),
         };
         let target = callee.target();
         let service = DestinationService { name: "", r#type: "", resource: target.resource(shape.kind) };
@@ -79,7 +82,8 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
         let target = ServiceTarget { r#type: Some(target.kind), name: target.name };
         context.service = Some(Service { target: Some(target), ..Service::default() });
     }
-    attributes.unmapped().for_each(|attribute| labels::set_attribute(&mut context.tags, attribute, sanitizer));
+    let fields = attributes.unmapped().filter(|attribute| is_shown(attribute.key.as_str(), sanitizer));
+    fields.for_each(|attribute| labels::set_attribute(&mut context.tags, attribute, sanitizer));
 
     let name = match record.composite.map(|composite| composite.strategy) {
         Some(CompressionStrategy::SameKind) => calls_to(context.service.as_ref()),
@@ -131,7 +135,8 @@ fn calls_to<'a>(service: Option<&Service<'a>>) -> Option<Text<'a>> {
 
 /// What a span will be, for those who decide whether it is sent. None for one that calls nobody.
 pub(crate) fn describe(record: &SpanRecord) -> Option<Call> {
-    static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(Sanitizer::default);
+    // it runs on the request's thread, and what it returns is redacted where it is sent
+    static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(Sanitizer::off);
     let span = span(record, &[], &SANITIZER);
     let context = span.context?;
     let resource = context.destination?.service?.resource.to_string();
@@ -160,12 +165,20 @@ struct Shape<'a> {
 }
 
 fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool, sanitizer: &Sanitizer) -> Shape<'a> {
-    let name = Text::One(keyword(if record.name.is_empty() { "unnamed" } else { &record.name }));
+    let name = Text::One(name_keyword(if record.name.is_empty() { "unnamed" } else { &*record.name }, sanitizer));
     let SpanType { kind, subtype } = match &record.span_type {
         Some(known) => known.clone(),
         None => span_type(&record.kind, &record.attributes),
     };
-    let plain = Shape { kind, subtype: subtype.map(keyword), action: None, name, db: None, message: None, rpc: false };
+    let plain = Shape {
+        kind,
+        subtype: subtype.map(|subtype| free_keyword(subtype, sanitizer)),
+        action: None,
+        name,
+        db: None,
+        message: None,
+        rpc: false,
+    };
     if attributes.is_database() {
         return of_database(record, attributes, plain, sanitizer);
     }
@@ -176,10 +189,10 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool,
             "receive" => Cow::Borrowed("poll"),
             _ => operation,
         });
-        let queue = attributes.messaging_destination().map(|name| Queue { name: keyword(name) });
-        let routing_key = attributes.messaging_routing_key().map(keyword);
+        let queue = attributes.messaging_destination().map(|name| Queue { name: free_keyword(name, sanitizer) });
+        let routing_key = attributes.messaging_routing_key().map(|key| free_keyword(key, sanitizer));
         return Shape {
-            action: action.or_else(send).map(keyword),
+            action: action.or_else(send).map(|action| free_keyword(action, sanitizer)),
             message: Some(Message { queue, routing_key, ..Message::default() }),
             ..plain
         };
@@ -189,8 +202,8 @@ fn shape<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, is_http: bool,
     }
     if is_http {
         return Shape {
-            action: attributes.http_method().map(keyword),
-            name: http_name(record, attributes).unwrap_or(plain.name),
+            action: attributes.http_method().map(|method| free_keyword(method, sanitizer)),
+            name: http_name(record, attributes, sanitizer).unwrap_or(plain.name),
             ..plain
         };
     }
@@ -222,9 +235,16 @@ fn of_database<'a>(
     let r#type = if language == Language::Sql { Some("sql".into()) } else { system.clone() };
     let db = Db {
         r#type,
-        instance: attributes.db_name().filter(|_| language != Language::Commands).map(keyword),
-        statement: statement.map(|statement| long(statement, sanitizer)),
-        user: attributes.db_user().map(keyword),
+        instance: attributes
+            .db_name()
+            .filter(|_| language != Language::Commands)
+            .map(|name| free_keyword(name, sanitizer)),
+        statement: statement.map(|statement| match is_sql {
+            // literals of SQL are not redacted
+            true => long(map_text(statement, |statement| sanitizer.urls_in(statement)), sanitizer),
+            false => free_text(statement, sanitizer),
+        }),
+        user: attributes.db_user().map(|user| free_keyword(user, sanitizer)),
         ..Db::default()
     };
     Shape { action: Some(action.into()), name, db: Some(db), ..plain }
@@ -242,12 +262,13 @@ fn is_generic(name: &str) -> bool {
 }
 
 /// `GET host:port`, the port left out where it is the scheme's own, in place of a name that says less.
-fn http_name<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>) -> Option<Text<'a>> {
+fn http_name<'a>(record: &'a SpanRecord, attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Text<'a>> {
     if !is_generic(&record.name) && !record.name.starts_with("HTTP ") {
         return None;
     }
-    let method = attributes.http_method()?;
+    let method = map_text(attributes.http_method()?, |method| sanitizer.text(method));
     let (host, port) = peer(attributes, true);
+    let host = host.map(|host| host_text(host, sanitizer));
     let scheme = scheme(attributes);
     let host = authority(host?, port.filter(|port| default_port(&scheme) != Some(*port)));
     let none = Cow::Borrowed("");
@@ -277,6 +298,11 @@ fn peer<'a>(attributes: &Attributes<'a>, is_http: bool) -> (Option<Cow<'a, str>>
     (host, port)
 }
 
+/// A host or an address as an instrumentation tells it, without secrets.
+fn host_text<'a>(host: Cow<'a, str>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    map_text(without_userinfo(host), |host| sanitizer.text(host))
+}
+
 /// `http.host` may hold the port already.
 fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str> {
     match super::origin::split_port(&host).1 {
@@ -290,17 +316,19 @@ fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str
 
 fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Text<'a>> {
     if let Some(url) = attributes.http_url() {
-        return Some(Text::One(keyword(map_text(url, |url| sanitizer.urls_in(url)))));
+        return Some(Text::One(keyword(map_text(url, |url| sanitizer.text(url)))));
     }
     let host = attributes.http_host().or_else(|| attributes.peer().map(|peer| authority(peer, attributes.port())))?;
+    let host = host_text(host, sanitizer);
     let query = attributes.http_query().map(|query| map_text(query, |query| sanitizer.query(query)));
     let path = attributes.http_path().unwrap_or_default();
     let path = match path.split_once('?') {
-        Some((path, query)) => Cow::Owned(format!("{path}?{}", sanitizer.query(query))),
-        None => path,
+        Some((path, query)) => Cow::Owned(format!("{}?{}", sanitizer.path(path), sanitizer.query(query))),
+        None => map_text(path, |path| sanitizer.path(path)),
     };
     let mark = if query.is_some() { "?" } else { "" };
-    Some(joined([scheme(attributes), "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
+    let scheme = map_text(scheme(attributes), |scheme| sanitizer.text(scheme));
+    Some(joined([scheme, "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
 }
 
 /// The instrumentation's word stands; without one, an HTTP exit failed from 400 on and an RPC with any code but 0.

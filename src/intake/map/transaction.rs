@@ -8,7 +8,7 @@ use super::{
     bridged,
     context::context,
     semconv::Attributes,
-    truncate::{joined, keyword, short_keyword},
+    truncate::{free_keyword, joined, map_text, name_keyword, short_keyword},
 };
 use crate::{
     intake::model::{
@@ -22,16 +22,16 @@ pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitiz
     let mut context = context(&record.context, sanitizer);
     if let Some(otel) = &record.otel {
         let attributes = Attributes::of(&otel.attributes);
-        context.user = with_attributes(context.user.take(), &attributes);
+        context.user = with_attributes(context.user.take(), &attributes, sanitizer);
         bridged::add(&mut context, &attributes, sanitizer);
     }
     Transaction {
         id: record.id,
         trace_id: record.trace_id,
         parent_id: record.parent_id,
-        name: name(&record.name, record.context.request.as_ref()),
-        r#type: kind(&record.kind),
-        result: result(record),
+        name: name(&record.name, record.context.request.as_ref(), sanitizer),
+        r#type: kind(&record.kind, sanitizer),
+        result: result(record, sanitizer),
         outcome: record.outcome.as_str(),
         timestamp: record.timestamp,
         duration: milliseconds(record.duration),
@@ -41,7 +41,12 @@ pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitiz
             started: record.spans.started,
             dropped: Some(record.spans.dropped).filter(|dropped| *dropped > 0),
         },
-        dropped_spans_stats: record.dropped_spans.iter().filter(|_| record.sampled).map(dropped_spans).collect(),
+        dropped_spans_stats: record
+            .dropped_spans
+            .iter()
+            .filter(|_| record.sampled)
+            .map(|dropped| dropped_spans(dropped, sanitizer))
+            .collect(),
         links: links(&record.links),
         session: None,
         otel: record.otel.as_ref().and_then(|part| otel(&part.kind, record.outcome)),
@@ -51,11 +56,12 @@ pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitiz
     }
 }
 
-fn dropped_spans(dropped: &DroppedSpans) -> DroppedSpanStats<'_> {
+fn dropped_spans<'a>(dropped: &'a DroppedSpans, sanitizer: &Sanitizer) -> DroppedSpanStats<'a> {
+    let short = |text: &'a str| short_keyword(map_text(text.into(), |text| sanitizer.text(text)));
     DroppedSpanStats {
-        destination_service_resource: keyword(&*dropped.target.resource),
-        service_target_type: dropped.target.kind.as_deref().map(short_keyword),
-        service_target_name: dropped.target.name.as_deref().map(short_keyword),
+        destination_service_resource: free_keyword(&*dropped.target.resource, sanitizer),
+        service_target_type: dropped.target.kind.as_deref().map(short),
+        service_target_name: dropped.target.name.as_deref().map(short),
         outcome: dropped.outcome.as_str(),
         duration: DroppedDuration {
             count: dropped.count,
@@ -65,20 +71,21 @@ fn dropped_spans(dropped: &DroppedSpans) -> DroppedSpanStats<'_> {
 }
 
 /// The handle's user stands; attributes fill what it leaves open.
-fn with_attributes<'a>(user: Option<User<'a>>, attributes: &Attributes<'a>) -> Option<User<'a>> {
+fn with_attributes<'a>(user: Option<User<'a>>, attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<User<'a>> {
     let (id, email, name) = (attributes.user_id(), attributes.user_email(), attributes.user_name());
     if id.is_none() && email.is_none() && name.is_none() {
         return user;
     }
+    let free = |text| free_keyword(text, sanitizer);
     let mut user = user.unwrap_or_default();
-    user.id = user.id.or_else(|| id.map(keyword));
-    user.email = user.email.or_else(|| email.map(keyword));
-    user.username = user.username.or_else(|| name.map(keyword));
+    user.id = user.id.or_else(|| id.map(free));
+    user.email = user.email.or_else(|| email.map(free));
+    user.username = user.username.or_else(|| name.map(free));
     Some(user)
 }
 
 /// `METHOD route`, written only when the event is.
-pub(super) fn name<'a>(name: &'a Name, request: Option<&'a HttpRequest>) -> Text<'a> {
+pub(super) fn name<'a>(name: &'a Name, request: Option<&'a HttpRequest>, sanitizer: &Sanitizer) -> Text<'a> {
     let none = Cow::Borrowed("");
     match (name, request) {
         (Name::Route, Some(request)) => {
@@ -86,18 +93,18 @@ pub(super) fn name<'a>(name: &'a Name, request: Option<&'a HttpRequest>) -> Text
             let route = request.text.route().unwrap_or("unknown route").into();
             joined([method, " ".into(), route, none.clone(), none.clone(), none])
         }
-        (Name::Text(text), _) if !text.is_empty() => Text::One(keyword(&**text)),
+        (Name::Text(text), _) if !text.is_empty() => Text::One(name_keyword(&**text, sanitizer)),
         _ => Text::One("unnamed".into()),
     }
 }
 
-pub(super) fn kind(kind: &str) -> Cow<'_, str> {
-    keyword(if kind.is_empty() { "custom" } else { kind })
+pub(super) fn kind<'a>(kind: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    free_keyword(if kind.is_empty() { "custom" } else { kind }, sanitizer)
 }
 
-fn result(record: &TransactionRecord) -> Option<Cow<'_, str>> {
+fn result<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
     let of_status = || record::http_result(record.context.response.as_ref()?.status);
-    record.result.as_deref().or_else(of_status).map(keyword)
+    record.result.as_deref().or_else(of_status).map(|result| free_keyword(result, sanitizer))
 }
 
 pub(super) fn milliseconds(duration: Duration) -> f64 {

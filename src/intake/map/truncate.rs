@@ -26,6 +26,21 @@ pub(super) fn long<'a>(text: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> 
     cut(text.into(), sanitizer.max_characters())
 }
 
+/// Free text as a keyword: secrets are redacted before it is cut.
+pub(super) fn free_keyword<'a>(text: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    keyword(map_text(text.into(), |text| sanitizer.text(text)))
+}
+
+/// Free text that may be long: secrets are redacted before it is cut.
+pub(super) fn free_text<'a>(text: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    long(map_text(text.into(), |text| sanitizer.text(text)), sanitizer)
+}
+
+/// The name of a span or of a transaction, without queries and secrets.
+pub(super) fn name_keyword<'a>(name: impl Into<Cow<'a, str>>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    keyword(map_text(name.into(), |name| sanitizer.name(name)))
+}
+
 /// At most 1024 characters, copied never: what the system made is shorter.
 pub(super) fn prefix(text: &str) -> &str {
     text.char_indices().nth(KEYWORD).map_or(text, |(end, _)| &text[..end])

@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &Sanitizer) -> Url<'a> {
     let protocol = origin.reported_scheme().unwrap_or(if request.https { "https" } else { "http" });
     let host = origin.authority(request.text.host(), protocol).into_owned();
-    let path = Cow::Borrowed(request.text.path());
+    let path = sanitizer.path(request.text.path());
     // `OPTIONS *` is about the whole server (RFC 9112, 3.2.4)
     let path_of_full = if path == "*" { Cow::Borrowed("") } else { path.clone() };
     let query = request.text.query().filter(|query| !query.is_empty());

@@ -146,11 +146,11 @@ fn metricsets_are_valid_and_empty_ones_are_not_sent() {
         labels: vec![records::label("pool", "main")],
         breakdown: Some(Box::new(breakdown)),
     };
-    let event = valid(&Line::Metricset(map::metricset(&record).unwrap()));
+    let event = valid(&Line::Metricset(map::metricset(&record, &Sanitizer::default()).unwrap()));
     assert_eq!(event["samples"].as_object().unwrap().len(), 3);
     assert_eq!(event["samples"]["pool.time"]["counts"][1], 2);
     record.samples = vec![("nan".into(), Sample::Gauge(f64::NAN))];
-    assert!(map::metricset(&record).is_none());
+    assert!(map::metricset(&record, &Sanitizer::default()).is_none());
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! Free text: labels of span and event fields, messages, log lines, names, header values, strings within JSON.
+
+use std::borrow::Cow;
+
+use memchr::{memchr2, memchr3, memmem};
+
+use super::{REDACTED, Sanitizer};
+
+/// JSON within a string of JSON, and text within a value of a URL, are searched this many levels deep.
+pub(super) const MAX_NESTED: usize = 4;
+/// A JSON Web Token has a head and a body of at least this many characters together.
+const MIN_JWT: usize = 20;
+
+impl Sanitizer {
+    /// Redacts the secrets in a text: user information and secret parameters of URLs, `name: value` and `name=value`
+    /// in prose, `Debug` output, JSON and XML, tokens behind `Basic`, `Bearer` and the like, and JSON Web Tokens.
+    ///
+    /// Text without `:`, `=`, `"` and brackets is only searched for `Basic`, `Bearer` and JSON Web Tokens. The time is
+    /// linear in the length, and the result is at most eleven times as long.
+    pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.text_at(text, 0)
+    }
+
+    /// Like [`text`](Self::text), of a text that is kept where nothing is redacted.
+    pub(crate) fn owned_text(&self, text: Cow<'static, str>) -> Cow<'static, str> {
+        match self.text(&text) {
+            Cow::Owned(clean) => Cow::Owned(clean),
+            Cow::Borrowed(_) => text,
+        }
+    }
+
+    /// `depth` counts the texts around this one.
+    pub(super) fn text_at<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
+        if self.is_off() || !may_hold_secret(text) {
+            return Cow::Borrowed(text);
+        }
+        if depth < MAX_NESTED
+            && text.trim_ascii_start().starts_with(['{', '[', '"'])
+            && let Some(clean) = self.json_text_at(text, depth + 1)
+        {
+            return if clean == text { Cow::Borrowed(text) } else { Cow::Owned(clean) };
+        }
+        let clean = self.urls_at(text, depth);
+        let clean = then(clean, |text| self.xml(text, false));
+        let clean = then(clean, |text| self.pairs(text, depth));
+        then(clean, web_tokens)
+    }
+
+    /// Redacts a text that is XML, which may have been cut.
+    pub(crate) fn xml_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        then(self.xml(text, true), |text| self.text(text))
+    }
+
+    /// Redacts the name of a span or a transaction. Queries and fragments of URLs are dropped: their values would make
+    /// a group of names for each request.
+    pub(crate) fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        then(without_queries(name), |name| self.text(name))
+    }
+}
+
+/// Applies a step that may leave the text as it is.
+pub(super) fn then<'a>(text: Cow<'a, str>, step: impl for<'b> FnOnce(&'b str) -> Cow<'b, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => step(text),
+        Cow::Owned(text) => match step(&text) {
+            Cow::Borrowed(_) => Cow::Owned(text),
+            Cow::Owned(changed) => Cow::Owned(changed),
+        },
+    }
+}
+
+/// A glance at a text: most have nothing that a secret could follow.
+pub(super) fn may_hold_secret(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let begins = |at: usize, word: &str| {
+        bytes.get(at..at + word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let begins_with_scheme = || {
+        bytes.first().is_some_and(|first| b"tTaAnNdD".contains(first))
+            && ["token ", "apikey ", "ntlm ", "negotiate ", "dpop "].iter().any(|word| begins(0, word))
+    };
+    memchr3(b':', b'=', b'"', bytes).is_some()
+        || begins_with_scheme()
+        || bytes.iter().enumerate().any(|(at, byte)| match byte {
+            b'(' => at > 0 && bytes[at - 1].is_ascii_alphanumeric(),
+            b'b' | b'B' => begins(at, "bearer ") || begins(at, "basic "),
+            b'e' => bytes[at..].starts_with(b"eyJ"),
+            b'-' => bytes[at..].starts_with(b"--"),
+            b'<' => bytes[at..].starts_with(b"</"),
+            _ => false,
+        })
+}
+
+/// `eyJhbGciOi….eyJzdWIi….c2ln`: JSON in Base64, which begins with `{"`, a dot, and more of it.
+fn web_tokens(text: &str) -> Cow<'_, str> {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(byte);
+    let bytes = text.as_bytes();
+    let mut clean = String::new();
+    let mut copied = 0;
+    for at in memmem::find_iter(bytes, b"eyJ") {
+        if at < copied || at > 0 && bytes[at - 1].is_ascii_alphanumeric() {
+            continue;
+        }
+        let token = &bytes[at..at + bytes[at..].iter().take_while(|byte| is_of_token(byte)).count()];
+        if token.len() >= MIN_JWT && token.contains(&b'.') {
+            clean.push_str(&text[copied..at]);
+            clean.push_str(REDACTED);
+            copied = at + token.len();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    clean.push_str(&text[copied..]);
+    Cow::Owned(clean)
+}
+
+/// Drops the queries of paths and URLs, and fragments that hold parameters. Other `?` and `#` stay.
+pub(crate) fn without_queries(name: &str) -> Cow<'_, str> {
+    if memchr2(b'?', b'#', name.as_bytes()).is_none() {
+        return Cow::Borrowed(name);
+    }
+    let is_boundary = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');
+    let mut clean = String::with_capacity(name.len());
+    for word in name.split_inclusive(is_boundary) {
+        let content = word.strip_suffix(is_boundary).unwrap_or(word);
+        let query = content.find(['?', '#']).filter(|at| {
+            let (path, query) = content.split_at(*at);
+            query.contains('=') || query.starts_with('?') && path.contains('/')
+        });
+        match query {
+            Some(at) => {
+                let closes = content.trim_end_matches([')', ']', '}', ',']).len().max(at);
+                clean.push_str(&content[..at]);
+                clean.push_str(&content[closes..]);
+                clean.push_str(&word[content.len()..]);
+            }
+            None => clean.push_str(word),
+        }
+    }
+    if clean == name { Cow::Borrowed(name) } else { Cow::Owned(clean) }
+}
