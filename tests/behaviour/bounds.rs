@@ -44,7 +44,7 @@ async fn expect_small(apm: &TestAgent) {
 async fn custom_context_keeps_128_keys_and_counts_the_others() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
-    keys().for_each(|key| drop(work.custom(key, 1)));
+    keys().for_each(|key| _ = work.custom(key, 1));
     work.capture_error(&io::Error::other("no sale"));
     let own = work.error(&io::Error::other("no rate"));
     keys().fold(own, |error, key| error.custom(key + "x", 1)).capture();
