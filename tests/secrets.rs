@@ -33,7 +33,10 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// Everything that was sent, uncompressed, with the path that it was sent to.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+struct Received(Arc<Mutex<Vec<Sent>>>);
+
+/// The path and the body of a request.
+type Sent = (String, Vec<u8>);
 
 impl Received {
     async fn start(&self) -> String {
