@@ -227,7 +227,11 @@ fn start_worker(
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
     let thread = |source| BuildError::Thread { source };
-    let mut settings = WorkerSettings { max_age: config.api_request_time, measuring: None };
+    let mut settings = WorkerSettings {
+        max_age: config.api_request_time,
+        max_backlog_bytes: config.max_backlog_bytes,
+        measuring: None,
+    };
     if config.disable_send || config.context_propagation_only {
         return Worker::start(queue.clone(), Discard::default(), settings, None, settle_panics(recorder.clone()))
             .map_err(thread);

@@ -135,7 +135,7 @@ impl ServerClient {
     /// The server of this index accepted no events: the next one is called from now on (agent-spec 2.6). The worker backs
     /// off between its attempts, so the agent does not rush through servers that are all down. Other requests go to the
     /// same server as the events.
-    fn go_on_from(&self, failed: usize) {
+    pub(super) fn go_on_from(&self, failed: usize) {
         let next = (failed + 1) % self.servers.len().max(1);
         self.in_use.send_if_modified(|in_use| {
             let goes_on = *in_use == failed && next != failed;
@@ -144,6 +144,16 @@ impl ServerClient {
             }
             goes_on
         });
+    }
+
+    /// The index of the server that is called now.
+    pub(super) fn in_use(&self) -> usize {
+        *self.in_use.borrow()
+    }
+
+    /// There is another server to call while this one is in trouble.
+    pub(crate) fn has_several(&self) -> bool {
+        self.servers.len() > 1
     }
 
     /// Notifies each time another server is called.

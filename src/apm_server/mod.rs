@@ -4,6 +4,8 @@
 
 mod central_config;
 mod client;
+mod probe;
+mod retry_after;
 mod settings;
 mod version;
 

@@ -261,11 +261,17 @@ macro_rules! for_each_option {
         /// are full before, and a developer sees at once what happened.
         api_request_time: NonZeroDuration, "ELASTIC_APM_API_REQUEST_TIME", default "1s", set(time: Duration) = time;
 
-        /// The most events that wait to be sent, from 1 to 1 048 576; when more come they are dropped and counted.
+        /// The most events that wait to be encoded, from 1 to 1 048 576; when more come they are dropped and counted.
+        /// Spans and log lines may take three quarters of the places, so that they cannot push out transactions and errors.
         max_queue_size: Count, "ELASTIC_APM_MAX_QUEUE_SIZE", default "16384", set(events: usize) = events;
 
-        /// The most bytes of memory that waiting events hold, from 64 KiB to 1 GiB; the bound that is met first counts.
+        /// The most bytes of memory that events in the queue hold, from 64 KiB to 1 GiB; the bound that is met first counts.
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
+
+        /// The most bytes of memory for compressed batches that wait while the server does not take events, in addition to
+        /// the queue: some 80 bytes per event, so the default lasts for a minute and a half at 2000 events per second. At
+        /// this size no further batch is added, and events stay in the queue. From 0, which keeps none, to 1 GiB.
+        max_backlog_bytes: BacklogBytes, "ELASTIC_APM_MAX_BACKLOG_BYTES", default "16mb", set(bytes: usize) = bytes;
 
         /// Whether log lines are sent to the server too, which must be 8.6 or newer: those that `install()` prints, or that
         /// `Agent::log_layer()` sees. Experimental in Elastic's specification.

@@ -27,6 +27,7 @@ fn every_default_is_as_documented() {
     assert_eq!(config.api_request_size, 768 * 1024);
     assert_eq!(config.max_queue_size, 16_384);
     assert_eq!(config.max_queue_bytes, 8 << 20);
+    assert_eq!(config.max_backlog_bytes, 16 << 20);
     assert_eq!((config.transaction_max_spans, config.stack_trace_limit), (500, 50));
     assert_eq!(config.transaction_sample_rate, 1.0);
     assert_eq!((config.capture_body, config.log_level), (CaptureBody::Off, LogLevel::Info));
@@ -226,7 +227,7 @@ fn a_variable_that_is_no_option_is_named_and_its_value_is_not() {
         of(&[("ELASTIC_APM_SECRET_TOKN", "hunter2"), ("ELASTIC_APM_API_KEYS", "hunter2"), ("ELASTIC_APM_X", "")]);
     assert_eq!(told.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
     let told = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
-    let instead = "ELASTIC_APM_API_BUFFER_SIZE (use `max_queue_bytes`), ELASTIC_APM_X";
+    let instead = "ELASTIC_APM_API_BUFFER_SIZE (use `max_backlog_bytes`, and `max_queue_bytes` for events that are not encoded yet), ELASTIC_APM_X";
     assert_eq!(told.unwrap(), format!("this agent has no such option: {instead}"));
 }
 

@@ -1,9 +1,11 @@
 //! What an answer of the server means for the events that were sent: pure, so that every case can be read in one table.
 
+use std::time::Duration;
+
 use super::told::Told;
 use crate::{
     apm_server::Answer,
-    pipeline::{Delivery, Rejection},
+    pipeline::{Delivery, FailureCause, Rejection},
 };
 
 /// The server names no more errors of events than this.
@@ -12,44 +14,46 @@ const MAX_NAMED: u64 = 5;
 /// Decides by status and body what became of `events` events.
 pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
     let status = answer.status;
-    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    let retry_after = answer.retry_after();
+    let failed = |reason: String| Delivery::Failed { reason, cause: FailureCause::Refused { retry_after } };
     if (200..300).contains(&status) {
         return Delivery::Decided { rejected: 0, reasons: Vec::new() };
     }
     let told = Told::read(&answer.body);
     match status {
-        400 | 413 => {
-            let accepted = if status == 400 { told.accepted.unwrap_or(0) } else { 0 };
-            let rejected = events.saturating_sub(accepted);
+        400 => {
+            let rejected = events.saturating_sub(told.accepted.unwrap_or(0));
             Delivery::Decided { rejected, reasons: reasons(&told, status) }
         }
-        300..400 | 404 | 405 => failed(
-            format!(
-                "the server answered {status}{}: check server_url, this is not the address of an APM Server",
-                answer.redirection()
-            ),
-            false,
-        ),
-        401 | 403 => failed(line(&told, status), false),
-        429 | 500.. => of_the_server(status, &told, events),
-        408 | 425 => failed(line(&told, status), false),
+        // a proxy's word, before the server has seen anything
+        413 => Delivery::TooLarge { reason: line(&told, status) },
+        300..400 | 404 | 405 => failed(format!(
+            "the server answered {status}{}: check server_url, this is not the address of an APM Server",
+            answer.redirection()
+        )),
+        401 | 403 | 408 | 425 => failed(line(&told, status)),
+        429 | 500.. => of_the_server(status, &told, events, retry_after),
         // none that an APM Server gives: another attempt may help, but not for ever
-        _ => failed(line(&told, status), true),
+        _ => Delivery::Failed { reason: line(&told, status), cause: FailureCause::ServerError },
     }
 }
 
 /// The server began and failed. An error with a document is that of an event and is decided; one without is what
 /// stopped the server, and says nothing of an event.
-fn of_the_server(status: u16, told: &Told, events: u64) -> Delivery {
+fn of_the_server(status: u16, told: &Told, events: u64, retry_after: Option<Duration>) -> Delivery {
     let accepted = told.accepted.unwrap_or(0).min(events);
     let rejected = told.of_events.min(events - accepted);
     if accepted + rejected == 0 {
-        return Delivery::Failed { reason: line(told, status), poisonous: status == 500 };
+        let cause = match status {
+            500 => FailureCause::ServerError,
+            _ => FailureCause::Refused { retry_after },
+        };
+        return Delivery::Failed { reason: line(told, status), cause };
     }
     let reasons = reasons(told, status);
     match told.of_events < MAX_NAMED && told.complete {
-        true => Delivery::Partly { accepted, rejected, reasons },
-        false => Delivery::Unclear { accepted, rejected, reasons },
+        true => Delivery::Partly { accepted, rejected, reasons, retry_after },
+        false => Delivery::Unclear { accepted, rejected, reasons, retry_after },
     }
 }
 
@@ -79,8 +83,9 @@ mod tests {
         reasons.iter().map(|reason| Rejection { message: (*reason).to_owned() }).collect()
     }
 
-    fn failed(reason: &str, poisonous: bool) -> Delivery {
-        Delivery::Failed { reason: reason.to_owned(), poisonous }
+    fn failed(reason: &str, is_server_error: bool) -> Delivery {
+        let cause = if is_server_error { FailureCause::ServerError } else { FailureCause::REFUSED };
+        Delivery::Failed { reason: reason.to_owned(), cause }
     }
 
     const WRONG_URL: &str = "check server_url, this is not the address of an APM Server";
@@ -101,7 +106,12 @@ mod tests {
             (400, r#"{"accepted":99,"errors":[]}"#.into(), decided(0, &["the server answered 400 without a reason"])),
             (400, "<html>".into(), decided(10, &["the server answered 400 without a reason"])),
             (400, r#"{"error":"bad header"}"#.into(), decided(10, &["bad header"])),
-            (413, r#"{"accepted":3,"errors":[]}"#.into(), decided(10, &["the server answered 413 without a reason"])),
+            (413, "<html>".into(), Delivery::TooLarge { reason: "the server answered 413".into() }),
+            (
+                413,
+                r#"{"accepted":3,"errors":[{"message":"too large"}]}"#.into(),
+                Delivery::TooLarge { reason: "the server answered 413: too large".into() },
+            ),
             (
                 401,
                 r#"{"error":"authentication failed: missing or improperly formatted Authorization header"}"#.into(),
@@ -146,12 +156,22 @@ mod tests {
             (
                 503,
                 r#"{"accepted":4,"errors":[{"message":"queue is full"}]}"#.into(),
-                Delivery::Partly { accepted: 4, rejected: 0, reasons: rejections(&["queue is full"]) },
+                Delivery::Partly {
+                    accepted: 4,
+                    rejected: 0,
+                    reasons: rejections(&["queue is full"]),
+                    retry_after: None,
+                },
             ),
             (
                 500,
                 format!(r#"{{"accepted":4,"errors":[{},{{"message":"EOF"}}]}}"#, event(1)),
-                Delivery::Partly { accepted: 4, rejected: 1, reasons: rejections(&["bad 1", "EOF"]) },
+                Delivery::Partly {
+                    accepted: 4,
+                    rejected: 1,
+                    reasons: rejections(&["bad 1", "EOF"]),
+                    retry_after: None,
+                },
             ),
             (
                 500,
@@ -160,6 +180,7 @@ mod tests {
                     accepted: 4,
                     rejected: 5,
                     reasons: rejections(&["bad 0", "bad 1", "bad 2", "bad 3", "bad 4"]),
+                    retry_after: None,
                 },
             ),
             (
@@ -169,6 +190,7 @@ mod tests {
                     accepted: 4,
                     rejected: 0,
                     reasons: rejections(&["the server answered 500 without a reason"]),
+                    retry_after: None,
                 },
             ),
             (
@@ -178,6 +200,7 @@ mod tests {
                     accepted: 10,
                     rejected: 0,
                     reasons: rejections(&["the server answered 500 without a reason"]),
+                    retry_after: None,
                 },
             ),
         ];
@@ -197,5 +220,23 @@ mod tests {
             );
             assert_eq!(delivery(&answer, 10), failed(&reason, false));
         }
+    }
+
+    #[test]
+    fn retry_after_of_a_busy_server_is_kept() {
+        let retry_after = Some(Duration::from_secs(9));
+        let headers = http::HeaderMap::from_iter([(http::header::RETRY_AFTER, http::HeaderValue::from_static("9"))]);
+        let of = |status, body: &str| {
+            delivery(
+                &Answer { status, headers: headers.clone(), body: body.as_bytes().to_vec(), ..Answer::default() },
+                10,
+            )
+        };
+        let waits = FailureCause::Refused { retry_after };
+        assert!(matches!(of(429, ""), Delivery::Failed { cause, .. } if cause == waits));
+        assert!(matches!(of(503, ""), Delivery::Failed { cause, .. } if cause == waits));
+        assert!(matches!(of(502, ""), Delivery::Failed { cause: FailureCause::REFUSED, .. }));
+        let after_a_part = of(503, r#"{"accepted":4,"errors":[{"message":"queue is full"}]}"#);
+        assert!(matches!(after_a_part, Delivery::Partly { retry_after: kept, .. } if kept == retry_after));
     }
 }

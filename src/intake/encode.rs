@@ -91,13 +91,11 @@ impl Encoder {
             return None;
         }
         self.plain.truncate(self.whole);
-        let body = if self.gzip {
-            let done = self.compress().and_then(|()| self.compressed.take().map(GzEncoder::finish).transpose());
-            done.ok().flatten().unwrap_or_default()
-        } else {
-            std::mem::take(&mut self.plain)
-        };
-        Some(IntakeBatch { body: body.into(), gzip: self.gzip, events })
+        if !self.gzip {
+            return Some(IntakeBatch::plain(std::mem::take(&mut self.plain), events));
+        }
+        let done = self.compress().and_then(|()| self.compressed.take().map(GzEncoder::finish).transpose());
+        Some(IntakeBatch::compressed(done.ok().flatten().unwrap_or_default(), events))
     }
 }
 
@@ -112,59 +110,114 @@ fn gzip() -> GzEncoder<Vec<u8>> {
     GzEncoder::new(Vec::new(), Compression::fast())
 }
 
+fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = gzip();
+    encoder.write_all(plain)?;
+    encoder.finish()
+}
+
 /// A closed batch. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct IntakeBatch {
-    pub(super) body: Bytes,
-    pub(super) gzip: bool,
+    body: Bytes,
+    /// `body` is compressed.
+    is_compressed: bool,
+    /// The request's body is compressed.
+    gzip: bool,
+    /// Bytes of the request's body.
+    bytes: usize,
     events: u64,
 }
 
 impl std::fmt::Debug for IntakeBatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IntakeBatch").field("events", &self.events).field("bytes", &self.body.len()).finish()
+        f.debug_struct("IntakeBatch").field("events", &self.events).field("bytes", &self.bytes).finish()
     }
 }
 
 impl IntakeBatch {
-    fn plain(&self) -> io::Result<Vec<u8>> {
-        if !self.gzip {
-            return Ok(self.body.to_vec());
-        }
-        let mut plain = Vec::new();
-        GzDecoder::new(&*self.body).read_to_end(&mut plain)?;
-        Ok(plain)
+    fn plain(body: Vec<u8>, events: u64) -> Self {
+        Self { bytes: body.len(), body: body.into(), is_compressed: false, gzip: false, events }
     }
 
-    fn try_without(&self, taken: u64) -> io::Result<Self> {
-        let plain = self.plain()?;
-        let mut lines = plain.split_inclusive(|byte| *byte == b'\n');
+    fn compressed(mut body: Vec<u8>, events: u64) -> Self {
+        // it may wait for long
+        body.shrink_to_fit();
+        Self { bytes: body.len(), body: body.into(), is_compressed: true, gzip: true, events }
+    }
+
+    /// The body of the request, and whether it is compressed.
+    pub(super) fn request(&self) -> (Bytes, bool) {
+        if self.is_compressed == self.gzip {
+            return (self.body.clone(), self.gzip);
+        }
+        match self.text() {
+            Ok(text) => (text.into(), false),
+            Err(_) => (self.body.clone(), self.is_compressed),
+        }
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        if !self.is_compressed {
+            return Ok(self.body.to_vec());
+        }
+        let mut text = Vec::new();
+        GzDecoder::new(&*self.body).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    /// The same batch with `count` of its events, after the first `skip` ones.
+    fn part(&self, skip: u64, count: u64) -> io::Result<Self> {
+        let text = self.text()?;
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
         let mut kept = lines.next().unwrap_or_default().to_vec();
-        let skip = usize::try_from(taken).unwrap_or(usize::MAX);
-        lines.skip(skip).for_each(|line| kept.extend_from_slice(line));
-        let body = if self.gzip {
-            let mut encoder = gzip();
-            encoder.write_all(&kept)?;
-            encoder.finish()?
-        } else {
-            kept
-        };
-        Ok(Self { body: body.into(), gzip: self.gzip, events: self.events.saturating_sub(taken) })
+        let [skip, take] = [skip, count].map(|events| usize::try_from(events).unwrap_or(usize::MAX));
+        lines.skip(skip).take(take).for_each(|line| kept.extend_from_slice(line));
+        let events = self.events.saturating_sub(skip as u64).min(count);
+        Ok(match self.gzip {
+            true => Self::compressed(compress(&kept)?, events),
+            false => Self::plain(kept, events),
+        })
     }
 }
 
+// What was compressed here can be decompressed. If it could not, a batch would be sent as it is: that loses nothing.
 impl Batch for IntakeBatch {
     fn events(&self) -> u64 {
         self.events
     }
 
     fn bytes(&self) -> Option<u64> {
-        Some(self.body.len() as u64)
+        Some(self.bytes as u64)
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.body.len()
     }
 
     fn without(self, taken: u64) -> Self {
-        // what was compressed here decompresses; were it not so, sending all again loses nothing
-        self.try_without(taken).unwrap_or(self)
+        self.part(taken, u64::MAX).unwrap_or(self)
+    }
+
+    fn pack(self) -> Self {
+        if self.is_compressed {
+            return self;
+        }
+        match compress(&self.body) {
+            Ok(mut body) => {
+                body.shrink_to_fit();
+                Self { body: body.into(), is_compressed: true, ..self }
+            }
+            Err(_) => self,
+        }
+    }
+
+    fn split(self) -> (Self, Option<Self>) {
+        let half = self.events / 2;
+        match (self.part(0, half), self.part(half, u64::MAX)) {
+            (Ok(first), Ok(rest)) if half > 0 => (first, Some(rest)),
+            _ => (self, None),
+        }
     }
 }
 
@@ -201,7 +254,7 @@ mod tests {
     }
 
     fn lines(batch: &IntakeBatch) -> Vec<serde_json::Value> {
-        let text = String::from_utf8(batch.plain().unwrap()).unwrap();
+        let text = String::from_utf8(batch.text().unwrap()).unwrap();
         assert!(text.ends_with('\n'));
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -241,6 +294,45 @@ mod tests {
                     assert_eq!(first["transaction"]["id"], format!("{taken:016x}"));
                 }
             }
+        }
+    }
+
+    fn ids(batch: &IntakeBatch) -> Vec<u64> {
+        let lines = lines(batch);
+        assert!(lines[0].get("metadata").is_some());
+        let id =
+            |line: &serde_json::Value| u64::from_str_radix(line["transaction"]["id"].as_str().unwrap(), 16).unwrap();
+        lines[1..].iter().map(id).collect()
+    }
+
+    #[test]
+    fn batch_divides_into_halves_down_to_single_events() {
+        for (gzip, packed) in [(false, false), (false, true), (true, false)] {
+            let mut encoder = encoder(gzip);
+            (0..5).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));
+            let batch = encoder.close().unwrap();
+            let (first, rest) = if packed { batch.pack().split() } else { batch.split() };
+            let rest = rest.unwrap();
+            assert_eq!((ids(&first), first.events()), (vec![0, 1], 2));
+            assert_eq!((ids(&rest), rest.events()), (vec![2, 3, 4], 3));
+            let (single, none) = first.split().0.split();
+            assert_eq!((ids(&single), single.events(), none.is_none()), (vec![0], 1, true));
+        }
+    }
+
+    #[test]
+    fn packed_batch_is_small_and_its_request_is_the_same() {
+        for gzip in [false, true] {
+            let mut encoder = encoder(gzip);
+            (0..2000).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));
+            let batch = encoder.close().unwrap();
+            let (request, bytes) = (batch.request(), batch.bytes());
+            assert_eq!(request.1, gzip);
+            let packed = batch.pack();
+            assert!(packed.memory() < 2000 * 60, "{}", packed.memory());
+            assert_eq!((packed.request(), packed.bytes()), (request, bytes));
+            let rest = packed.without(1999);
+            assert_eq!((ids(&rest), rest.request().1), (vec![1999], gzip));
         }
     }
 

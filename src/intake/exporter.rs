@@ -2,6 +2,8 @@
 
 use std::{future::Future, sync::Arc};
 
+use http::header::RETRY_AFTER;
+
 use super::{
     answer::delivery,
     encode::{Encoder, IntakeBatch},
@@ -13,7 +15,7 @@ use crate::{
     apm_server::{ServerClient, ServerVersion},
     config::{Config, LiveConfig},
     error::BuildError,
-    pipeline::{Added, Batch, Delivery, Exporter, Losses},
+    pipeline::{Added, Batch, Delivery, Exporter, FailureCause, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
     stack,
@@ -157,13 +159,24 @@ impl Exporter for IntakeExporter {
 
     fn send(&self, batch: &IntakeBatch) -> impl Future<Output = Delivery> + Send + 'static {
         let client = self.client.clone();
-        let (body, gzip, events) = (batch.body.clone(), batch.gzip, batch.events());
+        let ((body, gzip), events) = (batch.request(), batch.events());
         async move {
             match client.post("/intake/v2/events", "application/x-ndjson", body, gzip).await {
-                Ok(answer) => delivery(&answer, events).map_words(|words| client.hide_in(words)),
-                Err(reason) => Delivery::Failed { reason, poisonous: false },
+                Ok(mut answer) => {
+                    // the next attempt goes to another server
+                    if client.has_several() {
+                        answer.headers.remove(RETRY_AFTER);
+                    }
+                    delivery(&answer, events).map_words(|words| client.hide_in(words))
+                }
+                Err(reason) => Delivery::Failed { reason, cause: FailureCause::NoAnswer },
             }
         }
+    }
+
+    fn probe(&self) -> impl Future<Output = bool> + Send + 'static {
+        let client = self.client.clone();
+        async move { client.probe().await }
     }
 }
 

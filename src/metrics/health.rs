@@ -21,6 +21,13 @@ pub(super) fn samples(health: &Health) -> Vec<(Label, Vec<Named>)> {
         gauge("agent.events.queue.max_size.pct", health.most_fill),
     ];
     tell(text("queue_name", "generic"), fill.into());
+    if health.most_backlog > 0.0 {
+        let fill = [
+            gauge("agent.events.queue.min_size.pct", health.least_backlog),
+            gauge("agent.events.queue.max_size.pct", health.most_backlog),
+        ];
+        tell(text("queue_name", "backlog"), fill.into());
+    }
     for (success, Requests { count, bytes }) in [(true, health.succeeded), (false, health.failed)] {
         if count > 0 {
             let bytes = (bytes > 0).then(|| counter("agent.events.requests.bytes", bytes));
@@ -51,6 +58,8 @@ mod tests {
             lost: 5,
             least_fill: 0.25,
             most_fill: 1.0,
+            least_backlog: 0.0,
+            most_backlog: 0.5,
             succeeded: Requests { count: 6, bytes: 700 },
             failed: Requests { count: 8, bytes: 900 },
         };
@@ -63,6 +72,8 @@ mod tests {
             r#"agent.events.dropped reason=Text("error") Counter(5.0)"#,
             r#"agent.events.queue.min_size.pct queue_name=Text("generic") Gauge(0.25)"#,
             r#"agent.events.queue.max_size.pct queue_name=Text("generic") Gauge(1.0)"#,
+            r#"agent.events.queue.min_size.pct queue_name=Text("backlog") Gauge(0.0)"#,
+            r#"agent.events.queue.max_size.pct queue_name=Text("backlog") Gauge(0.5)"#,
             "agent.events.requests.count success=Bool(true) Counter(6.0)",
             "agent.events.requests.bytes success=Bool(true) Counter(700.0)",
             "agent.events.requests.count success=Bool(false) Counter(8.0)",

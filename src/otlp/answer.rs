@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::divide::Refused;
 use crate::{
     apm_server::Answer,
-    pipeline::{Delivery, Rejection},
+    pipeline::{Delivery, FailureCause, Rejection},
     transport::with_causes,
 };
 
@@ -39,17 +39,18 @@ pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused>
         Some(words) => format!("the server answered OTLP with {status}{redirection}: {words}{hint}"),
         None => format!("the server answered OTLP with {status}{redirection}{hint}"),
     };
-    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    let retry_after = answer.retry_after();
+    let failed = |reason: String| Delivery::Failed { reason, cause: FailureCause::Refused { retry_after } };
     Ok(match status {
         200..300 => taken(&answer.body, events),
         // another attempt would be the same bytes
-        400 | 413 => return Err(Refused { reason: said("") }),
+        400 | 413 => return Err(Refused { reason: said(""), is_too_large: status == 413 }),
         415 | 422 => rejected(events, said("")),
-        401 | 403 => failed(said("; check api_key, secret_token or otlp_headers"), false),
-        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there"), false),
-        408 | 425 | 429 | 502..=504 => failed(said(""), false),
+        401 | 403 => failed(said("; check api_key, secret_token or otlp_headers")),
+        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there")),
+        408 | 425 | 429 | 502..=504 => failed(said("")),
         // the APM Server's word for all failures, a full queue too
-        _ => failed(said(""), true),
+        _ => Delivery::Failed { reason: said(""), cause: FailureCause::ServerError },
     })
 }
 
@@ -119,23 +120,24 @@ pub(super) fn of_grpc(status: &tonic::Status, is_large: bool) -> Result<Delivery
     // a status of the server's has no source: this one was made here, because there was no answer
     if status.source().is_some() {
         let reason = with_causes(&format!("no answer to OTLP over gRPC: {}", status.message()), status);
-        return Ok(Delivery::Failed { reason, poisonous: false });
+        return Ok(Delivery::Failed { reason, cause: FailureCause::NoAnswer });
     }
     let code = format!("{:?}", status.code());
     let cause = bounded(status.message()).map(|cause| format!(": {cause}")).unwrap_or_default();
     let said = |hint: &str| format!("the server answered OTLP over gRPC with {code}{cause}{hint}");
-    let failed = |reason: String, poisonous| Delivery::Failed { reason, poisonous };
+    let failed = |reason: String| Delivery::Failed { reason, cause: FailureCause::REFUSED };
     Ok(match &*code {
-        "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers"), false),
+        "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers")),
         "Unimplemented" | "NotFound" => {
-            failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"), false)
+            failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"))
         }
-        "Unavailable" | "DeadlineExceeded" | "Cancelled" | "Aborted" => failed(said(""), false),
-        "InvalidArgument" => return Err(Refused { reason: said("") }),
+        "DeadlineExceeded" | "Cancelled" => Delivery::Failed { reason: said(""), cause: FailureCause::NoAnswer },
+        "Unavailable" | "Aborted" => failed(said("")),
+        "InvalidArgument" => return Err(Refused { reason: said(""), is_too_large: false }),
         // servers in Go say the first to what is too large, those in Rust the second
-        "ResourceExhausted" | "OutOfRange" if is_large => return Err(Refused { reason: said("") }),
+        "ResourceExhausted" | "OutOfRange" if is_large => return Err(Refused { reason: said(""), is_too_large: true }),
         // the APM Server's word for all other failures
-        _ => failed(said(""), true),
+        _ => Delivery::Failed { reason: said(""), cause: FailureCause::ServerError },
     })
 }
 
@@ -150,8 +152,13 @@ mod tests {
         of_http(&Answer { status, body: body.to_vec(), ..Answer::default() }, 10)
     }
 
-    fn failed(reason: &str, poisonous: bool) -> Result<Delivery, Refused> {
-        Ok(Delivery::Failed { reason: reason.to_owned(), poisonous })
+    fn failed(reason: &str, is_server_error: bool) -> Result<Delivery, Refused> {
+        let cause = if is_server_error { FailureCause::ServerError } else { FailureCause::REFUSED };
+        Ok(Delivery::Failed { reason: reason.to_owned(), cause })
+    }
+
+    fn unanswered(reason: &str) -> Result<Delivery, Refused> {
+        Ok(Delivery::Failed { reason: reason.to_owned(), cause: FailureCause::NoAnswer })
     }
 
     fn decided(rejected: u64, reasons: &[&str]) -> Result<Delivery, Refused> {
@@ -160,7 +167,11 @@ mod tests {
     }
 
     fn refused(reason: &str) -> Result<Delivery, Refused> {
-        Err(Refused { reason: reason.to_owned() })
+        Err(Refused { reason: reason.to_owned(), is_too_large: false })
+    }
+
+    fn too_large(reason: &str) -> Result<Delivery, Refused> {
+        Err(Refused { reason: reason.to_owned(), is_too_large: true })
     }
 
     #[test]
@@ -193,7 +204,7 @@ mod tests {
             (200, b"", decided(0, &[])),
             (200, b"not protobuf", decided(0, &[])),
             (400, b"proto: wrong wireType", refused(&said(400, ": proto: wrong wireType"))),
-            (413, b"", refused(&said(413, ""))),
+            (413, b"", too_large(&said(413, ""))),
             (415, b"", decided(10, &[&said(415, "")])),
             (
                 401,
@@ -236,8 +247,9 @@ mod tests {
         assert_eq!(busy, failed(&said("Unavailable: queue is full"), false));
         assert_eq!(of(Code::ResourceExhausted), failed(&said("ResourceExhausted"), true));
         assert_eq!(of(Code::Unknown), failed(&said("Unknown"), true));
-        let too_large = of_grpc(&tonic::Status::new(Code::ResourceExhausted, ""), true);
-        assert_eq!(too_large, refused(&said("ResourceExhausted")));
+        assert_eq!(of(Code::DeadlineExceeded), unanswered(&said("DeadlineExceeded")));
+        let refused_as_large = of_grpc(&tonic::Status::new(Code::ResourceExhausted, ""), true);
+        assert_eq!(refused_as_large, too_large(&said("ResourceExhausted")));
         // the words are those of a lost connection, and they are the server's
         let server = of_grpc(&tonic::Status::new(Code::Unknown, "transport error"), false);
         assert_eq!(server, failed(&said("Unknown: transport error"), true));
@@ -248,14 +260,16 @@ mod tests {
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let lost = tonic::Status::from_error(Box::new(reset));
         assert_eq!(lost.code(), Code::Unknown);
-        assert_eq!(of_grpc(&lost, false), failed("no answer to OTLP over gRPC: connection reset", false));
+        assert_eq!(of_grpc(&lost, false), unanswered("no answer to OTLP over gRPC: connection reset"));
     }
 
     #[test]
     fn redirect_names_its_target() {
         let redirect = Some("https://collector.example/v1/traces".to_owned());
         let answer = Answer { status: 308, redirect, ..Answer::default() };
-        let Ok(Delivery::Failed { reason, poisonous: false }) = of_http(&answer, 10) else { panic!("not kept") };
+        let Ok(Delivery::Failed { reason, cause: FailureCause::REFUSED }) = of_http(&answer, 10) else {
+            panic!("not kept")
+        };
         assert!(reason.contains("with 308, a redirect to https://collector.example/v1/traces; check"), "{reason}");
     }
 }

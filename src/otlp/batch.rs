@@ -1,6 +1,8 @@
 //! Spans on their way together, the errors that belong to them, and the metrics and log lines beside them.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, io, ops::Range, sync::Arc};
+
+use bytes::Bytes;
 
 use opentelemetry::trace::Event;
 use opentelemetry_proto::tonic::{logs::v1::LogRecord, metrics::v1::Metric};
@@ -8,6 +10,7 @@ use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
 use super::{
+    pack::{pack, unpack},
     project,
     signal::{Payload, Signal},
     size,
@@ -98,30 +101,53 @@ impl OpenBatch {
         let (metrics, of_metrics): (Vec<_>, Vec<_>) = metrics.into_iter().unzip();
         weights.extend(of_metrics);
         weights.extend(lines.iter().map(|_| 1));
-        let contents =
-            Contents { spans: spans.into(), metrics: metrics.into(), lines: lines.into(), follows_spans: false };
-        (events > 0).then(|| OtlpBatch { contents, weights: weights.into(), events })
+        let body = Body::Plain(Contents::new(spans, metrics, lines, false));
+        (events > 0).then(|| OtlpBatch { body, weights: weights.into(), events })
     }
 }
 
 /// A closed batch.
 pub(crate) struct OtlpBatch {
-    pub(super) contents: Contents,
+    body: Body,
     /// The events that each part of the contents tells: a span itself, unless it only carries, and its errors.
     pub(super) weights: Arc<[u64]>,
     events: u64,
+}
+
+/// The contents of a batch, as they are sent or as they wait. Cheap to clone.
+#[derive(Clone)]
+pub(super) enum Body {
+    Plain(Contents),
+    Packed(Bytes),
+}
+
+impl Body {
+    /// What is sent.
+    ///
+    /// # Errors
+    /// None, unless [`pack`] is wrong.
+    pub(super) fn contents(&self) -> io::Result<Contents> {
+        match self {
+            Self::Plain(contents) => Ok(contents.clone()),
+            Self::Packed(packed) => unpack(packed),
+        }
+    }
 }
 
 /// Spans, metrics and lines, counted through in this order. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Contents {
     pub(super) spans: Arc<[SpanData]>,
-    metrics: Arc<[Metric]>,
-    lines: Arc<[LogRecord]>,
+    pub(super) metrics: Arc<[Metric]>,
+    pub(super) lines: Arc<[LogRecord]>,
     follows_spans: bool,
 }
 
 impl Contents {
+    pub(super) fn new(spans: Vec<SpanData>, metrics: Vec<Metric>, lines: Vec<LogRecord>, follows_spans: bool) -> Self {
+        Self { spans: spans.into(), metrics: metrics.into(), lines: lines.into(), follows_spans }
+    }
+
     /// It is what remains of a batch whose spans the server has decided on.
     pub(super) fn follows_spans(&self) -> bool {
         self.follows_spans
@@ -176,6 +202,17 @@ impl Contents {
     }
 }
 
+impl OtlpBatch {
+    pub(super) fn body(&self) -> Body {
+        self.body.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn contents(&self) -> Contents {
+        self.body.contents().unwrap()
+    }
+}
+
 impl Batch for OtlpBatch {
     fn events(&self) -> u64 {
         self.events
@@ -186,6 +223,26 @@ impl Batch for OtlpBatch {
         None
     }
 
+    fn memory(&self) -> usize {
+        let body = match &self.body {
+            Body::Packed(packed) => packed.len(),
+            // only packed batches wait
+            Body::Plain(contents) => size_of_val(&*contents.spans),
+        };
+        size_of::<Self>() + body + size_of_val(&*self.weights)
+    }
+
+    fn pack(self) -> Self {
+        let packed = match &self.body {
+            Body::Plain(contents) => pack(contents),
+            Body::Packed(_) => return self,
+        };
+        match packed {
+            Ok(packed) => Self { body: Body::Packed(packed), ..self },
+            Err(_) => self,
+        }
+    }
+
     /// No answer of OTLP says which ones were taken; whole spans are what can be left out.
     fn without(mut self, taken: u64) -> Self {
         let mut gone = 0;
@@ -194,7 +251,8 @@ impl Batch for OtlpBatch {
             gone <= taken
         });
         let parts = parts.count();
-        self.contents = self.contents.without_first(parts);
+        let Ok(contents) = self.body.contents() else { return self };
+        self.body = Body::Plain(contents.without_first(parts));
         self.weights = self.weights[parts..].into();
         self.events = self.weights.iter().sum();
         self
@@ -236,7 +294,7 @@ mod tests {
         open.add_span(home, data);
         open.add_error(Some(&parent(1)), 0, event());
         let batch = open.close(None).unwrap();
-        assert_eq!((batch.contents.spans.len(), batch.contents.spans[0].events.len(), batch.events()), (1, 2, 3));
+        assert_eq!((batch.contents().spans.len(), batch.contents().spans[0].events.len(), batch.events()), (1, 2, 3));
         assert!(open.close(None).is_none(), "the next batch is empty");
     }
 
@@ -247,11 +305,11 @@ mod tests {
         open.add_error(Some(&parent(5)), 0, event());
         open.add_error(None, 0, event());
         let batch = open.close(None).unwrap();
-        assert_eq!((batch.contents.spans.len(), batch.events()), (2, 3));
-        assert_eq!(batch.contents.spans[0].parent_span_id, OtelSpanId::from_bytes(5_u64.to_be_bytes()));
-        assert_eq!(batch.contents.spans[0].events.len(), 2, "one carrier for both");
+        assert_eq!((batch.contents().spans.len(), batch.events()), (2, 3));
+        assert_eq!(batch.contents().spans[0].parent_span_id, OtelSpanId::from_bytes(5_u64.to_be_bytes()));
+        assert_eq!(batch.contents().spans[0].events.len(), 2, "one carrier for both");
         assert_ne!(
-            batch.contents.spans[1].parent_span_id,
+            batch.contents().spans[1].parent_span_id,
             OtelSpanId::INVALID,
             "without a parent it would be a transaction"
         );
@@ -269,7 +327,7 @@ mod tests {
         open.add_metrics(vec![metric("c")]);
         assert!(open.size() > 0);
         let batch = open.close(None).unwrap();
-        let beside: Vec<_> = batch.contents.beside().collect();
+        let beside: Vec<_> = batch.contents().beside().collect();
         assert_eq!(beside, [(Signal::Metrics, 0..3), (Signal::Logs, 3..4)]);
         assert_eq!((&batch.weights[..], batch.events()), (&[1, 0, 1, 1][..], 3));
         let mut open = OpenBatch::default();
@@ -279,10 +337,11 @@ mod tests {
         open.add_metrics(vec![metric("c")]);
         open.add_line(LogRecord::default());
         let told = |batch: &OtlpBatch| {
-            let spans = Some(batch.contents.spans()).filter(|spans| !spans.is_empty());
-            let pieces = spans.into_iter().chain(batch.contents.beside().map(|(_, piece)| piece));
+            let contents = batch.contents();
+            let spans = Some(contents.spans()).filter(|spans| !spans.is_empty());
+            let pieces = spans.into_iter().chain(contents.beside().map(|(_, piece)| piece));
             pieces
-                .map(|piece| match batch.contents.payload(piece) {
+                .map(|piece| match batch.contents().payload(piece) {
                     Payload::Traces(spans) => format!("{} spans", spans.len()),
                     Payload::Metrics(metrics) => metrics.into_iter().map(|metric| metric.name).collect(),
                     Payload::Logs(lines) => format!("{} lines", lines.len()),
@@ -291,7 +350,7 @@ mod tests {
         };
         let batch = open.close(None).unwrap();
         assert_eq!(told(&batch), ["1 spans", "abc", "1 lines"]);
-        assert!(matches!(batch.contents.payload(3..4), Payload::Metrics(metrics) if metrics == [metric("c")]));
+        assert!(matches!(batch.contents().payload(3..4), Payload::Metrics(metrics) if metrics == [metric("c")]));
         let rest = batch.without(1);
         assert_eq!((told(&rest), rest.events()), (vec!["abc".to_owned(), "1 lines".to_owned()], 3));
     }
@@ -306,6 +365,22 @@ mod tests {
         open.add_error(Some(&parent(1)), 0, event());
         let batch = open.close(None).unwrap();
         let rest = batch.without(3);
-        assert_eq!((rest.contents.spans.len(), rest.events()), (1, 1));
+        assert_eq!((rest.contents().spans.len(), rest.events()), (1, 1));
+    }
+
+    #[test]
+    fn packed_batch_loses_whole_spans_too() {
+        let mut open = OpenBatch::default();
+        for id in 1..=100 {
+            let (home, data) = span(id);
+            open.add_span(home, data);
+        }
+        let plain = open.close(None).unwrap();
+        let before = plain.memory();
+        let packed = plain.pack();
+        assert!(packed.memory() < before / 5, "{} of {before}", packed.memory());
+        let rest = packed.without(98);
+        assert_eq!((rest.contents().spans.len(), rest.events()), (2, 2));
+        assert_eq!(rest.contents().spans[1], span(100).1);
     }
 }

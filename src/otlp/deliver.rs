@@ -9,7 +9,7 @@ use super::{
     pause::Pauses,
     signal::Signal,
 };
-use crate::pipeline::{Delivery, Rejection};
+use crate::pipeline::{Delivery, FailureCause, Rejection};
 
 /// Spans wait for one request of what is beside them no longer than this: after the spans of the same batch, in a batch of
 /// its own, and where the original of a copy waits.
@@ -54,7 +54,8 @@ where
         }
         let mut pause = PauseUnlessDone { pauses, kind: Some(kind) };
         let send = async |part, events| {
-            let silent = |_| Ok(Delivery::Failed { reason: "no answer in time".to_owned(), poisonous: false });
+            let silent =
+                |_| Ok(Delivery::Failed { reason: "no answer in time".to_owned(), cause: FailureCause::NoAnswer });
             tokio::time::timeout(limit, send(part, events)).await.unwrap_or_else(silent)
         };
         let delivery = divide::deliver(weights, piece, send).await;
@@ -66,16 +67,16 @@ where
     // what was decided of one kind must not be sent again for the sake of the other
     let nothing_decided = attempts.iter().flatten().all(|one| one.is_paused || one.left == one.events);
     let failure = attempts.iter().flatten().find_map(|one| Some((one.kind, one.failure.clone()?)));
-    if let Some((kind, (reason, poisonous))) = failure.filter(|_| nothing_decided && !contents.follows_spans())
+    if let Some((kind, (reason, cause))) = failure.filter(|_| nothing_decided && !contents.follows_spans())
         && !takes_spans().await
     {
-        return Delivery::Failed { reason: kind.says(&reason), poisonous };
+        return Delivery::Failed { reason: kind.says(&reason), cause };
     }
     let mut all = Concluded::default();
     for one in attempts.into_iter().flatten() {
         let why = match (one.failure, one.is_paused) {
-            (Some((failure, _)), _) => {
-                let pause = pauses.failed(one.kind).as_secs();
+            (Some((failure, cause)), _) => {
+                let pause = pauses.failed(one.kind, cause.retry_after()).as_secs();
                 Some(format!("{}; none are sent for {pause} s", answer::without_hint(&failure)))
             }
             (None, true) => Some("not sent for now".to_owned()),
@@ -121,8 +122,7 @@ struct Outcome {
     /// Not decided.
     left: u64,
     is_paused: bool,
-    /// Why, and whether the server itself failed on them.
-    failure: Option<(String, bool)>,
+    failure: Option<(String, FailureCause)>,
 }
 
 impl Attempt {
@@ -132,12 +132,12 @@ impl Attempt {
         let (accepted, rejected, reasons, failure) = match delivery {
             None => (0, 0, Vec::new(), None),
             Some(Delivery::Decided { rejected, reasons }) => (events.saturating_sub(rejected), rejected, reasons, None),
-            Some(Delivery::Partly { accepted, rejected, reasons }) => {
+            Some(Delivery::Partly { accepted, rejected, reasons, retry_after }) => {
                 let failure = "the server failed after a part of them".to_owned();
-                (accepted, rejected, reasons, Some((failure, false)))
+                (accepted, rejected, reasons, Some((failure, FailureCause::Refused { retry_after })))
             }
-            Some(Delivery::Failed { reason, poisonous }) => (0, 0, Vec::new(), Some((reason, poisonous))),
-            Some(_) => (0, 0, Vec::new(), Some(("the server failed".to_owned(), true))),
+            Some(Delivery::Failed { reason, cause }) => (0, 0, Vec::new(), Some((reason, cause))),
+            Some(_) => (0, 0, Vec::new(), Some(("the server failed".to_owned(), FailureCause::ServerError))),
         };
         let named = |Rejection { message }| Rejection { message: kind.says(&message) };
         let reasons = reasons.into_iter().map(named).collect();
@@ -155,7 +155,7 @@ struct PauseUnlessDone<'a> {
 impl Drop for PauseUnlessDone<'_> {
     fn drop(&mut self) {
         if let Some(kind) = self.kind {
-            self.pauses.failed(kind);
+            self.pauses.failed(kind, None);
         }
     }
 }

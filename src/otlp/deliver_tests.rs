@@ -11,8 +11,9 @@ type Answer = Result<Delivery, Refused>;
 
 const BEFORE: u64 = 3;
 
-fn failed(poisonous: bool) -> Answer {
-    Ok(Delivery::Failed { reason: "busy; check your key".to_owned(), poisonous })
+fn failed(is_server_error: bool) -> Answer {
+    let cause = if is_server_error { FailureCause::ServerError } else { FailureCause::NoAnswer };
+    Ok(Delivery::Failed { reason: "busy; check your key".to_owned(), cause })
 }
 
 fn decided() -> Answer {
@@ -34,7 +35,7 @@ fn contents() -> (Contents, Vec<u64>) {
     [(); 2].iter().for_each(|()| open.add_line(Default::default()));
     let batch = open.close(None).unwrap();
     assert_eq!(batch.events(), BEFORE + 3);
-    (batch.contents.clone(), batch.weights.to_vec())
+    (batch.contents(), batch.weights.to_vec())
 }
 
 struct Rig {
@@ -117,7 +118,7 @@ async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
 async fn by_itself_it_waits_where_the_server_would_take_no_spans_either() {
     let rig = Rig::beside(false, false);
     let reason = "metrics: busy; check your key".to_owned();
-    assert_eq!(rig.deliver(|_| failed(false)).await, Delivery::Failed { reason, poisonous: false });
+    assert_eq!(rig.deliver(|_| failed(false)).await, Delivery::Failed { reason, cause: FailureCause::NoAnswer });
     assert!(!rig.pauses.is_paused(Signal::Logs) && !rig.pauses.is_paused(Signal::Metrics));
 }
 
@@ -136,7 +137,7 @@ async fn what_was_decided_of_one_kind_is_not_sent_again_for_the_other() {
 async fn of_what_fails_midway_the_rest_is_given_up() {
     let rig = Rig::beside(true, false);
     let answer = |part: Range<usize>| match (part.start, part.len()) {
-        (2, 2) => Err(Refused { reason: "large".to_owned() }),
+        (2, 2) => Err(Refused { reason: "large".to_owned(), is_too_large: true }),
         (3, 1) => failed(true),
         _ => decided(),
     };

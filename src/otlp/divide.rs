@@ -4,13 +4,19 @@ use std::{future::Future, ops::Range};
 
 use crate::pipeline::{Delivery, Rejection};
 
-/// How often one batch is divided: enough to find two spans among four thousand. Where all of them are wrong, it ends.
+/// How often one batch is divided for a wrong span: enough to find two among four thousand. Where all of them are wrong, it
+/// ends.
 const MAX_DIVISIONS: usize = 24;
+/// A batch that is too large is divided down to single spans. After so many that were refused in a row, the server is taken for
+/// one that takes nothing, and the rest waits for the next attempt.
+const MAX_TOO_LARGE_IN_A_ROW: usize = 32;
 
 /// The server would not have these spans together, and does not say which of them are to blame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) reason: String,
+    /// The request was too large: halves of it may be taken.
+    pub(super) is_too_large: bool,
 }
 
 /// Delivers one piece of a batch front to back. `weights` are the events that each part of the batch tells; `send` sends a
@@ -20,7 +26,7 @@ where
     F: Future<Output = Result<Delivery, Refused>>,
 {
     let (mut accepted, mut rejected, mut reasons) = (0, 0, Vec::<Rejection>::new());
-    let mut divisions = 0;
+    let (mut divisions, mut too_large) = (0, 0);
     let mut pieces = Vec::from_iter([piece]);
     while let Some(piece) = pieces.pop() {
         let events = weights.get(piece.clone()).unwrap_or_default().iter().sum();
@@ -29,20 +35,28 @@ where
                 let refused = refused.min(events);
                 rejected += refused;
                 accepted += events - refused;
+                too_large = 0;
                 reasons.extend(more);
             }
-            Err(_) if piece.len() > 1 && divisions < MAX_DIVISIONS => {
-                divisions += 1;
+            Err(refused) if piece.len() > 1 && (refused.is_too_large || divisions < MAX_DIVISIONS) => {
+                divisions += usize::from(!refused.is_too_large);
                 let middle = piece.start + piece.len() / 2;
                 pieces.push(middle..piece.end);
                 pieces.push(piece.start..middle);
             }
-            Err(Refused { reason }) => {
+            Err(Refused { reason, is_too_large }) => {
                 rejected += events;
                 reasons.push(Rejection { message: reason });
+                too_large += usize::from(is_too_large);
+                if too_large == MAX_TOO_LARGE_IN_A_ROW && !pieces.is_empty() {
+                    return Delivery::Partly { accepted, rejected, reasons, retry_after: None };
+                }
             }
             Ok(other) if accepted + rejected == 0 => return other,
-            Ok(_) => return Delivery::Partly { accepted, rejected, reasons },
+            Ok(Delivery::Failed { cause, .. }) => {
+                return Delivery::Partly { accepted, rejected, reasons, retry_after: cause.retry_after() };
+            }
+            Ok(_) => return Delivery::Partly { accepted, rejected, reasons, retry_after: None },
         }
     }
     Delivery::Decided { rejected, reasons }
@@ -55,9 +69,15 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::pipeline::FailureCause;
 
-    /// Delivers spans of one event each but the first, which tells three; `bad` ones are refused in any company.
     fn delivered(spans: usize, bad: &[usize], fails_from: usize) -> (Delivery, usize) {
+        delivered_to(usize::MAX, spans, bad, fails_from)
+    }
+
+    /// Delivers spans of one event each but the first, which tells three; `bad` ones are refused in any company, and
+    /// more than `largest` ones are too large.
+    fn delivered_to(largest: usize, spans: usize, bad: &[usize], fails_from: usize) -> (Delivery, usize) {
         let mut weights = vec![1; spans];
         weights[0] = 3;
         let sent = RefCell::new(0);
@@ -65,9 +85,11 @@ mod tests {
             assert_eq!(events, weights[piece.clone()].iter().sum::<u64>());
             *sent.borrow_mut() += 1;
             std::future::ready(if bad.iter().any(|span| piece.contains(span)) {
-                Err(Refused { reason: format!("{} spans", piece.len()) })
+                Err(Refused { reason: format!("{} spans", piece.len()), is_too_large: false })
+            } else if piece.len() > largest {
+                Err(Refused { reason: "large".to_owned(), is_too_large: true })
             } else if piece.end > fails_from {
-                Ok(Delivery::Failed { reason: "busy".to_owned(), poisonous: false })
+                Ok(Delivery::Failed { reason: "busy".to_owned(), cause: FailureCause::NoAnswer })
             } else {
                 Ok(Delivery::Decided { rejected: 0, reasons: Vec::new() })
             })
@@ -100,10 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn batch_that_is_too_large_is_divided_as_often_as_it_takes() {
+        let (delivery, sent) = delivered_to(3, 1000, &[], usize::MAX);
+        assert_eq!((delivery, sent), (decided(0, &[]), 512 + 511));
+    }
+
+    #[test]
+    fn server_to_which_every_span_is_too_large_is_left_alone_for_a_while() {
+        let (delivery, sent) = delivered_to(0, 1000, &[], usize::MAX);
+        let Delivery::Partly { accepted: 0, rejected, retry_after: None, .. } = delivery else {
+            panic!("{delivery:?}")
+        };
+        // the first span tells three events
+        assert_eq!(rejected, MAX_TOO_LARGE_IN_A_ROW as u64 + 2);
+        assert!(sent < 3 * MAX_TOO_LARGE_IN_A_ROW, "{sent}");
+    }
+
+    #[test]
     fn what_fails_midway_is_sent_again_without_what_was_taken() {
         let (delivery, _) = delivered(8, &[1], 4);
         let reasons = vec![Rejection { message: "1 spans".to_owned() }];
-        assert_eq!(delivery, Delivery::Partly { accepted: 5, rejected: 1, reasons });
-        assert_eq!(delivered(8, &[], 4).0, Delivery::Failed { reason: "busy".to_owned(), poisonous: false });
+        assert_eq!(delivery, Delivery::Partly { accepted: 5, rejected: 1, reasons, retry_after: None });
+        assert_eq!(
+            delivered(8, &[], 4).0,
+            Delivery::Failed { reason: "busy".to_owned(), cause: FailureCause::NoAnswer }
+        );
     }
 }

@@ -159,11 +159,15 @@ impl Exporter for OtlpExporter {
     }
 
     fn send(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
-        self.requests.clone().send(batch.contents.clone(), batch.weights.clone())
+        self.requests.clone().send(batch.body(), batch.weights.clone())
     }
 
     fn send_whole(&self, batch: &OtlpBatch) -> impl Future<Output = Delivery> + Send + 'static {
-        self.requests.clone().send_whole(batch.contents.clone(), batch.weights.clone())
+        self.requests.clone().send_whole(batch.body(), batch.weights.clone())
+    }
+
+    fn probe(&self) -> impl Future<Output = bool> + Send + 'static {
+        self.requests.clone().probe()
     }
 }
 

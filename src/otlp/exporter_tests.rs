@@ -15,7 +15,7 @@ async fn what_is_declared_secret_while_the_service_runs_is_not_told_over_otlp_ei
     let mut exporter = OtlpExporter::new(live.clone(), None, &Resource::default()).unwrap();
     let mut told = || {
         exporter.add(error()).unwrap();
-        format!("{:?}", exporter.close().unwrap().contents.spans)
+        format!("{:?}", exporter.close().unwrap().contents().spans)
     };
     assert!(told().contains("hunter2"));
     live.apply(Central::from([("sanitize_field_names".to_owned(), "iban".to_owned())]));

@@ -121,6 +121,12 @@ impl Grpc {
         channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone())).clone()
     }
 
+    /// Whether a connection can be made.
+    pub(super) async fn probe(&self) -> bool {
+        let Inner { endpoint, connector, .. } = &*self.inner;
+        endpoint.connect_with_connector(connector.clone()).await.is_ok()
+    }
+
     pub(super) fn hide_in(&self, text: &str) -> String {
         hide(&self.inner.secrets, text)
     }
@@ -198,7 +204,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{LiveConfig, ServerUrl};
+    use crate::{
+        config::{LiveConfig, ServerUrl},
+        pipeline::FailureCause,
+    };
 
     #[test]
     fn a_url_loses_what_grpc_has_no_use_for() {
@@ -240,7 +249,7 @@ mod tests {
         let settings = b"\0\0\0\x04\0\0\0\0\0";
         for answer in [&b""[..], settings, b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
             match attempt_at(answer).await {
-                Delivery::Failed { reason, poisonous: false } => {
+                Delivery::Failed { reason, cause: FailureCause::NoAnswer } => {
                     assert!(reason.starts_with("no answer to OTLP over gRPC: "), "{reason}");
                 }
                 other => panic!("{answer:?}: {other:?}"),

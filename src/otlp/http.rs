@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderValue, Request, Response,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
 };
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -31,7 +31,7 @@ use crate::{
     apm_server::{Answer, ServerClient, ServerSettings},
     config::Config,
     error::BuildError,
-    pipeline::Delivery,
+    pipeline::{Delivery, FailureCause},
 };
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -67,8 +67,8 @@ impl Http {
             message
         };
         match self.client.post_with(kind.path(), self::headers(&headers), body.into()).await {
-            Err(reason) => Ok(Delivery::Failed { reason, poisonous: false }),
-            Ok(answer) => answer::of_http(&answer, parts),
+            Err(reason) => Ok(Delivery::Failed { reason, cause: FailureCause::NoAnswer }),
+            Ok(answer) => answer::of_http(&self.without_wait_for_others(answer), parts),
         }
     }
 
@@ -79,18 +79,33 @@ impl Http {
         spans: Vec<SpanData>,
         events: u64,
     ) -> Result<Delivery, Refused> {
-        let wire = Arc::new(Wire { http: self, answer: Mutex::default() });
+        let wire = Arc::new(Wire { http: self.clone(), answer: Mutex::default() });
         let failure = match exporter(wire.clone(), resource) {
             Ok(exporter) => exporter.export(spans).await.err().map(|error| error.to_string()),
             Err(error) => Some(error.to_string()),
         };
         // the exporter hides what came back
         match (wire.answer(), failure) {
-            (Some(Ok(answer)), _) => answer::of_http(&answer, events),
-            (Some(Err(reason)), _) => Ok(Delivery::Failed { reason, poisonous: false }),
-            (None, Some(reason)) => Ok(Delivery::Failed { reason, poisonous: true }),
-            (None, None) => Ok(Delivery::Failed { reason: "OTLP was not sent".to_owned(), poisonous: true }),
+            (Some(Ok(answer)), _) => answer::of_http(&self.without_wait_for_others(answer), events),
+            (Some(Err(reason)), _) => Ok(Delivery::Failed { reason, cause: FailureCause::NoAnswer }),
+            (None, Some(reason)) => Ok(Delivery::Failed { reason, cause: FailureCause::ServerError }),
+            (None, None) => {
+                let reason = "OTLP was not sent".to_owned();
+                Ok(Delivery::Failed { reason, cause: FailureCause::ServerError })
+            }
         }
+    }
+
+    pub(super) async fn probe(&self) -> bool {
+        self.client.probe().await
+    }
+
+    /// Without the wait that a server asks for where the next attempt goes to another one.
+    fn without_wait_for_others(&self, mut answer: Answer) -> Answer {
+        if self.client.has_several() {
+            answer.headers.remove(RETRY_AFTER);
+        }
+        answer
     }
 
     pub(super) fn hide_in(&self, text: &str) -> String {

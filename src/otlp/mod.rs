@@ -19,6 +19,7 @@ mod flatten;
 mod grpc;
 mod http;
 mod messages;
+mod pack;
 mod pause;
 mod project;
 mod requests;

@@ -26,8 +26,9 @@ struct Pause {
 }
 
 impl Pause {
-    fn begin(&mut self, now: Instant) -> Duration {
-        let length = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+    /// It takes at least the wait that the server has asked for.
+    fn begin(&mut self, now: Instant, asked: Option<Duration>) -> Duration {
+        let length = SHORTEST.saturating_mul(1 << self.failures.min(16)).max(asked.unwrap_or_default()).min(LONGEST);
         self.failures += 1;
         self.until = Some(now + length);
         length
@@ -52,8 +53,8 @@ impl Pauses {
     }
 
     /// How long none of this kind are sent.
-    pub(super) fn failed(&self, kind: Signal) -> Duration {
-        self.with(kind, |pause| pause.begin(Instant::now()))
+    pub(super) fn failed(&self, kind: Signal, asked: Option<Duration>) -> Duration {
+        self.with(kind, |pause| pause.begin(Instant::now(), asked))
     }
 
     /// None of this kind is sent now.
@@ -72,12 +73,14 @@ mod tests {
         let mut pause = Pause::default();
         assert!(!pause.is_on(now));
         for seconds in [30, 60, 120, 240, 480, 600, 600] {
-            pause.begin(now);
+            pause.begin(now, Some(Duration::from_secs(1)));
             let end = now + Duration::from_secs(seconds);
             assert!(pause.is_on(end - Duration::from_secs(1)) && !pause.is_on(end), "{seconds}");
         }
+        let asked = Pause::default().begin(now, Some(Duration::from_secs(90)));
+        assert_eq!(asked, Duration::from_secs(90));
         let pauses = Pauses::default();
-        pauses.failed(Signal::Logs);
+        pauses.failed(Signal::Logs, None);
         assert!(pauses.is_paused(Signal::Logs) && !pauses.is_paused(Signal::Metrics));
         pauses.succeeded(Signal::Logs);
         assert!(!pauses.is_paused(Signal::Logs));

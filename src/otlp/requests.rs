@@ -1,6 +1,6 @@
 //! The requests that a batch is sent in: first the spans, then metrics and log lines.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use opentelemetry_proto::{
     tonic::{
@@ -18,7 +18,7 @@ use prost::Message as _;
 
 use super::{
     answer,
-    batch::Contents,
+    batch::{Body, Contents},
     deliver::{self, AFTER_SPANS, ALONE, AS_COPY},
     divide::Refused,
     grpc::Grpc,
@@ -104,7 +104,11 @@ impl Requests {
     }
 
     /// One attempt: the spans, or where there are none what is beside them.
-    pub(super) async fn send(self, contents: Contents, weights: Arc<[u64]>) -> Delivery {
+    pub(super) async fn send(self, body: Body, weights: Arc<[u64]>) -> Delivery {
+        let contents = match body.contents() {
+            Ok(contents) => contents,
+            Err(error) => return unreadable(&weights, &error),
+        };
         let delivery = match contents.spans().is_empty() {
             false => self.spans(&contents, &weights).await,
             true if contents.follows_spans() => self.beside(&contents, &weights, AFTER_SPANS).await,
@@ -114,7 +118,11 @@ impl Requests {
     }
 
     /// One attempt at all of it.
-    pub(super) async fn send_whole(self, contents: Contents, weights: Arc<[u64]>) -> Delivery {
+    pub(super) async fn send_whole(self, body: Body, weights: Arc<[u64]>) -> Delivery {
+        let contents = match body.contents() {
+            Ok(contents) => contents,
+            Err(error) => return unreadable(&weights, &error),
+        };
         let delivery = match contents.spans().is_empty() {
             false => match self.spans(&contents, &weights).await {
                 Delivery::Front { rejected, reasons, .. } => {
@@ -127,6 +135,14 @@ impl Requests {
             true => self.beside(&contents, &weights, AS_COPY).await,
         };
         delivery.map_words(|words| self.transport.hide_in(words))
+    }
+
+    /// Whether the server is there.
+    pub(super) async fn probe(self) -> bool {
+        match &self.transport {
+            Transport::Http(http) => http.probe().await,
+            Transport::Grpc(grpc) => grpc.probe().await,
+        }
     }
 
     async fn spans(&self, contents: &Contents, weights: &[u64]) -> Delivery {
@@ -155,6 +171,12 @@ impl Requests {
             Payload::Logs(lines) => transport.logs(self.sender.clone().logs(lines), parts).await,
         }
     }
+}
+
+/// A batch that was packed and cannot be unpacked, which is a fault of this crate.
+fn unreadable(weights: &[u64], error: &io::Error) -> Delivery {
+    let message = format!("a batch that has waited cannot be read: {error}");
+    Delivery::Decided { rejected: weights.iter().sum(), reasons: vec![Rejection { message }] }
 }
 
 /// What has become of a batch of which the first part was decided on before.

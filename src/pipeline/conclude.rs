@@ -3,10 +3,13 @@
 use std::time::Instant;
 
 use super::{
-    Batch, Delivery, Exporter, Rejection,
+    Batch, Delivery, Exporter, FailureCause, Rejection,
     stats::DropReason,
-    work::{Current, MAX_POISONOUS_ATTEMPTS, State},
+    work::{Current, MAX_SERVER_ERRORS, State},
 };
+
+/// After so many single events in a row that are too large, the worker waits as after a failure: the server takes nothing.
+const MAX_TOO_LARGE_IN_A_ROW: u32 = 32;
 
 impl<E: Exporter> State<E> {
     /// An attempt is over.
@@ -20,57 +23,46 @@ impl<E: Exporter> State<E> {
                 measuring.watch.attempted(bytes, &delivery);
             }
         }
-        let counters = self.queue.counters();
         match delivery {
             Delivery::Decided { rejected, reasons } => self.decided(current, events, rejected, &reasons),
             Delivery::Front { events: front, rejected, reasons } => self.decided(current, front, rejected, &reasons),
             Delivery::GivenUp { rejected, given_up, reasons, why } => {
                 let given_up = given_up.min(events);
-                let rejected = rejected.min(events - given_up);
-                counters.accepted(events - given_up - rejected);
-                counters.rejected(rejected);
-                counters.dropped(DropReason::Unsupported, given_up);
-                self.concluded += events;
-                self.backoff.after_success();
+                self.settle(events - given_up, rejected);
+                self.drop_events(DropReason::Unsupported, given_up);
+                self.succeeded();
                 self.log.rejections(&reasons);
                 self.log.warn("events were given up that the server does not take, although it takes others", &why);
             }
-            Delivery::Partly { accepted, rejected, reasons } => {
-                let taken = (accepted + rejected).min(events);
-                counters.accepted(taken - rejected.min(taken));
-                counters.rejected(rejected.min(taken));
-                self.concluded += taken;
+            Delivery::Partly { accepted, rejected, reasons, retry_after } => {
+                let taken = accepted.saturating_add(rejected).min(events);
+                self.settle(taken, rejected);
                 self.log.rejections(&reasons);
                 if taken == events {
-                    return self.backoff.after_success();
+                    return self.succeeded();
                 }
                 if taken > 0 {
-                    current.attempts = 0;
+                    current.server_errors = 0;
                 }
-                let poisonous = current.attempts >= MAX_POISONOUS_ATTEMPTS;
                 current.batch = current.batch.without(taken);
-                self.again(current, "the server failed after a part of a batch", poisonous);
+                let cause = match retry_after {
+                    Some(_) => FailureCause::Refused { retry_after },
+                    None => FailureCause::ServerError,
+                };
+                self.again(current, "the server failed after a part of a batch", cause);
             }
-            Delivery::Unclear { accepted, rejected, reasons } => {
+            Delivery::Unclear { accepted, rejected, reasons, retry_after } => {
                 let rejected = rejected.min(events);
                 let accepted = accepted.min(events - rejected);
-                counters.accepted(accepted);
-                counters.rejected(rejected);
-                counters.dropped(DropReason::Unclear, events - accepted - rejected);
-                self.concluded += events;
+                self.settle(accepted + rejected, rejected);
+                self.drop_events(DropReason::Unclear, events - accepted - rejected);
                 self.log.rejections(&reasons);
                 self.log.warn("the server failed after it had taken an unknown part of a batch", "");
-                // the next batch waits as after any failure
-                self.backoff.after_failure();
+                self.failed(FailureCause::Refused { retry_after });
             }
-            Delivery::Disabled => {
-                counters.dropped(DropReason::SendDisabled, events);
-                self.concluded += events;
-            }
-            Delivery::Failed { reason, poisonous } => {
-                let poisonous = poisonous && current.attempts >= MAX_POISONOUS_ATTEMPTS;
-                self.again(current, &reason, poisonous);
-            }
+            Delivery::TooLarge { reason } => self.divide(current, &reason),
+            Delivery::Disabled => self.drop_events(DropReason::SendDisabled, events),
+            Delivery::Failed { reason, cause } => self.again(current, &reason, cause),
         }
     }
 
@@ -78,31 +70,71 @@ impl<E: Exporter> State<E> {
     fn decided(&mut self, current: Current<E::Batch>, events: u64, rejected: u64, reasons: &[Rejection]) {
         let all = current.batch.events();
         let events = events.min(all);
+        self.settle(events, rejected);
+        self.succeeded();
+        self.log.rejections(reasons);
+        if events < all {
+            self.current = Some(Current::new(current.batch.without(events)));
+        }
+    }
+
+    /// Divides a batch that is too large for the server. A single event that is too large is dropped.
+    fn divide(&mut self, current: Current<E::Batch>, reason: &str) {
+        match current.batch.split() {
+            (first, Some(rest)) => {
+                self.backlog.push_front(rest);
+                self.current = Some(Current::new(first));
+            }
+            (single, None) => {
+                self.drop_events(DropReason::TooLarge, single.events());
+                self.log.warn("an event was dropped: it is too large for the server", reason);
+                self.too_large += 1;
+                if self.too_large.is_multiple_of(MAX_TOO_LARGE_IN_A_ROW) {
+                    self.failed(FailureCause::REFUSED);
+                }
+            }
+        }
+    }
+
+    /// Keeps a batch for another attempt, unless the server fails on it again and again.
+    fn again(&mut self, mut current: Current<E::Batch>, reason: &str, cause: FailureCause) {
+        self.failed(cause);
+        if cause == FailureCause::ServerError {
+            current.server_errors += 1;
+            if current.server_errors >= MAX_SERVER_ERRORS {
+                self.drop_events(DropReason::Unclear, current.batch.events());
+                return self.log.warn("a batch was given up: the server keeps failing on it", reason);
+            }
+        }
+        self.log.warn("sending failed, the events are kept and sent again", reason);
+        current.batch = current.batch.pack();
+        self.current = Some(current);
+    }
+
+    fn succeeded(&mut self) {
+        self.recovery.after_success();
+        self.too_large = 0;
+    }
+
+    fn failed(&mut self, cause: FailureCause) {
+        self.recovery.after_failure(cause, Instant::now());
+    }
+
+    /// Counts `events` events that the server has decided on; it may claim to have rejected more.
+    fn settle(&mut self, events: u64, rejected: u64) {
         let rejected = rejected.min(events);
         let counters = self.queue.counters();
         counters.accepted(events - rejected);
         counters.rejected(rejected);
         self.concluded += events;
-        self.backoff.after_success();
-        self.log.rejections(reasons);
-        if events < all {
-            let batch = current.batch.without(events);
-            self.current = Some(Current { batch, attempts: 0, sending: None, at: Instant::now() });
-        }
     }
 
-    /// Keeps a batch for another attempt, unless it is known to kill the server.
-    fn again(&mut self, mut current: Current<E::Batch>, reason: &str, poisonous: bool) {
-        let wait = self.backoff.after_failure();
-        if poisonous {
-            let events = current.batch.events();
-            self.queue.counters().dropped(DropReason::Unclear, events);
-            self.concluded += events;
-            self.log.warn("a batch was given up: the server keeps failing on it", reason);
-            return;
-        }
-        self.log.warn("sending failed, the events are kept and sent again", reason);
-        current.at = Instant::now() + wait;
-        self.current = Some(current);
+    fn drop_events(&mut self, reason: DropReason, events: u64) {
+        self.queue.counters().dropped(reason, events);
+        self.concluded += events;
     }
 }
+
+#[cfg(test)]
+#[path = "conclude_tests.rs"]
+mod tests;

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Added, Batch, Delivery, Exporter, Losses, Queue, backoff::Backoff, log_limit::LogLimit, stats::Copies};
+use super::{
+    Added, Batch, Delivery, Exporter, FailureCause, Losses, Queue, backoff::Backoff, log_limit::LogLimit,
+    recovery::MAX_RETRY_AFTER, stats::Copies,
+};
 use crate::record::{Event, Resource};
 
 /// A copy that is still under way when the original has arrived gets this long.
@@ -64,6 +67,10 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
         self.first.add(event)
     }
 
+    fn probe(&self) -> impl Future<Output = bool> + Send + 'static {
+        self.first.probe()
+    }
+
     /// Those of the copies are not told: they are of the same events.
     fn losses(&mut self) -> Losses {
         self.copies.losses();
@@ -101,7 +108,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
                 delivery = &mut first => {
                     let copied = tokio::time::timeout(GRACE, copy).await.unwrap_or_else(|_| Delivery::Failed {
                         reason: "no answer by the time the original had long arrived".to_owned(),
-                        poisonous: false,
+                        cause: FailureCause::NoAnswer,
                     });
                     (delivery, copied)
                 }
@@ -133,11 +140,14 @@ impl Pausing for Mutex<Pause> {
                 let rejected = rejected.min(events);
                 (events - rejected, rejected, None)
             }
-            Delivery::Front { events: accepted, rejected, reasons }
-            | Delivery::Partly { accepted, rejected, reasons }
-            | Delivery::Unclear { accepted, rejected, reasons } => {
+            Delivery::Front { events: accepted, rejected, reasons } => {
                 pause.log.rejections(&reasons);
-                (accepted, rejected, Some("the server failed after a part of a batch".to_owned()))
+                (accepted, rejected, Some(("the server failed after a part of a batch".to_owned(), None)))
+            }
+            Delivery::Partly { accepted, rejected, reasons, retry_after }
+            | Delivery::Unclear { accepted, rejected, reasons, retry_after } => {
+                pause.log.rejections(&reasons);
+                (accepted, rejected, Some(("the server failed after a part of a batch".to_owned(), retry_after)))
             }
             Delivery::GivenUp { rejected, given_up, reasons, why } => {
                 pause.log.rejections(&reasons);
@@ -145,15 +155,17 @@ impl Pausing for Mutex<Pause> {
                 (events.saturating_sub(given_up + rejected), rejected, None)
             }
             Delivery::Disabled => (0, 0, None),
-            Delivery::Failed { reason, .. } => (0, 0, Some(reason)),
+            Delivery::TooLarge { reason } => (0, 0, Some((reason, None))),
+            Delivery::Failed { reason, cause } => (0, 0, Some((reason, cause.retry_after()))),
         };
         match failure {
             None => {
                 pause.backoff.after_success();
                 pause.until = None;
             }
-            Some(reason) => {
-                pause.until = Some(Instant::now() + pause.backoff.after_failure());
+            Some((reason, retry_after)) => {
+                let wait = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER).max(pause.backoff.after_failure());
+                pause.until = Some(Instant::now() + wait);
                 pause.log.warn("copies of events were given up", &reason);
             }
         }
@@ -171,9 +183,27 @@ impl<F: Batch, C: Batch> Batch for Pair<F, C> {
         self.first.as_ref().and_then(Batch::bytes)
     }
 
+    fn memory(&self) -> usize {
+        self.first.as_ref().map_or(0, Batch::memory) + self.copy.as_ref().map_or(0, Batch::memory)
+    }
+
     fn without(mut self, taken: u64) -> Self {
         self.first = self.first.map(|first| first.without(taken));
         self
+    }
+
+    fn pack(self) -> Self {
+        Self { first: self.first.map(Batch::pack), copy: self.copy.map(Batch::pack), copied: self.copied }
+    }
+
+    /// A copy is sent whole, with the first attempt: it stays with the first half.
+    fn split(self) -> (Self, Option<Self>) {
+        let (first, rest) = self.first.map_or((None, None), |first| {
+            let (first, rest) = first.split();
+            (Some(first), rest)
+        });
+        let rest = rest.map(|rest| Self { first: Some(rest), copy: None, copied: AtomicBool::new(true) });
+        (Self { first, ..self }, rest)
     }
 }
 

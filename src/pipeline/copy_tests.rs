@@ -22,6 +22,10 @@ impl Batch for FakeBatch {
         Some(self.0)
     }
 
+    fn memory(&self) -> usize {
+        self.0 as usize
+    }
+
     fn without(self, taken: u64) -> Self {
         Self(self.0 - taken)
     }
@@ -67,7 +71,7 @@ fn taken() -> Delivery {
 }
 
 fn failed() -> Delivery {
-    Delivery::Failed { reason: "refused".into(), poisonous: false }
+    Delivery::Failed { reason: "refused".into(), cause: FailureCause::NoAnswer }
 }
 
 fn event(timestamp: u64) -> Event {

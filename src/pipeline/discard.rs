@@ -47,6 +47,10 @@ impl Batch for Discarded {
         None
     }
 
+    fn memory(&self) -> usize {
+        size_of::<Self>()
+    }
+
     fn without(self, taken: u64) -> Self {
         Self(self.0.saturating_sub(taken))
     }

@@ -1,6 +1,6 @@
 //! What the worker asks of an exporter.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use crate::record::{Event, Resource};
 
@@ -33,6 +33,12 @@ pub(crate) trait Exporter: Send + 'static {
     /// Tries once to deliver. Called within the worker's runtime; must end within the exporter's own time limit. The
     /// future must not borrow the exporter: the next batch is encoded meanwhile.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static;
+
+    /// Asks the server whether it is there, by a request without events; false where nobody answers or what is in front of
+    /// the server says that it is away. The worker limits its time.
+    fn probe(&self) -> impl Future<Output = bool> + Send + 'static {
+        std::future::ready(true)
+    }
 
     /// As [`send`](Self::send), in one go: never [`Delivery::Front`].
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "copies go by OTLP"))]
@@ -67,16 +73,29 @@ pub(crate) struct Losses {
     pub(crate) values: u64,
 }
 
-/// Events that travel together, kept until their fate is known.
-pub(crate) trait Batch: Send + 'static {
+/// Events that travel together, kept until they are settled.
+pub(crate) trait Batch: Send + Sized + 'static {
     /// Events in it.
     fn events(&self) -> u64;
 
     /// Bytes of its request's body, as they are sent. None where there is no request, or none whose bytes are known.
     fn bytes(&self) -> Option<u64>;
 
+    /// Bytes of memory that it holds, about.
+    fn memory(&self) -> usize;
+
     /// The same batch without its first `taken` events.
     fn without(self, taken: u64) -> Self;
+
+    /// The same batch in its smallest form, in which it waits. It can be sent as it is.
+    fn pack(self) -> Self {
+        self
+    }
+
+    /// Two halves, the first events in the first. The whole and None where it cannot be divided.
+    fn split(self) -> (Self, Option<Self>) {
+        (self, None)
+    }
 }
 
 /// What became of one attempt.
@@ -84,28 +103,48 @@ pub(crate) trait Batch: Send + 'static {
 pub(crate) enum Delivery {
     /// The server decided on every event: `rejected` of them were refused, all others accepted.
     Decided { rejected: u64, reasons: Vec<Rejection> },
-    /// The server took or refused the first events, then failed: the rest is to be sent again.
-    Partly { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
+    /// The server took or refused the first events, then failed: the rest is sent again.
+    Partly { accepted: u64, rejected: u64, reasons: Vec<Rejection>, retry_after: Option<Duration> },
     /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
     /// sent again.
-    Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection> },
-    /// The server decided on the first `events` events: the rest is to be sent next.
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "requests of intake v2 tell all kinds"))]
+    Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection>, retry_after: Option<Duration> },
+    /// The server decided on the first `events` events: the rest is sent next.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "requests of intake v2 hold events of all kinds"))]
     Front { events: u64, rejected: u64, reasons: Vec<Rejection> },
     /// The server decided on all events but `given_up` ones, of a kind that it does not take now although it takes others:
     /// they are not sent again. `why` is for the log, and holds no secret.
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "intake v2 takes all kinds alike"))]
     GivenUp { rejected: u64, given_up: u64, reasons: Vec<Rejection>, why: String },
+    /// The server takes no request of this size: the batch is divided. `reason` is for the log, and holds no secret.
+    TooLarge { reason: String },
     /// Nothing is sent at all, by the user's wish.
     Disabled,
-    /// Nothing was taken, or nobody knows: send all of it again.
-    Failed {
-        /// For the log; holds no secret.
-        reason: String,
-        /// True where the server itself failed on this batch (an answer of 500 without a count): tried a few times
-        /// only, so that a batch that kills the server cannot stand in the way of all others forever.
-        poisonous: bool,
-    },
+    /// Nothing was taken, or it is not known: all of it is sent again. `reason` is for the log, and holds no secret.
+    Failed { reason: String, cause: FailureCause },
+}
+
+/// Why an attempt has failed, as far as the next attempt depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureCause {
+    /// No answer came from the server.
+    NoAnswer,
+    /// The server takes no events now. `retry_after` is the wait that it asked for.
+    Refused { retry_after: Option<Duration> },
+    /// The server itself failed on this batch (an answer of 500 without a count): tried a few times only, so that a batch
+    /// that kills the server cannot block all others.
+    ServerError,
+}
+
+impl FailureCause {
+    /// The server takes no events now, and does not say until when.
+    pub(crate) const REFUSED: Self = Self::Refused { retry_after: None };
+
+    pub(crate) fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after } => retry_after,
+            Self::NoAnswer | Self::ServerError => None,
+        }
+    }
 }
 
 impl Delivery {
@@ -123,7 +162,7 @@ impl Delivery {
                 *why = words(why);
             }
             Self::Disabled => {}
-            Self::Failed { reason, .. } => *reason = words(reason),
+            Self::TooLarge { reason } | Self::Failed { reason, .. } => *reason = words(reason),
         }
         self
     }

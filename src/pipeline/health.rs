@@ -17,6 +17,9 @@ pub(crate) struct Health {
     /// How full the queue was, from 0 to 1.
     pub(crate) least_fill: f64,
     pub(crate) most_fill: f64,
+    /// The same of the backlog.
+    pub(crate) least_backlog: f64,
+    pub(crate) most_backlog: f64,
     /// Requests that the server answered with 2xx.
     pub(crate) succeeded: Requests,
     pub(crate) failed: Requests,
@@ -29,6 +32,14 @@ pub(crate) struct Requests {
     pub(crate) bytes: u64,
 }
 
+/// The least and the most that was seen, and what was seen last.
+#[derive(Debug, Default)]
+struct Range {
+    least: f64,
+    most: f64,
+    last: f64,
+}
+
 /// What was seen since the last report, and the sums as they were then.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -37,6 +48,7 @@ pub(super) struct Watch {
     lost: u64,
     /// The least and the most.
     fill: Option<(f64, f64)>,
+    backlog: Range,
     succeeded: Requests,
     failed: Requests,
 }
@@ -47,6 +59,12 @@ impl Watch {
         let now = queue.fill();
         let (least, most) = self.fill.unwrap_or((now, now));
         self.fill = Some((least.min(now), most.max(now)));
+    }
+
+    /// `fill` is how full the backlog is, from 0 to 1.
+    pub(super) fn look_at_backlog(&mut self, fill: f64) {
+        let Range { least, most, .. } = self.backlog;
+        self.backlog = Range { least: least.min(fill), most: most.max(fill), last: fill };
     }
 
     /// `bytes` where they are known.
@@ -75,12 +93,16 @@ impl Watch {
         let mut delta = offered;
         delta.iter_mut().zip(self.offered).for_each(|(now, before)| *now -= before);
         let was_full = refused > self.refused;
+        let Range { least: least_backlog, most: most_backlog, last } = self.backlog;
+        self.backlog = Range { least: last, most: last, last };
         let health = Health {
             offered: delta,
             refused: refused - self.refused,
             lost: lost - self.lost,
             least_fill: least,
             most_fill: if was_full { 1.0 } else { most },
+            least_backlog,
+            most_backlog,
             succeeded: std::mem::take(&mut self.succeeded),
             failed: std::mem::take(&mut self.failed),
         };
@@ -95,14 +117,14 @@ fn refused(stats: &Stats) -> u64 {
 
 /// A shutdown is the last thing that happens: what is lost in it, no report can tell any more.
 fn lost(stats: &Stats) -> u64 {
-    stats.rejected + stats.dropped.unencodable + stats.dropped.unclear
+    stats.rejected + stats.dropped.unencodable + stats.dropped.too_large + stats.dropped.unclear
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        pipeline::{DropReason, Rejection},
+        pipeline::{DropReason, FailureCause, Rejection},
         record::{Event, MetricsRecord},
     };
 
@@ -150,19 +172,31 @@ mod tests {
         assert_eq!(watch.take(&queue), Health::default());
         counters.dropped(DropReason::Unencodable, 1);
         counters.dropped(DropReason::Unclear, 2);
+        counters.dropped(DropReason::TooLarge, 1);
         counters.rejected(4);
-        assert_eq!(watch.take(&queue), Health { lost: 7, ..Health::default() });
+        assert_eq!(watch.take(&queue), Health { lost: 8, ..Health::default() });
+    }
+
+    #[test]
+    fn section_10_5_each_report_has_the_backlog_of_its_interval() {
+        let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
+        [0.5, 0.75, 0.25].into_iter().for_each(|fill| watch.look_at_backlog(fill));
+        let health = watch.take(&queue);
+        assert_eq!((health.least_backlog, health.most_backlog), (0.0, 0.75));
+        watch.look_at_backlog(0.5);
+        let health = watch.take(&queue);
+        assert_eq!((health.least_backlog, health.most_backlog), (0.25, 0.5));
     }
 
     #[test]
     fn section_10_5_each_attempt_is_a_request() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         let reasons = vec![Rejection { message: "no".to_owned() }];
-        let failed = Delivery::Failed { reason: "refused".to_owned(), poisonous: false };
+        let failed = Delivery::Failed { reason: "refused".to_owned(), cause: FailureCause::NoAnswer };
         for delivery in [
             failed,
-            Delivery::Partly { accepted: 1, rejected: 0, reasons: Vec::new() },
-            Delivery::Unclear { accepted: 1, rejected: 0, reasons: Vec::new() },
+            Delivery::Partly { accepted: 1, rejected: 0, reasons: Vec::new(), retry_after: None },
+            Delivery::Unclear { accepted: 1, rejected: 0, reasons: Vec::new(), retry_after: None },
             Delivery::Decided { rejected: 1, reasons: reasons.clone() },
             // a 400 that refuses nothing
             Delivery::Decided { rejected: 0, reasons },

@@ -1,12 +1,13 @@
 //! From record to exporter: one bounded queue, one worker thread, and an account of what became of every event.
 //!
 //! ```text
-//! request ─▶ Queue::push (never blocks) ─▶ worker thread ─▶ Exporter ─▶ server
-//!                  └─ full: dropped and counted      └─ not taken: kept, sent again after the back-off
+//! request ─▶ Queue::push (never blocks) ─▶ worker thread: open batch ─▶ Backlog ─▶ current batch ─▶ server
+//!                  └─ full: dropped and counted                     └─ full: events stay in the queue
 //! ```
 //!
 //! The worker is a named thread with a runtime of its own, so it survives the host's and never blocks it.
 
+mod backlog;
 mod backoff;
 mod conclude;
 #[cfg(feature = "otlp")]
@@ -19,6 +20,7 @@ mod log_limit;
 mod metrics;
 mod process;
 mod queue;
+mod recovery;
 mod stats;
 mod timer;
 mod work;
@@ -28,7 +30,7 @@ mod worker;
 pub(crate) use self::copy::WithCopy;
 pub(crate) use self::{
     discard::Discard,
-    exporter::{Added, Batch, Delivery, Exporter, Losses, Rejection},
+    exporter::{Added, Batch, Delivery, Exporter, FailureCause, Losses, Rejection},
     health::{Health, Requests},
     metrics::{Measuring, MetricSource},
     queue::{Queue, for_service, is_worker_thread},

@@ -18,8 +18,11 @@ use super::{
     process::Process,
     stats::{Counters, DropReason, Stats},
 };
-use crate::record::Event;
+use crate::record::{Event, EventKind};
 
+/// Spans and log lines may fill this share of the queue, by events and by bytes. The rest is kept for transactions, errors
+/// and metrics: one request can leave any number of spans.
+const SHARE_OF_DETAILS: (usize, usize) = (3, 4);
 /// The worker is woken when this many events wait; fewer wait for its next look.
 const WAKE: usize = 512;
 
@@ -58,6 +61,9 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Shared {
     events: ArrayQueue<Event>,
+    /// The limits for spans and log lines.
+    max_details: usize,
+    max_detail_bytes: usize,
     wake_at: usize,
     bytes: AtomicUsize,
     max_bytes: usize,
@@ -74,9 +80,13 @@ struct Shared {
 impl Queue {
     /// A queue of at most `max_events` events that hold at most `max_bytes` of memory together.
     pub(crate) fn new(max_events: usize, max_bytes: usize) -> Self {
+        let max_events = max_events.max(1);
+        let (part, whole) = SHARE_OF_DETAILS;
         let shared = Shared {
-            events: ArrayQueue::new(max_events.max(1)),
-            wake_at: WAKE.min(max_events.div_ceil(2)).max(1),
+            events: ArrayQueue::new(max_events),
+            max_details: (max_events * part).div_ceil(whole),
+            max_detail_bytes: max_bytes / whole * part,
+            wake_at: WAKE.min(max_events.div_ceil(2)),
             bytes: AtomicUsize::new(0),
             max_bytes,
             closed: AtomicBool::new(false),
@@ -111,13 +121,15 @@ impl Queue {
     fn admit(&self, event: Event) -> bool {
         let shared = &*self.shared;
         let size = event.size();
+        let is_detail = matches!(event.kind(), EventKind::Span | EventKind::Log);
+        let max_bytes = if is_detail { shared.max_detail_bytes } else { shared.max_bytes };
         let bytes = shared.bytes.fetch_add(size, Relaxed).saturating_add(size);
-        if bytes > shared.max_bytes {
+        if bytes > max_bytes {
             shared.bytes.fetch_sub(size, Relaxed);
             self.dropped(DropReason::QueueBytes);
             return false;
         }
-        if shared.events.push(event).is_err() {
+        if is_detail && shared.events.len() >= shared.max_details || shared.events.push(event).is_err() {
             shared.bytes.fetch_sub(size, Relaxed);
             self.dropped(DropReason::QueueFull);
             return false;
@@ -261,6 +273,32 @@ mod tests {
         queue.close();
         queue.push(event());
         assert_eq!(queue.stats().dropped.shutdown, 1);
+    }
+
+    fn line() -> Event {
+        Event::Log(Box::default())
+    }
+
+    #[test]
+    fn spans_and_log_lines_leave_a_quarter_of_the_queue_to_transactions_and_errors() {
+        let by_count = Queue::new(8, usize::MAX);
+        let by_bytes = Queue::new(100, line().size() * 8);
+        for queue in [&by_count, &by_bytes] {
+            (0..20).for_each(|_| queue.push(line()));
+            assert_eq!(queue.len(), 6);
+            (0..20).for_each(|_| queue.push(event()));
+            assert!(queue.len() >= 8, "what is not a detail fills the rest");
+            while queue.pop().is_some() {}
+            (0..20).for_each(|_| queue.push(event()));
+            let before = queue.len();
+            queue.push(line());
+            assert_eq!(queue.len(), before, "the share is of the whole queue, whatever is in it");
+        }
+        assert_eq!((by_count.stats().dropped.queue_full, by_count.stats().dropped.queue_bytes), (14 + 18 + 12 + 1, 0));
+        assert_eq!(by_bytes.stats().dropped.queue_full, 0);
+        let smallest = Queue::new(1, usize::MAX);
+        smallest.push(line());
+        assert_eq!(smallest.len(), 1);
     }
 
     #[test]

@@ -31,8 +31,12 @@ pub struct Stats {
     pub rejected: u64,
     /// Given up, by reason.
     pub dropped: Dropped,
-    /// In the queue, in an open batch, or sent and not yet answered.
+    /// In the queue, in an open batch, in the backlog, or sent and not yet answered.
     pub waiting: u64,
+    /// The part of `waiting` that is in the backlog: encoded, and waiting for the batch before it to be delivered.
+    pub backlog_events: u64,
+    /// Bytes of memory that the backlog holds, limited by `max_backlog_bytes`.
+    pub backlog_bytes: u64,
     /// With `exporter=intake,otlp`: what became of the copies that went by OTLP.
     pub copies: Copies,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
@@ -126,12 +130,14 @@ macro_rules! drop_reasons {
     };
 }
 drop_reasons! {
-    /// The queue held `max_queue_size` events.
+    /// The queue held `max_queue_size` events; for a span or a log line, three quarters of them.
     queue_full = QueueFull,
-    /// The queue held its limit of bytes.
+    /// The queue held `max_queue_bytes` bytes; for a span or a log line, three quarters of them.
     queue_bytes = QueueBytes,
     /// A single event was over the server's limit for a line even after it was shortened, or could not be encoded.
     unencodable = Unencodable,
+    /// The server refused a request with this event alone as too large (413).
+    too_large = TooLarge,
     /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
     unclear = Unclear,
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
@@ -155,6 +161,9 @@ impl fmt::Display for Stats {
         write!(f, ", dropped {}", self.dropped.total())?;
         for (reason, count) in self.dropped.by_reason().filter(|(_, count)| *count > 0) {
             write!(f, " ({reason:?} {count})")?;
+        }
+        if self.backlog_events > 0 {
+            write!(f, ", backlog {} ({} bytes)", self.backlog_events, self.backlog_bytes)?;
         }
         if self.copies != Copies::default() {
             let Copies { accepted, rejected, dropped } = self.copies;
@@ -184,6 +193,8 @@ pub(crate) struct Counters {
     accepted: AtomicU64,
     rejected: AtomicU64,
     dropped: DropCounters,
+    backlog_events: AtomicU64,
+    backlog_bytes: AtomicU64,
     copies_accepted: AtomicU64,
     copies_rejected: AtomicU64,
     copies_dropped: AtomicU64,
@@ -221,6 +232,12 @@ impl Counters {
     /// True for the first event that is dropped for this reason.
     pub(crate) fn dropped(&self, reason: DropReason, events: u64) -> bool {
         self.dropped.of(reason).fetch_add(events, Relaxed) == 0 && events > 0
+    }
+
+    /// What the backlog holds now.
+    pub(super) fn set_backlog(&self, events: u64, bytes: usize) {
+        self.backlog_events.store(events, Relaxed);
+        self.backlog_bytes.store(bytes as u64, Relaxed);
     }
 
     #[cfg(any(feature = "otlp", test))]
@@ -286,6 +303,8 @@ impl Counters {
             rejected,
             dropped,
             waiting: recorded.saturating_sub(accepted + rejected + dropped.total()),
+            backlog_events: self.backlog_events.load(Relaxed),
+            backlog_bytes: self.backlog_bytes.load(Relaxed),
             copies: Copies {
                 accepted: self.copies_accepted.load(Relaxed),
                 rejected: self.copies_rejected.load(Relaxed),
@@ -324,6 +343,10 @@ mod tests {
         assert_eq!(stats.waiting, 2);
         assert_eq!(stats.dropped.total(), 3);
         assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");
+        counters.set_backlog(2, 150);
+        let told = counters.read().to_string();
+        assert!(told.ends_with("(QueueFull 3), backlog 2 (150 bytes)"), "{told}");
+        counters.set_backlog(0, 0);
         counters.dropped(DropReason::LateSpan, 2);
         let late = counters.read();
         assert_eq!((late.recorded, late.waiting, late.dropped.late_spans), (12, 2, 2), "the account still adds up");

@@ -1,5 +1,5 @@
-//! What the worker's thread does: events out of the queue into a batch, and the batch to the server, again where it was not
-//! taken.
+//! What the worker's thread does: it moves events from the queue into a batch, and sends the batch, again where the server did
+//! not take it. Further batches wait in the backlog meanwhile.
 
 use std::{
     future::Future,
@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 
 use super::{
     Added, Delivery, Exporter, Losses, Queue,
-    backoff::Backoff,
+    backlog::Backlog,
     flush::{Done, Flush},
     log_limit::LogLimit,
     metrics::Measuring,
+    recovery::{PROBE_TIMEOUT, Recovery},
     stats::{DropReason, Dropped},
 };
 use crate::record::{Event, MetricsRecord, Resource, follow_wall_clock};
@@ -25,7 +26,7 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Events encoded in one go, before the connection gets its turn.
 const SLICE: usize = 512;
 /// Attempts on a batch that the server itself fails on.
-pub(super) const MAX_POISONOUS_ATTEMPTS: u32 = 5;
+pub(super) const MAX_SERVER_ERRORS: u32 = 5;
 /// Stands for the last metrics in what a shutdown waits for, until it is known how many they are.
 const TO_BE_MEASURED: u64 = 1;
 /// What is left when the last handle of an agent is dropped without a shutdown gets this long.
@@ -34,6 +35,8 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct WorkerSettings {
     /// A batch goes at the latest this long after its first event was taken into it.
     pub(crate) max_age: Duration,
+    /// Bytes of memory for closed batches behind the one that is being sent.
+    pub(crate) max_backlog_bytes: usize,
     pub(crate) measuring: Option<Measuring>,
 }
 
@@ -50,15 +53,22 @@ pub(super) fn deadline(timeout: Duration) -> Instant {
 /// Completes what is known of the sender.
 pub(super) type Preparing = Pin<Box<dyn Future<Output = Resource> + Send>>;
 
-pub(super) type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
 
-/// A closed batch on its way.
+type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// The batch that is being sent, or waits for its next attempt.
 pub(super) struct Current<B> {
     pub(super) batch: B,
-    pub(super) attempts: u32,
+    /// Attempts that the server itself has failed on.
+    pub(super) server_errors: u32,
     pub(super) sending: Option<Sending>,
-    /// When to try (again).
-    pub(super) at: Instant,
+}
+
+impl<B> Current<B> {
+    pub(super) fn new(batch: B) -> Self {
+        Self { batch, server_errors: 0, sending: None }
+    }
 }
 
 pub(super) struct State<E: Exporter> {
@@ -69,9 +79,14 @@ pub(super) struct State<E: Exporter> {
     /// How long events wait for it; None: to its end.
     patience: Option<Instant>,
     pub(super) current: Option<Current<E::Batch>>,
+    /// Closed batches behind the current one.
+    pub(super) backlog: Backlog<E::Batch>,
     /// When the first event came into the open batch.
     opened: Option<Instant>,
-    pub(super) backoff: Backoff,
+    pub(super) recovery: Recovery,
+    probing: Option<Probing>,
+    /// Single events in a row that were too large for the server.
+    pub(super) too_large: u32,
     pub(super) log: LogLimit,
     flushes: Vec<Flush>,
     /// Events taken from the queue, and how many of them have met their fate; both in the queue's order.
@@ -84,12 +99,15 @@ impl<E: Exporter> State<E> {
         Self {
             queue,
             exporter,
-            settings,
             preparing,
             patience: None,
             current: None,
+            backlog: Backlog::new(settings.max_backlog_bytes),
+            settings,
             opened: None,
-            backoff: Backoff::default(),
+            recovery: Recovery::default(),
+            probing: None,
+            too_large: 0,
             log: LogLimit::default(),
             flushes: Vec::new(),
             popped: 0,
@@ -107,11 +125,12 @@ impl<E: Exporter> State<E> {
             self.measure();
             let held = self.is_held();
             self.look_at_queue();
-            let more = !held && self.fill();
+            let mut more = !held && self.fill();
             self.look_at_queue();
             self.count_losses();
-            self.close_if_due();
+            more |= self.advance() && !held;
             self.send_if_due();
+            self.probe_if_due();
             if self.is_over() {
                 break;
             }
@@ -119,6 +138,10 @@ impl<E: Exporter> State<E> {
             let next = tokio::time::Instant::from_std(self.next_look());
             tokio::select! {
                 delivery = sending(&mut self.current) => self.conclude(delivery),
+                is_reached = probed(&mut self.probing) => {
+                    self.probing = None;
+                    self.recovery.probed(is_reached, Instant::now());
+                }
                 resource = prepared(&mut self.preparing) => {
                     self.preparing = None;
                     self.exporter.describe(&resource);
@@ -222,24 +245,51 @@ impl<E: Exporter> State<E> {
         admitted.map(u64::from).sum()
     }
 
-    fn close_if_due(&mut self) {
-        let Some(opened) = self.opened.filter(|_| self.current.is_none()) else { return };
+    /// Makes the next batch the current one, or closes a full one behind it; true where events in the queue have a place
+    /// now that they had not before.
+    fn advance(&mut self) -> bool {
+        let was_full = self.exporter.is_full();
+        if self.current.is_none() {
+            let next = self.backlog.pop_front().or_else(|| self.close_if_due());
+            self.current = next.map(Current::new);
+        }
+        if self.current.is_some() && self.exporter.is_full() && self.backlog.has_room() {
+            self.opened = None;
+            self.exporter.close().into_iter().for_each(|batch| self.backlog.push_back(batch));
+        }
+        self.queue.counters().set_backlog(self.backlog.events(), self.backlog.bytes());
+        if let Some(measuring) = &mut self.settings.measuring {
+            measuring.watch.look_at_backlog(self.backlog.fill());
+        }
+        was_full && !self.exporter.is_full() && self.queue.len() > 0
+    }
+
+    fn close_if_due(&mut self) -> Option<E::Batch> {
+        let opened = self.opened?;
         let wanted = self.flushes.iter().any(|flush| flush.target <= self.popped);
         if !wanted && !self.exporter.is_full() && opened.elapsed() < self.settings.max_age {
-            return;
+            return None;
         }
         self.opened = None;
-        self.current =
-            self.exporter.close().map(|batch| Current { batch, attempts: 0, sending: None, at: Instant::now() });
+        self.exporter.close()
     }
 
     fn send_if_due(&mut self) {
         if let Some(current) = &mut self.current
             && current.sending.is_none()
-            && current.at <= Instant::now()
+            && self.recovery.is_attempt_due(Instant::now())
         {
-            current.attempts += 1;
+            self.probing = None;
             current.sending = Some(Box::pin(self.exporter.send(&current.batch)));
+        }
+    }
+
+    fn probe_if_due(&mut self) {
+        let waits = self.current.as_ref().is_some_and(|current| current.sending.is_none());
+        if waits && self.recovery.take_due_probe(Instant::now()) {
+            let probe = self.exporter.probe();
+            let probe = async { tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(false) };
+            self.probing = Some(Box::pin(probe));
         }
     }
 
@@ -252,12 +302,9 @@ impl<E: Exporter> State<E> {
                 (deadline(ORPHAN_GRACE), Box::new(drop) as Done, true)
             }
         };
-        // somebody waits: the back-off ends now
-        if let Some(current) = &mut self.current {
-            current.at = current.at.min(Instant::now());
-        }
-        // half of the time is for sending
         let now = Instant::now();
+        self.recovery.hurry(now, deadline, is_shutdown);
+        // half of the time is for sending
         let patience = now + deadline.saturating_duration_since(now) / 2;
         self.patience = Some(self.patience.map_or(patience, |earlier| earlier.min(patience)));
         let is_measured = is_shutdown && self.settings.measuring.as_ref().is_some_and(|measuring| !measuring.closed);
@@ -287,7 +334,8 @@ impl<E: Exporter> State<E> {
     /// When there is something to do even if nothing happens.
     fn next_look(&self) -> Instant {
         let now = Instant::now();
-        let retry = self.current.as_ref().filter(|current| current.sending.is_none()).map(|current| current.at);
+        let waiting = self.current.as_ref().filter(|current| current.sending.is_none());
+        let retry = waiting.map(|_| self.recovery.next());
         let age = self.opened.filter(|_| self.current.is_none()).map(|opened| opened + self.settings.max_age);
         let flush = self.flushes.iter().map(|flush| flush.deadline).min();
         let patience = self.patience.filter(|_| self.preparing.is_some());
@@ -300,6 +348,7 @@ impl<E: Exporter> State<E> {
     fn give_up(self) {
         let waiting = self.queue.stats().waiting;
         self.queue.counters().dropped(DropReason::Shutdown, self.popped - self.concluded);
+        self.queue.counters().set_backlog(0, 0);
         self.queue.abandon();
         let stats = self.queue.stats();
         let Dropped { send_disabled, unsampled, unsupported, .. } = stats.dropped;
@@ -331,6 +380,14 @@ async fn prepared(preparing: &mut Option<Preparing>) -> Resource {
 async fn sending<B>(current: &mut Option<Current<B>>) -> Delivery {
     match current.as_mut().and_then(|current| current.sending.as_mut()) {
         Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the server was reached by the probe that is under way; never ready without one.
+async fn probed(probing: &mut Option<Probing>) -> bool {
+    match probing {
+        Some(probing) => probing.await,
         None => std::future::pending().await,
     }
 }

@@ -6,8 +6,8 @@ use std::{
 use super::*;
 use crate::{
     pipeline::{
-        Added, Batch, Delivery, Discard, Health, Measuring, MetricSource, Rejection, Requests,
-        work::MAX_POISONOUS_ATTEMPTS,
+        Added, Batch, Delivery, Discard, FailureCause, Health, Measuring, MetricSource, Rejection, Requests,
+        work::MAX_SERVER_ERRORS,
     },
     record::{Event, MetricsRecord, Resource, TransactionRecord},
 };
@@ -34,6 +34,10 @@ impl Batch for FakeBatch {
 
     fn bytes(&self) -> Option<u64> {
         Some(100 * self.0)
+    }
+
+    fn memory(&self) -> usize {
+        self.0 as usize
     }
 
     fn without(self, taken: u64) -> Self {
@@ -116,7 +120,7 @@ impl Rig {
             described: Arc::default(),
         };
         let described = fake.described.clone();
-        let settings = WorkerSettings { max_age: FOREVER, measuring };
+        let settings = WorkerSettings { max_age: FOREVER, max_backlog_bytes: usize::MAX, measuring };
         let worker = Worker::start(queue.clone(), fake, settings, preparing, std::future::ready(())).unwrap();
         Self { queue, worker, sent, described }
     }
@@ -134,8 +138,9 @@ fn event(timestamp: u64) -> Event {
     Event::Metrics(Box::new(MetricsRecord { timestamp, samples: Vec::new(), labels: Vec::new(), breakdown: None }))
 }
 
-fn failed(poisonous: bool) -> Delivery {
-    Delivery::Failed { reason: "refused".into(), poisonous }
+fn failed(is_server_error: bool) -> Delivery {
+    let cause = if is_server_error { FailureCause::ServerError } else { FailureCause::REFUSED };
+    Delivery::Failed { reason: "refused".into(), cause }
 }
 
 fn rejected(events: u64) -> Delivery {
@@ -178,7 +183,7 @@ fn what_was_not_taken_is_sent_again() {
 
 #[test]
 fn a_partly_taken_batch_goes_on_behind_what_was_taken() {
-    let partly = Delivery::Partly { accepted: 4, rejected: 1, reasons: Vec::new() };
+    let partly = Delivery::Partly { accepted: 4, rejected: 1, reasons: Vec::new(), retry_after: None };
     let rig = Rig::new(100, [partly]);
     rig.record(7);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -205,7 +210,7 @@ fn the_rest_of_a_batch_goes_next_and_what_is_given_up_is_counted() {
 
 #[test]
 fn what_nobody_knows_is_counted_and_not_sent_again() {
-    let unclear = Delivery::Unclear { accepted: 2, rejected: 5, reasons: Vec::new() };
+    let unclear = Delivery::Unclear { accepted: 2, rejected: 5, reasons: Vec::new(), retry_after: None };
     let rig = Rig::new(100, [unclear]);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -240,7 +245,7 @@ fn a_panic_costs_the_event_and_not_the_worker() {
 
 #[test]
 fn an_answer_that_claims_too_much_breaks_no_account() {
-    let partly = Delivery::Partly { accepted: 1000, rejected: 7, reasons: Vec::new() };
+    let partly = Delivery::Partly { accepted: 1000, rejected: 7, reasons: Vec::new(), retry_after: None };
     let rig = Rig::new(100, [rejected(1000), partly]);
     rig.record(5);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -296,7 +301,7 @@ fn the_account_is_closed_before_anybody_hears_of_the_shutdown() {
 
 #[test]
 fn a_batch_that_kills_the_server_does_not_block_the_others() {
-    let attempts = 2 * MAX_POISONOUS_ATTEMPTS as usize;
+    let attempts = 2 * MAX_SERVER_ERRORS as usize;
     let rig = Rig::new(100, (0..attempts).map(|_| failed(true)));
     rig.record(1);
     // every flush ends the back-off
@@ -452,7 +457,7 @@ fn blocked_resolver_thread_does_not_delay_shutdown() {
         let _ = tokio::task::spawn_blocking(resolve).await;
     };
     let queue = Queue::new(10, usize::MAX);
-    let settings = WorkerSettings { max_age: FOREVER, measuring: None };
+    let settings = WorkerSettings { max_age: FOREVER, max_backlog_bytes: usize::MAX, measuring: None };
     let worker = Worker::start(queue, Discard::default(), settings, None, resolving).unwrap();
     starts.recv().unwrap();
     let (done, is_done) = std::sync::mpsc::channel();

@@ -28,7 +28,7 @@ pub(crate) use self::{
     otlp_url::OtlpUrl,
     secret::{Credential, HIDDEN, Secret},
     server_url::{ServerUrl, Url, Urls},
-    size::{QueueBytes, RequestSize},
+    size::{BacklogBytes, QueueBytes, RequestSize},
     text::{Path, ServiceName, Text},
     wildcard::{Patterns, Wildcard},
 };

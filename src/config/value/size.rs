@@ -35,8 +35,13 @@ macro_rules! size_kind {
         }
     };
 }
+/// The bytes that encoded batches may hold while they wait.
+#[derive(Debug)]
+pub(crate) struct BacklogBytes;
+
 size_kind!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb such as 768kb (1kb is 1024 bytes)");
 size_kind!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb such as 8mb (1kb is 1024 bytes)");
+size_kind!(BacklogBytes, (0..=1 << 30), "a size up to 1gb such as 16mb (1kb is 1024 bytes)");
 
 /// `^(\d+)(b|kb|mb|gb)$`, in any case.
 pub(super) fn parse(text: &str) -> Option<usize> {

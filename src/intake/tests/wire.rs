@@ -14,7 +14,7 @@ use crate::{
     config::{CodeOptions, LiveConfig, Secret, ServerUrl},
     error::BuildError,
     intake::IntakeExporter,
-    pipeline::{Batch, Delivery, Exporter},
+    pipeline::{Batch, Delivery, Exporter, FailureCause},
     record::Event,
 };
 
@@ -48,7 +48,7 @@ async fn sent(change: impl FnOnce(&mut ServerSettings)) -> (Request, Delivery) {
 
 fn reason(delivery: Delivery) -> String {
     match delivery {
-        Delivery::Failed { reason, poisonous: false } => reason,
+        Delivery::Failed { reason, cause: FailureCause::NoAnswer | FailureCause::REFUSED } => reason,
         other => panic!("not a failure that is tried again: {other:?}"),
     }
 }

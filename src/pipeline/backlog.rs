@@ -1,0 +1,125 @@
+//! Closed batches that wait behind the one that is being sent.
+
+use std::collections::VecDeque;
+
+use super::Batch;
+
+/// A first-in, first-out list of batches in their smallest form, bounded by the memory that they hold.
+///
+/// The worker fills it while the server does not take events, so that the queue of records, which are eight times larger,
+/// stays empty. When it is full, the events stay in the queue.
+#[derive(Debug)]
+pub(super) struct Backlog<B> {
+    batches: VecDeque<B>,
+    max_bytes: usize,
+    bytes: usize,
+    events: u64,
+}
+
+impl<B: Batch> Backlog<B> {
+    /// A backlog that takes no further batch once it holds `max_bytes` of memory. 0: it takes none.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { batches: VecDeque::new(), max_bytes, bytes: 0, events: 0 }
+    }
+
+    /// Returns true where another batch can be added at the end.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < self.max_bytes
+    }
+
+    pub(super) fn push_back(&mut self, batch: B) {
+        let batch = batch.pack();
+        self.add(&batch);
+        self.batches.push_back(batch);
+    }
+
+    /// Puts back a part of the batch that was taken out last. The bound is not checked: the whole batch had its place.
+    pub(super) fn push_front(&mut self, batch: B) {
+        let batch = batch.pack();
+        self.add(&batch);
+        self.batches.push_front(batch);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<B> {
+        let batch = self.batches.pop_front()?;
+        self.bytes -= batch.memory();
+        self.events -= batch.events();
+        Some(batch)
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Bytes of memory that the batches hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How full it is, from 0 to 1.
+    pub(super) fn fill(&self) -> f64 {
+        if self.max_bytes == 0 { 0.0 } else { (self.bytes as f64 / self.max_bytes as f64).min(1.0) }
+    }
+
+    fn add(&mut self, batch: &B) {
+        self.bytes += batch.memory();
+        self.events += batch.events();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events, and whether the batch is packed.
+    #[derive(Debug, PartialEq)]
+    struct Sized(u64, bool);
+
+    impl Batch for Sized {
+        fn events(&self) -> u64 {
+            self.0
+        }
+
+        fn bytes(&self) -> Option<u64> {
+            None
+        }
+
+        fn memory(&self) -> usize {
+            self.0 as usize * if self.1 { 1 } else { 10 }
+        }
+
+        fn without(self, taken: u64) -> Self {
+            Self(self.0 - taken, self.1)
+        }
+
+        fn pack(self) -> Self {
+            Self(self.0, true)
+        }
+    }
+
+    #[test]
+    fn batches_are_packed_and_come_out_in_order() {
+        let mut backlog = Backlog::new(100);
+        (1..=3).for_each(|events| backlog.push_back(Sized(events, false)));
+        assert_eq!((backlog.events(), backlog.bytes()), (6, 6));
+        assert_eq!(backlog.pop_front(), Some(Sized(1, true)));
+        backlog.push_front(Sized(1, false));
+        assert_eq!([1, 2, 3].map(|_| backlog.pop_front().unwrap().0), [1, 2, 3]);
+        assert_eq!((backlog.pop_front(), backlog.events(), backlog.bytes()), (None, 0, 0));
+    }
+
+    #[test]
+    fn full_backlog_has_no_room() {
+        let mut backlog = Backlog::new(10);
+        backlog.push_back(Sized(9, false));
+        assert!(backlog.has_room());
+        assert_eq!(backlog.fill(), 0.9);
+        backlog.push_back(Sized(9, false));
+        assert!(!backlog.has_room());
+        assert_eq!(backlog.fill(), 1.0);
+        backlog.pop_front();
+        assert!(backlog.has_room());
+        let none = Backlog::<Sized>::new(0);
+        assert_eq!((none.has_room(), none.fill()), (false, 0.0));
+    }
+}
