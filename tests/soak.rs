@@ -30,8 +30,10 @@ use tower_apm::{
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
 
-/// Requests wait while more events than these do: half of what the default queue holds.
-const MOST_WAITING: u64 = 8_192;
+/// Requests wait while more events than these are not in the backlog yet: half of what the default queue holds.
+const MOST_QUEUED: u64 = 8_192;
+/// The outage lasts until so many events wait: twice what the default queue holds.
+const MOST_WAITING: u64 = 32_768;
 /// Every so many requests have a child span.
 const SPAN_EVERY: u64 = 10;
 const TASKS: usize = 8;
@@ -50,10 +52,11 @@ async fn every_request_is_found_although_the_server_was_killed() {
     let failures = FAILURES.load(Relaxed);
     tokio::task::block_in_place(|| first.shutdown());
     until("requests came and the agent failed to send", || {
-        agent.stats().waiting >= MOST_WAITING / 2 && FAILURES.load(Relaxed) > failures
+        agent.stats().waiting >= MOST_WAITING && FAILURES.load(Relaxed) > failures
     })
     .await;
     assert!(load.made() < REQUESTS, "the outage was in the middle");
+    assert!(agent.stats().backlog_events > MOST_WAITING / 2, "{}", agent.stats());
     let second = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind(&address).unwrap();
     load.join().await;
 
@@ -128,7 +131,8 @@ impl Load {
             let (app, agent, next) = (app.clone(), agent.clone(), next.clone());
             tasks.spawn(async move {
                 loop {
-                    until("the server takes events", || agent.stats().waiting < MOST_WAITING).await;
+                    let queued = || agent.stats().waiting.saturating_sub(agent.stats().backlog_events);
+                    until("the worker takes events", || queued() < MOST_QUEUED).await;
                     let id = next.fetch_add(1, Relaxed);
                     if id >= requests {
                         return;

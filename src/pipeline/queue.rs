@@ -244,7 +244,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::record::MetricsRecord;
+    use crate::record::{LogRecord, MetricsRecord};
 
     const ROUNDS: usize = 20_000;
 
@@ -276,7 +276,20 @@ mod tests {
     }
 
     fn line() -> Event {
-        Event::Log(Box::default())
+        Event::Log(Box::new(LogRecord {
+            timestamp: 0,
+            level: "info",
+            message: String::new(),
+            logger: "".into(),
+            file: None,
+            line: None,
+            thread: None,
+            place: None,
+            error: None,
+            error_id: None,
+            labels: Vec::new(),
+            is_own: false,
+        }))
     }
 
     #[test]

@@ -73,36 +73,56 @@ pub fn serve(peer: &str, build: Build, sink: &str, requests: u64) {
 }
 
 /// An address that was free a moment ago.
-fn nobody() -> String {
+pub fn nobody() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// A line of `/proc/self/status`, in MiB.
-fn resident(name: &str) -> f64 {
+pub fn resident(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// The clients: every connection asks again as soon as it is answered.
-pub fn load(address: &str, requests: u64) {
+/// The clients: every connection asks again as soon as it is answered, or, with a rate, when the next request of all of them
+/// is due.
+pub fn load(address: &str, requests: u64, rate: Option<f64>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let texts: Arc<[Vec<u8>]> = Requests::new().texts().into();
         let left = Arc::new(AtomicU64::new(requests));
+        let pace = Pace { began: Instant::now(), requests, rate };
         let connections: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio::spawn(ask(address.to_owned(), texts.clone(), left.clone()))).collect();
+            (0..CONNECTIONS).map(|_| tokio::spawn(ask(address.to_owned(), texts.clone(), left.clone(), pace))).collect();
         for connection in connections {
             connection.await.unwrap();
         }
     });
 }
 
-async fn ask(address: String, texts: Arc<[Vec<u8>]>, left: Arc<AtomicU64>) {
+#[derive(Clone, Copy)]
+struct Pace {
+    began: Instant,
+    requests: u64,
+    rate: Option<f64>,
+}
+
+impl Pace {
+    /// Returns when the request may go after which so many are left.
+    async fn due(self, left: u64) {
+        if let Some(rate) = self.rate {
+            let due = self.began + Duration::from_secs_f64((self.requests - left) as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+}
+
+async fn ask(address: String, texts: Arc<[Vec<u8>]>, left: Arc<AtomicU64>, pace: Pace) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut answer = Vec::with_capacity(4096);
     while let Ok(number) = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+        pace.due(number).await;
         stream.write_all(&texts[number as usize % texts.len()]).await.unwrap();
         answer.clear();
         while !is_whole(&answer) {

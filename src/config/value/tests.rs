@@ -80,6 +80,8 @@ fn section_1_2_trap_19_sizes_are_in_1024s_and_any_case() {
     assert_eq!(RequestSize::read("1023b"), Reading::Invalid);
     assert_eq!(RequestSize::read("6mb"), Reading::Invalid);
     assert_eq!(RequestSize::show(&(768 << 10)), "768kb");
+    assert_eq!(BacklogBytes::read("0b"), Reading::Valid(0));
+    assert_eq!(BacklogBytes::read("1025mb"), Reading::Invalid);
     assert_eq!(QueueBytes::show(&((1 << 20) + 1)), "1048577b");
 }
 
