@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn batch_that_is_too_large_is_divided_as_often_as_it_takes() {
-        let (delivery, sent) = delivered_to(3, 1000, &[], usize::MAX);
-        assert_eq!((delivery, sent), (decided(0, &[]), 512 + 511));
+        let (delivery, sent) = delivered_to(4, 1024, &[], usize::MAX);
+        assert_eq!((delivery, sent), (decided(0, &[]), 256 + 255));
     }
 
     #[test]

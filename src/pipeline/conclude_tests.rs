@@ -482,11 +482,15 @@ fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
         }
         rig.stats();
     }
-    let is_up = !matches!(end, End::ShutdownInAnOutage);
     rig.change(|server| {
         server.script.clear();
-        server.is_up = is_up;
+        server.is_up = true;
     });
+    // each flush ends a back-off, and the attempt under way may still fail
+    until(|| rig.flush(Duration::from_millis(100)).is_ok());
+    let is_up = !matches!(end, End::ShutdownInAnOutage);
+    rig.change(|server| server.is_up = is_up);
+    rig.record(sizes.1.min(25) as u64);
     let Rig { queue, worker, server, .. } = rig;
     let drops_before = queue.stats().dropped.shutdown;
     match end {

@@ -297,13 +297,15 @@ impl Counters {
             (self.accepted.load(Relaxed), self.rejected.load(Relaxed), self.dropped.read());
         // late spans are not offered to the queue
         let recorded = self.recorded_by_kind().iter().sum::<u64>() + dropped.late_spans;
+        let waiting = recorded.saturating_sub(accepted + rejected + dropped.total());
         Stats {
             recorded,
             accepted,
             rejected,
             dropped,
-            waiting: recorded.saturating_sub(accepted + rejected + dropped.total()),
-            backlog_events: self.backlog_events.load(Relaxed),
+            waiting,
+            // it may have grown meanwhile
+            backlog_events: self.backlog_events.load(Relaxed).min(waiting),
             backlog_bytes: self.backlog_bytes.load(Relaxed),
             copies: Copies {
                 accepted: self.copies_accepted.load(Relaxed),
