@@ -4,13 +4,20 @@ use std::collections::VecDeque;
 
 use super::Batch;
 
+/// A closed batch, and the number of events that the worker skipped after it began and before the next batch did.
+#[derive(Debug, PartialEq)]
+pub(super) struct Entry<B> {
+    pub(super) batch: B,
+    pub(super) skipped: u64,
+}
+
 /// A first-in, first-out list of batches in their smallest form, bounded by the memory that they hold.
 ///
 /// The worker fills it while the server does not take events, so that the queue of records, which are eight times larger,
 /// stays empty. When it is full, the events stay in the queue.
 #[derive(Debug)]
 pub(super) struct Backlog<B> {
-    batches: VecDeque<B>,
+    batches: VecDeque<Entry<B>>,
     max_bytes: usize,
     bytes: usize,
     events: u64,
@@ -27,24 +34,32 @@ impl<B: Batch> Backlog<B> {
         self.bytes < self.max_bytes
     }
 
-    pub(super) fn push_back(&mut self, batch: B) {
-        let batch = batch.pack();
-        self.add(&batch);
-        self.batches.push_back(batch);
+    pub(super) fn push_back(&mut self, entry: Entry<B>) {
+        let entry = self.add(entry);
+        self.batches.push_back(entry);
     }
 
     /// Puts back a part of the batch that was taken out last. The bound is not checked: the whole batch had its place.
-    pub(super) fn push_front(&mut self, batch: B) {
-        let batch = batch.pack();
-        self.add(&batch);
-        self.batches.push_front(batch);
+    pub(super) fn push_front(&mut self, entry: Entry<B>) {
+        let entry = self.add(entry);
+        self.batches.push_front(entry);
     }
 
-    pub(super) fn pop_front(&mut self) -> Option<B> {
-        let batch = self.batches.pop_front()?;
-        self.bytes -= batch.memory();
-        self.events -= batch.events();
-        Some(batch)
+    pub(super) fn pop_front(&mut self) -> Option<Entry<B>> {
+        let entry = self.batches.pop_front()?;
+        self.bytes -= entry.batch.memory();
+        self.events -= entry.batch.events();
+        Some(entry)
+    }
+
+    /// The batch that was closed last, if it waits here.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Entry<B>> {
+        self.batches.back_mut()
+    }
+
+    /// Events that the worker skipped after one of these batches.
+    pub(super) fn skipped(&self) -> u64 {
+        self.batches.iter().map(|entry| entry.skipped).sum()
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -61,9 +76,11 @@ impl<B: Batch> Backlog<B> {
         if self.max_bytes == 0 { 0.0 } else { (self.bytes as f64 / self.max_bytes as f64).min(1.0) }
     }
 
-    fn add(&mut self, batch: &B) {
+    fn add(&mut self, Entry { batch, skipped }: Entry<B>) -> Entry<B> {
+        let batch = batch.pack();
         self.bytes += batch.memory();
         self.events += batch.events();
+        Entry { batch, skipped }
     }
 }
 
@@ -97,24 +114,30 @@ mod tests {
         }
     }
 
+    fn entry(events: u64) -> Entry<Sized> {
+        Entry { batch: Sized(events, false), skipped: events }
+    }
+
     #[test]
     fn batches_are_packed_and_come_out_in_order() {
         let mut backlog = Backlog::new(100);
-        (1..=3).for_each(|events| backlog.push_back(Sized(events, false)));
+        (1..=3).for_each(|events| backlog.push_back(entry(events)));
         assert_eq!((backlog.events(), backlog.bytes()), (6, 6));
-        assert_eq!(backlog.pop_front(), Some(Sized(1, true)));
-        backlog.push_front(Sized(1, false));
-        assert_eq!([1, 2, 3].map(|_| backlog.pop_front().unwrap().0), [1, 2, 3]);
+        assert_eq!(backlog.pop_front(), Some(Entry { batch: Sized(1, true), skipped: 1 }));
+        backlog.push_front(entry(1));
+        backlog.last_mut().unwrap().skipped += 1;
+        assert_eq!(backlog.skipped(), 7);
+        assert_eq!([1, 2, 3].map(|_| backlog.pop_front().unwrap().batch.0), [1, 2, 3]);
         assert_eq!((backlog.pop_front(), backlog.events(), backlog.bytes()), (None, 0, 0));
     }
 
     #[test]
     fn full_backlog_has_no_room() {
         let mut backlog = Backlog::new(10);
-        backlog.push_back(Sized(9, false));
+        backlog.push_back(entry(9));
         assert!(backlog.has_room());
         assert_eq!(backlog.fill(), 0.9);
-        backlog.push_back(Sized(9, false));
+        backlog.push_back(entry(9));
         assert!(!backlog.has_room());
         assert_eq!(backlog.fill(), 1.0);
         backlog.pop_front();

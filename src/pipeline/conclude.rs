@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     Batch, Delivery, Exporter, FailureCause, Rejection,
+    backlog::Entry,
     stats::DropReason,
     work::{Current, MAX_SERVER_ERRORS, State},
 };
@@ -16,7 +17,7 @@ impl<E: Exporter> State<E> {
     pub(super) fn conclude(&mut self, delivery: Delivery) {
         let Some(mut current) = self.current.take() else { return };
         current.sending = None;
-        let events = current.batch.events();
+        let (events, skipped) = (current.batch.events(), current.skipped);
         if let Some(measuring) = &mut self.settings.measuring {
             let bytes = current.batch.bytes();
             if bytes.is_some() || events > 0 {
@@ -38,18 +39,19 @@ impl<E: Exporter> State<E> {
                 let taken = accepted.saturating_add(rejected).min(events);
                 self.settle(taken, rejected);
                 self.log.rejections(&reasons);
-                if taken == events {
-                    return self.succeeded();
+                if taken < events {
+                    if taken > 0 {
+                        current.server_errors = 0;
+                    }
+                    current.batch = current.batch.without(taken);
+                    let cause = match retry_after {
+                        Some(_) => FailureCause::Refused { retry_after },
+                        None => FailureCause::ServerError,
+                    };
+                    self.again(current, "the server failed after a part of a batch", cause);
+                } else {
+                    self.succeeded();
                 }
-                if taken > 0 {
-                    current.server_errors = 0;
-                }
-                current.batch = current.batch.without(taken);
-                let cause = match retry_after {
-                    Some(_) => FailureCause::Refused { retry_after },
-                    None => FailureCause::ServerError,
-                };
-                self.again(current, "the server failed after a part of a batch", cause);
             }
             Delivery::Unclear { accepted, rejected, reasons, retry_after } => {
                 let rejected = rejected.min(events);
@@ -64,6 +66,9 @@ impl<E: Exporter> State<E> {
             Delivery::Disabled => self.drop_events(DropReason::SendDisabled, events),
             Delivery::Failed { reason, cause } => self.again(current, &reason, cause),
         }
+        if self.current.is_none() {
+            self.concluded += skipped;
+        }
     }
 
     /// The server has decided on the first `events` events of a batch; the rest goes next.
@@ -74,7 +79,8 @@ impl<E: Exporter> State<E> {
         self.succeeded();
         self.log.rejections(reasons);
         if events < all {
-            self.current = Some(Current::new(current.batch.without(events)));
+            let batch = current.batch.without(events);
+            self.current = Some(Current::new(Entry { batch, skipped: current.skipped }));
         }
     }
 
@@ -82,8 +88,8 @@ impl<E: Exporter> State<E> {
     fn divide(&mut self, current: Current<E::Batch>, reason: &str) {
         match current.batch.split() {
             (first, Some(rest)) => {
-                self.backlog.push_front(rest);
-                self.current = Some(Current::new(first));
+                self.backlog.push_front(Entry { batch: rest, skipped: current.skipped });
+                self.current = Some(Current::new(Entry { batch: first, skipped: 0 }));
             }
             (single, None) => {
                 self.drop_events(DropReason::TooLarge, single.events());

@@ -419,6 +419,20 @@ fn outage_does_not_count_as_the_server_s_failure_on_a_batch() {
     assert_eq!((rig.stats().accepted, rig.stats().dropped.unclear), (10, 0));
 }
 
+#[test]
+fn flush_does_not_take_events_that_are_not_sent_for_those_that_still_wait() {
+    let mut rig = Rig::new(10, 100, 1000);
+    rig.change(|server| server.is_up = false);
+    rig.record(15);
+    let flush = rig.worker.flush(Duration::from_millis(200));
+    (0..60).for_each(|_| rig.push(UNENCODABLE));
+    until(|| rig.stats().dropped.unencodable == 60);
+    assert_eq!(block_on(flush).unwrap_err().waiting, 15);
+    rig.worker.shutdown_blocking(Duration::from_millis(20)).unwrap_err();
+    let stats = rig.stats();
+    assert_eq!((stats.dropped.shutdown, stats.dropped.unencodable, stats.waiting), (15, 60, 0), "{stats}");
+}
+
 /// One thing that happens to a worker.
 #[derive(Debug, Clone)]
 enum Step {
@@ -429,6 +443,8 @@ enum Step {
     Largest(usize),
     Huge(u64),
     Flush,
+    /// Events are recorded while somebody waits for those before.
+    FlushAndRecord(u64),
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -457,6 +473,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1_usize..20).prop_map(Step::Largest),
         1 => (100_u64..300).prop_map(Step::Huge),
         2 => Just(Step::Flush),
+        2 => (1_u64..20).prop_map(Step::FlushAndRecord),
     ]
 }
 
@@ -470,6 +487,8 @@ enum End {
 
 fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
     let mut rig = Rig::new(sizes.0, sizes.1, sizes.2);
+    // attempts up to the end of a flush, and the first event that was recorded after its beginning
+    let mut delivered = Vec::new();
     for step in steps {
         match step {
             Step::Record(events) => rig.record(events),
@@ -478,7 +497,20 @@ fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
             Step::Up(is_up) => rig.change(|server| server.is_up = is_up),
             Step::Largest(largest) => rig.change(|server| server.largest = largest),
             Step::Huge(id) => rig.change(|server| server.huge.extend([id])),
-            Step::Flush => drop(rig.flush(Duration::from_millis(5))),
+            Step::Flush => {
+                if rig.flush(Duration::from_millis(5)).is_ok() {
+                    assert_eq!(rig.stats().waiting, 0);
+                }
+            }
+            Step::FlushAndRecord(events) => {
+                let first_later = rig.next;
+                let flush = rig.worker.flush(Duration::from_millis(5));
+                (0..events).for_each(|_| rig.push(UNENCODABLE));
+                rig.record(events);
+                if block_on(flush).is_ok() {
+                    delivered.push((rig.attempts().len(), first_later));
+                }
+            }
         }
         rig.stats();
     }
@@ -505,6 +537,10 @@ fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
     let Stats { recorded, accepted, rejected, dropped, waiting, backlog_events, .. } = stats;
     assert_eq!((waiting, backlog_events, recorded), (0, 0, accepted + rejected + dropped.total()), "{stats}");
     assert!(server.settled.is_sorted_by(|before, after| before < after), "once, and in order: {:?}", server.settled);
+    for (attempts, first_later) in delivered {
+        let later = server.attempts[attempts..].iter().flat_map(|(_, ids)| ids).min();
+        assert!(later.is_none_or(|id| *id >= first_later), "{later:?} was sent after a flush that succeeded");
+    }
     let never_sent = dropped.queue_full + dropped.unencodable + dropped.too_large + dropped.shutdown;
     let given_up_by_the_worker = recorded - never_sent - server.settled.len() as u64;
     assert!(given_up_by_the_worker <= dropped.unclear, "{stats}");

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Added, Delivery, Exporter, Losses, Queue,
-    backlog::Backlog,
+    backlog::{Backlog, Entry},
     flush::{Done, Flush},
     log_limit::LogLimit,
     metrics::Measuring,
@@ -60,14 +60,16 @@ type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
 /// The batch that is being sent, or waits for its next attempt.
 pub(super) struct Current<B> {
     pub(super) batch: B,
+    /// Events that were skipped after its first one.
+    pub(super) skipped: u64,
     /// Attempts that the server itself has failed on.
     pub(super) server_errors: u32,
     pub(super) sending: Option<Sending>,
 }
 
 impl<B> Current<B> {
-    pub(super) fn new(batch: B) -> Self {
-        Self { batch, server_errors: 0, sending: None }
+    pub(super) fn new(Entry { batch, skipped }: Entry<B>) -> Self {
+        Self { batch, skipped, server_errors: 0, sending: None }
     }
 }
 
@@ -83,13 +85,15 @@ pub(super) struct State<E: Exporter> {
     pub(super) backlog: Backlog<E::Batch>,
     /// When the first event came into the open batch.
     opened: Option<Instant>,
+    /// Events that were skipped since then.
+    skipped: u64,
     pub(super) recovery: Recovery,
     probing: Option<Probing>,
     /// Single events in a row that were too large for the server.
     pub(super) too_large: u32,
     pub(super) log: LogLimit,
     flushes: Vec<Flush>,
-    /// Events taken from the queue, and how many of them have met their fate; both in the queue's order.
+    /// Events taken from the queue, and how many of the first of them are settled: delivered, or dropped and counted.
     popped: u64,
     pub(super) concluded: u64,
 }
@@ -105,6 +109,7 @@ impl<E: Exporter> State<E> {
             backlog: Backlog::new(settings.max_backlog_bytes),
             settings,
             opened: None,
+            skipped: 0,
             recovery: Recovery::default(),
             probing: None,
             too_large: 0,
@@ -182,21 +187,31 @@ impl<E: Exporter> State<E> {
                     self.opened.get_or_insert_with(Instant::now);
                 }
                 Ok(Added::Unwanted) => {
-                    self.queue.counters().dropped(DropReason::Unsampled, 1);
-                    self.concluded += 1;
+                    self.skip(DropReason::Unsampled);
                 }
                 Ok(Added::Unsupported | Added::Paused) => {
-                    self.queue.counters().dropped(DropReason::Unsupported, 1);
-                    self.concluded += 1;
+                    self.skip(DropReason::Unsupported);
                 }
                 Err(reason) => {
-                    self.queue.counters().dropped(DropReason::Unencodable, 1);
-                    self.concluded += 1;
+                    self.skip(DropReason::Unencodable);
                     self.log.warn("an event could not be encoded", &reason);
                 }
             }
         }
         true
+    }
+
+    /// An event does not go into a batch. It is settled with the batch before it: a flush must not take it for an event that was
+    /// recorded earlier and still waits.
+    fn skip(&mut self, reason: DropReason) {
+        self.queue.counters().dropped(reason, 1);
+        let last = self.backlog.last_mut().map(|entry| &mut entry.skipped);
+        let last = last.or(self.current.as_mut().map(|current| &mut current.skipped));
+        match (self.opened, last) {
+            (Some(_), _) => self.skipped += 1,
+            (None, Some(last)) => *last += 1,
+            (None, None) => self.concluded += 1,
+        }
     }
 
     fn count_losses(&mut self) {
@@ -254,8 +269,7 @@ impl<E: Exporter> State<E> {
             self.current = next.map(Current::new);
         }
         if self.current.is_some() && self.exporter.is_full() && self.backlog.has_room() {
-            self.opened = None;
-            self.exporter.close().into_iter().for_each(|batch| self.backlog.push_back(batch));
+            self.close().into_iter().for_each(|entry| self.backlog.push_back(entry));
         }
         self.queue.counters().set_backlog(self.backlog.events(), self.backlog.bytes());
         if let Some(measuring) = &mut self.settings.measuring {
@@ -264,14 +278,23 @@ impl<E: Exporter> State<E> {
         was_full && !self.exporter.is_full() && self.queue.len() > 0
     }
 
-    fn close_if_due(&mut self) -> Option<E::Batch> {
+    fn close_if_due(&mut self) -> Option<Entry<E::Batch>> {
         let opened = self.opened?;
         let wanted = self.flushes.iter().any(|flush| flush.target <= self.popped);
         if !wanted && !self.exporter.is_full() && opened.elapsed() < self.settings.max_age {
             return None;
         }
+        self.close()
+    }
+
+    fn close(&mut self) -> Option<Entry<E::Batch>> {
         self.opened = None;
-        self.exporter.close()
+        let skipped = std::mem::take(&mut self.skipped);
+        let batch = self.exporter.close();
+        if batch.is_none() {
+            self.concluded += skipped;
+        }
+        batch.map(|batch| Entry { batch, skipped })
     }
 
     fn send_if_due(&mut self) {
@@ -347,7 +370,10 @@ impl<E: Exporter> State<E> {
     /// The end: whatever is left is counted, and then whoever waits is told, so that they see the whole account.
     fn give_up(self) {
         let waiting = self.queue.stats().waiting;
-        self.queue.counters().dropped(DropReason::Shutdown, self.popped - self.concluded);
+        let current = self.current.as_ref().map_or(0, |current| current.skipped);
+        let counted = self.skipped + self.backlog.skipped() + current;
+        let left = self.popped.saturating_sub(self.concluded + counted);
+        self.queue.counters().dropped(DropReason::Shutdown, left);
         self.queue.counters().set_backlog(0, 0);
         self.queue.abandon();
         let stats = self.queue.stats();
