@@ -92,8 +92,9 @@ pub fn load(address: &str, requests: u64, rate: Option<f64>) {
         let texts: Arc<[Vec<u8>]> = Requests::new().texts().into();
         let left = Arc::new(AtomicU64::new(requests));
         let pace = Pace { began: Instant::now(), requests, rate };
-        let connections: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio::spawn(ask(address.to_owned(), texts.clone(), left.clone(), pace))).collect();
+        let connections: Vec<_> = (0..CONNECTIONS)
+            .map(|_| tokio::spawn(ask(address.to_owned(), texts.clone(), left.clone(), pace)))
+            .collect();
         for connection in connections {
             connection.await.unwrap();
         }
