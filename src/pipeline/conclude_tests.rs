@@ -424,7 +424,11 @@ fn flush_does_not_take_events_that_are_not_sent_for_those_that_still_wait() {
     let mut rig = Rig::new(10, 100, 1000);
     rig.change(|server| server.is_up = false);
     rig.record(15);
-    let flush = rig.worker.flush(Duration::from_millis(200));
+    until(|| rig.attempts().len() >= 2 && rig.queue.len() == 0);
+    let attempts = rig.attempts().len();
+    let flush = rig.worker.flush(Duration::from_millis(500));
+    // the worker has heard of it
+    until(|| rig.attempts().len() > attempts);
     (0..60).for_each(|_| rig.push(UNENCODABLE));
     until(|| rig.stats().dropped.unencodable == 60);
     assert_eq!(block_on(flush).unwrap_err().waiting, 15);
