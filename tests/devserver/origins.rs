@@ -25,8 +25,10 @@ fn ask(server: &DevServer, line: &str, headers: &[(&str, &str)], body: &[u8]) ->
     connection.answer().unwrap()
 }
 
-/// Every route, with a body that it takes.
-fn routes() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Vec<u8>)> {
+/// Method and path, headers, and a body that is taken.
+type Route = (&'static str, Vec<(&'static str, &'static str)>, Vec<u8>);
+
+fn routes() -> Vec<Route> {
     let otlp = || (vec![PROTOBUF], traces().encode_to_vec());
     vec![
         ("POST /intake/v2/events", vec![NDJSON], lines(&[METADATA, SPAN]).into_bytes()),
