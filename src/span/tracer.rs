@@ -191,7 +191,7 @@ impl Tracer for ApmTracer {
         };
         if let Some(events) = events {
             for event in events {
-                span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+                span.begin_with(event);
             }
         }
         span
