@@ -184,7 +184,7 @@ impl Tracer for ApmTracer {
             return ApmSpan::silent(found_in(context), context.span().span_context().clone());
         }
         let events = builder.events.take();
-        let mut span = match found_in(context) {
+        let span = match found_in(context) {
             Handle::Transaction(shared) => Self::child(shared, builder, context),
             Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
             Handle::None => self.root(builder, context),
