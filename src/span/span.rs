@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
-    trace::{Span, SpanContext, Status},
+    trace::{Event, Span, SpanContext, Status},
 };
 
 use super::time::Start;
@@ -81,6 +81,15 @@ impl ApmSpan {
     pub(super) fn root(shared: Arc<Shared>, context: SpanContext, start: Start) -> Self {
         let role = Role::Root(Root { status: Status::Unset, start });
         Self { context, handle: Handle::Transaction(shared), role }
+    }
+
+    /// An event that the span is built with. OpenTelemetry holds no lock of the span then, but may have borrowed the
+    /// current context: nothing can be attached.
+    pub(super) fn begin_with(&self, event: Event) {
+        if !self.handle.is_none() && event.name == "exception" {
+            let error = Exception::from_event(&event.attributes).into_record(event.timestamp);
+            self.handle.error(error, Some(self.nearest()));
+        }
     }
 
     fn shared(&self) -> Option<&Arc<Shared>> {

@@ -184,14 +184,14 @@ impl Tracer for ApmTracer {
             return ApmSpan::silent(found_in(context), context.span().span_context().clone());
         }
         let events = builder.events.take();
-        let mut span = match found_in(context) {
+        let span = match found_in(context) {
             Handle::Transaction(shared) => Self::child(shared, builder, context),
             Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
             Handle::None => self.root(builder, context),
         };
         if let Some(events) = events {
             for event in events {
-                span.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+                span.begin_with(event);
             }
         }
         span
