@@ -18,17 +18,18 @@ use crate::{
     transaction::{RecordedSpans, Recorder, request_span, span_chain},
 };
 
-/// Who has a say in which of the agent's own log lines are printed.
+/// Whose subscriber the layers are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OwnLogs {
-    /// This layer: `log_level`, as it holds, for whichever layer prints them.
-    ByLevel,
-    /// The filter of the subscriber that `install()` makes, over which `RUST_LOG` has the last word.
-    ByFilter,
+pub(super) enum SubscriberOwner {
+    /// The service's. The layer applies `log_level` to the agent's own log lines, and requests have no span.
+    Service,
+    /// That of `install()` or of the test kit. Its filter selects the agent's own log lines, with `RUST_LOG` taking
+    /// precedence, and hides the spans of requests.
+    Agent,
 }
 
 /// Spans of `tracing` become Elastic's.
-pub(super) fn with_spans<S>(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> impl Layer<S> + Send + Sync + use<S>
+pub(super) fn with_spans<S>(recorder: Option<Arc<Recorder>>, owner: SubscriberOwner) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
@@ -41,7 +42,7 @@ where
         .with_level(false)
         .with_tracked_inactivity(false);
     // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
-    bridge.with_filter(RecordedSpans).and_then(AgentLayer::new(recorder, logs))
+    bridge.with_filter(RecordedSpans::new(owner == SubscriberOwner::Agent)).and_then(AgentLayer::new(recorder, owner))
 }
 
 /// For spans that come another way.
@@ -49,7 +50,7 @@ pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send 
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    AgentLayer::new(Some(recorder), OwnLogs::ByLevel)
+    AgentLayer::new(Some(recorder), SubscriberOwner::Service)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -58,7 +59,7 @@ pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    with_spans(None, OwnLogs::ByFilter)
+    with_spans(None, SubscriberOwner::Agent)
 }
 
 /// The agent's own log lines, ERROR events, and the request's span.
@@ -69,9 +70,9 @@ struct AgentLayer {
 }
 
 impl AgentLayer {
-    fn new(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> Self {
+    fn new(recorder: Option<Arc<Recorder>>, owner: SubscriberOwner) -> Self {
         Self {
-            logs: recorder.clone().filter(|_| logs == OwnLogs::ByLevel),
+            logs: recorder.clone().filter(|_| owner == SubscriberOwner::Service),
             errors: ErrorEvents::new(recorder),
             dispatch: OnceLock::new(),
         }

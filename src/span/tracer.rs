@@ -71,6 +71,14 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
+        let transaction;
+        let parent = if parent.is_remote() {
+            // attached below the transaction: the caller's span is no parent within it
+            transaction = shared.span_context();
+            &transaction
+        } else {
+            parent
+        };
         if !shared.records_spans() {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }

@@ -19,6 +19,7 @@ mod extract;
 mod filter;
 mod handle;
 mod ids;
+mod in_transaction;
 mod naming;
 mod panics;
 mod poll;
@@ -45,6 +46,7 @@ pub(crate) use self::watch::OpenTransaction;
 pub use self::{
     background::StartedTransaction,
     filter::{FinishedTransaction, ReportedError},
+    in_transaction::{ApmFutureExt, InTransaction},
     remote::TraceContext,
 };
 pub(crate) use self::{
@@ -94,8 +96,8 @@ pub struct Transaction {
 impl Transaction {
     /// The transaction of the current task; a handle that does nothing where there is none.
     ///
-    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits, and
-    /// in a spawned task that runs `in_current_span()`.
+    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits.
+    /// [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
     #[must_use]
     pub fn current() -> Self {
         Self { handle: found_in(&current_context()) }

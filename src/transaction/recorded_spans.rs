@@ -21,9 +21,22 @@ use super::{
 ///
 /// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
-pub(crate) struct RecordedSpans;
+pub(crate) struct RecordedSpans {
+    hides_request_span: bool,
+}
 
-fn is_recorded(metadata: &Metadata<'_>) -> bool {
+impl RecordedSpans {
+    /// `hides_request_span`: no other layer of the subscriber shows the spans of requests.
+    pub(crate) fn new(hides_request_span: bool) -> Self {
+        Self { hides_request_span }
+    }
+
+    pub(super) fn hides_request_span(&self) -> bool {
+        self.hides_request_span
+    }
+}
+
+pub(super) fn is_recorded(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
 }
 
