@@ -44,7 +44,9 @@ fn is_anything_set() -> bool {
 fn the_service() {
     let Ok(case) = env::var(CASE) else { return };
     match case.as_str() {
-        "logger" => log::set_boxed_logger(Box::new(Logger)).map(|()| log::set_max_level(log::LevelFilter::Info)).unwrap(),
+        "logger" => {
+            log::set_boxed_logger(Box::new(Logger)).map(|()| log::set_max_level(log::LevelFilter::Info)).unwrap()
+        }
         "log_tracer" => LogTracer::init().unwrap(),
         _ => {}
     }
@@ -64,7 +66,8 @@ fn the_service_with_mistakes() {
     let failed = builder().log_filter("shop=loud").install();
     assert!(matches!(failed, Err(BuildError::LogFilter { .. })), "{failed:?}");
     assert!(!is_anything_set());
-    let failed = builder().disable_send(false).server_url("https://apm.example").server_ca_cert_file("/missing").install();
+    let failed =
+        builder().disable_send(false).server_url("https://apm.example").server_ca_cert_file("/missing").install();
     assert!(matches!(failed, Err(BuildError::CaCertUnreadable { .. })), "{failed:?}");
     assert!(!is_anything_set());
 

@@ -93,7 +93,9 @@ impl Stack {
     pub(super) fn heap_size(&self) -> usize {
         match self {
             Self::Captured(stack) => stack.frames().len() * 64,
-            Self::Panic { stack, place } | Self::Event { stack, place, .. } => stack.frames().len() * 64 + place.file.len(),
+            Self::Panic { stack, place } | Self::Event { stack, place, .. } => {
+                stack.frames().len() * 64 + place.file.len()
+            }
             Self::Text(text) => text.len(),
             Self::Location(place) => place.file.len(),
             Self::None => 0,

@@ -19,8 +19,8 @@ use crate::{
         is_contained, map_current_context, micros,
     },
     transaction::{
-        Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
-        root, span_context, supplied_parent,
+        Beginning, Handle, Ignored, Recorder, Shared, answer, continued, followed, found_in, installed, link_to,
+        new_record, root, span_context, supplied_parent,
     },
 };
 
@@ -183,6 +183,7 @@ impl Tracer for ApmTracer {
 
     fn build_with_context(&self, mut builder: SpanBuilder, context: &Context) -> ApmSpan {
         if context.is_telemetry_suppressed() || map_current_context(Context::is_telemetry_suppressed) {
+            answer();
             return ApmSpan::off(SpanContext::empty_context());
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };

@@ -97,11 +97,22 @@ impl Told {
     }
 }
 
-/// Gives an error the id under which log lines name the error that it replaces, and the span that the failure happened in.
-pub(super) fn replace(error: &mut ErrorRecord, parent: &mut Option<SpanId>, replaced: &[Box<ErrorRecord>]) {
-    if let Some(first) = replaced.first() {
+/// Gives an error what only the event knows that it replaces: the id, under which log lines name the error, the line that
+/// was logged, and the span in which the failure happened.
+pub(super) fn replace(error: &mut ErrorRecord, parent: &mut Option<SpanId>, replaced: &mut [Box<ErrorRecord>]) {
+    if let Some(first) = replaced.first_mut() {
         error.id = first.id;
+        error.log = error.log.take().or(first.log.take());
         *parent = parent.or_else(|| first.parent.as_ref().map(|parent| parent.parent_id));
+    }
+}
+
+/// Adds the fields of the events that an error replaces.
+pub(super) fn add_labels(error: &mut ErrorRecord, replaced: Vec<Box<ErrorRecord>>) {
+    for label in replaced.into_iter().flat_map(|replaced| replaced.context.labels) {
+        if error.context.labels.iter().all(|known| known.key != label.key) {
+            error.context.set_label(label.key, label.value);
+        }
     }
 }
 
@@ -157,9 +168,9 @@ impl Shared {
                 return;
             }
             let replaced = error.exception.as_ref().map(|exception| seldom.told.take_replaced(exception));
-            let replaced = replaced.unwrap_or_default();
+            let mut replaced = replaced.unwrap_or_default();
             replaced.iter().for_each(|_| self.recorder.suppressed_error());
-            replace(&mut error, &mut parent, &replaced);
+            replace(&mut error, &mut parent, &mut replaced);
             let is_active = record.is_some();
             match record {
                 Some(record) => {
@@ -190,6 +201,7 @@ impl Shared {
                     error.parent = Some(self.error_parent(parent, kind, Name::Text(name)));
                 }
             }
+            add_labels(&mut error, replaced);
             if is_active && error.exception.as_ref().is_some_and(Exception::is_text) {
                 match seldom.told.wait(error) {
                     Some(first) => error = first,

@@ -12,7 +12,7 @@ use opentelemetry::trace::SpanContext;
 use super::{
     Recorder, Shared, UserCode, contain,
     current::release_held,
-    errors::{Told, replace},
+    errors::{Told, add_labels, replace},
 };
 use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_debug_of};
 
@@ -60,9 +60,10 @@ impl Ignored {
                     None => return,
                 }
             } else {
-                let replaced = told.take_replaced(exception);
+                let mut replaced = told.take_replaced(exception);
                 replaced.iter().for_each(|_| self.recorder.suppressed_error());
-                replace(&mut error, &mut None, &replaced);
+                replace(&mut error, &mut None, &mut replaced);
+                add_labels(&mut error, replaced);
             }
         }
         self.recorder.error(error);

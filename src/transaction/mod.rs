@@ -21,6 +21,7 @@ mod handle;
 mod ids;
 mod in_transaction;
 mod naming;
+mod other_bridge;
 mod panics;
 mod poll;
 mod recorded_spans;
@@ -60,6 +61,7 @@ pub(crate) use self::{
     filter::{ErrorFilters, TransactionFilters},
     handle::{Handle, Ignored},
     ids::{continued, followed, root},
+    other_bridge::{OtherBridge, answer},
     poll::poll_and_drop,
     recorded_spans::RecordedSpans,
     recorder::{Recorder, install, installed, uninstall},

@@ -24,7 +24,7 @@ use tracing_subscriber::{
 use super::{
     Handle, RecordedSpans,
     current::{Entered, enter_attached, enter_handle, is_any_running},
-    explicit_parent, found_in,
+    explicit_parent, found_in, other_bridge,
     recorded_spans::is_recorded,
 };
 use crate::record::{current_context, is_thread_ending, note_entered_span};
@@ -49,6 +49,7 @@ static EXPECTED: AtomicBool = AtomicBool::new(false);
 /// `wanted` is what [`ApmLayer::request_span`](crate::ApmLayer::request_span) was set to. `None` creates the span where
 /// the current subscriber hides it.
 pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
+    other_bridge::announce();
     if is_thread_ending() || !wanted.unwrap_or_else(is_hidden) {
         return Span::none();
     }
@@ -125,7 +126,8 @@ where
         let current = current_context();
         let handle = found_in(&current);
         if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
-            span.extensions_mut().insert(MadeIn { context: current, handle });
+            // a second layer of an agent may have been here
+            span.extensions_mut().replace(MadeIn { context: current, handle });
         }
     } else if let Some(parent) = attributes.parent() {
         explicit_parent::withdraw();

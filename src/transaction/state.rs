@@ -17,7 +17,9 @@ use super::{
 };
 use crate::config::{CaptureBody, Config};
 use crate::propagation::Tracestate;
-use crate::record::{ErrorRecord, Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
+use crate::record::{
+    ErrorRecord, Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute,
+};
 
 /// Who a transaction is in its trace.
 #[derive(Debug, Clone, PartialEq)]

@@ -58,6 +58,20 @@ async fn error_that_is_logged_as_text_and_handed_over_is_one_document() {
 }
 
 #[tokio::test]
+async fn document_that_replaces_a_text_keeps_line_and_fields_of_the_event() {
+    let apm = TestAgent::start().await;
+    let handler = async |tx: Transaction| {
+        tx.label("module", "late");
+        tracing::error!(error = %disk(), order = 7, "cannot store");
+        tx.label("module", "later");
+        SaleError(disk())
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    let error = apm.expect_error("SaleError").await.label("order", 7).label("module", "later");
+    error.field("/log/message", "cannot store").message("the sale failed");
+}
+
+#[tokio::test]
 async fn error_that_is_captured_before_or_after_its_text_is_one_document() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("job", "scheduled");

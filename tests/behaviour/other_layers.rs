@@ -44,10 +44,10 @@ fn app(agent: Option<&Agent>, trace: Trace) -> Router {
         load(7).await;
         tokio::spawn(load(8).in_current_transaction().with_current_subscriber()).await.unwrap();
     };
-    let make_span = |request: &http::Request<_>| {
-        info_span!("http request", method = %request.method(), uri = %request.uri())
-    };
-    let layer = || TraceLayer::new_for_http().make_span_with(make_span);
+    let make_span =
+        |request: &http::Request<_>| info_span!("http request", method = %request.method(), uri = %request.uri());
+    // their lines contain times
+    let layer = || TraceLayer::new_for_http().make_span_with(make_span).on_response(()).on_eos(());
     let app = Router::new().route("/items/{id}", get(handler));
     let app = if trace == Trace::Inside { app.layer(layer()) } else { app };
     let app = if let Some(agent) = agent { app.layer(agent.layer()) } else { app };
@@ -137,6 +137,17 @@ async fn subscriber_without_the_agent_sees_no_request_span() {
     let lines = written.text();
     assert!(lines.contains("handled") && lines.matches("settled").count() == 2, "{lines}");
     assert!(!lines.contains("request"), "{lines}");
+}
+
+/// A layer that comes before the agent's and has no filter gets the lines of every level.
+#[tokio::test]
+async fn printer_without_a_filter_prints_every_level() {
+    let agent = agent();
+    let written = Written::default();
+    let printer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(written.clone());
+    let subscriber = registry().with(printer).with(agent.tracing_layer());
+    tracing::subscriber::with_default(subscriber, || tracing::trace!("in detail"));
+    assert!(written.text().contains("in detail"));
 }
 
 #[tokio::test]

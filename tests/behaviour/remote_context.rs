@@ -22,7 +22,7 @@ use tower_apm::{
 use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::http::{call, empty, get as request, send};
+use crate::http::{empty, get as request, send};
 
 const TRACE: u128 = 0x0af7651916cd43dd8448eb211c80319c;
 const PARENT: u64 = 0xb7ad6b7169203331;
@@ -99,10 +99,8 @@ async fn span_with_a_remote_parent_is_below_the_transaction() {
 #[tokio::test]
 async fn remote_parent_outside_of_any_transaction_is_continued() {
     let apm = TestAgent::start().await;
-    let subscriber = tracing_subscriber::layer::SubscriberExt::with(
-        tracing_subscriber::registry(),
-        apm.agent().tracing_layer(),
-    );
+    let subscriber =
+        tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), apm.agent().tracing_layer());
     tracing::subscriber::with_default(subscriber, || {
         let span = info_span!("consume");
         span.set_parent(remote(TRACE)).unwrap();
@@ -111,5 +109,4 @@ async fn remote_parent_outside_of_any_transaction_is_continued() {
     let sent = apm.expect_transaction("consume").await;
     assert_eq!(sent.trace_id(), format!("{TRACE:032x}"));
     assert_eq!(sent.json()["parent_id"], format!("{PARENT:016x}"));
-    let _ = call;
 }
