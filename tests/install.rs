@@ -1,7 +1,7 @@
 //! `install()` in processes that have set something up already. Each case is a process of its own: loggers and
 //! subscribers are set once.
 
-use std::{env, process::Command};
+use std::{collections::HashMap, env, process::Command};
 
 use opentelemetry::{propagation::TextMapPropagator, trace::TraceContextExt};
 use tower_apm::{Agent, AgentBuilder, BuildError, Environment, Transaction};
@@ -30,9 +30,9 @@ fn builder() -> AgentBuilder {
 
 /// What `install()` sets for the whole process.
 fn is_anything_set() -> bool {
-    let headers =
-        [("traceparent".to_owned(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())].into();
-    let extracts = |propagator: &dyn TextMapPropagator<_>| propagator.extract(&headers).has_active_span();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = HashMap::from([("traceparent".to_owned(), parent.to_owned())]);
+    let extracts = |propagator: &dyn TextMapPropagator| propagator.extract(&headers).has_active_span();
     Transaction::start("any", "scheduled").is_active()
         || tracing::dispatcher::has_been_set()
         || log::max_level() != log::LevelFilter::Off
