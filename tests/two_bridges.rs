@@ -50,7 +50,10 @@ impl Other {
         Self { provider: SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build(), exported }
     }
 
-    fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + Send + Sync + use<S> {
+    fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
         tracing_opentelemetry::layer().with_tracer(self.provider.tracer("other"))
     }
 
@@ -181,12 +184,13 @@ async fn another_bridge_and_the_agent_do_not_conflict() {
 async fn another_bridge_that_is_loaded_later_is_noticed() {
     let _turn = TURN.lock().await;
     let (a, o) = (agent(), Other::new());
-    let (reloaded, handle) = reload::Layer::new(None);
+    let later = o.layer();
+    let (reloaded, handle) = reload::Layer::new(none_of(&later));
     let subscriber = registry().with(reloaded).with(a.tracing_layer());
     let dispatch = tracing::Dispatch::new(subscriber);
     tracing::dispatcher::with_default(&dispatch, || info_span!("alone").in_scope(|| ()));
     assert_eq!(a.stats().recorded, 1, "a span without a transaction is one");
-    handle.reload(Some(o.layer())).unwrap();
+    handle.reload(Some(later)).unwrap();
     tracing::dispatcher::with_default(&dispatch, || {
         info_span!("first").in_scope(|| info_span!("second").in_scope(|| ()));
     });
@@ -222,6 +226,10 @@ async fn layer_that_steps_aside_warns_once() {
     serve(&a, registry().with(o.layer()).with(a.tracing_layer()).with(printer)).await;
     let printed = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     assert_eq!(printed.matches("another layer of `tracing-opentelemetry`").count(), 1, "{printed}");
+}
+
+fn none_of<T>(_: &T) -> Option<T> {
+    None
 }
 
 fn registry() -> Registry {
