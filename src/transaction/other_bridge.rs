@@ -29,7 +29,7 @@ use opentelemetry::{
 };
 use tracing::{
     Dispatch, Event, Metadata, Subscriber, callsite,
-    dispatcher::WeakDispatch,
+    dispatcher::{self, WeakDispatch},
     span::{Attributes, Id, Record},
 };
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -46,7 +46,9 @@ thread_local! {
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A layer has stepped aside, and nobody was told.
+/// A layer has decided, and `tracing` has cached the interests that held before.
+static STALE: AtomicBool = AtomicBool::new(false);
+/// A layer has stepped aside, and there was no warning.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 const UNKNOWN: u8 = 0;
@@ -122,14 +124,29 @@ impl OtherBridge {
 
     fn set_state(&self, state: u8) {
         self.state.store(state, Relaxed);
-        callsite::rebuild_interest_cache();
+        // not rebuilt here: `tracing` sees no subscriber while one is at work, and would turn every callsite off
+        STALE.store(true, Relaxed);
     }
 }
 
-/// Warns once for each layer that has stepped aside. Called where no subscriber is at work.
+/// Puts into effect what a layer has decided: has `tracing` ask for interests again, and warns of a layer that has stepped
+/// aside. Called where no subscriber is at work.
 #[inline]
-pub(super) fn announce() {
-    if UNANNOUNCED.load(Relaxed) && UNANNOUNCED.swap(false, Relaxed) {
+pub(super) fn settle() {
+    if STALE.load(Relaxed) {
+        settle_here();
+    }
+}
+
+#[cold]
+fn settle_here() {
+    // with a single subscriber, `tracing` asks that of the current thread, which may have none
+    let is_here = dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some());
+    if !is_here || !STALE.swap(false, Relaxed) {
+        return;
+    }
+    callsite::rebuild_interest_cache();
+    if UNANNOUNCED.swap(false, Relaxed) {
         tracing::warn!(
             target: "tower_apm",
             "the subscriber has another layer of `tracing-opentelemetry`: the agent does not record the spans of \

@@ -49,7 +49,7 @@ static EXPECTED: AtomicBool = AtomicBool::new(false);
 /// `wanted` is what [`ApmLayer::request_span`](crate::ApmLayer::request_span) was set to. `None` creates the span where
 /// the current subscriber hides it.
 pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
-    other_bridge::announce();
+    other_bridge::settle();
     if is_thread_ending() || !wanted.unwrap_or_else(is_hidden) {
         return Span::none();
     }
