@@ -128,7 +128,9 @@ pub use crate::{
         ApmLayer, ApmService, ErrorVerdict, IntoVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
         ServiceError, layer,
     },
-    transaction::{FinishedTransaction, ReportedError, StartedTransaction, TraceContext, Transaction},
+    transaction::{
+        ApmFutureExt, FinishedTransaction, InTransaction, ReportedError, StartedTransaction, TraceContext, Transaction,
+    },
 };
 #[cfg(feature = "sdk")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]

@@ -25,7 +25,7 @@ use tower_apm::{
     devserver::{DevServer, Kind, Query},
 };
 use tracing::{Instrument, info_span, subscriber::DefaultGuard};
-use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -74,9 +74,7 @@ impl Service {
             .with_span_processor(ApmSpanProcessor::default())
             .build();
         let bridge = tracing_opentelemetry::layer().with_tracer(provider.tracer("shop"));
-        let subscriber = tracing_subscriber::registry()
-            .with(bridge.with_filter(filter_fn(|span| span.target() != "tower_apm::request")))
-            .with(agent.tracing_layer_without_spans());
+        let subscriber = tracing_subscriber::registry().with(bridge).with(agent.tracing_layer_without_spans());
         let guard = tracing::subscriber::set_default(subscriber);
         Self { server, agent, theirs, provider, _subscriber: guard }
     }

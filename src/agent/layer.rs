@@ -1,7 +1,10 @@
 //! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, and one for all else. Each layer more costs every
 //! span of the process.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    any::TypeId,
+    sync::{Arc, OnceLock},
+};
 
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
@@ -10,25 +13,29 @@ use tracing::{
     span::{Attributes, Id},
     subscriber::Interest,
 };
-use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{Layer, Registry, layer::Context, registry::LookupSpan};
 
 use crate::{
     capture::ErrorEvents,
     span::ApmTracer,
-    transaction::{RecordedSpans, Recorder, request_span, span_chain},
+    transaction::{OtherBridge, RecordedSpans, Recorder, request_span, span_chain},
 };
 
-/// Who has a say in which of the agent's own log lines are printed.
+/// Whose subscriber the layers are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OwnLogs {
-    /// This layer: `log_level`, as it holds, for whichever layer prints them.
-    ByLevel,
-    /// The filter of the subscriber that `install()` makes, over which `RUST_LOG` has the last word.
-    ByFilter,
+pub(super) enum SubscriberOwner {
+    /// The service's. The layer applies `log_level` to the agent's own log lines, and requests have no span.
+    Service,
+    /// That of `install()` or of the test kit. Its filter selects the agent's own log lines, with `RUST_LOG` taking
+    /// precedence, and hides the spans of requests.
+    Agent,
 }
 
 /// Spans of `tracing` become Elastic's.
-pub(super) fn with_spans<S>(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> impl Layer<S> + Send + Sync + use<S>
+pub(super) fn with_spans<S>(
+    recorder: Option<Arc<Recorder>>,
+    owner: SubscriberOwner,
+) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
@@ -40,8 +47,15 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
+    let (filter, other) = match owner {
+        SubscriberOwner::Agent => (RecordedSpans::in_own_subscriber(), None),
+        SubscriberOwner::Service => {
+            let other = Arc::new(OtherBridge::default());
+            (RecordedSpans::beside(other.clone()), Some(other))
+        }
+    };
     // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
-    bridge.with_filter(RecordedSpans).and_then(AgentLayer::new(recorder, logs))
+    bridge.with_filter(filter).and_then(AgentLayer { other, ..AgentLayer::new(recorder, owner) })
 }
 
 /// For spans that come another way.
@@ -49,7 +63,7 @@ pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send 
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    AgentLayer::new(Some(recorder), OwnLogs::ByLevel)
+    AgentLayer::new(Some(recorder), SubscriberOwner::Service)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -58,7 +72,7 @@ pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    with_spans(None, OwnLogs::ByFilter)
+    with_spans(None, SubscriberOwner::Agent)
 }
 
 /// The agent's own log lines, ERROR events, and the request's span.
@@ -66,14 +80,20 @@ struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
     dispatch: OnceLock<WeakDispatch>,
+    /// For the bridge, whose filter hears nothing of the subscriber.
+    other: Option<Arc<OtherBridge>>,
+    /// A layer below has no filter: it wants events of every level.
+    is_above_unfiltered: bool,
 }
 
 impl AgentLayer {
-    fn new(recorder: Option<Arc<Recorder>>, logs: OwnLogs) -> Self {
+    fn new(recorder: Option<Arc<Recorder>>, owner: SubscriberOwner) -> Self {
         Self {
-            logs: recorder.clone().filter(|_| logs == OwnLogs::ByLevel),
+            logs: recorder.clone().filter(|_| owner == SubscriberOwner::Service),
             errors: ErrorEvents::new(recorder),
             dispatch: OnceLock::new(),
+            other: None,
+            is_above_unfiltered: false,
         }
     }
 }
@@ -100,13 +120,23 @@ where
 
     /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO as
     /// cheap as it was.
+    ///
+    /// The subscriber takes the highest hint for all of its layers, so there is none above a layer without a filter. Of the
+    /// layers that come later nothing is known.
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        (!self.is_above_unfiltered).then_some(LevelFilter::INFO)
+    }
+
+    fn on_layer(&mut self, below: &mut S) {
+        self.is_above_unfiltered = TypeId::of::<S>() != TypeId::of::<Registry>() && below.max_level_hint().is_none();
     }
 
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         // a layer is part of one subscriber
         let _ = self.dispatch.set(dispatch.downgrade());
+        if let Some(other) = &self.other {
+            other.set_subscriber(dispatch);
+        }
         request_span::expect();
     }
 

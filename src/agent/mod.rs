@@ -19,7 +19,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 #[cfg(feature = "testkit")]
 pub(crate) use self::layer::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
-use self::{layer::OwnLogs, subscriber::LogLevelSwitch};
+use self::{layer::SubscriberOwner, subscriber::LogLevelSwitch};
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
@@ -88,12 +88,15 @@ impl Agent {
         ApmLayer::new(Some(self.inner.recorder.clone()))
     }
 
-    /// The layer for a `tracing` subscriber of your own: spans become Elastic spans, ERROR events with an error in them
-    /// become error documents, and the request's span carries the transaction into spawned tasks.
+    /// The layer for a `tracing` subscriber of your own: spans become Elastic spans, and ERROR events with an error in them
+    /// become error documents.
     ///
     /// One such layer serves every agent of the process. Put filters on the layers that print and not on the
-    /// subscriber: a global filter that turns off `tower_apm::request` or the spans of your database crate turns them
-    /// off here too.
+    /// subscriber: a global filter that turns off the spans of your database crate turns them off here too.
+    ///
+    /// The agent adds nothing to what the other layers of the subscriber see: requests have no `tracing` span unless
+    /// [`ApmLayer::request_span`] turns it on. To carry the transaction into a spawned task use
+    /// [`ApmFutureExt::in_current_transaction`](crate::ApmFutureExt::in_current_transaction).
     ///
     /// ```
     /// use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
@@ -112,7 +115,7 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let recorder = &self.inner.recorder;
-        layer::with_spans(Some(recorder.clone()), OwnLogs::ByLevel)
+        layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service)
     }
 
     /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of

@@ -14,7 +14,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    layer::{OwnLogs, with_spans},
+    layer::{SubscriberOwner, with_spans},
     log_filter,
 };
 use crate::{
@@ -125,13 +125,15 @@ pub(super) fn set_global(
     let is_needed = format != LogFormat::Off || config.log_sending;
     let output = is_needed.then(|| printer.and_then(LogSender::new(recorder.clone())).with_filter(filter));
     drop(config);
-    let subscriber = tracing_subscriber::registry().with(with_spans(Some(recorder), OwnLogs::ByFilter)).with(output);
+    let subscriber =
+        tracing_subscriber::registry().with(with_spans(Some(recorder), SubscriberOwner::Agent)).with(output);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| BuildError::SubscriberAlreadySet)?;
     // after the subscriber, whose level is the limit for lines of the `log` crate
     if tracing_log::LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init().is_err() {
         tracing::warn!(
             target: "tower_apm",
-            "the process already has a logger of the `log` crate: the agent does not see its lines"
+            "the process already has a logger of the `log` crate: lines of that crate are neither printed nor sent by the \
+             agent, unless the logger forwards them to `tracing`"
         );
     }
     if let Some(reason) = fault {

@@ -7,7 +7,7 @@ use tracing::{Event, Level, Metadata};
 
 use super::{EventFields, active_span, stack_here};
 use crate::{
-    record::{LogMessage, TraceId, current_context, is_nested, is_thread_ending, map_current_context},
+    record::{LogMessage, Place, Stack, TraceId, current_context, is_nested, is_thread_ending, map_current_context},
     transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
 };
 
@@ -25,6 +25,17 @@ pub(crate) fn error_id(event: &Event<'_>) -> Option<TraceId> {
 /// What is said now is of the agent's own connections, or of an exporter's; or the thread ends, and nobody can say.
 pub(crate) fn is_suppressed() -> bool {
     is_thread_ending() || map_current_context(opentelemetry::Context::is_telemetry_suppressed)
+}
+
+/// The stack of the code that logged.
+fn stack_of_event(recorder: &Recorder, fields: &mut EventFields, metadata: &'static Metadata<'static>) -> Stack {
+    let place = fields.file(metadata).zip(fields.line(metadata));
+    match (stack_here(recorder), place) {
+        (Stack::Captured(stack), Some((file, line))) => {
+            Stack::Event { stack, place: Place { file, line, column: 0 }, module: metadata.module_path() }
+        }
+        (stack, _) => stack,
+    }
 }
 
 /// Sees events of level ERROR that have a field `error` or `err`, or any field that is an error value.
@@ -73,7 +84,7 @@ impl ErrorEvents {
             return;
         }
         let Some(mut exception) = fields.exception.take() else { return };
-        exception.stack = stack_here(&recorder);
+        exception.stack = stack_of_event(&recorder, &mut fields, metadata);
         let mut record = exception.into_record(SystemTime::now());
         LAST.set(Some((metadata, record.id)));
         if let Some(message) = fields.message.take() {

@@ -83,8 +83,9 @@ impl CapturedError {
             recorder.suppressed_error();
             return Self { handle, parts: None };
         }
+        let debug_text = recorder.as_ref().and_then(|_| handle.debug_text(error));
         let parts = recorder.map(|recorder| Parts {
-            exception: exception_of(&recorder, || Exception::from_error(error)),
+            exception: Exception { debug_text, ..exception_of(&recorder, || Exception::from_error(error)) },
             context: Context::default(),
             template: None,
             recorder,
@@ -195,7 +196,11 @@ fn active_span(shared: &Shared) -> Option<SpanId> {
     if running().transaction().is_some_and(|running| !std::ptr::eq(&**running, shared)) {
         return None;
     }
-    let active = map_current_context(|context| link_to(context.span().span_context()))?;
+    let active = map_current_context(|context| {
+        let span = context.span();
+        // a remote span is the caller's
+        link_to(span.span_context()).filter(|_| !span.span_context().is_remote())
+    })?;
     shared.is_in_trace(active.trace_id).then_some(active.span_id)
 }
 

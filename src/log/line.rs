@@ -54,12 +54,17 @@ pub(super) fn place() -> Option<LogPlace> {
     if is_thread_ending() {
         return None;
     }
-    let active = map_current_context(|context| link_to(context.span().span_context()))?;
-    let running = Some(running()).filter(|running| running.is_in_trace(active.trace_id)).unwrap_or_default();
+    // a remote span that was attached below a transaction is the caller's
+    let (active, is_remote) = map_current_context(|context| {
+        let span = context.span();
+        Some((link_to(span.span_context())?, span.span_context().is_remote()))
+    })?;
+    let is_around = |running: &Handle| is_remote || running.is_in_trace(active.trace_id);
+    let running = Some(running()).filter(is_around).unwrap_or_default();
     Some(match &running {
         Handle::Transaction(shared) => {
             let ids = shared.ids();
-            let span_id = Some(active.span_id).filter(|span| *span != ids.id);
+            let span_id = Some(active.span_id).filter(|span| *span != ids.id && !is_remote);
             LogPlace { trace_id: ids.trace_id, transaction_id: Some(ids.id), span_id }
         }
         // the span is the caller's

@@ -290,7 +290,7 @@ mod tests {
             let unpacked = unpack(&pack(&contents).unwrap()).unwrap();
             assert_eq!(unpacked.spans[..], spans[..]);
             assert_eq!(unpacked.metrics[..], [metric.clone(), metric.clone()]);
-            assert_eq!(unpacked.lines[..], [line.clone()]);
+            assert_eq!(unpacked.lines[..], *std::slice::from_ref(&line));
             assert_eq!(unpacked.follows_spans(), follows_spans);
         }
     }

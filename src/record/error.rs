@@ -41,6 +41,8 @@ pub(crate) struct Exception {
     pub(crate) module: Option<Cow<'static, str>>,
     pub(crate) message: String,
     pub(crate) handled: bool,
+    /// The error's `Debug`, where an error of the same transaction consists of that text.
+    pub(crate) debug_text: Option<String>,
     /// Every `source()`, the nearest first; each without a stack of its own.
     pub(crate) causes: Vec<Exception>,
     pub(crate) stack: Stack,
@@ -70,6 +72,8 @@ pub(crate) enum Stack {
     Panic { stack: Box<backtrace::Backtrace>, place: Place },
     /// Where a panic happened, when nothing more is known.
     Location(Place),
+    /// That of a `tracing` event. The event's metadata names the code that logged, also where that code was inlined.
+    Event { stack: Box<backtrace::Backtrace>, place: Place, module: Option<&'static str> },
 }
 
 /// In the source, as the compiler knows it.
@@ -89,7 +93,9 @@ impl Stack {
     pub(super) fn heap_size(&self) -> usize {
         match self {
             Self::Captured(stack) => stack.frames().len() * 64,
-            Self::Panic { stack, place } => stack.frames().len() * 64 + place.file.len(),
+            Self::Panic { stack, place } | Self::Event { stack, place, .. } => {
+                stack.frames().len() * 64 + place.file.len()
+            }
             Self::Text(text) => text.len(),
             Self::Location(place) => place.file.len(),
             Self::None => 0,

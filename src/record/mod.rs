@@ -34,7 +34,7 @@ pub(crate) use self::{
     },
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
-    exception::bounded,
+    exception::{bounded, is_debug_of},
     grpc::GrpcStatus,
     headers::{Headers, names_origin},
     http::{Body, HttpRequest, HttpResponse, RequestText},

@@ -249,7 +249,7 @@ impl Owner {
             && let (Some(attached), Some(shared)) =
                 (response.extensions().get::<ResponseError>(), self.ending.transaction().shared())
         {
-            self.ending.error(attached.exception(shared.recorder()));
+            self.ending.error(attached.exception(shared.recorder(), self.ending.transaction().handle()));
         }
         self.ending.answered(response.headers());
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {

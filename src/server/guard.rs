@@ -103,6 +103,8 @@ impl Ending {
         if let Some(shared) = self.shared() {
             let elapsed = shared.began.elapsed();
             shared.update(|record| record.time_to_head = Some(elapsed));
+            // the error behind the response is known by now, and a body can go on for hours
+            shared.send_waiting_errors();
         }
     }
 

@@ -22,7 +22,8 @@ pub(super) struct Options {
     pub(super) module: Option<Cow<'static, str>>,
     /// The server itself terminates TLS.
     pub(super) https: bool,
-    pub(super) no_request_span: bool,
+    /// None: where the subscriber hides the span.
+    pub(super) request_span: Option<bool>,
     pub(super) trace_id_header: Option<HeaderName>,
     pub(super) on_request: Vec<OnRequest>,
     pub(super) on_response: Vec<OnResponse>,

@@ -76,7 +76,7 @@ impl Aside {
             && let (Some(attached), Some(recorder)) =
                 (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
         {
-            self.error(attached.exception(recorder));
+            self.error(attached.exception(recorder, self.transaction.handle()));
         }
         let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
         response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::aside(body, self) })

@@ -171,11 +171,19 @@ impl ApmLayer {
         self.with(|options| options.https = true)
     }
 
-    /// The light `tracing` span that goes with each request. On by default; without it a request costs a third less,
-    /// log lines have no span, and `tokio::spawn(work().in_current_span())` does not carry the transaction.
+    /// Turns the `tracing` span of each request on or off: `request`, level INFO, target `tower_apm::request`.
+    ///
+    /// With the span `tokio::spawn(work().in_current_span())` carries the transaction, and a request costs some 15 % more
+    /// on its thread. Layers of your subscriber that have no filter see the span: printers name it in each line, and
+    /// layers of other vendors make a span or a transaction of their own from it.
+    ///
+    /// Default: on with the subscriber of [`install`](crate::AgentBuilder::install), whose filter hides the span, and
+    /// with that of the test kit. Off with every other subscriber: there
+    /// [`ApmFutureExt::in_current_transaction`](crate::ApmFutureExt::in_current_transaction) carries the transaction into
+    /// spawned tasks, with any subscriber and without the span.
     #[must_use]
     pub fn request_span(self, on: bool) -> Self {
-        self.with(|options| options.no_request_span = !on)
+        self.with(|options| options.request_span = Some(on))
     }
 }
 

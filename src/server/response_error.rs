@@ -13,7 +13,7 @@ use crate::{
     capture::{exception_of, stack_here},
     record::{Exception, Stack},
     sanitize::Sanitizer,
-    transaction::{Recorder, Transaction, UserCode, contain},
+    transaction::{Handle, Recorder, Transaction, UserCode, contain},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -72,8 +72,10 @@ impl ResponseError {
         &*self.0.error
     }
 
-    pub(super) fn exception(&self, recorder: &Recorder) -> Exception {
+    /// For an error of `handle`.
+    pub(super) fn exception(&self, recorder: &Recorder, handle: &Handle) -> Exception {
         let mut exception = self.without_stack(recorder);
+        exception.debug_text = handle.debug_text(self.error());
         exception.stack = self.0.stack.lock().map_or(Stack::None, |mut stack| std::mem::take(&mut stack));
         exception
     }
@@ -169,10 +171,10 @@ mod tests {
         let response = Response::new(()).with_error(NoFunds);
         let attached = response.extensions().get::<ResponseError>().unwrap();
         assert!(attached.error().is::<NoFunds>());
-        assert_eq!(attached.exception(&recorder()).kind.as_deref(), Some("NoFunds"));
+        assert_eq!(attached.exception(&recorder(), &Handle::None).kind.as_deref(), Some("NoFunds"));
         let response = Response::new(()).with_error(BoxError::from(NoFunds));
         assert_eq!(
-            response.extensions().get::<ResponseError>().unwrap().exception(&recorder()).kind.as_deref(),
+            response.extensions().get::<ResponseError>().unwrap().exception(&recorder(), &Handle::None).kind.as_deref(),
             Some("NoFunds")
         );
     }

@@ -13,7 +13,6 @@ use opentelemetry::{
     trace::TraceContextExt,
 };
 use tower_service::Service;
-use tracing::Span;
 
 use super::{
     ResponseBody, ResponseFuture, body_capture,
@@ -135,7 +134,7 @@ impl<S> ApmService<S> {
         let context = with_baggage(otel_context(&shared), baggage);
         shared.attach_baggage(&context);
         let entered = enter(&shared, &context);
-        let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
+        let span = new_request_span(self.options.request_span);
         let inner = &mut self.inner;
         let options = &*self.options;
         // the span is entered by the future: handlers run there, and entering it costs as much as making it
@@ -177,7 +176,7 @@ impl<S> ApmService<S> {
         let transaction = Transaction::ignored(ignored);
         request.extensions_mut().insert(transaction.clone());
         let entered = enter_handle(transaction.handle().clone(), &context);
-        let span = if self.options.no_request_span { Span::none() } else { new_request_span() };
+        let span = new_request_span(self.options.request_span);
         let aside = Aside::new(transaction, context, span, self.options.clone());
         // as for a transaction: the future enters the span
         let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));

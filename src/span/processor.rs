@@ -91,8 +91,8 @@ impl ApmSpanProcessor {
         };
         known.or_else(|| {
             let shared = handle_in(context)?;
-            // the sampler of the provider may have left the parent out
-            let is_sent = parent.is_sampled() && !is_overfull;
+            // the sampler of the provider may have left the parent out; a remote one is the caller's
+            let is_sent = parent.is_sampled() && !parent.is_remote() && !is_overfull;
             let nearest = if is_sent { own(parent.span_id()) } else { shared.ids().id };
             Some((shared, nearest))
         })

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
-    trace::{Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+    trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 
 use super::{
@@ -19,8 +19,8 @@ use crate::{
         is_contained, map_current_context, micros,
     },
     transaction::{
-        Beginning, Handle, Ignored, Recorder, Shared, continued, followed, found_in, installed, link_to, new_record,
-        root, span_context, supplied_parent,
+        Beginning, Handle, Ignored, Recorder, Shared, answer, continued, followed, found_in, installed, link_to,
+        new_record, root, span_context, supplied_parent,
     },
 };
 
@@ -71,6 +71,14 @@ impl ApmTracer {
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
+        let transaction;
+        let parent = if parent.is_remote() {
+            // attached below the transaction: the caller's span is no parent within it
+            transaction = shared.span_context();
+            &transaction
+        } else {
+            parent
+        };
         if !shared.records_spans() {
             return ApmSpan::unrecorded(shared, parent.clone(), false);
         }
@@ -175,6 +183,7 @@ impl Tracer for ApmTracer {
 
     fn build_with_context(&self, mut builder: SpanBuilder, context: &Context) -> ApmSpan {
         if context.is_telemetry_suppressed() || map_current_context(Context::is_telemetry_suppressed) {
+            answer();
             return ApmSpan::off(SpanContext::empty_context());
         }
         let supplied = if context.has_active_span() { None } else { supplied_parent() };

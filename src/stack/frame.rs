@@ -59,6 +59,11 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
         Stack::Panic { stack, place } => (resolved(*stack), Some(place)),
         Stack::Text(text) => (text::frames(&text), None),
         Stack::Location(place) => (Vec::new(), Some(place)),
+        Stack::Event { stack, place, module } => {
+            let mut frames = resolved(*stack);
+            begin_where_logged(&mut frames, &place, module);
+            (frames, None)
+        }
     };
     let glue = frames.iter().take_while(|frame| frame.glue).count();
     if glue < frames.len() {
@@ -74,6 +79,50 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
     }
     frames.truncate(limit);
     frames
+}
+
+/// Cuts off what is between the code that logged an event and the code that took the stack: frames of macros, of layers and
+/// of subscribers. The first frame is then the function that logged, at the line of the event.
+///
+/// A function without debug information has no file. The event's place is then a frame of its own, unless the function is
+/// known by its module.
+fn begin_where_logged(frames: &mut Vec<Frame>, place: &Place, module: Option<&'static str>) {
+    let mut logged = Frame::new(None, Some(&place.file), Some(place.line), None);
+    logged.module = module.map(str::to_owned);
+    let is_in_file = |frame: &Frame| {
+        let files = frame.file.as_deref().zip(logged.file.as_deref());
+        files.is_some_and(|(file, logged)| is_same_file(file, logged)) && is_in_crate(frame, module)
+    };
+    let is_in_module = |frame: &Frame| frame.file.is_none() && module.is_some() && frame.module.as_deref() == module;
+    let found = frames.iter().position(is_in_file).or_else(|| frames.iter().position(is_in_module));
+    match found {
+        Some(at) => {
+            frames.drain(..at);
+            let first = &mut frames[0];
+            if first.line != logged.line {
+                (first.line, first.column) = (logged.line, None);
+            }
+            first.file = first.file.take().or(logged.file);
+            // code of a macro has the macro's crate for its file
+            (first.library, first.glue) = (logged.library, false);
+        }
+        None => {
+            let glue = frames.iter().take_while(|frame| frame.glue).count();
+            frames.splice(..glue, [logged]);
+        }
+    }
+}
+
+/// Whether two paths, each relative to some folder, end alike: `shop/src/market.rs` and `src/market.rs`.
+fn is_same_file(one: &str, other: &str) -> bool {
+    let (long, short) = if one.len() < other.len() { (other, one) } else { (one, other) };
+    long.strip_suffix(short).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+}
+
+/// False for a function that is known to be of another crate than the module.
+fn is_in_crate(frame: &Frame, module: Option<&str>) -> bool {
+    let function = frame.function.as_deref().filter(|function| function.contains("::"));
+    function.zip(module).is_none_or(|(function, module)| names::crate_of(function) == names::crate_of(module))
 }
 
 /// A panic knows where it was raised, also where there is no debug information.

@@ -62,8 +62,11 @@
 //! # What is process-wide
 //!
 //! One `tracing` subscriber, set by the first [`TestAgent`]: it finds each span's agent through its transaction, so tests
-//! run in parallel and see only their own, tasks spawned with `.in_current_span()` or `.instrument(span)` included. It
-//! prints log lines where `RUST_LOG` is set. Where the process has a global subscriber of its own, that one needs
+//! run in parallel and see only their own, tasks spawned with `.in_current_transaction()`, `.in_current_span()` or
+//! `.instrument(span)` included. As with `install()`, requests have a `tracing` span there. Where your service has a
+//! subscriber of its own they have none, and `.in_current_span()` alone carries no transaction: use
+//! [`ApmFutureExt`](crate::ApmFutureExt). The subscriber prints log lines where `RUST_LOG` is set. Where the process has a
+//! global subscriber of its own, that one needs
 //! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent; failures remind of it. And the panic hook of
 //! [`panic_hook`](crate::panic_hook()), which records into the transaction that panics and nowhere else. No variable of
 //! the environment is written or (but for `RUST_LOG`) read.

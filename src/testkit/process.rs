@@ -7,6 +7,7 @@ use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
 use crate::{
     agent::{self, log_filter},
     capture,
+    transaction::REQUEST_TARGET,
 };
 
 const FOREIGN: &str = "this process has set a global tracing subscriber of its own: spans, `in_current_span()` and \
@@ -17,7 +18,8 @@ pub(super) fn prepare() -> Option<&'static str> {
     static NOTE: OnceLock<Option<&'static str>> = OnceLock::new();
     *NOTE.get_or_init(|| {
         capture::panic_hook();
-        let lines = env::var(log_filter::RUST_LOG).ok().and_then(|filter| log_filter::parse(&filter).ok());
+        let filter = env::var(log_filter::RUST_LOG).ok();
+        let lines = filter.and_then(|filter| log_filter::parse(&format!("{REQUEST_TARGET}=off,{filter}")).ok());
         let printer = lines.map(|filter| fmt::layer().with_test_writer().with_filter(filter));
         let subscriber = tracing_subscriber::registry().with(agent::routing_layer()).with(printer);
         if tracing::subscriber::set_global_default(subscriber).is_ok() {

@@ -138,8 +138,8 @@ fn outgoing(context: &Context) -> Option<Outgoing> {
         let legacy = installed().is_some_and(|agent| agent.config().use_elastic_traceparent_header);
         return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy, baggage });
     };
-    let parent_id = shared.pin(parent_id);
     let ids = shared.ids();
+    let parent_id = if span.span_context().is_remote() { ids.id } else { shared.pin(parent_id) };
     let legacy = shared.config().use_elastic_traceparent_header;
     let tracestate = ids.tracestate.clone();
     Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled: ids.sampled, tracestate, legacy, baggage })

@@ -108,7 +108,7 @@ impl StartedTransaction {
         let context = self.context.clone();
         let span = self.transaction.shared().zip(context.as_ref()).map_or_else(Span::none, |(shared, context)| {
             let _entered = enter(shared, context);
-            new_request_span()
+            new_request_span(None)
         });
         Running { work: Some(work), context, span, started: Some(self) }
     }
@@ -117,7 +117,7 @@ impl StartedTransaction {
     pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
         let entered =
             self.transaction.shared().zip(self.context.as_ref()).map(|(shared, context)| enter(shared, context));
-        let span = if entered.is_some() { new_request_span() } else { Span::none() };
+        let span = if entered.is_some() { new_request_span(None) } else { Span::none() };
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
         drop(entered);
         self.settle(result)

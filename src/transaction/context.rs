@@ -40,6 +40,9 @@ pub(crate) fn handle_in(context: &Context) -> Option<Arc<Shared>> {
 }
 
 /// What a context belongs to: a transaction, or a request or message that is ignored.
+///
+/// A remote context belongs to the transaction that runs on this thread, if there is one: nothing that is attached below a
+/// transaction moves spans out of it.
 pub(crate) fn found_in(context: &Context) -> Handle {
     if !context.has_active_span() {
         return Handle::None;
@@ -53,7 +56,9 @@ pub(crate) fn found_in(context: &Context) -> Handle {
     ASKED.set(true);
     span.set_status(Status::Unset);
     ASKED.set(false);
-    ANSWER.try_with(RefCell::take).unwrap_or_default()
+    let answer = ANSWER.try_with(RefCell::take).unwrap_or_default();
+    // A middleware below the layer that reads the trace headers again attaches the caller's context.
+    if answer.is_none() && span.span_context().is_remote() { running_if(|_| true) } else { answer }
 }
 
 /// For `Span::set_status(Unset)` of our spans: answers [`found_in`].
@@ -128,8 +133,7 @@ pub(crate) struct TransactionSpan {
 
 impl TransactionSpan {
     fn new(shared: Arc<Shared>) -> Self {
-        let ids = shared.ids();
-        let context = span_context(ids.trace_id, ids.id, ids.sampled);
+        let context = shared.span_context();
         Self { shared, context }
     }
 }
@@ -200,6 +204,12 @@ pub(crate) fn while_locked<T>(handle: &Handle, span: &SpanContext, work: impl Fn
 }
 
 impl Shared {
+    /// The transaction's place in its trace.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        let ids = self.ids();
+        span_context(ids.trace_id, ids.id, ids.sampled)
+    }
+
     /// Adds a link; one that there is no room for is counted.
     pub(crate) fn link(&self, link: Link) {
         let mut room = true;

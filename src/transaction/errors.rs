@@ -16,11 +16,21 @@ use crate::{
 /// Documents for errors that one transaction gives; further ones are counted.
 const MAX_ERRORS: usize = 50;
 
-/// What was said of the errors of a transaction.
+/// Errors that wait for one that says more about the same failure.
+const MAX_WAITING: usize = 8;
+
+/// An error in the box in which it enters the queue.
+pub(super) type BoxedError = Box<ErrorRecord>;
+
+/// The errors of a transaction so far.
 #[derive(Default)]
 pub(super) struct Told {
     errors: Vec<Fingerprint>,
     vetoed: Vec<Fingerprint>,
+    /// Errors of which only the text is known. One failure is often logged as text where it happens
+    /// (`#[instrument(err)]`) and handed over as a value where the response is made (`with_error`): the value has the type
+    /// and the causes, and replaces the text. What is not replaced is sent at the end of the transaction.
+    waiting: Vec<BoxedError>,
 }
 
 /// What becomes of an error.
@@ -43,16 +53,68 @@ impl Told {
         if self.vetoed.iter().any(|vetoed| vetoed.is_same(&fingerprint)) {
             return Verdict::Vetoed;
         }
-        if self.errors.iter().any(|told| told.tells(&fingerprint)) || self.errors.len() >= MAX_ERRORS {
+        let is_replacing = self.waiting.iter().any(|waiting| fingerprint.tells_text_of(waiting));
+        if self.errors.iter().any(|told| told.tells(&fingerprint) && !(is_replacing && told.is_text()))
+            || !is_replacing && self.errors.len() >= MAX_ERRORS
+        {
             return Verdict::Suppressed;
         }
         self.errors.push(fingerprint);
         Verdict::Told
     }
 
-    pub(super) fn veto(&mut self, exception: &Exception) {
+    /// Keeps an error, of which only the text is known, for one that says more. Returns the error to send instead, where
+    /// too many wait.
+    pub(super) fn wait(&mut self, error: Box<ErrorRecord>) -> Option<Box<ErrorRecord>> {
+        let first = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
+        self.waiting.push(error);
+        first
+    }
+
+    /// Takes the errors out that say less about the failure than this one, and nothing else.
+    pub(super) fn take_replaced(&mut self, exception: &Exception) -> Vec<BoxedError> {
+        if self.waiting.is_empty() || exception.is_text() {
+            return Vec::new();
+        }
+        let fingerprint = Fingerprint::of(exception);
+        self.waiting.extract_if(.., |waiting| fingerprint.tells_text_of(waiting)).collect()
+    }
+
+    /// Those that nothing has replaced.
+    pub(super) fn take_waiting(&mut self) -> Vec<BoxedError> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// The texts that wait for an error.
+    pub(super) fn waiting_texts(&self) -> Vec<String> {
+        let message = |error: &BoxedError| error.exception.as_ref().map(|exception| exception.message.clone());
+        self.waiting.iter().filter_map(message).collect()
+    }
+
+    /// A hook does not want this error. Returns how many errors that wait are dropped with it.
+    pub(super) fn veto(&mut self, exception: &Exception) -> usize {
         if self.vetoed.len() < MAX_ERRORS {
             self.vetoed.push(Fingerprint::of(exception));
+        }
+        self.take_replaced(exception).len()
+    }
+}
+
+/// Gives an error what only the event knows that it replaces: the id, under which log lines name the error, the line that
+/// was logged, and the span in which the failure happened.
+pub(super) fn replace(error: &mut ErrorRecord, parent: &mut Option<SpanId>, replaced: &mut [BoxedError]) {
+    if let Some(first) = replaced.first_mut() {
+        error.id = first.id;
+        error.log = error.log.take().or(first.log.take());
+        *parent = parent.or_else(|| first.parent.as_ref().map(|parent| parent.parent_id));
+    }
+}
+
+/// Adds the fields of the events that an error replaces.
+pub(super) fn add_labels(error: &mut ErrorRecord, replaced: Vec<BoxedError>) {
+    for label in replaced.into_iter().flat_map(|replaced| replaced.context.labels) {
+        if error.context.labels.iter().all(|known| known.key != label.key) {
+            error.context.set_label(label.key, label.value);
         }
     }
 }
@@ -101,13 +163,18 @@ impl Shared {
         if self.recorder().ignores(&error) {
             return self.recorder().filtered(1);
         }
-        let parent = parent.map(|span| self.pin(span));
+        let mut parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
             let (record, seldom) = state.record_and_seldom();
             if !seldom.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
                 return;
             }
+            let replaced = error.exception.as_ref().map(|exception| seldom.told.take_replaced(exception));
+            let mut replaced = replaced.unwrap_or_default();
+            replaced.iter().for_each(|_| self.recorder.suppressed_error());
+            replace(&mut error, &mut parent, &mut replaced);
+            let is_active = record.is_some();
             match record {
                 Some(record) => {
                     let as_shown = || Name::Text(record.display_name().into_owned().into());
@@ -137,11 +204,38 @@ impl Shared {
                     error.parent = Some(self.error_parent(parent, kind, Name::Text(name)));
                 }
             }
+            add_labels(&mut error, replaced);
+            if is_active && error.exception.as_ref().is_some_and(Exception::is_text) {
+                match seldom.told.wait(error) {
+                    Some(first) => error = first,
+                    None => return,
+                }
+            }
         }
+        self.send_error(error);
+    }
+
+    fn send_error(&self, error: Box<ErrorRecord>) {
         if !self.config.context_propagation_only {
             self.recorder.error(error);
         }
     }
+
+    /// Sends the errors that waited for one that says more.
+    pub(crate) fn send_waiting_errors(&self) {
+        let waiting = self.lock().take_waiting_errors();
+        self.send_errors(waiting);
+    }
+
+    /// As [`send_waiting_errors`](Self::send_waiting_errors), with errors that were taken under the lock.
+    pub(super) fn send_errors(&self, waiting: Vec<BoxedError>) {
+        waiting.into_iter().for_each(|error| self.send_error(error));
+    }
+}
+
+fn keys() -> &'static RandomState {
+    static KEYS: OnceLock<RandomState> = OnceLock::new();
+    KEYS.get_or_init(RandomState::new)
 }
 
 /// Tells whether two errors are the same: type, message and chain.
@@ -150,12 +244,14 @@ pub(super) struct Fingerprint {
     chains: Vec<u64>,
     /// None where the type was erased: the same value may come by once as itself and once as `dyn Error`.
     kind: Option<Cow<'static, str>>,
+    /// Of each text by which it may have been logged: its own, those of its causes, and its `Debug`.
+    texts: Vec<u64>,
+    is_text: bool,
 }
 
 impl Fingerprint {
     fn of(exception: &Exception) -> Self {
-        static KEYS: OnceLock<RandomState> = OnceLock::new();
-        let keys = KEYS.get_or_init(RandomState::new);
+        let keys = keys();
         let mut chains = Vec::with_capacity(1 + exception.causes.len());
         let below = |below: u64, one: &Exception| keys.hash_one((below, &one.message));
         let mut hash = 0;
@@ -164,7 +260,19 @@ impl Fingerprint {
             chains.push(hash);
         }
         let kind = exception.kind.clone().filter(|_| !exception.erased);
-        Self { chains, kind }
+        let messages = std::iter::once(exception).chain(&exception.causes).map(|one| &one.message);
+        let texts = messages.chain(&exception.debug_text).map(|text| keys.hash_one(text)).collect();
+        Self { chains, kind, texts, is_text: exception.is_text() }
+    }
+
+    fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    /// True where the other error is this one, or a cause of it, logged as text.
+    fn tells_text_of(&self, other: &ErrorRecord) -> bool {
+        let text = other.exception.as_ref().map(|exception| keys().hash_one(&exception.message));
+        !self.is_text && text.is_some_and(|text| self.texts.contains(&text))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -174,6 +282,9 @@ impl Fingerprint {
 
     /// True for the same error, and for one that was told as a cause already. One that has this as its cause tells more.
     fn tells(&self, other: &Self) -> bool {
+        if other.is_text && other.texts.iter().all(|text| self.texts.contains(text)) {
+            return true;
+        }
         let Some((_, causes)) = self.chains.split_last() else { return false };
         let Some(others) = other.chains.last() else { return false };
         causes.contains(others) || self.is_same(other)
@@ -189,6 +300,34 @@ mod tests {
         let mut all = messages.iter().map(one);
         let outer = all.next().unwrap();
         Fingerprint::of(&Exception { causes: all.collect(), ..outer })
+    }
+
+    fn text(message: &str) -> Exception {
+        Exception { message: message.to_owned(), erased: true, ..Exception::default() }
+    }
+
+    #[test]
+    fn an_error_tells_each_text_that_it_may_have_been_logged_as() {
+        let told = chain(&["no sale", "reverted", "out of gas"]);
+        for same in ["no sale", "reverted", "out of gas"] {
+            assert!(told.tells(&Fingerprint::of(&text(same))), "{same}");
+        }
+        assert!(!told.tells(&Fingerprint::of(&text("no"))));
+    }
+
+    #[test]
+    fn waiting_texts_are_replaced_bounded_and_kept_otherwise() {
+        let record = |message: &str| text(message).into_record(SystemTime::UNIX_EPOCH);
+        let mut told = Told::default();
+        assert!(told.wait(record("reverted")).is_none() && told.wait(record("other")).is_none());
+        let value = Exception { message: "reverted".to_owned(), ..Exception::default() };
+        let replaced = told.take_replaced(&value);
+        assert_eq!(replaced.len(), 1);
+        assert_eq!(told.waiting_texts(), ["other"]);
+        let sent: Vec<_> = (0..MAX_WAITING).filter_map(|at| told.wait(record(&at.to_string()))).collect();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].exception.as_ref().unwrap().message, "other");
+        assert_eq!(told.take_waiting().len(), MAX_WAITING);
     }
 
     #[test]

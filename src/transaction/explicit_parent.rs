@@ -34,7 +34,7 @@ pub(crate) fn supplied_parent() -> Option<Context> {
 /// Keeps the parent for a span that was made with it.
 pub(super) fn keep<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, parent: Context) {
     ANY.store(true, Relaxed);
-    span.extensions_mut().insert(Parent(parent));
+    span.extensions_mut().replace(Parent(parent));
 }
 
 /// What was supplied is used by now, or not needed.

@@ -3,14 +3,18 @@
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use opentelemetry::trace::SpanContext;
 
-use super::{Recorder, Shared, current::release_held, errors::Told};
-use crate::record::{ErrorRecord, Exception, SpanId, TraceId};
+use super::{
+    Recorder, Shared, UserCode, contain,
+    current::release_held,
+    errors::{Told, add_labels, replace},
+};
+use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_debug_of};
 
 #[derive(Clone, Default)]
 pub(crate) enum Handle {
@@ -43,11 +47,37 @@ impl Ignored {
     }
 
     /// Sends an error, without a transaction; one that was met before is counted.
-    pub(crate) fn error(&self, error: Box<ErrorRecord>) {
-        let verdict = self.told.lock().unwrap_or_else(PoisonError::into_inner).judge(error.exception.as_ref());
-        if verdict.is_to_be_told(&self.recorder) {
-            self.recorder.error(error);
+    pub(crate) fn error(&self, mut error: Box<ErrorRecord>) {
+        {
+            let mut told = self.told();
+            if !told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+                return;
+            }
+            let Some(exception) = &error.exception else { return self.recorder.error(error) };
+            if exception.is_text() {
+                match told.wait(error) {
+                    Some(first) => error = first,
+                    None => return,
+                }
+            } else {
+                let mut replaced = told.take_replaced(exception);
+                replaced.iter().for_each(|_| self.recorder.suppressed_error());
+                replace(&mut error, &mut None, &mut replaced);
+                add_labels(&mut error, replaced);
+            }
         }
+        self.recorder.error(error);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ignored {
+    fn drop(&mut self) {
+        let waiting = self.told().take_waiting();
+        waiting.into_iter().for_each(|error| self.recorder.error(error));
     }
 }
 
@@ -98,13 +128,27 @@ impl Handle {
 
     /// A hook does not want this error to be told, now or later.
     pub(crate) fn veto(&self, exception: &Exception) {
-        match self {
-            Handle::None => {}
+        let dropped = match self {
+            Handle::None => 0,
             Handle::Transaction(shared) => shared.lock().seldom().told.veto(exception),
-            Handle::Ignored(ignored) => {
-                ignored.told.lock().unwrap_or_else(PoisonError::into_inner).veto(exception);
-            }
+            Handle::Ignored(ignored) => ignored.told().veto(exception),
+        };
+        if let (Some(recorder), 1..) = (self.recorder(), dropped) {
+            recorder.filtered(dropped as u64);
         }
+    }
+
+    /// The error's `Debug`, where an error that waits for one that says more consists of that text (`err(Debug)`).
+    pub(crate) fn debug_text(&self, error: &(impl fmt::Debug + ?Sized)) -> Option<String> {
+        let texts = match self {
+            Handle::None => return None,
+            Handle::Transaction(shared) => shared.lock().waiting_texts(),
+            Handle::Ignored(ignored) => ignored.told().waiting_texts(),
+        };
+        let recorder = self.recorder().filter(|_| !texts.is_empty())?;
+        // no lock is held: the code is the service's
+        let find = || texts.into_iter().find(|text| is_debug_of(text, error));
+        contain(recorder, UserCode::Display, find).flatten()
     }
 }
 

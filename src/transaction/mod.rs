@@ -19,7 +19,9 @@ mod extract;
 mod filter;
 mod handle;
 mod ids;
+mod in_transaction;
 mod naming;
+mod other_bridge;
 mod panics;
 mod poll;
 mod recorded_spans;
@@ -45,6 +47,7 @@ pub(crate) use self::watch::OpenTransaction;
 pub use self::{
     background::StartedTransaction,
     filter::{FinishedTransaction, ReportedError},
+    in_transaction::{ApmFutureExt, InTransaction},
     remote::TraceContext,
 };
 pub(crate) use self::{
@@ -58,6 +61,7 @@ pub(crate) use self::{
     filter::{ErrorFilters, TransactionFilters},
     handle::{Handle, Ignored},
     ids::{continued, followed, root},
+    other_bridge::{OtherBridge, answer},
     poll::poll_and_drop,
     recorded_spans::RecordedSpans,
     recorder::{Recorder, install, installed, uninstall},
@@ -94,8 +98,8 @@ pub struct Transaction {
 impl Transaction {
     /// The transaction of the current task; a handle that does nothing where there is none.
     ///
-    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits, and
-    /// in a spawned task that runs `in_current_span()`.
+    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits.
+    /// [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
     #[must_use]
     pub fn current() -> Self {
         Self { handle: found_in(&current_context()) }

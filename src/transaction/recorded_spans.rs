@@ -1,5 +1,7 @@
 //! Which spans of `tracing` the bridge to OpenTelemetry sees.
 
+use std::sync::Arc;
+
 use tracing::{
     Level, Metadata, Subscriber,
     level_filters::LevelFilter,
@@ -12,7 +14,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    explicit_parent,
+    OtherBridge, explicit_parent,
     request_span::{self, REQUEST_TARGET},
 };
 
@@ -21,9 +23,37 @@ use super::{
 ///
 /// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
-pub(crate) struct RecordedSpans;
+pub(crate) struct RecordedSpans {
+    /// None in the subscriber of `install()` and of the test kit, which has no layers of others.
+    other: Option<Arc<OtherBridge>>,
+}
 
-fn is_recorded(metadata: &Metadata<'_>) -> bool {
+impl RecordedSpans {
+    /// In a subscriber of the agent's own.
+    pub(crate) fn in_own_subscriber() -> Self {
+        Self { other: None }
+    }
+
+    /// In a subscriber that may have other layers.
+    pub(crate) fn beside(other: Arc<OtherBridge>) -> Self {
+        Self { other: Some(other) }
+    }
+
+    /// No other layer of the subscriber shows the spans of requests.
+    pub(super) fn hides_request_span(&self) -> bool {
+        self.other.is_none()
+    }
+
+    fn is_aside(&self) -> bool {
+        let Some(other) = &self.other else { return false };
+        if !other.is_known() {
+            other.decide(self);
+        }
+        other.is_aside()
+    }
+}
+
+pub(super) fn is_recorded(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
 }
 
@@ -32,11 +62,21 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        is_recorded(metadata)
+        is_recorded(metadata) && !self.is_aside()
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if is_recorded(metadata) { Interest::always() } else { Interest::never() }
+        if !is_recorded(metadata) {
+            return Interest::never();
+        }
+        match &self.other {
+            Some(other) if other.is_aside() => Interest::never(),
+            Some(other) if !other.is_known() => {
+                other.set_metadata(metadata);
+                Interest::sometimes()
+            }
+            _ => Interest::always(),
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -44,7 +84,10 @@ where
     }
 
     /// The parent is built with its first child.
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, context: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(other) = &self.other {
+            other.make_room(id, context.clone());
+        }
         if let Some(parent) = attributes.parent() {
             explicit_parent::supply(parent, &context);
         }

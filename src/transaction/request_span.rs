@@ -1,5 +1,10 @@
-//! The light `tracing` span that goes with a request: log lines have a span, and
-//! `tokio::spawn(work().in_current_span())` carries the transaction.
+//! The `tracing` span that accompanies a request, so that `tokio::spawn(work().in_current_span())` carries the
+//! transaction.
+//!
+//! No layer can hide a span from the other layers of its subscriber: a printer without a filter prints it, and a layer
+//! of another vendor makes a span of its own from it. The span is therefore created only where the subscriber keeps it out
+//! of all output, which `install()` and the test kit do, or where [`ApmLayer::request_span`](crate::ApmLayer::request_span)
+//! asks for it. Everywhere else [`ApmFutureExt`](crate::ApmFutureExt) carries the transaction.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,15 +13,19 @@ use std::{
 
 use opentelemetry::Context;
 use tracing::{
-    Level, Span, Subscriber,
+    Span, Subscriber, dispatcher,
     span::{Attributes, Id},
 };
-use tracing_subscriber::{layer, registry::LookupSpan};
+use tracing_subscriber::{
+    layer,
+    registry::{LookupSpan, SpanRef},
+};
 
 use super::{
-    Handle,
+    Handle, RecordedSpans,
     current::{Entered, enter_attached, enter_handle, is_any_running},
-    explicit_parent, found_in,
+    explicit_parent, found_in, other_bridge,
+    recorded_spans::is_recorded,
 };
 use crate::record::{current_context, is_thread_ending, note_entered_span};
 
@@ -35,9 +44,13 @@ thread_local! {
 /// Our layer is part of some subscriber, so the span is expected to be seen.
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 
-/// Made while the transaction's context is current; that is how the layer below gets it.
-pub(crate) fn new_request_span() -> Span {
-    if is_thread_ending() {
+/// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
+///
+/// `wanted` is what [`ApmLayer::request_span`](crate::ApmLayer::request_span) was set to. `None` creates the span where
+/// the current subscriber hides it.
+pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
+    other_bridge::settle();
+    if is_thread_ending() || !wanted.unwrap_or_else(is_hidden) {
         return Span::none();
     }
     let span = tracing::info_span!(target: "tower_apm::request", "request");
@@ -49,6 +62,13 @@ pub(crate) fn new_request_span() -> Span {
         );
     }
     span
+}
+
+/// Whether the current subscriber keeps the span out of all output.
+fn is_hidden() -> bool {
+    dispatcher::get_default(|current| {
+        current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span)
+    })
 }
 
 /// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.
@@ -71,14 +91,19 @@ struct MadeIn {
     handle: Handle,
 }
 
-/// The context of the request's span, where a span with this explicit parent has no other above it that the bridge knows.
-fn request_above<S>(parent: &Id, context: &layer::Context<'_, S>) -> Option<Context>
+/// The context for a span whose explicit parent the bridge does not know: that of the request's span above it, or else
+/// the current one, if it belongs to a transaction.
+fn context_above<S>(parent: &Id, context: &layer::Context<'_, S>) -> Option<Context>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let unknown = |level: &Level| *level > Level::INFO;
-    let found = context.span(parent)?.scope().find(|span| !unknown(span.metadata().level()))?;
-    found.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone())
+    let parent = context.span(parent)?;
+    if is_recorded(parent.metadata()) {
+        return None;
+    }
+    let made_in = |span: SpanRef<'_, S>| span.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone());
+    let current = || Some(current_context()).filter(|current| !found_in(current).is_none());
+    parent.scope().find_map(made_in).or_else(current)
 }
 
 // What our layer of the subscriber does with spans: it attaches the OpenTelemetry context, in which the request's span
@@ -101,11 +126,12 @@ where
         let current = current_context();
         let handle = found_in(&current);
         if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
-            span.extensions_mut().insert(MadeIn { context: current, handle });
+            // a second layer of an agent may have been here
+            span.extensions_mut().replace(MadeIn { context: current, handle });
         }
     } else if let Some(parent) = attributes.parent() {
         explicit_parent::withdraw();
-        if let (Some(span), Some(parent)) = (context.span(id), request_above(parent, context)) {
+        if let (Some(span), Some(parent)) = (context.span(id), context_above(parent, context)) {
             explicit_parent::keep(&span, parent);
         }
     }

@@ -12,8 +12,13 @@ use std::{
 use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{
-    captured_body::CapturedBody, errors::Told, naming::renamed, recorder::Recorder, rest::Rest,
-    span_counts::SpanCounts, spans::Spans,
+    captured_body::CapturedBody,
+    errors::{BoxedError, Told},
+    naming::renamed,
+    recorder::Recorder,
+    rest::Rest,
+    span_counts::SpanCounts,
+    spans::Spans,
 };
 use crate::config::{CaptureBody, Config};
 use crate::propagation::Tracestate;
@@ -85,6 +90,14 @@ impl State {
 
     pub(super) fn record_and_seldom(&mut self) -> (Option<&TransactionRecord>, &mut Seldom) {
         (self.record.as_deref(), self.seldom.get_or_insert_default())
+    }
+
+    pub(super) fn waiting_texts(&self) -> Vec<String> {
+        self.seldom.as_ref().map(|seldom| seldom.told.waiting_texts()).unwrap_or_default()
+    }
+
+    pub(super) fn take_waiting_errors(&mut self) -> Vec<BoxedError> {
+        self.seldom.as_mut().map(|seldom| seldom.told.take_waiting()).unwrap_or_default()
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -242,12 +255,18 @@ impl Shared {
 
     /// The request for which a span outside of the layer began this is ignored: nothing of it is sent.
     pub(crate) fn discard(&self) {
-        let mut state = self.lock();
-        if state.up_for_adoption {
-            state.up_for_adoption = false;
-            state.record = None;
-            self.is_discarded.store(true, Relaxed);
-        }
+        let waiting = {
+            let mut state = self.lock();
+            if state.up_for_adoption {
+                state.up_for_adoption = false;
+                state.record = None;
+                self.is_discarded.store(true, Relaxed);
+                state.take_waiting_errors()
+            } else {
+                Vec::new()
+            }
+        };
+        self.send_errors(waiting);
     }
 
     pub(crate) fn capture_body(&self, body: CapturedBody) {
@@ -265,7 +284,7 @@ impl Shared {
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
         let mut timers = None;
-        let (mut record, outcome_by_user, body, has_errors) = {
+        let (mut record, outcome_by_user, body, has_errors, waiting) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
@@ -275,8 +294,9 @@ impl Shared {
                 timers = Some(std::mem::take(&mut spans.timers));
             }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
-            (record, state.outcome_by_user, body, state.has_errors())
+            (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
         };
+        self.send_errors(waiting);
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
         {

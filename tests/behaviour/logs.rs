@@ -1,11 +1,6 @@
 //! Do log lines reach the server, and those that read them? (agent-spec 13)
 
-use std::{
-    error::Error,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{error::Error, io, time::Duration};
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
@@ -15,9 +10,9 @@ use tower_apm::{
     testkit::{Kind, TestAgent},
 };
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::with_default};
-use tracing_subscriber::{Layer, fmt::MakeWriter, layer::SubscriberExt, registry};
+use tracing_subscriber::{Layer, layer::SubscriberExt, registry};
 
-use crate::http::call;
+use crate::{http::call, written::Written};
 
 async fn sending() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.service_name("shop").log_sending(true)).start().await
@@ -130,35 +125,6 @@ async fn a_line_whose_field_panics_is_sent_without_it() {
     let lines = apm.events(Kind::Log);
     assert_eq!((lines.len(), apm.agent().stats().contained_panics), (1, 1));
     assert_eq!(lines[0]["log.level"], "info");
-}
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Written {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Written {
-    fn objects(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap();
-        str::from_utf8(&bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub(crate) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer:
 /// Where in the application it happened.
 fn culprit(frames: &[Frame]) -> Option<&str> {
     let own = frames.iter().find(|frame| !frame.library)?;
-    own.function.as_deref().or(own.file.as_deref())
+    own.function.as_deref().or(own.module.as_deref()).or(own.file.as_deref())
 }
 
 fn exception<'a>(thrown: &'a Exception, frames: &'a [Frame], sanitizer: &Sanitizer) -> model::Exception<'a> {

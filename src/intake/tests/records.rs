@@ -142,6 +142,7 @@ pub(in crate::intake) fn error() -> ErrorRecord {
             message: "settlement failed at http://chain/rpc?token=hunter2".to_owned(),
             handled: false,
             causes: vec![cause("the chain refused"), cause("execution reverted")],
+            debug_text: None,
             stack: Stack::Text(stack.into()),
         }),
         log: Some(LogMessage {

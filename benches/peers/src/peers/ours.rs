@@ -37,24 +37,29 @@ fn rig(app: Router, agent: &Agent, layer: ApmLayer) -> Rig {
     })
 }
 
+/// The layer under `install()`, whose subscriber turns the request's span on.
+fn layer(agent: &Agent) -> ApmLayer {
+    agent.layer().request_span(true)
+}
+
 pub fn installed(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).build().unwrap();
-    rig(app, &agent, agent.layer())
+    rig(app, &agent, layer(&agent))
 }
 
 pub fn no_request_span(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).build().unwrap();
-    rig(app, &agent, agent.layer().request_span(false))
+    rig(app, &agent, agent.layer())
 }
 
 pub fn headers(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).capture_headers(true).build().unwrap();
-    rig(app, &agent, agent.layer())
+    rig(app, &agent, layer(&agent))
 }
 
 pub fn unsampled(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).transaction_sample_rate(0.0).build().unwrap();
-    rig(app, &agent, agent.layer())
+    rig(app, &agent, layer(&agent))
 }
 
 pub fn disabled(app: Router, sink: &str) -> Rig {
@@ -65,11 +70,11 @@ pub fn disabled(app: Router, sink: &str) -> Rig {
 /// The installed set-up with one child span for each request.
 pub fn child(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).build().unwrap();
-    rig(app.layer(Probed(Child)), &agent, agent.layer())
+    rig(app.layer(Probed(Child)), &agent, layer(&agent))
 }
 
 /// [`child`] without the span, but with a layer in its place.
 pub fn no_child(app: Router, sink: &str) -> Rig {
     let agent = builder(sink).build().unwrap();
-    rig(app.layer(tower::layer::util::Identity::new()), &agent, agent.layer())
+    rig(app.layer(tower::layer::util::Identity::new()), &agent, layer(&agent))
 }

@@ -1,0 +1,235 @@
+//! Another layer of `tracing-opentelemetry` in the service's own subscriber.
+//!
+//! Each such layer keeps its state in the extensions of a span, under one private type, and asserts that the place is free:
+//! the second layer in a subscriber panics with the first span. So the agent's layer steps aside, with one warning. Spans of
+//! `tracing` are then left to the other layer.
+//!
+//! The other layer is found in two ways:
+//! - Where it comes first for a span, its state is in the span's extensions. Before the agent's layer puts its own there, it
+//!   takes out what is there.
+//! - Where it comes later, it is found before the first span: a span that only the registry knows is given state in the
+//!   same form, and the subscriber is asked for its context. The layer that answers builds the span with its tracer.
+//!
+//! Neither finds a layer that comes later and is hidden from the subscriber's `downcast_ref`: in a `reload::Layer`, or in
+//! a `Vec` of layers behind the agent's.
+
+use std::{
+    any::TypeId,
+    cell::Cell,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use opentelemetry::{
+    Context,
+    trace::{SpanBuilder, Tracer, noop::NoopSpan},
+};
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber, callsite,
+    dispatcher::{self, WeakDispatch},
+    span::{Attributes, Id, Record},
+};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::{
+    Layer, Registry,
+    layer::{self, SubscriberExt},
+    registry::{Data, LookupSpan},
+};
+
+use super::RecordedSpans;
+
+thread_local! {
+    static ANSWERED: Cell<bool> = const { Cell::new(false) };
+    static TAKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A layer has decided, and `tracing` has cached the interests that held before.
+static STALE: AtomicBool = AtomicBool::new(false);
+/// A layer has stepped aside, and there was no warning.
+static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
+
+const UNKNOWN: u8 = 0;
+const ALONE: u8 = 1;
+const ASIDE: u8 = 2;
+
+/// What one layer of the agent knows about others in its subscriber.
+#[derive(Debug, Default)]
+pub(crate) struct OtherBridge {
+    state: AtomicU8,
+    subscriber: OnceLock<WeakDispatch>,
+    /// Of any span: what a span needs to be created.
+    metadata: OnceLock<&'static Metadata<'static>>,
+}
+
+impl OtherBridge {
+    /// The subscriber that the layer is a part of is complete.
+    pub(crate) fn set_subscriber(&self, subscriber: &Dispatch) {
+        // a subscriber has one dispatcher
+        let _ = self.subscriber.set(subscriber.downgrade());
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.state.load(Relaxed) != UNKNOWN
+    }
+
+    pub(super) fn is_aside(&self) -> bool {
+        self.state.load(Relaxed) == ASIDE
+    }
+
+    pub(super) fn set_metadata(&self, metadata: &'static Metadata<'static>) {
+        let _ = self.metadata.set(metadata);
+    }
+
+    /// Decides before the first span. `own` is the filter of the layer that asks.
+    #[cold]
+    pub(super) fn decide(&self, own: &RecordedSpans) {
+        let subscriber = self.subscriber.get().and_then(WeakDispatch::upgrade);
+        let found = subscriber.zip(self.metadata.get()).map_or(ALONE, |(subscriber, metadata)| {
+            match subscriber.downcast_ref::<RecordedSpans>() {
+                // another layer of the agent or of a second one: one is enough, and no mistake
+                Some(first) if !ptr::eq(first, own) => ASIDE,
+                _ if is_answered_by_another(&subscriber, metadata) => {
+                    UNANNOUNCED.store(true, Relaxed);
+                    ASIDE
+                }
+                _ => ALONE,
+            }
+        });
+        self.set_state(found);
+    }
+
+    /// Takes out what another layer has put into the span's extensions, so that the agent's layer finds the place free. The
+    /// span is then the other layer's nevertheless: it comes first again when the span is entered.
+    ///
+    /// Costs a look into the extensions; nothing where no layer is below.
+    #[inline]
+    pub(super) fn make_room<S>(&self, id: &Id, context: layer::Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        if TypeId::of::<S>() == TypeId::of::<Registry>() {
+            return;
+        }
+        let taker: OpenTelemetryLayer<S, Taker> =
+            tracing_opentelemetry::layer().with_tracer(Taker).with_tracked_inactivity(false);
+        taker.on_close(id.clone(), context);
+        if TAKEN.replace(false) {
+            UNANNOUNCED.store(true, Relaxed);
+            self.set_state(ASIDE);
+        }
+    }
+
+    fn set_state(&self, state: u8) {
+        self.state.store(state, Relaxed);
+        // not rebuilt here: `tracing` sees no subscriber while one is at work, and would turn every callsite off
+        STALE.store(true, Relaxed);
+    }
+}
+
+/// Puts into effect what a layer has decided: has `tracing` ask for interests again, and warns of a layer that has stepped
+/// aside. Called where no subscriber is at work.
+#[inline]
+pub(super) fn settle() {
+    if STALE.load(Relaxed) {
+        settle_here();
+    }
+}
+
+#[cold]
+fn settle_here() {
+    // with a single subscriber, `tracing` asks that of the current thread, which may have none
+    let is_here = dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some());
+    if !is_here || !STALE.swap(false, Relaxed) {
+        return;
+    }
+    callsite::rebuild_interest_cache();
+    if UNANNOUNCED.swap(false, Relaxed) {
+        tracing::warn!(
+            target: "tower_apm",
+            "the subscriber has another layer of `tracing-opentelemetry`: the agent does not record the spans of \
+             `tracing`. To record them add `ApmSpanProcessor` (feature `sdk`) to the tracer provider of that layer and use \
+             `tracing_layer_without_spans()`, or remove the other layer"
+        );
+    }
+}
+
+/// For the agent's tracer: a span is built while telemetry is suppressed.
+pub(crate) fn answer() {
+    ANSWERED.set(true);
+}
+
+/// Whether a tracer other than the agent's builds a span that is first asked for its context.
+fn is_answered_by_another(subscriber: &Dispatch, metadata: &'static Metadata<'static>) -> bool {
+    if subscriber.downcast_ref::<Registry>().is_none() {
+        return false;
+    }
+    // no tracer records a span that is made meanwhile
+    let _suppressed = Context::enter_telemetry_suppressed_scope();
+    let bare = BareRegistry(subscriber.clone()).with(tracing_opentelemetry::layer());
+    let values = metadata.fields().value_set(&[]);
+    let id = bare.new_span(&Attributes::new(metadata, &values));
+    ANSWERED.set(false);
+    let is_answered = tracing_opentelemetry::get_otel_context(&id, subscriber).is_some();
+    bare.try_close(id);
+    is_answered && !ANSWERED.get()
+}
+
+/// The registry of a subscriber without its layers: they see nothing of what is done here.
+struct BareRegistry(Dispatch);
+
+impl BareRegistry {
+    fn registry(&self) -> Option<&Registry> {
+        self.0.downcast_ref()
+    }
+}
+
+impl Subscriber for BareRegistry {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        // a root, so that it keeps no span open
+        let root = Attributes::new_root(attributes.metadata(), attributes.values());
+        self.registry().map_or_else(|| Id::from_u64(u64::MAX), |registry| registry.new_span(&root))
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+
+    /// The registry keeps the empty slot: only a subscriber with layers gives it back. There is one for each layer of the
+    /// agent.
+    fn try_close(&self, id: Id) -> bool {
+        self.registry().is_some_and(|registry| registry.try_close(id))
+    }
+}
+
+impl<'a> LookupSpan<'a> for BareRegistry {
+    type Data = Data<'a>;
+
+    fn span_data(&'a self, id: &Id) -> Option<Data<'a>> {
+        self.registry()?.span_data(id)
+    }
+}
+
+/// Notes that there was a span to build.
+struct Taker;
+
+impl Tracer for Taker {
+    type Span = NoopSpan;
+
+    fn build_with_context(&self, _: SpanBuilder, _: &Context) -> NoopSpan {
+        TAKEN.set(true);
+        NoopSpan::DEFAULT
+    }
+}
