@@ -29,3 +29,6 @@ pub mod otlp {}
 
 #[doc = include_str!("sensitive_data.md")]
 pub mod sensitive_data {}
+
+#[doc = include_str!("subscriber.md")]
+pub mod subscriber {}
