@@ -112,11 +112,9 @@ pub(crate) struct Attached(Option<ContextGuard>);
 impl Drop for Attached {
     #[inline]
     fn drop(&mut self) {
-        if let Some(guard) = self.0.take()
-            && STATE.get() == State::Destroyed
-        {
+        if STATE.get() == State::Destroyed {
             // there is no context left to restore, and the guard would panic
-            std::mem::forget(guard);
+            std::mem::forget(self.0.take());
         }
     }
 }
