@@ -175,6 +175,9 @@ async fn another_bridge_and_the_agent_do_not_conflict() {
     let (a, o) = (agent(), Other::new());
     let (reloaded, _handle) = reload::Layer::new(o.layer());
     expect_no_conflict("reloaded, after", &o, &a, registry().with(reloaded).with(Some(a.tracing_layer()))).await;
+    let (a, o) = (agent(), Other::new());
+    let (reloaded, _handle) = reload::Layer::new(a.tracing_layer());
+    expect_no_conflict("reloaded agent, before", &o, &a, registry().with(reloaded).with(Some(o.layer()))).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@
 //! - Where it comes later, it is found before the first span: a span that only the registry knows is given state in the
 //!   same form, and the subscriber is asked for its context. The layer that answers builds the span with its tracer.
 //!
-//! Neither finds a layer that comes later and is hidden from the subscriber's `downcast_ref`: where one of the two is in a
-//! `reload::Layer`, or in a `Vec` of layers behind the agent's.
+//! Neither finds a layer that comes later and is hidden from the subscriber's `downcast_ref`: in a `reload::Layer`, or in
+//! a `Vec` of layers behind the agent's.
 
 use std::{
     any::TypeId,
@@ -110,7 +110,8 @@ impl OtherBridge {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        if TypeId::of::<S>() == TypeId::of::<Registry>() {
+        // in a `Vec` of layers, which passes no dispatcher on, another layer may come first all the same
+        if TypeId::of::<S>() == TypeId::of::<Registry>() && self.subscriber.get().is_some() {
             return;
         }
         let taker: OpenTelemetryLayer<S, Taker> =
