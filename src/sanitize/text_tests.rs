@@ -41,6 +41,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("Digest username=\"Mufasa\", response=\"6629fae49393\"", "Digest [REDACTED]"),
     ("Token 9944b09199c62bcf9418", "Token [REDACTED]"),
     ("ApiKey VnVhQ2ZHY0JDZGJrUW0", "ApiKey [REDACTED]"),
+    ("Token 9944b09199c62bcf9418ad846dd0e4bb", "Token [REDACTED]"),
     ("AWS4-HMAC-SHA256 Credential=AKIA/20240101, SignedHeaders=host, Signature=fe5f80", "AWS4-HMAC-SHA256 [REDACTED]"),
     ("no eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln today", "no [REDACTED] today"),
     // Debug output
@@ -134,6 +135,8 @@ fn text_without_secrets_is_not_changed() {
         "12:30:45 GET /listings 200",
         "Basic authentication required",
         "basic plan, bearer of news, token expired",
+        "token revert-1 of listing 1 was not transferred to bob",
+        "execution reverted: token ape-2026-11 is frozen",
         "Token 42 sold",
         "WWW: Bearer realm=\"api\"",
         "http://h:80/a?b=c#d",

@@ -80,8 +80,11 @@ pub(super) fn is_about_value(word: &str) -> bool {
 pub(super) enum Scheme {
     /// `Basic` and `Bearer`: what follows is a token unless it is a plain word.
     Common,
-    /// `Token`, `ApiKey` and the like are also words of sentences: what follows must look like a token.
+    /// `ApiKey` and the like: what follows must look like a token.
     Rare,
+    /// `Token` is also a word of sentences that names the id of an item (`token revert-1`): what follows must look like a
+    /// long token.
+    Token,
     /// `Digest` and the like: `name="value"` between commas.
     Parameters,
 }
@@ -94,6 +97,7 @@ pub(super) fn scheme(word: &str) -> Option<Scheme> {
         b'b' => Scheme::Common,
         b'd' if word.eq_ignore_ascii_case("digest") => Scheme::Parameters,
         b'a' if word.contains('-') => Scheme::Parameters,
+        b't' => Scheme::Token,
         _ => Scheme::Rare,
     })
 }
@@ -114,6 +118,7 @@ pub(super) fn is_token(word: &str, scheme: Scheme, is_header: bool) -> bool {
             bytes.len() >= 16 || digit || mixed && bytes.len() >= 6 || word.ends_with('=') || is_header && parted
         }
         Scheme::Rare => !word.starts_with("0x") && (digit && letter && bytes.len() >= 8 || bytes.len() >= 20),
+        Scheme::Token => !word.starts_with("0x") && digit && letter && bytes.len() >= 16,
         Scheme::Parameters => false,
     }
 }

@@ -3,11 +3,11 @@
 use std::panic;
 
 use tokio::task::JoinError;
-use tracing::Instrument as _;
+use tower_apm::ApmFutureExt as _;
 
-/// Runs `work` in a task of its own, in the current span, and waits for it. Dropping the returned future leaves the work running.
+/// Runs `work` in a spawned task, in the current transaction, and waits for it. Dropping the returned future leaves the work running.
 pub(crate) async fn uninterrupted<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work.in_current_span()).await {
+    match tokio::spawn(work.in_current_transaction()).await {
         Ok(done) => done,
         Err(error) => give_up(error).await,
     }
