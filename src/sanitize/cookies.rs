@@ -54,8 +54,9 @@ impl Sanitizer {
 }
 
 fn is_session_cookie(name: &str) -> bool {
-    // `connect.sid`, `tide.sid`, `__Host-id`, `my_sid`
-    let last = name.rsplit(['.', '-', '_']).next().unwrap_or(name);
+    let name = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
+    // `connect.sid`, `tide.sid`, `my_sid`; but `token_id` and `cart-id` are no sessions
+    let last = name.rsplit(['.', '-', '_']).next().filter(|last| !last.eq_ignore_ascii_case("id")).unwrap_or(name);
     SESSION_COOKIES.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last))
 }
 

@@ -198,6 +198,7 @@ fn session_cookies_and_tokens_in_cookies_are_redacted() {
     for name in ["id", "sid", "jwt", "remember", "tide.sid", "__Host-id", "axum_session", "rocket_session", "_csrf"] {
         assert_eq!(shown(&format!("{name}=hunter2; theme=dark")), format!("{name}=[REDACTED]; theme=dark"));
     }
+    assert_eq!(shown("token_id=42; cart-id=7"), "token_id=42; cart-id=7");
     assert_eq!(shown("x=V3rYl0ngT0kenValue; lang=en-US"), "x=[REDACTED]; lang=en-US");
     assert_eq!(shown("x=a,V3rYl0ngT0kenValue"), "x=[REDACTED]");
     assert_eq!(shown("prefs=%7B%22pw%22%3A1%7D"), "prefs=[REDACTED]");

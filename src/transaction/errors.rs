@@ -10,7 +10,7 @@ use std::{
 use super::{Recorder, Shared, current::release_held, custom::set_custom, naming::renamed};
 use crate::{
     config::CaptureBody,
-    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId},
+    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, is_contained},
 };
 
 /// Documents for errors that one transaction gives; further ones are counted.
@@ -205,7 +205,8 @@ impl Shared {
                 }
             }
             add_labels(&mut error, replaced);
-            if is_active && error.exception.as_ref().is_some_and(Exception::is_text) {
+            // what a filter or a hook records is sent while it runs: later it would be filtered again
+            if is_active && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
                 match seldom.told.wait(error) {
                     Some(first) => error = first,
                     None => return,

@@ -14,7 +14,7 @@ use super::{
     current::release_held,
     errors::{Told, add_labels, replace},
 };
-use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_debug_of};
+use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_contained, is_debug_of};
 
 #[derive(Clone, Default)]
 pub(crate) enum Handle {
@@ -54,7 +54,8 @@ impl Ignored {
                 return;
             }
             let Some(exception) = &error.exception else { return self.recorder.error(error) };
-            if exception.is_text() {
+            // as in a transaction
+            if exception.is_text() && !is_contained() {
                 match told.wait(error) {
                     Some(first) => error = first,
                     None => return,

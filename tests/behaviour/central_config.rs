@@ -114,7 +114,7 @@ async fn day(apm: &TestAgent) -> Value {
         span("send", SpanKind::Producer, &[("messaging.system", "kafka"), ("messaging.destination.name", "orders")]);
         let error = std::io::Error::other("no such room");
         tower_apm::Transaction::current().capture_error(&"a".parse::<u8>().unwrap_err());
-        tracing::error!(error = &error as &(dyn Error + 'static), pin = "1234", "not announced");
+        tracing::error!(error = &error as &(dyn Error + 'static), seat = "1234", "not announced");
         ready(body)
     };
     let app = Router::new().route("/{id}", post(handler)).layer(apm.layer());
@@ -136,7 +136,7 @@ async fn day(apm: &TestAgent) -> Value {
         None => span["name"].as_str().unwrap().to_owned(),
     };
     let errors = apm.events(Kind::Error);
-    let told = errors.iter().find(|error| error["context"]["tags"]["pin"].is_string()).cloned().unwrap_or_default();
+    let told = errors.iter().find(|error| error["context"]["tags"]["seat"].is_string()).cloned().unwrap_or_default();
     json!({
         "transactions": transactions.len(),
         "name": transaction["name"],
@@ -147,7 +147,7 @@ async fn day(apm: &TestAgent) -> Value {
         "spans": spans.iter().map(shown).collect::<Vec<_>>().join(", "),
         "stacks": spans.iter().filter(|span| span["stacktrace"].is_array()).count(),
         "errors": errors.len(),
-        "pin": told["context"]["tags"]["pin"],
+        "seat": told["context"]["tags"]["seat"],
         "has frames": told["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
         "warnings": warnings(apm),
         "lines": apm.events(Kind::Log).len(),
@@ -184,7 +184,8 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ("capture_body", "all", "body", Value::Null, json!("a bid")),
         // in the exporter, and where labels are made of what an event carries
         ("sanitize_field_names", "x-room", "room", json!("blue"), json!("[REDACTED]")),
-        ("sanitize_field_names", "pin", "pin", json!("1234"), json!("[REDACTED]")),
+        ("sanitize_field_names", "seat", "seat", json!("1234"), json!("[REDACTED]")),
+        ("capture_span_fields", "off", "seat", json!("1234"), Value::Null),
         ("transaction_sample_rate", "0", "transactions", json!(2), json!(1)),
         ("trace_continuation_strategy", "restart", "continued", json!(true), json!(false)),
         ("baggage_to_attach", ",", "user", json!("0xabc"), Value::Null),
