@@ -107,7 +107,13 @@ impl<'a> Scanner<'a> {
                 let mut object = Object { from: self.at, names_secret: None };
                 self.members(b'}', |scanner| scanner.member(depth, &mut object))
             }
-            b'[' => self.members(b']', |scanner| scanner.value(depth + 1)),
+            b'[' => {
+                let (is_pair, mut index) = (self.is_secret_pair(), 0);
+                self.members(b']', |scanner| {
+                    index += 1;
+                    if is_pair && index == 2 { scanner.replace(REDACTED) } else { scanner.value(depth + 1) }
+                })
+            }
             b'"' => self.string_value(),
             _ => self.scalar(),
         }
@@ -148,6 +154,19 @@ impl<'a> Scanner<'a> {
         }
         self.expect(b':')?;
         if secret { self.replace(REDACTED) } else { self.value(depth + 1) }
+    }
+
+    /// Whether an array begins here that is a secret name and its value: `["password", "…"]`.
+    fn is_secret_pair(&self) -> bool {
+        let mut ahead = Scanner { at: self.at + 1, clean: String::new(), ..*self };
+        if ahead.peek() != Ok(b'"') {
+            return false;
+        }
+        let name = ahead.string().ok().and_then(unescaped);
+        if name.is_none_or(|name| !ahead.sanitizer.is_secret(&name)) || ahead.expect(b',').is_err() {
+            return false;
+        }
+        ahead.skip() == Err(Stop::Cut) || matches!(ahead.peek(), Ok(b']') | Err(Stop::Cut))
     }
 
     /// `{"name": "password", "value": "…"}` in any order.

@@ -13,8 +13,9 @@ use super::{
 };
 
 /// Names whose values are names, and names of the values that belong to those.
-pub(super) const NAMING: [&str; 7] = ["name", "key", "field", "header", "param", "parameter", "attribute"];
-pub(super) const VALUED: [&str; 5] = ["value", "val", "content", "data", "values"];
+pub(super) const NAMING: [&str; 11] =
+    ["name", "key", "field", "header", "param", "parameter", "attribute", "id", "label", "type", "k"];
+pub(super) const VALUED: [&str; 6] = ["value", "val", "content", "data", "values", "v"];
 /// Names of numbers that are secret. Behind other names `:8080` is a port.
 const SHORT_NUMBERS: [&str; 8] = ["pin", "otp", "totp", "cvv", "cvc", "ssn", "pw", "pwd"];
 /// Words that make one name with the word in front of them: `session id: …`.
@@ -89,7 +90,7 @@ impl<'a> Pairs<'_, 'a> {
     fn is_secret(&self, name: &str) -> bool {
         // `x-id: 1`; a lone `-` or `.` is none
         let name = name.trim_start_matches(['-', '.', '$', '@', '%']);
-        !name.is_empty() && self.sanitizer.is_secret(name)
+        !name.is_empty() && (self.sanitizer.is_secret(name) || name.eq_ignore_ascii_case("bearer"))
     }
 
     /// Puts `[REDACTED]` in place of a part.
@@ -110,7 +111,7 @@ impl<'a> Pairs<'_, 'a> {
             _ => at + 1,
         };
         let Some(named) = self.name_before(at) else { return behind };
-        if let Some(end) = self.named_value(&named, behind) {
+        if let Some(end) = self.cookie(&named).or_else(|| self.named_value(&named, behind)) {
             return end;
         }
         let is_secret = match self.is_secret(&named.name) {
@@ -270,6 +271,18 @@ impl<'a> Pairs<'_, 'a> {
             }
         }
         at
+    }
+
+    /// `Cookie { cookie_string: Some("id=…"), … }`: the `Debug` output of the crate `cookie`, redacted as a whole.
+    fn cookie(&mut self, named: &Named<'_>) -> Option<usize> {
+        let before = self.text[..named.from].trim_ascii_end();
+        if named.name != "cookie_string" || !before.ends_with("Cookie {") || before.len() < self.copied {
+            return None;
+        }
+        let end = self.values.closing_bracket(before.len() - 1, 0);
+        let content = &self.text[before.len()..end];
+        self.redact(before.len(), before.len() + content.strip_suffix('}').unwrap_or(content).len(), "");
+        Some(end)
     }
 
     /// `name: "password", value: "…"`, and `name="password"` of a multipart body with the value behind an empty line.

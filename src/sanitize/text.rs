@@ -43,6 +43,7 @@ impl Sanitizer {
         let clean = self.urls_at(text, depth);
         let clean = then(clean, |text| self.xml(text, false));
         let clean = then(clean, |text| self.pairs(text, depth));
+        let clean = then(clean, private_keys);
         then(clean, web_tokens)
     }
 
@@ -89,6 +90,32 @@ pub(super) fn may_hold_secret(text: &str) -> bool {
             b'<' => bytes[at..].starts_with(b"</"),
             _ => false,
         })
+}
+
+/// The lines between `-----BEGIN … PRIVATE KEY-----` and `-----END`, or the end of the text.
+fn private_keys(text: &str) -> Cow<'_, str> {
+    const HEAD: &str = "PRIVATE KEY-----";
+    const LAST: &str = "-----END";
+    let mut clean = String::new();
+    let mut copied = 0;
+    while let Some(head) = text[copied..].find(HEAD) {
+        let from = copied + head + HEAD.len();
+        let to = text[from..].find(LAST).map_or(text.len(), |end| from + end);
+        clean.push_str(&text[copied..from]);
+        if to > from {
+            clean.push_str(REDACTED);
+        }
+        // the last line has the same words
+        let last = text.get(to + LAST.len()..).and_then(|rest| rest.find("-----"));
+        let end = last.map_or(text.len(), |end| to + LAST.len() + end + 5);
+        clean.push_str(&text[to..end]);
+        copied = end;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    clean.push_str(&text[copied..]);
+    Cow::Owned(clean)
 }
 
 /// `eyJhbGciOi….eyJzdWIi….c2ln`: JSON in Base64, which begins with `{"`, a dot, and more of it.

@@ -78,6 +78,18 @@ const TEXTS: &[(&str, &str)] = &[
         r#"Header { name: "authorization", value: "[REDACTED]" }"#,
     ),
     (r#"KeyValue { key: "password", value: String("hunter2") }"#, r#"KeyValue { key: "password", value: [REDACTED] }"#),
+    (r#"x Cookie { cookie_string: Some("id=hunter2"), name: Indexed(0, 2) } y"#, "x Cookie {[REDACTED]} y"),
+    ("Cookie {\n    cookie_string: None,\n    value: Concrete(\n        \"hunter2\"", "Cookie {[REDACTED]"),
+    ("bearer: hunter2, Bearer=hunter2", "bearer: [REDACTED], Bearer=[REDACTED]"),
+    (
+        "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\nend",
+        "-----BEGIN PRIVATE KEY-----[REDACTED]-----END PRIVATE KEY-----\nend",
+    ),
+    (
+        "PRIVATE KEY-----\nhunter2-----END A----- -----BEGIN EC PRIVATE KEY-----\nhunter2",
+        "PRIVATE KEY-----[REDACTED]-----END A----- -----BEGIN EC PRIVATE KEY-----[REDACTED]",
+    ),
+    ("key: -----BEGIN RSA PRIVATE KEY-----\nhunter2\n", "key: [REDACTED] RSA PRIVATE KEY-----[REDACTED]"),
     (r#"{"pin": 1234, x}"#, r#"{"pin": "[REDACTED]", x}"#),
     // JSON, forms, URLs, multipart, XML
     (r#""{\"password\":\"hunter2\"}""#, r#""{\"password\":\"[REDACTED]\"}""#),
@@ -215,6 +227,18 @@ fn names_and_values_in_json_and_forms_belong_together() {
         r#"[{"name":"password","value":"[REDACTED]"},{"value":"[REDACTED]","name":"token"},{"name":"a","value":"b"}]"#
     );
     assert_eq!(json(r#"{"key":"password","value":1}"#), r#"{"key":"[REDACTED]","value":"[REDACTED]"}"#);
+    for (text, expected) in [
+        (r#"[["password","hunter2"],["a","b"]]"#, r#"[["password","[REDACTED]"],["a","b"]]"#),
+        (r#"["password", {"a": 1} ]"#, r#"["password", "[REDACTED]" ]"#),
+        (r#"["password","token","email"]"#, r#"["password","token","email"]"#),
+        (r#"["password"]"#, r#"["password"]"#),
+        (r#"{"type":"password","value":"hunter2"}"#, r#"{"type":"password","value":"[REDACTED]"}"#),
+        (r#"{"v":"hunter2","k":"token"}"#, r#"{"v":"[REDACTED]","k":"token"}"#),
+    ] {
+        assert_eq!(json(text), expected);
+    }
+    let cut = Sanitizer::default().json_prefix(r#"[["password","hunt"#).unwrap();
+    assert!(!cut.contains("hunt"), "{cut}");
     let query = |text: &str| Sanitizer::default().query(text).into_owned();
     assert_eq!(query("next=%2Fa%3Ftoken%3Dhunter2&b=c"), "next=%2Fa%3Ftoken%3D[REDACTED]&b=c");
     assert_eq!(query("next=%252Fa%253Ftoken%253Dhunter2"), "next=%252Fa%253Ftoken%253D[REDACTED]");

@@ -7,6 +7,8 @@ use super::json::{Node, parse};
 const MAX_DEPTH: usize = 32;
 /// Characters of a key.
 const MAX_KEY: usize = 1024;
+const NAMING: [&str; 11] =
+    ["name", "key", "field", "header", "param", "parameter", "attribute", "id", "label", "type", "k"];
 
 /// A JSON text. What comes out is the same JSON but for what is secret; of a text that was cut no secret is shown.
 pub fn sanitize_json(data: &[u8]) {
@@ -40,7 +42,11 @@ fn expected(sanitizer: &Sanitizer, node: &Node, depth: usize) -> Node {
         Node::Text(text) => Node::Text(sanitizer.text(text)),
         Node::Scalar(scalar) => Node::Scalar(scalar.clone()),
         Node::List(elements) => {
-            Node::List(elements.iter().map(|element| expected(sanitizer, element, depth + 1)).collect())
+            let element = |(index, element): (usize, &Node)| match index == 1 && is_secret_pair(sanitizer, elements) {
+                true => Node::Text("[REDACTED]".to_owned()),
+                false => expected(sanitizer, element, depth + 1),
+            };
+            Node::List(elements.iter().enumerate().map(element).collect())
         }
         Node::Object(members) => {
             let member = |(key, value): &(String, Node)| {
@@ -59,13 +65,17 @@ fn expected(sanitizer: &Sanitizer, node: &Node, depth: usize) -> Node {
     }
 }
 
+/// `["password", "…"]`
+fn is_secret_pair(sanitizer: &Sanitizer, elements: &[Node]) -> bool {
+    matches!(elements, [Node::Text(name), _] if sanitizer.is_secret(name))
+}
+
 /// `{"name": "password", "value": "…"}`
 fn is_named_secret(sanitizer: &Sanitizer, key: &str, members: &[(String, Node)]) -> bool {
     let is_one_of = |names: &[&str], key: &str| names.iter().any(|name| name.eq_ignore_ascii_case(key));
-    is_one_of(&["value", "val", "content", "data", "values"], key)
+    is_one_of(&["value", "val", "content", "data", "values", "v"], key)
         && members.iter().any(|(key, value)| {
-            is_one_of(&["name", "key", "field", "header", "param", "parameter", "attribute"], key)
-                && matches!(value, Node::Text(name) if sanitizer.is_secret(name))
+            is_one_of(&NAMING, key) && matches!(value, Node::Text(name) if sanitizer.is_secret(name))
         })
 }
 
