@@ -35,7 +35,7 @@ fn https_url(config: &Config) -> Option<ServerUrl> {
 fn warning(url: &ServerUrl) -> String {
     let version = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
     format!(
-        "the server {url} is https, and the process has no TLS provider. Write one of these lines into Cargo.toml, with \
+        "the server {url} is https, and the process has no TLS provider. Add one of these lines to Cargo.toml, with \
          the provider that the rest of the service uses: \
          `tower-apm = {{ version = \"{version}\", features = [\"tls-aws-lc-rs\"] }}` or \
          `tower-apm = {{ version = \"{version}\", features = [\"tls-ring\"] }}`. Or install a default of the process with \

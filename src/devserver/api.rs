@@ -76,7 +76,7 @@ fn query(parameters: &[(String, String)]) -> Result<Query, String> {
             },
             other => {
                 let known = "type, service, trace_id, name, q, limit, before";
-                return Err(format!("{}: unknown parameter; known are {known}", shorten(other)));
+                return Err(format!("{}: unknown parameter; the parameters are {known}", shorten(other)));
             }
         };
     }

@@ -25,9 +25,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-const UNKNOWN_HOST: &str = "Host: this name is not one of the development server's; \
+const UNKNOWN_HOST: &str = "Host: unknown host name; \
                             allow it with DevServerBuilder::allow_host or `--allow-host NAME`";
-const FOREIGN_PAGE: &str = "Origin: pages of another origin are not answered here";
+const FOREIGN_PAGE: &str = "Origin: requests from pages of another origin are refused";
 
 /// The names by which the server may be asked.
 #[derive(Debug, Clone, Default)]

@@ -246,9 +246,9 @@ impl Reader {
 
     fn too_much(&mut self) {
         let message = if self.seen > MAX_LINES {
-            format!("the stream holds more than {MAX_LINES} lines")
+            format!("the stream contains more than {MAX_LINES} lines")
         } else {
-            "the stream holds too many events that are large and nested deep".to_owned()
+            "the stream contains too many large and deeply nested events".to_owned()
         };
         self.account.break_off(413, message);
     }

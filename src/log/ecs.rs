@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Redacts a line that is printed here and now.
+/// Redacts a line before it is printed.
 fn clean(mut record: LogRecord, sanitizer: &Sanitizer) -> LogRecord {
     let text = |text: &mut String| *text = sanitizer.owned_text(std::mem::take(text).into()).into_owned();
     text(&mut record.message);

@@ -47,7 +47,7 @@ pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused>
         400 | 413 => return Err(Refused { reason: said(""), is_too_large: status == 413 }),
         415 | 422 => rejected(events, said("")),
         401 | 403 => failed(said("; check api_key, secret_token or otlp_headers")),
-        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there")),
+        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP at this address")),
         408 | 425 | 429 | 502..=504 => failed(said("")),
         // the APM Server's word for all failures, a full queue too
         _ => Delivery::Failed { reason: said(""), cause: FailureCause::ServerError },
@@ -129,7 +129,7 @@ pub(super) fn of_grpc(status: &tonic::Status, is_large: bool) -> Result<Delivery
     Ok(match &*code {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers")),
         "Unimplemented" | "NotFound" => {
-            failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"))
+            failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP over gRPC at this address"))
         }
         "DeadlineExceeded" | "Cancelled" => Delivery::Failed { reason: said(""), cause: FailureCause::NoAnswer },
         "Unavailable" | "Aborted" => failed(said("")),
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn every_http_answer_has_a_meaning() {
         const AUTH: &str = "; check api_key, secret_token or otlp_headers";
-        const URL: &str = "; check otlp_endpoint or server_url, nobody takes OTLP there";
+        const URL: &str = "; check otlp_endpoint or server_url, the server does not accept OTLP at this address";
         let status = Status { message: "queue is full".into() }.encode_to_vec();
         let said = |status: u16, rest: &str| format!("the server answered OTLP with {status}{rest}");
         let cases: Vec<(u16, &[u8], Result<Delivery, Refused>)> = vec![

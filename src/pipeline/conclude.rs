@@ -109,7 +109,7 @@ impl<E: Exporter> State<E> {
             current.server_errors += 1;
             if current.server_errors >= MAX_SERVER_ERRORS {
                 self.drop_events(DropReason::Unclear, current.batch.events());
-                return self.log.warn("a batch was given up: the server keeps failing on it", reason);
+                return self.log.warn("a batch was dropped: the server failed on it repeatedly", reason);
             }
         }
         self.log.warn("sending failed, the events are kept and sent again", reason);

@@ -56,7 +56,7 @@ impl AttachedBaggage {
         if !is_admitted && !self.has_warned.swap(true, Relaxed) {
             tracing::warn!(
                 target: "tower_apm",
-                "requests came with more than {MAX_KEYS} keys of baggage: further keys become no labels, except those that \
+                "requests contained more than {MAX_KEYS} baggage keys: further keys are not recorded, except those that \
                  `baggage_to_attach` names without `*`"
             );
         }

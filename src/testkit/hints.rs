@@ -32,7 +32,7 @@ pub(super) fn hints(scene: &Scene) -> Vec<String> {
     if stats.filtered > 0 {
         let events = if stats.filtered == 1 { "event was" } else { "events were" };
         hints.push(format!(
-            "{} {events} dropped on request (`transaction_filter`, `error_filter`, `ignore_exceptions` or an `on_error` hook)",
+            "{} {events} dropped by a filter (`transaction_filter`, `error_filter`, `ignore_exceptions` or an `on_error` hook)",
             stats.filtered
         ));
     }
@@ -47,7 +47,7 @@ pub(super) fn hints(scene: &Scene) -> Vec<String> {
     }
     if hints.is_empty() && watch.begun() == 0 {
         hints.push(
-            "no request has met a layer of this agent (does the test call the app with `.layer(apm.layer())`?)"
+            "no request has reached a layer of this agent (does the test call the app with `.layer(apm.layer())`?)"
                 .to_owned(),
         );
     }

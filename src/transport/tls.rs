@@ -117,7 +117,7 @@ pub(crate) fn read_certificates(file: &Path) -> Result<RootCertStore, BuildError
         roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
     }
     match roots.is_empty() {
-        true => Err(invalid("there is no certificate in it".to_owned())),
+        true => Err(invalid("the file contains no certificate".to_owned())),
         false => Ok(roots),
     }
 }

@@ -329,7 +329,7 @@ fn work_on_one_event_is_bounded() {
     let costly: Vec<_> = std::iter::repeat_n(nested(250, 280_000), 80).collect();
     let body: Vec<_> = [METADATA].into_iter().chain(costly.iter().map(String::as_str)).collect();
     let answer = post_gzip(&server, lines(&body).as_bytes());
-    assert!(answer.status == 413 && answer.body.contains("nested deep"), "{}", answer.status);
+    assert!(answer.status == 413 && answer.body.contains("deeply nested"), "{}", answer.status);
     let deep = "[".repeat(140_000) + &"]".repeat(140_000);
     let context = SPAN.replace("\"type\"", &format!("\"x\":{deep},\"type\""));
     assert_eq!(post(&server, &lines(&[METADATA, &context, SPAN])).counts(), (2, 0), "unknown fields may be deep");

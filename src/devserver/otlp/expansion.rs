@@ -65,5 +65,5 @@ fn check(scopes: impl Iterator<Item = usize>) -> Result<(), String> {
     if scopes.fold(0, usize::saturating_add) <= MAX_EXPANDED {
         return Ok(());
     }
-    Err(format!("the message would become more than {MAX_EXPANDED} bytes of events"))
+    Err(format!("the message would produce more than {MAX_EXPANDED} bytes of events"))
 }
