@@ -174,7 +174,7 @@ impl Serialize for Loud {
 }
 
 #[tokio::test]
-async fn a_filter_that_uses_the_agent_is_not_asked_about_what_it_records() {
+async fn filter_is_not_called_for_events_that_it_records() {
     let service = service();
     drop(service.agent.start_transaction("busy job", "job"));
     Transaction::start("busy run", "job").run(async {}).await;
@@ -213,7 +213,7 @@ async fn hooks_that_use_the_agent_do_not_recurse() {
 }
 
 #[tokio::test]
-async fn values_that_use_the_agent_and_themselves_end() {
+async fn values_that_use_the_agent_do_not_recurse() {
     let service = service();
     let loud = Loud("loud alone");
     Transaction::start("values", "job").in_scope(|| {
@@ -243,7 +243,7 @@ impl fmt::Display for Payload {
 }
 
 #[tokio::test]
-async fn a_panic_outside_of_a_request_is_filtered_after_the_hook() {
+async fn panic_outside_a_request_is_filtered_after_the_hook() {
     let service = service();
     for text in ["busy: a task has no verdict", "a task has no verdict"] {
         tokio::spawn(async move { panic!("{text}") }).await.unwrap_err();

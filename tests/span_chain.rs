@@ -25,7 +25,7 @@ fn chain(is_entered: bool) {
 }
 
 #[test]
-fn a_long_chain_of_spans_can_be_dropped() {
+fn long_span_chain_is_dropped_without_stack_overflow() {
     let agent = Agent::builder()
         .env(Environment::empty())
         .cloud_provider(CloudProvider::None)

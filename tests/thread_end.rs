@@ -118,7 +118,7 @@ fn run(body: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn the_public_api_can_be_used_while_a_thread_ends() {
+fn public_api_works_in_thread_local_destructors() {
     let (server, agent) = &*SERVICE;
     // destructors run in the reverse order of first use
     run(|| {

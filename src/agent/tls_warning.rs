@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn warning_names_the_server_both_features_and_the_manifest_line() {
+    fn tls_warning_contains_server_features_and_manifest_line() {
         let text = warning(&ServerUrl::parse("https://me:hunter2@apm.example").unwrap());
         for part in ["https://***@apm.example ", "Cargo.toml", "features = [\"tls-aws-lc-rs\"]", "[\"tls-ring\"]"] {
             assert!(text.contains(part), "{text}");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn only_servers_that_are_called_count() {
+    fn tls_warning_covers_only_servers_in_use() {
         assert_eq!(https_of(&[]), None);
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URL", "https://a")]).as_deref(), Some("https://a"));
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URLS", "http://a,https://b")]).as_deref(), Some("https://b"));

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn search_goes_on_where_its_slice_ended() {
+    fn search_resumes_at_the_end_of_its_slice() {
         let long = "x".repeat(20_000);
         let mut texts = vec!["a"; 400];
         texts[100] = &long;

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budget_is_shared_by_connections_and_given_back() {
+    fn memory_budget_is_shared_by_connections_and_released() {
         let memory = Memory::new(1_000);
         let (mut first, mut second) = (memory.share().lease(), memory.share().lease());
         first.set(FREE_SHARE + 700).unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn free_share_is_left_to_a_connection_when_the_budget_is_used_up() {
+    fn connection_keeps_its_free_share_if_the_memory_budget_is_exhausted() {
         let memory = Memory::new(10);
         let greedy = memory.share();
         let (mut all, mut more) = (greedy.lease(), greedy.lease());

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_cannot_be_registered_are_known() {
+    fn only_unregistrable_host_names_are_allowed_by_default() {
         let local = Hosts::default();
         let remote = Hosts { remote: true, allowed: vec!["apm.example".into()] };
         for host in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_origin_may_ask() {
+    fn requests_of_other_origins_are_refused() {
         let get = ("GET", "/api/events");
         let host = ("host", "localhost:8200");
         for (headers, is_allowed) in [
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_page_only() {
+    fn links_from_other_origins_open_only_the_page() {
         let link = [
             ("host", "localhost"),
             ("sec-fetch-site", "cross-site"),

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_names_its_target() {
+    fn redirect_reason_contains_the_target() {
         let redirect = Some("https://apm.example/intake/v2/events".to_owned());
         for status in [301, 302, 303, 307, 308] {
             let answer = Answer { status, redirect: redirect.clone(), ..Answer::default() };

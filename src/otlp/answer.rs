@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_names_its_target() {
+    fn redirect_reason_contains_the_target() {
         let redirect = Some("https://collector.example/v1/traces".to_owned());
         let answer = Answer { status: 308, redirect, ..Answer::default() };
         let Ok(Delivery::Failed { reason, cause: FailureCause::REFUSED }) = of_http(&answer, 10) else {

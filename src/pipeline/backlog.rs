@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_packed_and_come_out_in_order() {
+    fn backlog_packs_batches_and_returns_them_in_order() {
         let mut backlog = Backlog::new(100);
         (1..=3).for_each(|events| backlog.push_back(entry(events)));
         assert_eq!((backlog.events(), backlog.bytes()), (6, 6));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn full_backlog_has_no_room() {
+    fn full_backlog_accepts_no_batch() {
         let mut backlog = Backlog::new(10);
         backlog.push_back(entry(9));
         assert!(backlog.has_room());

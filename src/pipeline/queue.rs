@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_drops_and_counts_its_events() {
+    fn forked_child_drops_and_counts_events() {
         let queue = Queue::new(8, usize::MAX);
         queue.pretend_fork();
         (0..8).for_each(|_| queue.push(event()));
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn work_of_the_service_on_the_worker_s_thread_is_taken() {
+    fn user_code_on_the_worker_thread_is_recorded() {
         let queue = Queue::new(8, usize::MAX);
         thread::scope(|scope| {
             scope.spawn(|| {

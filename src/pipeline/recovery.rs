@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_was_away_is_tried_within_two_seconds_of_its_return() {
+    fn probe_finds_a_returned_server_within_two_seconds() {
         let (mut recovery, mut now) = after(9, FailureCause::NoAnswer);
         for _ in 0..20 {
             assert!(!recovery.is_attempt_due(now));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_answers_and_refuses_is_left_alone_until_the_backoff_is_over() {
+    fn backoff_is_not_shortened_if_the_server_answers_and_refuses() {
         let (mut recovery, start) = after(4, FailureCause::REFUSED);
         let now = recovery.next();
         assert!(recovery.take_due_probe(now));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_answers_probes_and_cuts_batches_is_left_alone() {
+    fn backoff_is_not_shortened_if_only_probes_are_answered() {
         let (mut recovery, now) = after(4, FailureCause::NoAnswer);
         recovery.probed(true, now);
         assert!(recovery.is_attempt_due(now));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_takes_the_place_of_the_backoff_within_its_bound() {
+    fn retry_after_replaces_the_backoff_up_to_its_limit() {
         let ask = |seconds| FailureCause::Refused { retry_after: Some(SECOND * seconds) };
         for (failures, asked, least, most) in
             [(1, 7, 7, 8), (8, 2, 2, 3), (1, 0, 0, 0), (3, 0, 1, 1), (1, 100_000, 300, 330)]
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn flush_ends_the_backoff_but_not_the_wait_that_the_server_asked_for() {
+    fn flush_ends_the_backoff_but_not_a_retry_after_wait() {
         let (mut recovery, now) = after(5, FailureCause::REFUSED);
         recovery.hurry(now, now + SECOND, false);
         assert!(recovery.is_attempt_due(now));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn success_starts_over() {
+    fn success_resets_the_backoff() {
         let (mut recovery, _) = after(5, FailureCause::NoAnswer);
         recovery.after_success();
         let now = Instant::now();

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expired_timer_calls_and_a_dropped_one_does_not() {
+    fn timer_fires_on_expiry_and_not_after_drop() {
         let (sender, receiver) = channel();
         let other = sender.clone();
         let _expires = Timer::start(Duration::ZERO, move || sender.send("expired").unwrap()).unwrap();

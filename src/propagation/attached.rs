@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_attaches_16_keys_that_are_not_named() {
+    fn unlisted_baggage_keys_are_limited_to_16_per_agent() {
         let attached = AttachedBaggage::default();
         let many = numbered(0, 60);
         let many: Vec<_> = many.iter().map(String::as_str).collect();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_named_are_attached_besides() {
+    fn listed_baggage_keys_do_not_count_towards_the_limit() {
         let attached = AttachedBaggage::default();
         let mut members = numbered(0, 40);
         members.push("user".to_owned());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn long_keys_are_left_out_unless_they_are_named() {
+    fn long_baggage_keys_are_left_out_unless_listed() {
         let attached = AttachedBaggage::default();
         let (longest, too_long) = ("k".repeat(MAX_KEY_BYTES), "l".repeat(MAX_KEY_BYTES + 1));
         assert_eq!(keys(&attached, &[&longest, &too_long], &["*"]), [format!("baggage.{longest}")]);

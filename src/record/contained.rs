@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_counted_and_restored_after_a_panic() {
+    fn nesting_depth_is_restored_after_a_panic() {
         let inner = || catch(|| (is_contained(), is_nested()));
         assert_eq!(catch(|| (is_contained(), is_nested(), inner())), Some((true, false, Some((true, true)))));
         assert_eq!(catch(|| -> u8 { catch(|| -> u8 { panic!("inner") }).unwrap() }), None);

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_listed_once_and_not_without_end() {
+    fn hints_list_each_name_once_up_to_a_limit() {
         assert_eq!(listed(["a", "b", "a"].into_iter()), "a ×2, b");
         assert_eq!(listed(["a", "b", "c", "d", "e", "f", "g"].into_iter()), "a, b, c, d, e, 2 more");
     }

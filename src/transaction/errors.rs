@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_each_text_that_it_may_have_been_logged_as() {
+    fn error_texts_include_message_causes_and_debug() {
         let told = chain(&["no sale", "reverted", "out of gas"]);
         for same in ["no sale", "reverted", "out of gas"] {
             assert!(told.tells(&Fingerprint::of(&text(same))), "{same}");
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_texts_are_replaced_bounded_and_kept_otherwise() {
+    fn waiting_error_texts_are_replaced_or_sent_and_bounded() {
         let record = |message: &str| text(message).into_record(SystemTime::UNIX_EPOCH);
         let mut told = Told::default();
         assert!(told.wait(record("reverted")).is_none() && told.wait(record("other")).is_none());

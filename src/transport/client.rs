@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirect_target_is_absolute_and_has_no_credentials_query_or_fragment() {
+    fn redirect_target_is_absolute_without_credentials_query_and_fragment() {
         let url = Uri::from_static("http://apm.example:8200/intake/v2/events");
         let cases = [
             ("https://apm.example/intake/v2/events", Some("https://apm.example/intake/v2/events")),

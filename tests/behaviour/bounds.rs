@@ -41,7 +41,7 @@ async fn expect_small(apm: &TestAgent) {
 }
 
 #[tokio::test]
-async fn custom_context_keeps_128_keys_and_counts_the_others() {
+async fn custom_context_is_limited_to_128_values_and_counts_the_excess() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
     keys().for_each(|key| _ = work.custom(key, 1));
@@ -60,7 +60,7 @@ async fn custom_context_keeps_128_keys_and_counts_the_others() {
 }
 
 #[tokio::test]
-async fn custom_context_keeps_64_kib_with_its_keys() {
+async fn custom_context_is_limited_to_64_kib_with_keys() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
     for number in 0..128 {

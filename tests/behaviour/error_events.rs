@@ -45,7 +45,7 @@ async fn sell_debug() -> Result<(), SaleError> {
 }
 
 #[tokio::test]
-async fn error_that_is_logged_as_text_and_handed_over_is_one_document() {
+async fn error_logged_as_text_and_passed_to_with_error_is_one_document() {
     let app = Router::new().route("/text", get(sell)).route("/debug", get(sell_debug));
     for (path, span) in [("/text", "store"), ("/debug", "sell_debug")] {
         let apm = TestAgent::start().await;
@@ -58,7 +58,7 @@ async fn error_that_is_logged_as_text_and_handed_over_is_one_document() {
 }
 
 #[tokio::test]
-async fn document_that_replaces_a_text_keeps_line_and_fields_of_the_event() {
+async fn document_that_replaces_a_text_keeps_the_line_and_fields_of_the_event() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.label("module", "late");
@@ -72,7 +72,7 @@ async fn document_that_replaces_a_text_keeps_line_and_fields_of_the_event() {
 }
 
 #[tokio::test]
-async fn error_that_is_captured_before_or_after_its_text_is_one_document() {
+async fn error_captured_before_or_after_its_text_is_one_document() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("job", "scheduled");
     let job = job.run(async {
@@ -89,7 +89,7 @@ async fn error_that_is_captured_before_or_after_its_text_is_one_document() {
 }
 
 #[tokio::test]
-async fn text_that_no_error_replaces_is_sent_with_the_transaction() {
+async fn error_text_without_error_value_is_sent_with_the_transaction() {
     let apm = TestAgent::start().await;
     let handler = async || {
         for attempt in 0..20 {
@@ -104,7 +104,7 @@ async fn text_that_no_error_replaces_is_sent_with_the_transaction() {
 }
 
 #[tokio::test]
-async fn error_of_an_ignored_request_is_one_document_too() {
+async fn error_of_an_ignored_request_is_one_document() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/*"])).start().await;
     let app = Router::new().route("/text", get(sell)).route("/alone", get(async || drop(store().await)));
     call(app.clone().layer(apm.layer()), "/text").await;
@@ -116,7 +116,7 @@ async fn error_of_an_ignored_request_is_one_document_too() {
 }
 
 #[tokio::test]
-async fn error_that_a_hook_discards_is_discarded_with_its_text() {
+async fn error_discarded_by_a_hook_is_discarded_with_its_text() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_error(|_, _| ErrorVerdict::Discard);
     call(Router::new().route("/", get(sell)).layer(layer), "/").await;
