@@ -1,7 +1,7 @@
-//! Filters, hooks, `Display` and `Serialize` implementations that use the agent themselves, and panics in them: nothing
-//! recurses without end, and nothing ends the process.
+//! Filters, hooks, `Display` and `Serialize` implementations that use the agent or panic cause neither endless recursion nor
+//! an abort.
 //!
-//! A binary of its own: it installs an agent, and a fault ends the process.
+//! A separate test binary: it installs an agent, and a fault ends the process.
 
 use std::{
     cell::Cell,
@@ -233,7 +233,7 @@ async fn values_that_use_the_agent_do_not_recurse() {
     );
 }
 
-/// A payload that must not be asked for anything.
+/// A panic payload whose methods must not be called.
 struct Payload;
 
 impl fmt::Display for Payload {

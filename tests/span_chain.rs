@@ -1,6 +1,6 @@
 //! A long chain of spans, each the parent of the next, is dropped on a thread's usual stack, and every span is recorded.
 //!
-//! A binary of its own: it sets the global subscriber, and a stack overflow ends the process.
+//! A separate test binary: it sets the global subscriber, and a stack overflow ends the process.
 
 use std::{thread, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The public API in the destructor of a thread-local, where OpenTelemetry's own thread-locals may be destroyed already
 //! and a panic that leaves the destructor aborts the process.
 //!
-//! A binary of its own: it installs an agent, and a fault ends the process.
+//! A separate test binary: it installs an agent, and a fault ends the process.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
 //! The agent's layer in a subscriber that has another layer of `tracing-opentelemetry`: nothing panics, and the other
 //! pipeline gets what it gets without the agent.
 //!
-//! A binary of its own: callsites are asked by all subscribers of a process.
+//! A separate test binary: all subscribers of a process share the state of callsites.
 
 use std::{
     io,

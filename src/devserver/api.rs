@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::{connection::Peer, event::Kind, listing, query::Query, reply, server::Shared, store::shorten};
 
-/// How many events are listed unless the request says how many.
+/// The default number of listed events.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Where credentials are set, every client needs them.
+/// If credentials are set, every client needs them.
 pub(crate) async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     match shared.credentials.check(request.headers()) {
         Ok(()) => next.run(request).await,

@@ -1,8 +1,8 @@
-//! The memory budget of everything that is unfinished: bodies that are still read, messages that are being decoded,
-//! answers that are being written.
+//! The memory budget of unfinished work: bodies that are being read, messages that are being decoded, and answers that are
+//! being written.
 //!
-//! A connection holds [`FREE_SHARE`] bytes outside of the budget, so that small requests are served while others have
-//! used the budget up.
+//! A connection may take [`FREE_SHARE`] bytes outside the budget, so that small requests are served while the budget is
+//! exhausted.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// What each connection may hold without asking the budget: 128 KiB.
+/// The bytes that each connection may take outside the budget: 128 KiB.
 pub(crate) const FREE_SHARE: usize = 128 * 1024;
 
 /// The budget of one server.
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// What the requests of one connection hold together.
+/// The bytes of all requests of one connection.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: Arc<Memory>,
@@ -75,7 +75,7 @@ impl Share {
     }
 }
 
-/// Bytes that one request holds. Gives them back when it is dropped.
+/// The bytes of one request. Releases them when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     share: Arc<Share>,

@@ -1,5 +1,5 @@
-//! Work that may take long: a moment of it on the server's thread, the rest in slices on worker threads, so that other
-//! requests are answered meanwhile.
+//! Long work: a short first part runs on the server's thread, the rest in slices on worker threads, so that other requests are
+//! not blocked.
 
 use std::{
     sync::Arc,

@@ -25,7 +25,7 @@ pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
             let rejected = events.saturating_sub(told.accepted.unwrap_or(0));
             Delivery::Decided { rejected, reasons: reasons(&told, status) }
         }
-        // a proxy's word, before the server has seen anything
+        // sent by a proxy, before the server has received anything
         413 => Delivery::TooLarge { reason: line(&told, status) },
         300..400 | 404 | 405 => failed(format!(
             "the server answered {status}{}: check server_url, this is not the address of an APM Server",

@@ -2,7 +2,7 @@
 
 use super::{Named, gauge, kernel};
 
-/// What version 1 says where there is no limit: the largest number of whole pages, of 64 KiB at most.
+/// The value of version 1 without a limit: the largest number of whole pages, of 64 KiB at most.
 const UNLIMITED: f64 = 0x7fff_ffff_ffff_0000_u64 as f64;
 
 const FIRST_FILES: [&str; 2] = ["memory.limit_in_bytes", "memory.usage_in_bytes"];

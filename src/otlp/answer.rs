@@ -47,7 +47,9 @@ pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused>
         400 | 413 => return Err(Refused { reason: said(""), is_too_large: status == 413 }),
         415 | 422 => rejected(events, said("")),
         401 | 403 => failed(said("; check api_key, secret_token or otlp_headers")),
-        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP at this address")),
+        300..400 | 404 | 405 => {
+            failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP at this address"))
+        }
         408 | 425 | 429 | 502..=504 => failed(said("")),
         // the APM Server's word for all failures, a full queue too
         _ => Delivery::Failed { reason: said(""), cause: FailureCause::ServerError },
@@ -128,9 +130,9 @@ pub(super) fn of_grpc(status: &tonic::Status, is_large: bool) -> Result<Delivery
     let failed = |reason: String| Delivery::Failed { reason, cause: FailureCause::REFUSED };
     Ok(match &*code {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers")),
-        "Unimplemented" | "NotFound" => {
-            failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP over gRPC at this address"))
-        }
+        "Unimplemented" | "NotFound" => failed(said(
+            "; check otlp_endpoint or server_url, the server does not accept OTLP over gRPC at this address",
+        )),
         "DeadlineExceeded" | "Cancelled" => Delivery::Failed { reason: said(""), cause: FailureCause::NoAnswer },
         "Unavailable" | "Aborted" => failed(said("")),
         "InvalidArgument" => return Err(Refused { reason: said(""), is_too_large: false }),
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(of(Code::DeadlineExceeded), unanswered(&said("DeadlineExceeded")));
         let refused_as_large = of_grpc(&tonic::Status::new(Code::ResourceExhausted, ""), true);
         assert_eq!(refused_as_large, too_large(&said("ResourceExhausted")));
-        // the words are those of a lost connection, and they are the server's
+        // the server sends the same text that a lost connection has
         let server = of_grpc(&tonic::Status::new(Code::Unknown, "transport error"), false);
         assert_eq!(server, failed(&said("Unknown: transport error"), true));
     }

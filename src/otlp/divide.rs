@@ -133,7 +133,7 @@ mod tests {
         let Delivery::Partly { accepted: 0, rejected, retry_after: None, .. } = delivery else {
             panic!("{delivery:?}")
         };
-        // the first span tells three events
+        // the first span carries three events
         assert_eq!(rejected, MAX_TOO_LARGE_IN_A_ROW as u64 + 2);
         assert!(sent < 3 * MAX_TOO_LARGE_IN_A_ROW, "{sent}");
     }

@@ -13,8 +13,8 @@ pub(super) struct Entry<B> {
 
 /// A first-in, first-out list of batches in their smallest form, bounded by the memory that they hold.
 ///
-/// The worker fills it while the server does not take events, so that the queue of records, which are eight times larger,
-/// stays empty. When it is full, the events stay in the queue.
+/// The worker fills the backlog while the server does not accept events, so that the queue, whose records are about eight
+/// times larger, stays empty. When the backlog is full, events stay in the queue.
 #[derive(Debug)]
 pub(super) struct Backlog<B> {
     batches: VecDeque<Entry<B>>,
@@ -24,12 +24,12 @@ pub(super) struct Backlog<B> {
 }
 
 impl<B: Batch> Backlog<B> {
-    /// A backlog that takes no further batch once it holds `max_bytes` of memory. 0: it takes none.
+    /// Creates a backlog that accepts no further batch once its batches take `max_bytes` of memory. 0: no backlog.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { batches: VecDeque::new(), max_bytes, bytes: 0, events: 0 }
     }
 
-    /// Returns true where another batch can be added at the end.
+    /// Returns true if another batch can be added at the end.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < self.max_bytes
     }
@@ -52,7 +52,7 @@ impl<B: Batch> Backlog<B> {
         Some(entry)
     }
 
-    /// The batch that was closed last, if it waits here.
+    /// Returns the last closed batch, if it is in the backlog.
     pub(super) fn last_mut(&mut self) -> Option<&mut Entry<B>> {
         self.batches.back_mut()
     }

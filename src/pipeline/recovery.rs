@@ -1,4 +1,4 @@
-//! When the worker sends again after a failure, and how it notices that the server is back.
+//! Retries: when the worker sends again after a failure, and how it detects that the server is reachable again.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::record::random_u64;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A probe without an answer has failed after this long.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait that a server can ask for.
+/// The longest `Retry-After` wait.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The waits between attempts.
@@ -22,7 +22,7 @@ pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Recovery {
     backoff: Backoff,
     next_attempt: Instant,
-    /// The server has asked for the wait (`Retry-After`).
+    /// The wait comes from the server's `Retry-After` header.
     is_requested: bool,
     is_away: bool,
     next_probe: Option<Instant>,

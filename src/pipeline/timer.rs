@@ -13,7 +13,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Calls `expired` on a thread of its own after this time. Returns `None` if no thread can be started.
+    /// Calls `expired` on a separate thread after this time. Returns `None` if no thread can be started.
     pub(super) fn start(time: Duration, expired: impl FnOnce() + Send + 'static) -> Option<Self> {
         let (cancel, cancelled) = channel();
         let wait = move |cancelled: Receiver<()>| {

@@ -1,6 +1,6 @@
 //! Which baggage becomes labels (`baggage_to_attach`).
 //!
-//! Baggage comes from whoever calls the service, and each key becomes a field of the index, which has about a thousand.
+//! Any client can send baggage, and each key becomes a field of the index, which has room for about a thousand fields.
 
 use std::sync::{
     PoisonError, RwLock,
@@ -14,12 +14,12 @@ use opentelemetry::{
 
 use crate::config::Wildcard;
 
-/// Keys that an agent attaches without their being named in `baggage_to_attach`, in its whole life.
+/// The most keys that an agent attaches in its lifetime although `baggage_to_attach` does not list them.
 const MAX_KEYS: usize = 16;
 /// The longest of these keys, in bytes.
 const MAX_KEY_BYTES: usize = 128;
 
-/// The keys of an agent that only a pattern with `*`, or another spelling, has let in.
+/// The agent's attached keys that match only a pattern with `*`, or a listed key in another case.
 #[derive(Debug, Default)]
 pub(crate) struct AttachedBaggage {
     keys: RwLock<Vec<Key>>,
@@ -63,7 +63,7 @@ impl AttachedBaggage {
         is_admitted
     }
 
-    /// Returns false where other threads have been faster and nothing is left.
+    /// Returns false if other threads have taken the last places.
     fn add(&self, key: &Key) -> bool {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains(key) && keys.len() < MAX_KEYS {

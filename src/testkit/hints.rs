@@ -1,4 +1,4 @@
-//! Why something has not arrived: the likeliest mistakes of a test.
+//! Hints for a missing event: the likeliest mistakes in a test.
 
 use super::scene::Scene;
 use crate::transaction::OpenTransaction;

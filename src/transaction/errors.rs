@@ -16,7 +16,7 @@ use crate::{
 /// Documents for errors that one transaction gives; further ones are counted.
 const MAX_ERRORS: usize = 50;
 
-/// Errors that wait for one that says more about the same failure.
+/// The most error texts that wait for an error value of the same failure.
 const MAX_WAITING: usize = 8;
 
 /// An error in the box in which it enters the queue.
@@ -63,15 +63,15 @@ impl Told {
         Verdict::Told
     }
 
-    /// Keeps an error, of which only the text is known, for one that says more. Returns the error to send instead, where
-    /// too many wait.
+    /// Keeps an error text until an error value of the same failure is captured. Returns the error to send now if too many
+    /// texts wait.
     pub(super) fn wait(&mut self, error: Box<ErrorRecord>) -> Option<Box<ErrorRecord>> {
         let first = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(error);
         first
     }
 
-    /// Takes the errors out that say less about the failure than this one, and nothing else.
+    /// Removes and returns the waiting error texts of the same failure.
     pub(super) fn take_replaced(&mut self, exception: &Exception) -> Vec<BoxedError> {
         if self.waiting.is_empty() || exception.is_text() {
             return Vec::new();
@@ -221,7 +221,7 @@ impl Shared {
         }
     }
 
-    /// Sends the errors that waited for one that says more.
+    /// Sends the error texts that no error value has replaced.
     pub(crate) fn send_waiting_errors(&self) {
         let waiting = self.lock().take_waiting_errors();
         self.send_errors(waiting);

@@ -84,7 +84,7 @@ impl Transaction {
     }
 }
 
-/// A transaction, or a request that is ignored, and the context in which its code runs.
+/// A transaction or an ignored request, with the context in which its code runs.
 struct Place {
     handle: Handle,
     context: Context,

@@ -88,7 +88,7 @@ impl Recorder {
         }
     }
 
-    /// Settles panics as they come, without end.
+    /// Filters and sends recorded panics as they arrive. Never returns.
     pub(crate) async fn keep_settling_panics(&self) {
         loop {
             self.panics().wake.notified().await;

@@ -1,4 +1,4 @@
-//! How many spans of a transaction have a place, were sent, and were dropped.
+//! Span counts of a transaction: places in use, sent and dropped spans.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 

@@ -1,4 +1,4 @@
-//! What the test kit must know beyond the events: which transactions of an agent have begun, and which requests it ignored.
+//! Data for the hints of the test kit: started transactions and ignored requests of an agent.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, Weak,

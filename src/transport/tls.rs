@@ -1,4 +1,4 @@
-//! TLS settings: which certificates are trusted, and whose cryptography is used.
+//! TLS settings: trusted certificates and the cryptography provider.
 //!
 //! This crate enables no provider of rustls on its own: a second provider makes `ClientConfig::builder()` panic in a
 //! service that relies on the only one. The provider is looked up when a connection is made, because a service can

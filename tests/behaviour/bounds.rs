@@ -1,4 +1,4 @@
-//! A hundred thousand of anything costs a bounded event, and time in proportion.
+//! Very many labels, values, headers or spans produce bounded events in linear time.
 
 use std::{collections::BTreeMap, io};
 
@@ -54,7 +54,7 @@ async fn custom_context_is_limited_to_128_values_and_counts_the_excess() {
     for error in apm.events(Kind::Error) {
         assert_eq!(count(&error["context"]["custom"]), 128);
     }
-    // the last 128 of the error's own found no room beside the transaction's
+    // the last 128 of the error's own found no room next to the transaction's
     assert_eq!(apm.agent().stats().excess_custom as usize, (MANY - 128) + (MANY - 128) + 128);
     expect_small(&apm).await;
 }

@@ -186,7 +186,7 @@ async fn guard_dropped_in_aborted_background_work_records_into_the_transaction()
     expect_rolled_back(&apm, "settle", "work").await.outcome("unknown");
 }
 
-/// A future that holds a guard beside the one that it polls, as those of middlewares do.
+/// A future that holds a guard and an inner future, as the futures of middlewares do.
 struct Held<F> {
     inner: Pin<Box<F>>,
     _guard: Guard,

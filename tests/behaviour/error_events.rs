@@ -1,4 +1,4 @@
-//! ERROR events of `tracing`: where they come from, and which of them say the same as another error.
+//! ERROR events of `tracing`: their origin, and which of them duplicate another error.
 
 use std::io;
 

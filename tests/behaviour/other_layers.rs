@@ -1,4 +1,4 @@
-//! Does a service with a subscriber of its own see the same in its other layers with the agent as without?
+//! The other layers of a service's own subscriber record the same data with and without the agent.
 
 use axum::{Router, routing::get};
 use sentry::protocol::EnvelopeItem;

@@ -1,4 +1,4 @@
-//! What becomes of events while the server is away, refuses them, or takes less at once?
+//! Events are kept or counted while the server is unreachable, refuses them, or limits the size of a request.
 
 use std::{
     net::SocketAddr,

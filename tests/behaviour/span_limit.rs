@@ -1,4 +1,4 @@
-//! `transaction_max_spans`: whatever is left out, each parent that is sent as an id is sent as an event too.
+//! `transaction_max_spans`: every parent id that is sent refers to an event that is sent.
 // spec: handling-huge-traces/tracing-spans-limit.md
 
 use std::{collections::HashSet, sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! Does work that is spawned belong to the transaction, without a `tracing` span of the request?
+//! Spawned work belongs to the transaction without a `tracing` span for the request.
 
 use std::sync::{Arc, Mutex};
 

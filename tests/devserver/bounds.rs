@@ -1,4 +1,4 @@
-//! Are answers, memory and work bounded, whatever is sent?
+//! Answers, memory and work are bounded for any request.
 
 use std::io::Write;
 

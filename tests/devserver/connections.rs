@@ -1,4 +1,4 @@
-//! Do connections that do nothing, or next to nothing, leave room for others?
+//! Idle and slow connections do not block new ones.
 
 use std::{
     io::ErrorKind,

@@ -1,4 +1,4 @@
-//! Do only its own page and programs get an answer? Any page that the user opens can send requests to this machine.
+//! Only the server's own page and programs get an answer. Any page that the user opens can send requests to this machine.
 
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use prost::Message;

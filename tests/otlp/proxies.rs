@@ -1,4 +1,4 @@
-//! Which requests go through the proxy that the environment names?
+//! Requests go through the proxy from the environment variables.
 
 use std::{env, process::Command, time::Duration};
 
