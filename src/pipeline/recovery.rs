@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use super::{FailureCause, backoff::Backoff};
 use crate::record::random_u64;
 
-/// A server that cannot be reached is probed about this often, within 20 %: several agents do not probe in step.
+/// The interval between probes of an unreachable server, ± 20 %, so that several agents do not probe at the same time.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// A probe without an answer has failed after this long.
+/// A probe without an answer fails after this time.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` wait.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The waits between attempts.
 ///
-/// The back-off follows Elastic's rule and keeps whole batches away from a server in trouble. A probe is a request without
-/// events. It ends the wait only where the server was seen away before: an attempt without an answer or a probe that
-/// failed. A server that answers and refuses is left alone until the back-off is over. An attempt that a probe has caused and
-/// that gets no answer needs a failed probe before another one can.
+/// The back-off follows Elastic's rule and protects a failing server from batches. A probe is a request without events. A
+/// successful probe ends the back-off only if the server was unreachable before: an attempt got no answer, or a probe failed.
+/// If the server answers and refuses events, the back-off runs to its end. If an attempt after a successful probe gets no
+/// answer, a probe must fail before another one can end the back-off.
 #[derive(Debug)]
 pub(super) struct Recovery {
     backoff: Backoff,
@@ -26,7 +26,7 @@ pub(super) struct Recovery {
     is_requested: bool,
     is_away: bool,
     next_probe: Option<Instant>,
-    /// The last attempt was caused by a probe.
+    /// The last attempt followed a successful probe.
     is_probed: bool,
 }
 
