@@ -9,7 +9,7 @@
 //!
 //! The address comes from the argument, else from `APM_DEVSERVER_ADDR`, else it is 127.0.0.1:8200, where every Elastic
 //! agent looks by default. Another machine, or a container, reaches it at `0.0.0.0:8200 --allow-remote`. Set
-//! `APM_DEVSERVER_SECRET_TOKEN` then: without a token, everyone who reaches the address can read all events.
+//! `APM_DEVSERVER_SECRET_TOKEN` in that case: without a token, every client that reaches the address can read all events.
 //! `--help` lists the options and limits.
 
 use std::{env, error::Error, process::exit};

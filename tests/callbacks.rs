@@ -1,7 +1,7 @@
-//! Filters, hooks, `Display` and `Serialize` implementations that use the agent themselves, and panics in them: nothing
-//! recurses without end, and nothing ends the process.
+//! Filters, hooks, `Display` and `Serialize` implementations that use the agent or panic cause neither endless recursion nor
+//! an abort.
 //!
-//! A binary of its own: it installs an agent, and a fault ends the process.
+//! A separate test binary: it installs an agent, and a fault ends the process.
 
 use std::{
     cell::Cell,
@@ -174,7 +174,7 @@ impl Serialize for Loud {
 }
 
 #[tokio::test]
-async fn a_filter_that_uses_the_agent_is_not_asked_about_what_it_records() {
+async fn filter_is_not_called_for_events_that_it_records() {
     let service = service();
     drop(service.agent.start_transaction("busy job", "job"));
     Transaction::start("busy run", "job").run(async {}).await;
@@ -213,7 +213,7 @@ async fn hooks_that_use_the_agent_do_not_recurse() {
 }
 
 #[tokio::test]
-async fn values_that_use_the_agent_and_themselves_end() {
+async fn values_that_use_the_agent_do_not_recurse() {
     let service = service();
     let loud = Loud("loud alone");
     Transaction::start("values", "job").in_scope(|| {
@@ -233,7 +233,7 @@ async fn values_that_use_the_agent_and_themselves_end() {
     );
 }
 
-/// A payload that must not be asked for anything.
+/// A panic payload whose methods must not be called.
 struct Payload;
 
 impl fmt::Display for Payload {
@@ -243,7 +243,7 @@ impl fmt::Display for Payload {
 }
 
 #[tokio::test]
-async fn a_panic_outside_of_a_request_is_filtered_after_the_hook() {
+async fn panic_outside_a_request_is_filtered_after_the_hook() {
     let service = service();
     for text in ["busy: a task has no verdict", "a task has no verdict"] {
         tokio::spawn(async move { panic!("{text}") }).await.unwrap_err();

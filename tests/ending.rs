@@ -1,4 +1,4 @@
-//! Panics that end the process: they are delivered before. The process is this binary, started once more.
+//! Panics that end the process are delivered before it ends. The process is this test binary, started again.
 
 use std::process::{Command, Stdio};
 

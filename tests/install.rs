@@ -98,7 +98,7 @@ fn lines_of_the_log_crate_are_printed() {
 }
 
 #[test]
-fn a_logger_that_is_set_already_is_kept_and_named_in_a_warning() {
+fn install_keeps_an_existing_logger_and_logs_a_warning() {
     let printed = output("the_service", "logger");
     assert!(printed.contains("by the logger: said by log"), "{printed}");
     assert_eq!(printed.matches("said by log").count(), 1, "{printed}");
@@ -106,14 +106,14 @@ fn a_logger_that_is_set_already_is_kept_and_named_in_a_warning() {
 }
 
 #[test]
-fn a_log_tracer_that_is_set_already_goes_on() {
+fn install_keeps_an_existing_log_tracer() {
     let printed = output("the_service", "log_tracer");
     assert_eq!(printed.matches("said by log").count(), 1, "{printed}");
     assert!(printed.contains("said by tracing"), "{printed}");
 }
 
 #[test]
-fn an_install_that_fails_sets_nothing() {
+fn failed_install_sets_nothing() {
     let printed = output("the_service_with_mistakes", "mistakes");
     assert!(printed.contains("nothing was set"), "{printed}");
 }

@@ -294,7 +294,7 @@ async fn section_6_1_a_child_of_a_span_that_has_ended_stays_in_the_trace() {
 }
 
 #[tokio::test]
-async fn span_takes_its_place_when_it_begins() {
+async fn span_limit_counts_spans_at_their_start() {
     let service = Service::configured(|agent| agent.transaction_max_spans(10).span_compression_enabled(false));
     let tracer = service.provider.tracer("shop");
     service.agent.start_transaction("work", "scheduled").in_scope(|| {
@@ -311,7 +311,7 @@ async fn span_takes_its_place_when_it_begins() {
 }
 
 #[tokio::test]
-async fn child_of_a_span_that_the_sampler_leaves_out_belongs_to_the_transaction() {
+async fn child_of_an_unsampled_sdk_span_belongs_to_the_transaction() {
     #[derive(Debug, Clone)]
     struct WithoutHidden;
 

@@ -214,7 +214,7 @@ impl std::error::Error for Failure {
 async fn with_argument(argument: String) {}
 
 #[tokio::test]
-async fn secrets_in_free_text_arrive_by_no_exporter() {
+async fn secrets_in_free_text_are_not_sent() {
     let service = Service::start(CaptureSpanFields::On).await;
     let agent = &service.agent;
     let mut plants = Plants::default();
@@ -272,7 +272,7 @@ async fn secrets_in_free_text_arrive_by_no_exporter() {
 }
 
 #[tokio::test]
-async fn secrets_under_secret_names_arrive_by_no_exporter() {
+async fn secrets_with_secret_names_are_not_sent() {
     let service = Service::start(CaptureSpanFields::On).await;
     let agent = &service.agent;
     let mut plants = Plants::default();
@@ -343,7 +343,7 @@ async fn of_name(request: Request) {
 }
 
 #[tokio::test]
-async fn secrets_of_requests_arrive_by_no_exporter() {
+async fn secrets_in_requests_are_not_sent() {
     let service = Service::start(CaptureSpanFields::On).await;
     let app = Router::new()
         .route("/headers/{mark}", get(of_headers))
@@ -413,7 +413,7 @@ async fn secrets_of_requests_arrive_by_no_exporter() {
 }
 
 #[tokio::test]
-async fn cookies_that_look_like_tokens_are_redacted_whatever_the_option_says() {
+async fn token_like_cookies_are_redacted_with_any_option() {
     let received = Received::default();
     let url = received.start().await;
     let agent = Agent::builder()

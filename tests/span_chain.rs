@@ -1,6 +1,6 @@
 //! A long chain of spans, each the parent of the next, is dropped on a thread's usual stack, and every span is recorded.
 //!
-//! A binary of its own: it sets the global subscriber, and a stack overflow ends the process.
+//! A separate test binary: it sets the global subscriber, and a stack overflow ends the process.
 
 use std::{thread, time::Duration};
 
@@ -25,7 +25,7 @@ fn chain(is_entered: bool) {
 }
 
 #[test]
-fn a_long_chain_of_spans_can_be_dropped() {
+fn long_span_chain_is_dropped_without_stack_overflow() {
     let agent = Agent::builder()
         .env(Environment::empty())
         .cloud_provider(CloudProvider::None)

@@ -1,7 +1,7 @@
 //! The public API in the destructor of a thread-local, where OpenTelemetry's own thread-locals may be destroyed already
 //! and a panic that leaves the destructor aborts the process.
 //!
-//! A binary of its own: it installs an agent, and a fault ends the process.
+//! A separate test binary: it installs an agent, and a fault ends the process.
 
 use std::{
     collections::HashMap,
@@ -118,7 +118,7 @@ fn run(body: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn the_public_api_can_be_used_while_a_thread_ends() {
+fn public_api_works_in_thread_local_destructors() {
     let (server, agent) = &*SERVICE;
     // destructors run in the reverse order of first use
     run(|| {

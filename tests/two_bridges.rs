@@ -1,7 +1,7 @@
 //! The agent's layer in a subscriber that has another layer of `tracing-opentelemetry`: nothing panics, and the other
 //! pipeline gets what it gets without the agent.
 //!
-//! A binary of its own: callsites are asked by all subscribers of a process.
+//! A separate test binary: all subscribers of a process share the state of callsites.
 
 use std::{
     io,
@@ -148,7 +148,7 @@ impl<'a> MakeWriter<'a> for Written {
 }
 
 #[tokio::test]
-async fn another_bridge_and_the_agent_do_not_conflict() {
+async fn other_opentelemetry_layer_does_not_conflict_with_the_agent() {
     let _turn = TURN.lock().await;
     let (a, o) = (agent(), Other::new());
     expect_no_conflict("after", &o, &a, registry().with(o.layer()).with(a.tracing_layer())).await;
@@ -181,7 +181,7 @@ async fn another_bridge_and_the_agent_do_not_conflict() {
 }
 
 #[tokio::test]
-async fn another_bridge_that_is_loaded_later_is_noticed() {
+async fn other_opentelemetry_layer_added_later_is_detected() {
     let _turn = TURN.lock().await;
     let (a, o) = (agent(), Other::new());
     let later = o.layer();
@@ -218,7 +218,7 @@ async fn layers_of_two_agents_share_a_subscriber() {
 }
 
 #[tokio::test]
-async fn layer_that_steps_aside_warns_once() {
+async fn inactive_layer_logs_one_warning() {
     let _turn = TURN.lock().await;
     let (a, o) = (agent(), Other::new());
     let written = Written::default();

@@ -75,9 +75,10 @@ impl AgentBuilder {
         self
     }
 
-    /// For [`install`](Self::install): which log lines are printed when `RUST_LOG` is not set. A list of levels and of
-    /// targets with levels, such as `info,my_crate=debug`. Default: `info`. With the feature `env-filter` the syntax is
-    /// that of `tracing_subscriber::EnvFilter`, which also filters by spans and fields.
+    /// Sets which log lines [`install`](Self::install) prints if `RUST_LOG` is not set. Default: `info`.
+    ///
+    /// The filter is a list of levels, and of targets with levels, such as `info,my_crate=debug`. With the feature
+    /// `env-filter` the syntax is that of `tracing_subscriber::EnvFilter`, which also filters by spans and fields.
     pub fn log_filter(mut self, filter: impl Into<String>) -> Self {
         self.log_filter = Some(filter.into());
         self
@@ -95,8 +96,9 @@ impl AgentBuilder {
     /// With a filter the spans of a transaction wait for its end, and go the way that it goes; the errors captured on it
     /// are sent in any case. What is turned away is counted in [`Stats::filtered`](crate::Stats::filtered). A
     /// transaction of more than 1000 spans is kept without a question. A panic in the filter is contained and counted,
-    /// and keeps the transaction. It runs where the transaction ends, so it must be quick. Transactions that a filter or
-    /// hook starts itself are kept without asking, and spans that it enters are not recorded.
+    /// and keeps the transaction. The filter runs on the thread on which the transaction ends, so it must be quick.
+    /// Transactions that a filter or hook starts are kept without calling the filter, and spans that a filter or hook
+    /// enters are not recorded.
     ///
     /// ```
     /// use tower_apm::{Agent, Outcome};
@@ -117,11 +119,15 @@ impl AgentBuilder {
         self
     }
 
-    /// Has the last word on each error before it is queued: true keeps it. Several filters must all keep it. What is
-    /// turned away is counted in [`Stats::filtered`](crate::Stats::filtered); the outcome of its transaction stays what
-    /// it is. For types alone `ignore_exceptions` will do. A panic in the filter is contained and counted, and keeps the
-    /// error. It runs where the error is captured, so it must be quick; for a panic it runs after the panic hook, outside of
-    /// transactions on the agent's thread. Errors that a filter or hook captures or logs itself are kept without asking.
+    /// Adds a filter that is called for every error before it is queued. Return `false` to drop the error.
+    ///
+    /// If there are several filters, all of them must return `true`. Dropped errors are counted in
+    /// [`Stats::filtered`](crate::Stats::filtered); the outcome of the transaction does not change. To filter by type
+    /// only, use `ignore_exceptions`. A panic in the filter is contained and counted, and the error is kept.
+    ///
+    /// The filter runs on the thread that captures the error, so it must be quick. For a panic it runs after the panic
+    /// hook; for a panic outside a transaction, on the agent's thread. Errors that a filter or hook captures or logs are
+    /// kept without calling the filter.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -307,12 +313,12 @@ async fn settle_panics(recorder: Arc<Recorder>) {
     recorder.keep_settling_panics().await;
 }
 
-/// What the agent does on its thread while it delivers: it asks the server, and settles panics.
+/// The agent's background tasks: it reads data from the server, and filters recorded panics.
 async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
     tokio::join!(ask_server(client, recorder.clone(), log_level), recorder.keep_settling_panics());
 }
 
-/// What the agent asks the server for while it runs.
+/// Reads data from the server while the agent runs.
 async fn ask_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
     let config = recorder.snapshot();
     #[cfg(feature = "otlp")]

@@ -80,9 +80,9 @@ struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
     dispatch: OnceLock<WeakDispatch>,
-    /// For the bridge, whose filter hears nothing of the subscriber.
+    /// Used for the bridge, whose filter has no access to the subscriber.
     other: Option<Arc<OtherBridge>>,
-    /// A layer below has no filter: it wants events of every level.
+    /// An inner layer has no filter, so it receives events of every level.
     is_above_unfiltered: bool,
 }
 

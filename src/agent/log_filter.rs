@@ -64,7 +64,7 @@ mod tests {
 
     #[cfg(not(feature = "env-filter"))]
     #[test]
-    fn span_directive_names_the_feature_that_it_needs() {
+    fn span_directive_error_contains_the_missing_feature() {
         for directive in ["[request]=debug", "my_crate[{id=7}]=debug"] {
             assert!(parse(directive).unwrap_err().contains("feature `env-filter`"), "{directive}");
         }

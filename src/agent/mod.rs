@@ -88,14 +88,14 @@ impl Agent {
         ApmLayer::new(Some(self.inner.recorder.clone()))
     }
 
-    /// The layer for a `tracing` subscriber of your own: spans become Elastic spans, and ERROR events with an error in them
-    /// become error documents.
+    /// Returns the agent's layer for your own `tracing` subscriber.
     ///
-    /// One such layer serves every agent of the process. Put filters on the layers that print and not on the
-    /// subscriber: a global filter that turns off the spans of your database crate turns them off here too.
+    /// The layer records `tracing` spans as Elastic spans, and ERROR events that contain an error as error documents.
+    /// One layer serves all agents of the process. Put filters on the layers that print, not on the subscriber: a global
+    /// filter that disables the spans of your database crate also hides them from the agent.
     ///
-    /// The agent adds nothing to what the other layers of the subscriber see: requests have no `tracing` span unless
-    /// [`ApmLayer::request_span`] turns it on. To carry the transaction into a spawned task use
+    /// Other layers of the subscriber see nothing of the agent: requests have no `tracing` span unless
+    /// [`ApmLayer::request_span`] enables it. To carry the transaction into a spawned task, use
     /// [`ApmFutureExt::in_current_transaction`](crate::ApmFutureExt::in_current_transaction).
     ///
     /// ```
@@ -240,15 +240,16 @@ impl Agent {
         CapturedError::of_agent(&self.inner.recorder, error)
     }
 
-    /// Waits until all that was recorded before the call is delivered, at most for `timeout`.
+    /// Waits until all events that were recorded before the call are delivered, at most for `timeout`.
     ///
-    /// Works on any runtime and without one: the agent's own thread does the work, and a thread of the call's own watches the
-    /// time in case that thread is stuck.
+    /// Works on any runtime and without one: the agent's thread sends the events, and a separate thread enforces the
+    /// timeout in case the agent's thread is stuck.
     ///
     /// # Errors
     ///
-    /// [`Unsent`] when the time was up first: the events are kept and sent later. At once in a process that was forked after
-    /// the agent had started, which has no such thread, and on the agent's own thread, where a filter may run.
+    /// Returns [`Unsent`] if the timeout is reached: the events are kept and sent later. Returns it at once on the agent's
+    /// own thread, on which a filter may run, and in a process that was forked after the agent started, because the fork
+    /// has no such thread.
     pub fn flush(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
         self.inner.recorder.settle_panics();
         let flushed = self.inner.worker.as_ref().map(|worker| worker.flush(timeout));
@@ -260,12 +261,12 @@ impl Agent {
         }
     }
 
-    /// Stops recording, delivers what waits, at most for `timeout`, and ends the agent's thread.
+    /// Stops recording, delivers the waiting events, at most for `timeout`, and ends the agent's thread.
     ///
     /// # Errors
     ///
-    /// [`Unsent`] when the time was up first: these events are lost, and counted in [`Stats`]. At once in a forked process, as
-    /// for [`flush`](Self::flush).
+    /// Returns [`Unsent`] if the timeout is reached: the remaining events are lost, and counted in [`Stats`]. Returns it at
+    /// once in a forked process, as [`flush`](Self::flush) does.
     pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
         uninstall(&self.inner.recorder);
         self.inner.recorder.settle_panics();

@@ -35,7 +35,7 @@ fn https_url(config: &Config) -> Option<ServerUrl> {
 fn warning(url: &ServerUrl) -> String {
     let version = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
     format!(
-        "the server {url} is https, and the process has no TLS provider. Write one of these lines into Cargo.toml, with \
+        "the server {url} is https, and the process has no TLS provider. Add one of these lines to Cargo.toml, with \
          the provider that the rest of the service uses: \
          `tower-apm = {{ version = \"{version}\", features = [\"tls-aws-lc-rs\"] }}` or \
          `tower-apm = {{ version = \"{version}\", features = [\"tls-ring\"] }}`. Or install a default of the process with \
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn warning_names_the_server_both_features_and_the_manifest_line() {
+    fn tls_warning_contains_server_features_and_manifest_line() {
         let text = warning(&ServerUrl::parse("https://me:hunter2@apm.example").unwrap());
         for part in ["https://***@apm.example ", "Cargo.toml", "features = [\"tls-aws-lc-rs\"]", "[\"tls-ring\"]"] {
             assert!(text.contains(part), "{text}");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn only_servers_that_are_called_count() {
+    fn tls_warning_covers_only_servers_in_use() {
         assert_eq!(https_of(&[]), None);
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URL", "https://a")]).as_deref(), Some("https://a"));
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URLS", "http://a,https://b")]).as_deref(), Some("https://b"));

@@ -24,7 +24,7 @@ const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const SUCCESS_BODY: Duration = Duration::from_secs(2);
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// Calls the server with the agent's credentials. Cheap to clone; every clone calls the same one of several servers.
+/// Calls the server with the agent's credentials. Cheap to clone. If there are several servers, all clones use the same one.
 #[derive(Clone)]
 pub(crate) struct ServerClient {
     servers: Arc<[Server]>,
@@ -32,7 +32,7 @@ pub(crate) struct ServerClient {
     in_use: watch::Sender<usize>,
     /// Of every request.
     headers: Arc<HeaderMap>,
-    /// Removed from all text that is shown.
+    /// Credentials that are removed from all shown text.
     secrets: Arc<[Secret]>,
     timeout: Duration,
     gzip: bool,
@@ -151,7 +151,7 @@ impl ServerClient {
         *self.in_use.borrow()
     }
 
-    /// There is another server to call while this one is in trouble.
+    /// Returns whether there is another server to call if this one fails.
     pub(crate) fn has_several(&self) -> bool {
         self.servers.len() > 1
     }
@@ -161,7 +161,7 @@ impl ServerClient {
         self.in_use.subscribe()
     }
 
-    /// Removes the agent's credentials from text of the server.
+    /// Removes the agent's credentials from text that the server sent.
     pub(crate) fn hide_in(&self, text: &str) -> String {
         hide(&self.secrets, text)
     }

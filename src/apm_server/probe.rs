@@ -1,12 +1,12 @@
-//! Is the server there? A small request without events.
+//! Probes: small requests without events that check whether the server is reachable.
 
 use http::HeaderMap;
 
 use super::ServerClient;
 
 impl ServerClient {
-    /// Sends `GET /`, and returns false where no answer comes, or one that says that the server is away or busy (429, 502,
-    /// 503, 504: a proxy's words). Of several servers the next one is called from then on.
+    /// Sends `GET /`. Returns false if there is no answer, or if the answer is 429, 502, 503 or 504, which a busy server or
+    /// a proxy sends. If there are several servers, later requests then go to the next one.
     pub(crate) async fn probe(&self) -> bool {
         let asked = self.in_use();
         let answer = self.get("/", HeaderMap::new()).await;

@@ -1,4 +1,4 @@
-//! The wait that a server asks for (RFC 9110, 10.2.3).
+//! The `Retry-After` header (RFC 9110, 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,8 @@ use http::{
 use super::Answer;
 
 impl Answer {
-    /// The wait that a server in trouble (429 or 503) asks for: a number of seconds, or the time until a date. A date is read by
-    /// the server's own clock where it sends one. None where there is no such header, or none that can be read.
+    /// Returns the wait from the `Retry-After` header of a 429 or 503: a number of seconds, or the time until a date. A date
+    /// is compared with the server's `Date` header if there is one. Returns None without a valid header.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         if !matches!(self.status, 429 | 503) {
             return None;

@@ -123,8 +123,8 @@ impl CapturedError {
         self.change(|parts| parts.exception.handled = handled)
     }
 
-    /// A label of the error alone, in addition to the transaction's. An error keeps 128 labels, the transaction's included;
-    /// further ones are counted in [`Stats::excess_labels`](crate::Stats::excess_labels).
+    /// Sets a label on the error only, in addition to the transaction's labels. An error has at most 128 labels, the
+    /// transaction's included; further labels are dropped and counted in [`Stats::excess_labels`](crate::Stats::excess_labels).
     pub fn label(self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> Self {
         self.change(|parts| {
             if !parts.context.set_label(key.into(), value.into()) {
@@ -133,8 +133,8 @@ impl CapturedError {
         })
     }
 
-    /// Custom context of the error alone, in addition to the transaction's. The limits of
-    /// [`Transaction::custom`](crate::Transaction::custom) hold for both together.
+    /// Sets custom context on the error only, in addition to the transaction's. The limits of
+    /// [`Transaction::custom`](crate::Transaction::custom) apply to both together.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         self.change(|parts| {
             let key = cut(key.into());
@@ -188,8 +188,8 @@ pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception
     contain(recorder, UserCode::Display, tell).unwrap_or_else(silent)
 }
 
-/// The span that is active, when it is one of this transaction's trace, and not of another transaction that runs in it.
-/// Asks no span: its lock may be held.
+/// Returns the active span if it belongs to this transaction, and not to another transaction of the same trace.
+/// Does not access the span, whose lock may be held.
 fn active_span(shared: &Shared) -> Option<SpanId> {
     use opentelemetry::trace::TraceContextExt;
 

@@ -22,10 +22,10 @@ use crate::{
     transaction::{Panic, Recorder, hold, installed, running, take_held},
 };
 
-/// How long a panic that ends the process waits until it is delivered.
+/// The longest time that a panic that ends the process waits for its delivery.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
-/// The panics by which the standard library aborts the process although panics unwind.
+/// Messages of panics with which the standard library aborts the process even if panics unwind.
 const ABORTING: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
 
 /// Sets a panic hook that records every panic, and then calls the hook that was there before.
@@ -33,16 +33,15 @@ const ABORTING: [&str; 2] = ["panic in a destructor during cleanup", "panic in a
 /// [`install`](crate::AgentBuilder::install) calls it. Without it, a panic of a request is recorded with its message
 /// alone. Further calls do nothing.
 ///
-/// No filter or hook of the service runs inside the panic hook. Panics outside of any transaction are filtered and sent
-/// by the agent's thread; at most 256 wait for that, and further ones are counted in
+/// No filter or hook of the service runs inside the panic hook. Panics outside a transaction are filtered and sent by the
+/// agent's thread. At most 256 of them wait for that thread; further ones are counted in
 /// [`Stats::suppressed_errors`](crate::Stats::suppressed_errors).
 ///
 /// # Panics that end the process
 ///
-/// With `panic = "abort"`, and when a destructor panics during unwinding, the hook blocks for at most one second until
-/// the error is delivered, after it has called the previous hook. In a debug build such an error has a place and no stack,
-/// because it takes too long to resolve one there. The transactions and spans that are open are lost. The error is lost too
-/// if the previous hook ends the process, or if an `error_filter` panics under `panic = "abort"`. `std::process::abort`,
+/// With `panic = "abort"`, and when a destructor panics during unwinding, the hook calls the previous hook and then
+/// blocks for at most one second until the error is delivered. In a debug build such an error has a location but no stack,
+/// because resolving a stack takes too long there. Open transactions and spans are lost. The error is lost too if the previous hook ends the process, or if an `error_filter` panics under `panic = "abort"`. `std::process::abort`,
 /// `std::process::exit`, signals and stack overflows call no panic hook: call [`Agent::shutdown`](crate::Agent::shutdown)
 /// before you end the process.
 ///
@@ -73,7 +72,7 @@ fn ends_process(info: &PanicHookInfo<'_>) -> bool {
 
 /// Returns the agent that records the panic, if any.
 fn record(info: &PanicHookInfo<'_>, is_last: bool) -> Option<Arc<Recorder>> {
-    // what the agent catches is counted, unless it cannot be caught
+    // the agent catches and counts panics in user code, but a panic that aborts the process cannot be caught
     if is_worker_thread() || is_contained() && !is_last {
         return None;
     }
@@ -97,7 +96,7 @@ fn record(info: &PanicHookInfo<'_>, is_last: bool) -> Option<Arc<Recorder>> {
     let baggage = if is_context_known() { map_current_context(baggage_alone) } else { Context::new() };
     let panic = Panic { handle: running, error, parent, baggage };
     if is_last {
-        // nothing unwinds that would release them
+        // the process does not unwind, so nothing else releases the held panics
         take_held().into_iter().chain([panic]).for_each(|panic| postpone(without_slow_stack(panic), &recorder));
     } else if is_outside {
         recorder.postpone(panic);
@@ -107,7 +106,7 @@ fn record(info: &PanicHookInfo<'_>, is_last: bool) -> Option<Arc<Recorder>> {
     Some(recorder)
 }
 
-/// Plain data: what else a context carries may be of the user's types.
+/// Copies plain data only, because other values of a context can have the user's types.
 fn baggage_alone(context: &Context) -> Context {
     let baggage = context.baggage();
     if baggage.is_empty() {
@@ -119,7 +118,7 @@ fn baggage_alone(context: &Context) -> Context {
     Context::new().with_baggage(copied)
 }
 
-/// In a debug build it takes seconds to resolve the first stack of a process, so the place has to do.
+/// In a debug build, resolving the first stack of a process takes seconds, so only the location is recorded.
 fn without_slow_stack(mut panic: Panic) -> Panic {
     if cfg!(debug_assertions)
         && let Some(exception) = &mut panic.error.exception
@@ -133,7 +132,7 @@ fn without_slow_stack(mut panic: Panic) -> Panic {
     panic
 }
 
-/// Leaves a panic to the agent that it belongs to.
+/// Hands a panic over to its agent.
 fn postpone(panic: Panic, otherwise: &Recorder) {
     let own = panic.handle.recorder().cloned();
     own.as_deref().unwrap_or(otherwise).postpone(panic);

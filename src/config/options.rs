@@ -33,8 +33,8 @@ macro_rules! for_each_option {
         @live context_propagation_only: Bool, "ELASTIC_APM_CONTEXT_PROPAGATION_ONLY", default "false",
             set(only: bool) = only;
 
-        /// The URL of the APM Server, `http` or `https`. A path in it is kept as a prefix. An `https` URL needs a TLS
-        /// provider, for instance the feature `tls-ring`: see the guide on options.
+        /// The URL of the APM Server, `http` or `https`. A path in the URL is kept as a prefix. An `https` URL needs a
+        /// TLS provider, for instance the feature `tls-ring`: see the guide on options.
         server_url: Url, "ELASTIC_APM_SERVER_URL", default "http://127.0.0.1:8200",
             set(url: impl Into<String>) = url.into();
 
@@ -122,26 +122,27 @@ macro_rules! for_each_option {
             set(labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) =
                 labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
 
-        /// Whether the headers of requests and responses are captured. The URL has the scheme and the host that the client
-        /// used, as far as proxies report them, in any case.
+        /// Whether the headers of requests and responses are captured. The scheme and the host that the client used, as
+        /// far as proxies report them, are recorded in the URL in any case.
         @live capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
 
         /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised. As far as
         /// the handler reads it, and of axum's body type only.
         @live capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
 
-        /// The names whose values are replaced by `[REDACTED]`: of headers, cookies, query parameters, form fields, JSON
-        /// keys, XML elements, fields of spans and events, and in free text such as `password=…` in a message. Labels
-        /// that you set yourself are not redacted. A list of patterns: `*` stands for any characters, case does not
-        /// matter, and a pattern after a `!` names what stays visible although another pattern matches (`token_id` is
-        /// the id of a token, not a token). **Replaces** the default list. The guide `sensitive_data` lists what else
-        /// is redacted.
+        /// The names whose values are replaced by `[REDACTED]`: headers, cookies, query parameters, form fields, JSON
+        /// keys, XML elements, fields of spans and events, and names in free text such as `password=…` in a message.
+        /// Labels that you set yourself are not redacted. The value is a list of patterns: `*` matches any characters,
+        /// and upper and lower case are the same. A pattern after `!` is an exception: `!token_id` keeps `token_id`
+        /// visible although `*token*` matches it. **Replaces** the default list. The guide `sensitive_data` lists all
+        /// other redacted data.
         @live sanitize_field_names: Patterns, "ELASTIC_APM_SANITIZE_FIELD_NAMES", default "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*, pw, pass, *password*, *passwd*, *passphrase*, *passcode*, *secret*, *mnemonic*, cookie, connect.sid, *sessid*, *jwt*, *assertion*, *oidc*, *saml*, *csrf*, *xsrf*, *credential*, *signature*, sig, otp*, *otp, *_otp_*, *-otp-*, sid, cvv*, *cvv, cvc, pin, *_pin, pin_code, pincode, ssn, *_ssn, *dpop*, code_verifier, !token_id, !token_ids, !tokenId, !tokenIds, !author, !authors, !author_*, !authority, !*discard*, !*wildcard*, !*cardinality*, !access-control-*",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// Whether the fields of spans become labels: the arguments of instrumented functions, and attributes of
-        /// OpenTelemetry that no field of Elastic's holds. They are redacted by name and as text; `off` sends none. The
-        /// attributes that make a span a database call, a request or a message are used in any case.
+        /// Whether the fields of spans are sent as labels: the arguments of instrumented functions, and OpenTelemetry
+        /// attributes that have no field of their own in Elastic's schema. Their values are redacted by name and as
+        /// free text. `off` sends none of them. Attributes that describe a database call, a request or a message are
+        /// used in any case.
         @live capture_span_fields: CaptureSpanFields, "ELASTIC_APM_CAPTURE_SPAN_FIELDS", default "on",
             set(capture: CaptureSpanFields) = capture;
 
@@ -157,10 +158,11 @@ macro_rules! for_each_option {
         use_elastic_traceparent_header: Bool, "ELASTIC_APM_USE_ELASTIC_TRACEPARENT_HEADER", default "false",
             set(send: bool) = send;
 
-        /// Patterns of the keys of W3C baggage that transactions and spans keep as the attribute `baggage.<key>`, and
-        /// errors as a label of that name. Any client can send baggage, and each key is a field of the index: of the keys
-        /// that are not named here without `*`, an agent attaches the first 16 that come, of at most 128 bytes each.
-        /// Values are cut to 1024 characters. What is not attached is passed on all the same.
+        /// Patterns of W3C baggage keys. Transactions and spans record the matching members as the attribute
+        /// `baggage.<key>`, errors as a label of that name. Any client can send baggage, and each key becomes a field
+        /// of the index. An agent therefore records at most 16 different keys, of at most 128 bytes each, in addition
+        /// to the keys that are listed here without `*`. Values are cut to 1024 characters. All baggage is propagated,
+        /// whether it is recorded or not.
         @live baggage_to_attach: Patterns, "ELASTIC_APM_BAGGAGE_TO_ATTACH", default "*",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
@@ -186,8 +188,9 @@ macro_rules! for_each_option {
         @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// The most spans that one transaction sends; those that begin later are counted. Calls that are merged into one
-        /// span, or dropped as too short, give their places back. 0: none, below 0: no limit.
+        /// The most spans that one transaction sends. Spans that start after the limit is reached are dropped and
+        /// counted. Exit spans that are merged into one span, or dropped as too short, no longer count towards the
+        /// limit. 0: none, below 0: no limit.
         @live transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
 
         /// Calls to databases and the like that took less than this are not sent but counted, unless they failed: one
@@ -261,16 +264,17 @@ macro_rules! for_each_option {
         /// are full before, and a developer sees at once what happened.
         api_request_time: NonZeroDuration, "ELASTIC_APM_API_REQUEST_TIME", default "1s", set(time: Duration) = time;
 
-        /// The most events that wait to be encoded, from 1 to 1 048 576; when more come they are dropped and counted.
-        /// Spans and log lines may take three quarters of the places, so that they cannot push out transactions and errors.
+        /// The most events that wait to be encoded, from 1 to 1 048 576. Further events are dropped and counted. Spans
+        /// and log lines may take three quarters of the queue, so that they cannot push out transactions and errors.
         max_queue_size: Count, "ELASTIC_APM_MAX_QUEUE_SIZE", default "16384", set(events: usize) = events;
 
-        /// The most bytes of memory that events in the queue hold, from 64 KiB to 1 GiB; the bound that is met first counts.
+        /// The most bytes of memory that events in the queue take, from 64 KiB to 1 GiB. Of `max_queue_size` and this
+        /// option, the limit that is reached first applies.
         max_queue_bytes: QueueBytes, "ELASTIC_APM_MAX_QUEUE_BYTES", default "8mb", set(bytes: usize) = bytes;
 
-        /// The most bytes of memory for compressed batches that wait while the server does not take events, in addition to
-        /// the queue: some 80 bytes per event, so the default lasts for a minute and a half at 2000 events per second. At
-        /// this size no further batch is added, and events stay in the queue. From 0, which keeps none, to 1 GiB.
+        /// The most bytes of memory for compressed batches that wait while the server does not accept events, in
+        /// addition to the queue. From 0 (no backlog) to 1 GiB. An event takes about 80 bytes, so the default lasts for
+        /// 90 s at 2000 events per second. When the limit is reached, events stay in the queue.
         max_backlog_bytes: BacklogBytes, "ELASTIC_APM_MAX_BACKLOG_BYTES", default "16mb", set(bytes: usize) = bytes;
 
         /// Whether log lines are sent to the server too, which must be 8.6 or newer: those that `install()` prints, or that

@@ -220,7 +220,7 @@ pub(crate) async fn put(State(shared): State<Shared>, request: Request) -> Respo
         true => reply::json(StatusCode::OK, &entry),
         false => {
             let message =
-                format!("there is room for {MAX_ENTRIES} configurations and {MAX_BYTES} bytes: delete one first");
+                format!("at most {MAX_ENTRIES} configurations and {MAX_BYTES} bytes are stored: delete one first");
             reply::json(StatusCode::INSUFFICIENT_STORAGE, &json!({ "error": message }))
         }
     }

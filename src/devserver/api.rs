@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::{connection::Peer, event::Kind, listing, query::Query, reply, server::Shared, store::shorten};
 
-/// How many events are listed unless the request says how many.
+/// The default number of listed events.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Where credentials are set, every client needs them.
+/// If credentials are set, every client needs them.
 pub(crate) async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     match shared.credentials.check(request.headers()) {
         Ok(()) => next.run(request).await,
@@ -76,7 +76,7 @@ fn query(parameters: &[(String, String)]) -> Result<Query, String> {
             },
             other => {
                 let known = "type, service, trace_id, name, q, limit, before";
-                return Err(format!("{}: unknown parameter; known are {known}", shorten(other)));
+                return Err(format!("{}: unknown parameter; the parameters are {known}", shorten(other)));
             }
         };
     }

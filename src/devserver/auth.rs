@@ -34,7 +34,7 @@ impl Credentials {
                 ));
             }
         };
-        // the time that the comparison takes says nothing about the content; the length is no secret
+        // the time of the comparison does not depend on the content; the length is not secret
         let is_equal = known.as_deref().is_some_and(|known| known.as_bytes().ct_eq(secret.as_bytes()).into());
         if is_equal { Ok(()) } else { Err("authentication failed") }
     }

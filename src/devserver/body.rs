@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_below_the_rate_ends_after_its_time_and_a_faster_one_goes_on() {
+    async fn body_timeout_ends_slow_bodies_only() {
         for (bytes, most) in [(1, 31), (MIN_RATE as usize / 2, 61), (MIN_RATE as usize, 1_000)] {
             let timer = tokio::time::interval(Duration::from_secs(1));
             let mut body = Body::new(Timed::new(Trickle { bytes, timer }, Duration::from_secs(30)));

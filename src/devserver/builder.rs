@@ -53,17 +53,18 @@ impl Default for DevServerBuilder {
 }
 
 impl DevServerBuilder {
-    /// Requires `Authorization: Bearer` with this token from every client, on this machine too. Default: no token.
+    /// Requires `Authorization: Bearer` with this token from every client, even on this machine. Default: no token.
     ///
-    /// Only `GET /` (without its content), and the web page without any data, are answered without the token. The web
-    /// page asks for it.
+    /// Without the token the server returns only the status of `GET /`, and the web page without data. The web page asks
+    /// the user for the token.
     pub fn secret_token(mut self, token: impl Into<String>) -> Self {
         self.credentials.secret_token = Some(token.into());
         self
     }
 
-    /// Requires `Authorization: ApiKey` with this key (base64 of `id:key`, as Elastic hands it out). If a secret token is
-    /// set as well, either is accepted. Default: no key.
+    /// Requires `Authorization: ApiKey` with this key from every client. Default: no key.
+    ///
+    /// The key is the Base64 form of `id:key`, as Elastic issues it. If a secret token is set too, either is accepted.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.credentials.api_key = Some(key.into());
         self
@@ -81,35 +82,38 @@ impl DevServerBuilder {
         self
     }
 
-    /// How many connections are served at a time. Default: 256; at least 1.
+    /// Sets how many connections are served at a time. Default: 256, at least 1.
     ///
-    /// When the limit is reached, a new connection replaces the one that has been idle for the longest time. If none is
-    /// idle, it replaces the one whose request is the oldest, once that request has taken 2 s.
+    /// When the limit is reached, a new connection replaces the connection that has been idle for the longest time. If no
+    /// connection is idle, it replaces the one with the oldest request, once that request has taken 2 s.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.connections.connections = connections.max(1);
         self
     }
 
-    /// How many bytes unfinished requests and answers may hold together: lines of intake, OTLP messages and what they
-    /// take once they are decoded, decompressors, answers that are being written. Default: 128 MiB.
+    /// Sets how many bytes all unfinished requests and answers may take together. Default: 128 MiB.
     ///
-    /// A request that would hold more is answered with 503 and `Retry-After` (gRPC: `RESOURCE_EXHAUSTED`), and an answer
-    /// that would hold more is cut short. In addition, every connection may hold 128 KiB, so that small requests are
-    /// always served. The events that are kept are bounded by [`max_bytes`](Self::max_bytes).
+    /// These bytes include intake lines, OTLP messages before and after decoding, decompressors, and answers that are
+    /// being written. A request beyond the limit is answered with 503 and `Retry-After` (gRPC: `RESOURCE_EXHAUSTED`). An
+    /// answer beyond the limit is truncated. In addition, every connection may take 128 KiB, so that small requests are
+    /// always served. Stored events are limited by [`max_bytes`](Self::max_bytes).
     pub fn max_unfinished_bytes(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// How long the head of a request may take from its first byte to its last. Default: 10 s. A connection that takes
-    /// longer is closed. An idle connection is closed after 75 s.
+    /// Sets how long the head of a request may take, from its first byte to its last. Default: 10 s.
+    ///
+    /// A connection that takes longer is closed. An idle connection is closed after 75 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.connections.head_timeout = timeout;
         self
     }
 
-    /// How long the body of a request may take, plus a second for every 64 KiB of it that have arrived. Default: 30 s,
-    /// as the real server's `read_timeout`; agents keep a request open for 10 s. A slower body is answered with 503.
+    /// Sets how long the body of a request may take. Default: 30 s, like `read_timeout` of the real server.
+    ///
+    /// Every 64 KiB that arrive extend this time by one second. A slower body is answered with 503. Agents keep a request
+    /// open for 10 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.connections.body_timeout = timeout;
         self
@@ -129,11 +133,11 @@ impl DevServerBuilder {
         self
     }
 
-    /// Allows addresses that other machines can reach. Default: false, only loopback addresses are bound.
+    /// Allows addresses that other machines can reach. Default: `false`, which allows loopback addresses only.
     ///
-    /// The events contain names, addresses and whatever else your requests contain. Without
-    /// [`secret_token`](Self::secret_token) or [`api_key`](Self::api_key), everyone who reaches the address can read and
-    /// delete them.
+    /// Events contain names, addresses and other data of your requests. Without
+    /// [`secret_token`](Self::secret_token) or [`api_key`](Self::api_key), every client that reaches the address can read
+    /// and delete the events.
     pub fn allow_remote(mut self, allow: bool) -> Self {
         self.hosts.remote = allow;
         self
@@ -141,10 +145,10 @@ impl DevServerBuilder {
 
     /// Allows a host name, without a port, in the `Host` header of requests. Can be called several times.
     ///
-    /// A web page can let a name of its own lead to this server (DNS rebinding) and then read from it. Requests for an
-    /// unknown name are therefore answered with 403. `localhost`, loopback addresses, names without a dot (`devserver`)
-    /// and names in `.localhost` and `.internal` are always allowed; on an address that other machines can reach,
-    /// every IP address is allowed as well.
+    /// A web page can point its own host name to this server (DNS rebinding) and then read from the server. Requests for
+    /// an unknown name are therefore answered with 403. `localhost`, loopback addresses, names without a dot
+    /// (`devserver`) and names in `.localhost` and `.internal` are always allowed. If the server is bound to an address
+    /// that other machines can reach, every IP address is allowed too.
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.hosts.allowed.push(name.into());
         self

@@ -1,4 +1,5 @@
-//! Connections: bounded in number, in idle time and in the time of a request's head, and able to end without an answer.
+//! Connections: limits on their number, their idle time and the time of a request's head. A connection can end without an
+//! answer.
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,7 @@ use super::memory::Share;
 /// Nothing came and nothing went for so long: the connection is closed. The real server keeps idle connections for 45
 /// seconds and requests for 30; agents keep a request open for 10.
 const MAX_IDLE: Duration = Duration::from_secs(75);
-/// A request that waits for its client for so long makes room for another connection if there is no idle one.
+/// A request that has waited for its client for this long is closed for a new connection if no connection is idle.
 const MAY_WAIT: Duration = Duration::from_secs(2);
 
 /// The open connections of a server.
@@ -85,7 +86,7 @@ impl Connections {
         }
     }
 
-    /// Serves a connection in a task of its own.
+    /// Serves a connection in a separate task.
     pub(crate) fn serve(
         self: &Arc<Self>,
         activity: Arc<Activity>,
@@ -296,7 +297,7 @@ impl AsyncWrite for Connection {
 /// What a request knows of its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// The memory that its requests hold together.
+    /// The memory of all its requests.
     pub(crate) share: Arc<Share>,
     pub(crate) cut: Arc<AtomicBool>,
 }

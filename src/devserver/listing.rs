@@ -33,7 +33,7 @@ pub(crate) async fn answer(shared: &Shared, lease: Lease, query: Query, paramete
         return reply::try_again(reply::empty(StatusCode::SERVICE_UNAVAILABLE));
     };
     let (pieces, mut rest) = mpsc::channel(1);
-    // ends when the connection does: nobody takes the pieces then
+    // ends with the connection, which then receives no more pieces
     tokio::spawn(write(found, parameters, lease, Pieces(pieces)));
     let (mut start, mut length) = (VecDeque::new(), 0);
     while length < PIECE {
@@ -72,7 +72,7 @@ impl Search {
 }
 
 impl Task for Search {
-    /// Between slices it holds no events, which would keep their memory when they make room.
+    /// Keeps no events between slices, because that would keep evicted events in memory.
     fn advance(&mut self, slice: &Slice) -> bool {
         loop {
             let batch = self.store.before(self.at);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn search_goes_on_where_its_slice_ended() {
+    fn search_resumes_at_the_end_of_its_slice() {
         let long = "x".repeat(20_000);
         let mut texts = vec!["a"; 400];
         texts[100] = &long;

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn type_is_compared_exactly_and_parameters_are_not() {
+    fn media_type_is_compared_without_its_parameters() {
         let is_ndjson = |values: &[&str]| {
             let headers = values.iter().map(|value| (CONTENT_TYPE, value.parse().unwrap())).collect();
             is(&headers, "application/x-ndjson")

@@ -1,8 +1,8 @@
-//! The memory budget of everything that is unfinished: bodies that are still read, messages that are being decoded,
-//! answers that are being written.
+//! The memory budget of unfinished work: bodies that are being read, messages that are being decoded, and answers that are
+//! being written.
 //!
-//! A connection holds [`FREE_SHARE`] bytes outside of the budget, so that small requests are served while others have
-//! used the budget up.
+//! A connection may take [`FREE_SHARE`] bytes outside the budget, so that small requests are served while the budget is
+//! exhausted.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// What each connection may hold without asking the budget: 128 KiB.
+/// The bytes that each connection may take outside the budget: 128 KiB.
 pub(crate) const FREE_SHARE: usize = 128 * 1024;
 
 /// The budget of one server.
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// What the requests of one connection hold together.
+/// The bytes of all requests of one connection.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: Arc<Memory>,
@@ -75,7 +75,7 @@ impl Share {
     }
 }
 
-/// Bytes that one request holds. Gives them back when it is dropped.
+/// The bytes of one request. Releases them when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     share: Arc<Share>,
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budget_is_shared_by_connections_and_given_back() {
+    fn memory_budget_is_shared_by_connections_and_released() {
         let memory = Memory::new(1_000);
         let (mut first, mut second) = (memory.share().lease(), memory.share().lease());
         first.set(FREE_SHARE + 700).unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn free_share_is_left_to_a_connection_when_the_budget_is_used_up() {
+    fn connection_keeps_its_free_share_if_the_memory_budget_is_exhausted() {
         let memory = Memory::new(10);
         let greedy = memory.share();
         let (mut all, mut more) = (greedy.lease(), greedy.lease());

@@ -1,8 +1,8 @@
-//! Which requests come from this server's own page or from no page at all.
+//! Refuses requests from web pages of other origins.
 //!
-//! Any web page that the user opens can send requests here. Two facts give such a page away: browsers name the page in
-//! `Origin` or `Sec-Fetch-Site`, which agents never send. And a page whose own name leads to this server (DNS rebinding)
-//! has that name in `Host`.
+//! Any web page that the user opens can send requests to this server. Such requests are detected in two ways: browsers send
+//! `Origin` or `Sec-Fetch-Site`, which agents never send, and a page whose host name points to this server (DNS rebinding)
+//! sends that name in `Host`.
 
 use std::net::IpAddr;
 
@@ -25,11 +25,11 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-const UNKNOWN_HOST: &str = "Host: this name is not one of the development server's; \
+const UNKNOWN_HOST: &str = "Host: unknown host name; \
                             allow it with DevServerBuilder::allow_host or `--allow-host NAME`";
-const FOREIGN_PAGE: &str = "Origin: pages of another origin are not answered here";
+const FOREIGN_PAGE: &str = "Origin: requests from pages of another origin are refused";
 
-/// The names by which the server may be asked.
+/// The host names that are accepted in `Host`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
     /// Other machines reach the server, by any of its addresses.
@@ -38,7 +38,7 @@ pub(crate) struct Hosts {
     pub(crate) allowed: Vec<String>,
 }
 
-/// Refuses what comes from a page of another origin, whatever the route.
+/// Refuses requests from pages of other origins, on every route.
 pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let Err(message) = shared.hosts.check(&parts) else {
@@ -56,7 +56,7 @@ pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: 
 }
 
 impl Hosts {
-    /// An error that says what is wrong.
+    /// Returns an error message if the request is refused.
     fn check(&self, Parts { method, uri, headers, .. }: &Parts) -> Result<(), &'static str> {
         // HTTP/1.0, which no browser speaks, has no `Host`
         let mut hosts = Vec::new();
@@ -93,7 +93,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// Names that nobody can register: addresses, `localhost`, names without a dot, `.internal` (`host.docker.internal`).
+    /// Names that cannot be registered in public DNS: addresses, `localhost`, names without a dot, `.internal` (`host.docker.internal`).
     fn is_known(&self, authority: &Authority) -> bool {
         let host = authority.host();
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -119,7 +119,7 @@ fn all(headers: &HeaderMap, name: HeaderName, is_allowed: impl Fn(&str) -> bool)
     headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(&is_allowed))
 }
 
-/// Someone followed a link to the web page, which does nothing by being opened and cannot be framed.
+/// A followed link to the web page is allowed: opening the page changes nothing, and the page cannot be framed.
 fn is_link_to_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
     let is = |name, wanted| headers.get(name).is_some_and(|value| value.as_bytes() == wanted);
     *method == Method::GET
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_cannot_be_registered_are_known() {
+    fn only_unregistrable_host_names_are_allowed_by_default() {
         let local = Hosts::default();
         let remote = Hosts { remote: true, allowed: vec!["apm.example".into()] };
         for host in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_origin_may_ask() {
+    fn requests_of_other_origins_are_refused() {
         let get = ("GET", "/api/events");
         let host = ("host", "localhost:8200");
         for (headers, is_allowed) in [
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_page_only() {
+    fn links_from_other_origins_open_only_the_page() {
         let link = [
             ("host", "localhost"),
             ("sec-fetch-site", "cross-site"),

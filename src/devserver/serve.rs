@@ -36,7 +36,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Resets of streams that are still waiting to be accepted; more of them end the connection.
 const MAX_PENDING_RESETS: usize = 20;
-/// A client of HTTP/2 that is gone is noticed by a ping.
+/// The interval of HTTP/2 pings, which detect a disconnected client.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,12 +54,12 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Connection
     let protocol = protocol();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // out of file descriptors, most likely: better soon again than never
+            // probably out of file descriptors: try again soon
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         connections.make_room().await;
-        // an answer is one small write, nobody gains from its delay
+        // an answer is one small write, so a delay has no benefit
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let io = Connection::new(stream, activity.clone(), limits.head_timeout);
@@ -68,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Connection
             PerConnection { app: app.clone(), peer, activity: activity.clone(), body_timeout: limits.body_timeout };
         let protocol = protocol.clone();
         connections.serve(activity, async move {
-            // an error is the client's, who hears of it
+            // an error concerns the client only, which receives it
             let _ = protocol.serve_connection(TokioIo::new(io), TowerToHyperService::new(service)).await;
         });
     }

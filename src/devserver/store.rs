@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_outlive_eviction_and_clearing() {
+    fn event_numbers_continue_after_eviction_and_clearing() {
         let store = store(3, usize::MAX);
         ["a", "b", "c", "d"].iter().for_each(|name| accept(&store, name));
         let named = |events: Vec<(u64, Arc<Event>)>| -> Vec<_> {

@@ -18,11 +18,11 @@ use super::{
 
 /// The server names no more rejected events than this.
 const MAX_ERRORS: usize = 5;
-/// The most that one body may hold, decompressed. The APM Server has no limit; agents send some 15 MiB.
+/// The most decompressed bytes of one body. The APM Server has no limit; agents send about 15 MiB.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
 /// The most lines of one body, empty ones included. The APM Server has no limit; agents send some 10 000.
 const MAX_LINES: usize = 100_000;
-/// The most bytes that judging one body may read: the largest one eight times.
+/// The most bytes that the validation of one body may read: eight times the largest body.
 const MAX_READ: usize = 8 * MAX_BODY as usize;
 
 /// What an intake request is told about its stream.
@@ -34,7 +34,7 @@ pub(crate) struct Account {
     /// The status that the stream itself asks for, because it could not be read to its end.
     #[serde(skip)]
     pub(crate) broken: Option<u16>,
-    /// There was no memory for it: the client may try again.
+    /// The memory budget was exhausted; the client may try again.
     #[serde(skip)]
     pub(crate) over_budget: bool,
 }
@@ -56,7 +56,7 @@ impl Account {
         account
     }
 
-    /// There is no memory for the rest of the stream.
+    /// The memory budget does not suffice for the rest of the stream.
     pub(crate) fn break_off_over_budget(&mut self) {
         self.break_off(503, OverBudget.to_string());
         self.over_budget = true;
@@ -246,9 +246,9 @@ impl Reader {
 
     fn too_much(&mut self) {
         let message = if self.seen > MAX_LINES {
-            format!("the stream holds more than {MAX_LINES} lines")
+            format!("the stream contains more than {MAX_LINES} lines")
         } else {
-            "the stream holds too many events that are large and nested deep".to_owned()
+            "the stream contains too many large and deeply nested events".to_owned()
         };
         self.account.break_off(413, message);
     }

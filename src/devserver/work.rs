@@ -1,5 +1,5 @@
-//! Work that may take long: a moment of it on the server's thread, the rest in slices on worker threads, so that other
-//! requests are answered meanwhile.
+//! Long work: a short first part runs on the server's thread, the rest in slices on worker threads, so that other requests are
+//! not blocked.
 
 use std::{
     sync::Arc,
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_work_stays_on_the_thread_and_large_pieces_leave_it() {
+    async fn small_work_runs_on_the_server_thread_and_large_work_on_workers() {
         let here = std::thread::current().id();
         for (piece, stays) in [(1, true), (SMALL + 1, false)] {
             let task = Count { left: 3, piece, threads: Default::default() };
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_on_the_thread_is_used_up_by_a_request_once() {
+    async fn server_thread_time_is_limited_per_request() {
         let mut left = OnTheSpot(Duration::ZERO);
         let task = Count { left: 3, piece: 1, threads: Default::default() };
         let done = Workers::default().run(task, &mut left).await.unwrap();

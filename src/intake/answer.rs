@@ -25,7 +25,7 @@ pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
             let rejected = events.saturating_sub(told.accepted.unwrap_or(0));
             Delivery::Decided { rejected, reasons: reasons(&told, status) }
         }
-        // a proxy's word, before the server has seen anything
+        // sent by a proxy, before the server has received anything
         413 => Delivery::TooLarge { reason: line(&told, status) },
         300..400 | 404 | 405 => failed(format!(
             "the server answered {status}{}: check server_url, this is not the address of an APM Server",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_names_its_target() {
+    fn redirect_reason_contains_the_target() {
         let redirect = Some("https://apm.example/intake/v2/events".to_owned());
         for status in [301, 302, 303, 307, 308] {
             let answer = Answer { status, redirect: redirect.clone(), ..Answer::default() };

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_batch_is_small_and_its_request_is_the_same() {
+    fn packed_batch_is_small_and_produces_the_same_request() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
             (0..2000).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));

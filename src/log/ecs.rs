@@ -75,8 +75,8 @@ const FIXED: [&str; 7] =
 /// | `labels` | other fields of the event, and those of the spans around it |
 ///
 /// A field of an event whose name has a dot is taken for one of ECS and stays as it is (`user.id = 7`). It wins over one of
-/// the same name in the table, but for those of the event itself. Values of secret names, and secrets
-/// within text, are redacted (`sanitize_field_names`).
+/// the same name in the table, but for those of the event itself. Values of secret names and secrets in
+/// free text are redacted (`sanitize_field_names`).
 ///
 /// Source: Elastic's agent specification, log correlation and log reformatting.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Redacts a line that is printed here and now.
+/// Redacts a line before it is printed.
 fn clean(mut record: LogRecord, sanitizer: &Sanitizer) -> LogRecord {
     let text = |text: &mut String| *text = sanitizer.owned_text(std::mem::take(text).into()).into_owned();
     text(&mut record.message);

@@ -58,7 +58,7 @@ impl Breakdowns {
         }];
         let told = if transaction.self_times.is_empty() { &alone[..] } else { &transaction.self_times };
         let name = transaction.name.parts(transaction.context.request.as_ref());
-        // a name of its own for each request would use up the sums
+        // a different name for each request would use up the sums
         let cut = name.iter().any(|part| part.contains('?')).then(|| without_queries(&name.concat()).into_owned());
         let name = cut.as_deref().map_or(name, |name| [name, "", ""]);
         let length = name.iter().map(|part| part.len()).sum();

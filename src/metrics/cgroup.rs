@@ -2,7 +2,7 @@
 
 use super::{Named, gauge, kernel};
 
-/// What version 1 says where there is no limit: the largest number of whole pages, of 64 KiB at most.
+/// The value of version 1 without a limit: the largest number of whole pages, of 64 KiB at most.
 const UNLIMITED: f64 = 0x7fff_ffff_ffff_0000_u64 as f64;
 
 const FIRST_FILES: [&str; 2] = ["memory.limit_in_bytes", "memory.usage_in_bytes"];
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn group_that_is_mounted_as_the_root_is_found_by_its_path() {
+    fn cgroup_mounted_as_root_is_found_by_its_path() {
         let mount = |root: &str| format!("31 25 0:27 {root} /mnt/mem rw - cgroup cgroup rw,memory\n");
         let folders = [("/mnt/mem", "5"), ("/mnt/mem/app", "3"), ("/mnt/mem/docker/1", "9")];
         assert_eq!(usage(&mount("/docker/1"), "4:memory:/docker/1\n", &folders), Some(5.0));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_outside_of_the_namespace_are_not_looked_for() {
+    fn cgroups_outside_the_namespace_are_ignored() {
         let outside = [("/sys/fs/cgroup/../other", "9"), ("/sys/fs/other", "9"), ("/sys/fs/cgroup", "5")];
         assert_eq!(usage(SECOND, "0::/../other\n", &outside), Some(5.0));
         // the mount begins above the namespace: its own files are those of others
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_hybrid_set_up_the_version_with_the_controller_counts() {
+    fn hybrid_cgroup_setup_uses_the_version_with_the_memory_controller() {
         let unified = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let groups = "4:memory:/x\n0::/y\n";
         let first = [("/mnt/mem/x", "5"), ("/sys/fs/cgroup/unified/y", "9")];
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mount_that_shows_the_group_counts_of_several() {
+    fn cgroup_mount_that_contains_the_group_is_used() {
         let mounts =
             "31 23 0:26 /else /mnt/a rw - cgroup2 cgroup2 rw\n32 23 0:26 / /mnt/b\\040c rw - cgroup2 cgroup2 rw\n";
         let folders = [("/mnt/a", "9"), ("/mnt/b c", "8"), ("/mnt/b c/own", "5")];

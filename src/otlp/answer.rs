@@ -47,7 +47,9 @@ pub(super) fn of_http(answer: &Answer, events: u64) -> Result<Delivery, Refused>
         400 | 413 => return Err(Refused { reason: said(""), is_too_large: status == 413 }),
         415 | 422 => rejected(events, said("")),
         401 | 403 => failed(said("; check api_key, secret_token or otlp_headers")),
-        300..400 | 404 | 405 => failed(said("; check otlp_endpoint or server_url, nobody takes OTLP there")),
+        300..400 | 404 | 405 => {
+            failed(said("; check otlp_endpoint or server_url, the server does not accept OTLP at this address"))
+        }
         408 | 425 | 429 | 502..=504 => failed(said("")),
         // the APM Server's word for all failures, a full queue too
         _ => Delivery::Failed { reason: said(""), cause: FailureCause::ServerError },
@@ -128,9 +130,9 @@ pub(super) fn of_grpc(status: &tonic::Status, is_large: bool) -> Result<Delivery
     let failed = |reason: String| Delivery::Failed { reason, cause: FailureCause::REFUSED };
     Ok(match &*code {
         "Unauthenticated" | "PermissionDenied" => failed(said("; check api_key, secret_token or otlp_headers")),
-        "Unimplemented" | "NotFound" => {
-            failed(said("; check otlp_endpoint or server_url, nobody takes OTLP over gRPC there"))
-        }
+        "Unimplemented" | "NotFound" => failed(said(
+            "; check otlp_endpoint or server_url, the server does not accept OTLP over gRPC at this address",
+        )),
         "DeadlineExceeded" | "Cancelled" => Delivery::Failed { reason: said(""), cause: FailureCause::NoAnswer },
         "Unavailable" | "Aborted" => failed(said("")),
         "InvalidArgument" => return Err(Refused { reason: said(""), is_too_large: false }),
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn every_http_answer_has_a_meaning() {
         const AUTH: &str = "; check api_key, secret_token or otlp_headers";
-        const URL: &str = "; check otlp_endpoint or server_url, nobody takes OTLP there";
+        const URL: &str = "; check otlp_endpoint or server_url, the server does not accept OTLP at this address";
         let status = Status { message: "queue is full".into() }.encode_to_vec();
         let said = |status: u16, rest: &str| format!("the server answered OTLP with {status}{rest}");
         let cases: Vec<(u16, &[u8], Result<Delivery, Refused>)> = vec![
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(of(Code::DeadlineExceeded), unanswered(&said("DeadlineExceeded")));
         let refused_as_large = of_grpc(&tonic::Status::new(Code::ResourceExhausted, ""), true);
         assert_eq!(refused_as_large, too_large(&said("ResourceExhausted")));
-        // the words are those of a lost connection, and they are the server's
+        // the server sends the same text that a lost connection has
         let server = of_grpc(&tonic::Status::new(Code::Unknown, "transport error"), false);
         assert_eq!(server, failed(&said("Unknown: transport error"), true));
     }
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_names_its_target() {
+    fn redirect_reason_contains_the_target() {
         let redirect = Some("https://collector.example/v1/traces".to_owned());
         let answer = Answer { status: 308, redirect, ..Answer::default() };
         let Ok(Delivery::Failed { reason, cause: FailureCause::REFUSED }) = of_http(&answer, 10) else {

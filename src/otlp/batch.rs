@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_batch_loses_whole_spans_too() {
+    fn packed_batch_drops_whole_spans_if_it_is_divided() {
         let mut open = OpenBatch::default();
         for id in 1..=100 {
             let (home, data) = span(id);

@@ -122,18 +122,18 @@ mod tests {
     }
 
     #[test]
-    fn batch_that_is_too_large_is_divided_as_often_as_it_takes() {
+    fn too_large_otlp_batch_is_divided_down_to_single_spans() {
         let (delivery, sent) = delivered_to(4, 1024, &[], usize::MAX);
         assert_eq!((delivery, sent), (decided(0, &[]), 256 + 255));
     }
 
     #[test]
-    fn server_to_which_every_span_is_too_large_is_left_alone_for_a_while() {
+    fn divide_stops_if_every_span_is_too_large() {
         let (delivery, sent) = delivered_to(0, 1000, &[], usize::MAX);
         let Delivery::Partly { accepted: 0, rejected, retry_after: None, .. } = delivery else {
             panic!("{delivery:?}")
         };
-        // the first span tells three events
+        // the first span carries three events
         assert_eq!(rejected, MAX_TOO_LARGE_IN_A_ROW as u64 + 2);
         assert!(sent < 3 * MAX_TOO_LARGE_IN_A_ROW, "{sent}");
     }

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cut_connection_keeps_the_batch() {
+    async fn closed_grpc_connection_keeps_the_batch() {
         // the frame is empty settings: the connection ends behind them, with the request on its way
         let settings = b"\0\0\0\x04\0\0\0\0\0";
         for answer in [&b""[..], settings, b"HTTP/1.1 400 Bad Request\r\n\r\n"] {

@@ -100,7 +100,7 @@ impl Http {
         self.client.probe().await
     }
 
-    /// Without the wait that a server asks for where the next attempt goes to another one.
+    /// Removes the `Retry-After` wait if the next attempt goes to another server.
     fn without_wait_for_others(&self, mut answer: Answer) -> Answer {
         if self.client.has_several() {
             answer.headers.remove(RETRY_AFTER);

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn unpacked_spans_are_those_that_were_packed() {
+    fn packed_spans_unpack_unchanged() {
         let bare = carrier(Some("axum"));
         let mut full = SpanData {
             parent_span_id: SpanId::INVALID,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_packed_is_an_error() {
+    fn unpacking_invalid_bytes_fails() {
         assert!(unpack(b"").is_err());
         assert!(unpack(b"no gzip").is_err());
     }

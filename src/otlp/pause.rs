@@ -26,7 +26,7 @@ struct Pause {
 }
 
 impl Pause {
-    /// It takes at least the wait that the server has asked for.
+    /// The pause takes at least the `Retry-After` wait.
     fn begin(&mut self, now: Instant, asked: Option<Duration>) -> Duration {
         let length = SHORTEST.saturating_mul(1 << self.failures.min(16)).max(asked.unwrap_or_default()).min(LONGEST);
         self.failures += 1;

@@ -175,7 +175,7 @@ impl Requests {
 
 /// A batch that was packed and cannot be unpacked, which is a fault of this crate.
 fn unreadable(weights: &[u64], error: &io::Error) -> Delivery {
-    let message = format!("a batch that has waited cannot be read: {error}");
+    let message = format!("a batch of the backlog cannot be read: {error}");
     Delivery::Decided { rejected: weights.iter().sum(), reasons: vec![Rejection { message }] }
 }
 

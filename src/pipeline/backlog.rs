@@ -13,8 +13,8 @@ pub(super) struct Entry<B> {
 
 /// A first-in, first-out list of batches in their smallest form, bounded by the memory that they hold.
 ///
-/// The worker fills it while the server does not take events, so that the queue of records, which are eight times larger,
-/// stays empty. When it is full, the events stay in the queue.
+/// The worker fills the backlog while the server does not accept events, so that the queue, whose records are about eight
+/// times larger, stays empty. When the backlog is full, events stay in the queue.
 #[derive(Debug)]
 pub(super) struct Backlog<B> {
     batches: VecDeque<Entry<B>>,
@@ -24,12 +24,12 @@ pub(super) struct Backlog<B> {
 }
 
 impl<B: Batch> Backlog<B> {
-    /// A backlog that takes no further batch once it holds `max_bytes` of memory. 0: it takes none.
+    /// Creates a backlog that accepts no further batch once its batches take `max_bytes` of memory. 0: no backlog.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { batches: VecDeque::new(), max_bytes, bytes: 0, events: 0 }
     }
 
-    /// Returns true where another batch can be added at the end.
+    /// Returns true if another batch can be added at the end.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < self.max_bytes
     }
@@ -52,7 +52,7 @@ impl<B: Batch> Backlog<B> {
         Some(entry)
     }
 
-    /// The batch that was closed last, if it waits here.
+    /// Returns the last closed batch, if it is in the backlog.
     pub(super) fn last_mut(&mut self) -> Option<&mut Entry<B>> {
         self.batches.back_mut()
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_packed_and_come_out_in_order() {
+    fn backlog_packs_batches_and_returns_them_in_order() {
         let mut backlog = Backlog::new(100);
         (1..=3).for_each(|events| backlog.push_back(entry(events)));
         assert_eq!((backlog.events(), backlog.bytes()), (6, 6));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn full_backlog_has_no_room() {
+    fn full_backlog_accepts_no_batch() {
         let mut backlog = Backlog::new(10);
         backlog.push_back(entry(9));
         assert!(backlog.has_room());

@@ -9,7 +9,7 @@ use super::{
     work::{Current, MAX_SERVER_ERRORS, State},
 };
 
-/// After so many single events in a row that are too large, the worker waits as after a failure: the server takes nothing.
+/// After this many consecutive single events that are too large, the worker backs off as after a failure.
 const MAX_TOO_LARGE_IN_A_ROW: u32 = 32;
 
 impl<E: Exporter> State<E> {
@@ -102,14 +102,14 @@ impl<E: Exporter> State<E> {
         }
     }
 
-    /// Keeps a batch for another attempt, unless the server fails on it again and again.
+    /// Keeps a batch for another attempt, unless the server has failed on it repeatedly.
     fn again(&mut self, mut current: Current<E::Batch>, reason: &str, cause: FailureCause) {
         self.failed(cause);
         if cause == FailureCause::ServerError {
             current.server_errors += 1;
             if current.server_errors >= MAX_SERVER_ERRORS {
                 self.drop_events(DropReason::Unclear, current.batch.events());
-                return self.log.warn("a batch was given up: the server keeps failing on it", reason);
+                return self.log.warn("a batch was dropped: the server failed on it repeatedly", reason);
             }
         }
         self.log.warn("sending failed, the events are kept and sent again", reason);

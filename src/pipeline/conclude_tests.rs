@@ -272,7 +272,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn backlog_keeps_what_is_recorded_during_an_outage_and_is_sent_in_order() {
+fn backlog_keeps_events_of_an_outage_and_is_sent_in_order() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.change(|server| server.is_up = false);
     rig.record_slowly(200);
@@ -288,7 +288,7 @@ fn backlog_keeps_what_is_recorded_during_an_outage_and_is_sent_in_order() {
 }
 
 #[test]
-fn full_backlog_leaves_events_in_the_queue_where_the_newest_are_dropped() {
+fn full_backlog_leaves_events_in_the_queue_and_the_newest_are_dropped() {
     let mut rig = Rig::new(10, 20, 30);
     rig.change(|server| server.is_up = false);
     // a current batch, three in the backlog, one open
@@ -312,7 +312,7 @@ fn without_a_backlog_events_stay_in_the_queue() {
 }
 
 #[test]
-fn shutdown_counts_the_backlog_that_it_leaves_behind() {
+fn shutdown_counts_undelivered_backlog_events() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.change(|server| server.is_up = false);
     rig.record_slowly(55);
@@ -333,7 +333,7 @@ fn shutdown_delivers_the_backlog_first() {
 }
 
 #[test]
-fn server_that_is_back_gets_the_backlog_long_before_the_backoff_is_over() {
+fn backlog_is_sent_before_the_backoff_ends_if_a_probe_succeeds() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.change(|server| server.is_up = false);
     rig.record_slowly(35);
@@ -345,7 +345,7 @@ fn server_that_is_back_gets_the_backlog_long_before_the_backoff_is_over() {
 }
 
 #[test]
-fn server_that_answers_probes_and_refuses_batches_gets_no_more_attempts_than_the_backoff_allows() {
+fn probes_do_not_shorten_the_backoff_if_the_server_refuses_batches() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.script([Answer::Refuse; 100]);
     rig.record_slowly(10);
@@ -356,7 +356,7 @@ fn server_that_answers_probes_and_refuses_batches_gets_no_more_attempts_than_the
 }
 
 #[test]
-fn wait_that_the_server_asks_for_is_kept_although_a_caller_flushes() {
+fn flush_does_not_end_a_retry_after_wait() {
     let wait = Duration::from_millis(400);
     let mut rig = Rig::new(10, 20, 1000);
     rig.script([Answer::AskToWait(wait)]);
@@ -370,7 +370,7 @@ fn wait_that_the_server_asks_for_is_kept_although_a_caller_flushes() {
 }
 
 #[test]
-fn shutdown_that_cannot_wait_as_long_as_the_server_asks_makes_one_attempt() {
+fn shutdown_makes_one_attempt_if_retry_after_exceeds_its_timeout() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.script([Answer::AskToWait(FOREVER)]);
     rig.record(10);
@@ -380,7 +380,7 @@ fn shutdown_that_cannot_wait_as_long_as_the_server_asks_makes_one_attempt() {
 }
 
 #[test]
-fn batch_that_is_too_large_is_halved_and_a_single_event_that_is_too_large_is_dropped() {
+fn too_large_batch_is_halved_and_too_large_event_is_dropped() {
     let mut rig = Rig::new(100, 1000, 1000);
     rig.change(|server| (server.largest, server.huge) = (7, BTreeSet::from([100, 133, 134, 199])));
     rig.record(100);
@@ -392,7 +392,7 @@ fn batch_that_is_too_large_is_halved_and_a_single_event_that_is_too_large_is_dro
 }
 
 #[test]
-fn server_to_which_everything_is_too_large_is_left_alone_for_a_while() {
+fn backoff_applies_if_every_event_is_too_large() {
     let mut rig = Rig::new(1000, 10_000, 1000);
     rig.change(|server| server.largest = 0);
     rig.record(1000);
@@ -405,7 +405,7 @@ fn server_to_which_everything_is_too_large_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn outage_does_not_count_as_the_server_s_failure_on_a_batch() {
+fn connection_failures_do_not_count_as_server_errors_of_a_batch() {
     let mut rig = Rig::new(10, 20, 1000);
     rig.change(|server| server.is_up = false);
     rig.record(10);
@@ -420,7 +420,7 @@ fn outage_does_not_count_as_the_server_s_failure_on_a_batch() {
 }
 
 #[test]
-fn flush_does_not_take_events_that_are_not_sent_for_those_that_still_wait() {
+fn flush_waits_for_pending_events_if_later_events_are_skipped() {
     let mut rig = Rig::new(10, 100, 1000);
     rig.change(|server| server.is_up = false);
     rig.record(15);
@@ -554,7 +554,7 @@ fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
 }
 
 #[test]
-fn account_is_exact_whatever_the_server_does() {
+fn stats_account_for_every_event_under_any_server_behaviour() {
     let config = Config { cases: 150, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() };
     let sizes = (1_usize..30, 1_usize..100, 0_usize..200);
     let end = prop_oneof![Just(End::Shutdown), Just(End::ShutdownInAnOutage), Just(End::Drop)];

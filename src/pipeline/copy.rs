@@ -160,7 +160,7 @@ impl Pausing for Mutex<Pause> {
         };
         match failure {
             None => {
-                pause.backoff.after_success();
+                pause.backoff = Backoff::default();
                 pause.until = None;
             }
             Some((reason, retry_after)) => {

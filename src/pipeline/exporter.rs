@@ -34,8 +34,8 @@ pub(crate) trait Exporter: Send + 'static {
     /// future must not borrow the exporter: the next batch is encoded meanwhile.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Delivery> + Send + 'static;
 
-    /// Asks the server whether it is there, by a request without events; false where nobody answers or what is in front of
-    /// the server says that it is away. The worker limits its time.
+    /// Checks with a request without events whether the server is reachable. Returns false if there is no answer, or if a
+    /// proxy reports that the server is unreachable. The worker limits the time.
     fn probe(&self) -> impl Future<Output = bool> + Send + 'static {
         std::future::ready(true)
     }
@@ -81,7 +81,7 @@ pub(crate) trait Batch: Send + Sized + 'static {
     /// Bytes of its request's body, as they are sent. None where there is no request, or none whose bytes are known.
     fn bytes(&self) -> Option<u64>;
 
-    /// Bytes of memory that it holds, about.
+    /// The approximate bytes of memory of the batch.
     fn memory(&self) -> usize;
 
     /// The same batch without its first `taken` events.
@@ -128,7 +128,7 @@ pub(crate) enum Delivery {
 pub(crate) enum FailureCause {
     /// No answer came from the server.
     NoAnswer,
-    /// The server takes no events now. `retry_after` is the wait that it asked for.
+    /// The server accepts no events now. `retry_after` is the wait from its `Retry-After` header.
     Refused { retry_after: Option<Duration> },
     /// The server itself failed on this batch (an answer of 500 without a count): tried a few times only, so that a batch
     /// that kills the server cannot block all others.
@@ -136,7 +136,7 @@ pub(crate) enum FailureCause {
 }
 
 impl FailureCause {
-    /// The server takes no events now, and does not say until when.
+    /// The server accepts no events now, and sent no `Retry-After` header.
     pub(crate) const REFUSED: Self = Self::Refused { retry_after: None };
 
     pub(crate) fn retry_after(self) -> Option<Duration> {

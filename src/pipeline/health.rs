@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn section_10_5_each_report_has_the_backlog_of_its_interval() {
+    fn section_10_5_each_report_contains_the_backlog_of_its_interval() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         [0.5, 0.75, 0.25].into_iter().for_each(|fill| watch.look_at_backlog(fill));
         let health = watch.take(&queue);

@@ -1,7 +1,7 @@
 //! Detects that the process was forked after the agent had started.
 //!
-//! A fork copies the queue but not the agent's thread. In the child nothing would take events out of the queue, and
-//! whoever waits for the thread would wait without end.
+//! A fork copies the queue but not the agent's thread. In the child nothing takes events out of the queue, and a caller that
+//! waited for the thread would block forever.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -17,13 +17,13 @@ impl Process {
         Self { id: std::process::id().into(), warned: AtomicBool::new(false) }
     }
 
-    /// From now on it looks as if this process were a forked child.
+    /// Simulates a forked child from now on.
     #[cfg(test)]
     pub(super) fn pretend_fork(&self) {
         self.id.store(std::process::id().wrapping_add(1), Relaxed);
     }
 
-    /// True in a child that was forked from the process that started the agent. Costs a system call.
+    /// Returns true in a child that was forked from the process that started the agent. Costs a system call.
     pub(super) fn is_forked(&self) -> bool {
         self.id.load(Relaxed) != std::process::id()
     }

@@ -21,7 +21,7 @@ use super::{
 use crate::record::{Event, EventKind};
 
 /// Spans and log lines may fill this share of the queue, by events and by bytes. The rest is kept for transactions, errors
-/// and metrics: one request can leave any number of spans.
+/// and metrics, because one request can record any number of spans.
 const SHARE_OF_DETAILS: (usize, usize) = (3, 4);
 /// The worker is woken when this many events wait; fewer wait for its next look.
 const WAKE: usize = 512;
@@ -39,12 +39,12 @@ pub(super) fn this_thread_is_the_worker() {
     IS_SILENT.set(true);
 }
 
-/// True on the agent's own thread, which must not wait for itself.
+/// Returns true on the agent's own thread, which must not wait for itself.
 pub(crate) fn is_worker_thread() -> bool {
     IS_WORKER.get()
 }
 
-/// Runs work of the service on the agent's thread: what it records is taken. It must not panic.
+/// Runs code of the service on the agent's thread. Events that the code records are accepted. It must not panic.
 pub(crate) fn for_service<T>(work: impl FnOnce() -> T) -> T {
     let before = IS_SILENT.replace(false);
     let result = work();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_drops_and_counts_its_events() {
+    fn forked_child_drops_and_counts_events() {
         let queue = Queue::new(8, usize::MAX);
         queue.pretend_fork();
         (0..8).for_each(|_| queue.push(event()));
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn work_of_the_service_on_the_worker_s_thread_is_taken() {
+    fn user_code_on_the_worker_thread_is_recorded() {
         let queue = Queue::new(8, usize::MAX);
         thread::scope(|scope| {
             scope.spawn(|| {

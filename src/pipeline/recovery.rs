@@ -1,32 +1,32 @@
-//! When the worker sends again after a failure, and how it notices that the server is back.
+//! Retries: when the worker sends again after a failure, and how it detects that the server is reachable again.
 
 use std::time::{Duration, Instant};
 
 use super::{FailureCause, backoff::Backoff};
 use crate::record::random_u64;
 
-/// A server that cannot be reached is probed about this often, within 20 %: several agents do not probe in step.
+/// The interval between probes of an unreachable server, ± 20 %, so that several agents do not probe at the same time.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// A probe without an answer has failed after this long.
+/// A probe without an answer fails after this time.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait that a server can ask for.
+/// The longest `Retry-After` wait.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The waits between attempts.
 ///
-/// The back-off follows Elastic's rule and keeps whole batches away from a server in trouble. A probe is a request without
-/// events. It ends the wait only where the server was seen away before: an attempt without an answer or a probe that
-/// failed. A server that answers and refuses is left alone until the back-off is over. An attempt that a probe has caused and
-/// that gets no answer needs a failed probe before another one can.
+/// The back-off follows Elastic's rule and protects a failing server from batches. A probe is a request without events. A
+/// successful probe ends the back-off only if the server was unreachable before: an attempt got no answer, or a probe failed.
+/// If the server answers and refuses events, the back-off runs to its end. If an attempt after a successful probe gets no
+/// answer, a probe must fail before another one can end the back-off.
 #[derive(Debug)]
 pub(super) struct Recovery {
     backoff: Backoff,
     next_attempt: Instant,
-    /// The server has asked for the wait (`Retry-After`).
+    /// The wait comes from the server's `Retry-After` header.
     is_requested: bool,
     is_away: bool,
     next_probe: Option<Instant>,
-    /// The last attempt was caused by a probe.
+    /// The last attempt followed a successful probe.
     is_probed: bool,
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_was_away_is_tried_within_two_seconds_of_its_return() {
+    fn probe_finds_a_returned_server_within_two_seconds() {
         let (mut recovery, mut now) = after(9, FailureCause::NoAnswer);
         for _ in 0..20 {
             assert!(!recovery.is_attempt_due(now));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_answers_and_refuses_is_left_alone_until_the_backoff_is_over() {
+    fn backoff_is_not_shortened_if_the_server_answers_and_refuses() {
         let (mut recovery, start) = after(4, FailureCause::REFUSED);
         let now = recovery.next();
         assert!(recovery.take_due_probe(now));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_answers_probes_and_cuts_batches_is_left_alone() {
+    fn backoff_is_not_shortened_if_only_probes_are_answered() {
         let (mut recovery, now) = after(4, FailureCause::NoAnswer);
         recovery.probed(true, now);
         assert!(recovery.is_attempt_due(now));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_takes_the_place_of_the_backoff_within_its_bound() {
+    fn retry_after_replaces_the_backoff_up_to_its_limit() {
         let ask = |seconds| FailureCause::Refused { retry_after: Some(SECOND * seconds) };
         for (failures, asked, least, most) in
             [(1, 7, 7, 8), (8, 2, 2, 3), (1, 0, 0, 0), (3, 0, 1, 1), (1, 100_000, 300, 330)]
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn flush_ends_the_backoff_but_not_the_wait_that_the_server_asked_for() {
+    fn flush_ends_the_backoff_but_not_a_retry_after_wait() {
         let (mut recovery, now) = after(5, FailureCause::REFUSED);
         recovery.hurry(now, now + SECOND, false);
         assert!(recovery.is_attempt_due(now));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn success_starts_over() {
+    fn success_resets_the_backoff() {
         let (mut recovery, _) = after(5, FailureCause::NoAnswer);
         recovery.after_success();
         let now = Instant::now();

@@ -33,7 +33,7 @@ pub struct Stats {
     pub dropped: Dropped,
     /// In the queue, in an open batch, in the backlog, or sent and not yet answered.
     pub waiting: u64,
-    /// The part of `waiting` that is in the backlog: encoded, and waiting for the batch before it to be delivered.
+    /// The part of `waiting` that is in the backlog: encoded events whose batch waits for an earlier batch.
     pub backlog_events: u64,
     /// Bytes of memory that the backlog holds, limited by `max_backlog_bytes`.
     pub backlog_bytes: u64,
@@ -43,8 +43,7 @@ pub struct Stats {
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction, or one metric set, keeps.
     pub excess_labels: u64,
-    /// Values of custom context that were left out because one transaction or error keeps 128 of them and 64 KiB, keys
-    /// included.
+    /// Values of custom context beyond the limits of one transaction or error: 128 values, and 64 KiB with their keys.
     pub excess_custom: u64,
     /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
     pub excess_links: u64,
@@ -61,9 +60,8 @@ pub struct Stats {
     /// Values of custom context beyond the 64, and headers beyond the well-known ones, that an event cannot tell by OTLP,
     /// where each would be a label.
     pub lost_values: u64,
-    /// Errors that were never offered to the queue: beyond the limit of a single storm, met twice in one request, or captured
-    /// by code of the service that the agent calls because such code has used the agent; and panics of which too many wait
-    /// for the filters.
+    /// Errors that were never offered to the queue: errors beyond the rate limit, the same error twice in one request,
+    /// errors from a nested call of a filter, hook or `Display`, and panics for which there is no room before the filters.
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
     pub filtered: u64,
@@ -130,13 +128,13 @@ macro_rules! drop_reasons {
     };
 }
 drop_reasons! {
-    /// The queue held `max_queue_size` events; for a span or a log line, three quarters of them.
+    /// The queue held `max_queue_size` events or, for a span or a log line, three quarters of that number.
     queue_full = QueueFull,
-    /// The queue held `max_queue_bytes` bytes; for a span or a log line, three quarters of them.
+    /// The queue held `max_queue_bytes` bytes or, for a span or a log line, three quarters of that number.
     queue_bytes = QueueBytes,
     /// A single event was over the server's limit for a line even after it was shortened, or could not be encoded.
     unencodable = Unencodable,
-    /// The server refused a request with this event alone as too large (413).
+    /// The server refused a request with this single event as too large (413).
     too_large = TooLarge,
     /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
     unclear = Unclear,
@@ -150,7 +148,7 @@ drop_reasons! {
     /// Recorded after, or not delivered before, the shutdown's deadline.
     shutdown = Shutdown,
     /// Spans that `transaction_max_spans` or `exit_span_min_duration` dropped after the end of their transaction, for
-    /// instance in the task of a WebSocket. Before its end the transaction counts them (`span_count.dropped`).
+    /// instance in the task of a WebSocket. Spans that are dropped earlier are in the transaction's `span_count.dropped`.
     late_spans = LateSpan,
 }
 
@@ -234,7 +232,7 @@ impl Counters {
         self.dropped.of(reason).fetch_add(events, Relaxed) == 0 && events > 0
     }
 
-    /// What the backlog holds now.
+    /// Sets the events and bytes that are in the backlog.
     pub(super) fn set_backlog(&self, events: u64, bytes: usize) {
         self.backlog_events.store(events, Relaxed);
         self.backlog_bytes.store(bytes as u64, Relaxed);

@@ -13,7 +13,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Calls `expired` on a thread of its own after this time. Returns `None` if no thread can be started.
+    /// Calls `expired` on a separate thread after this time. Returns `None` if no thread can be started.
     pub(super) fn start(time: Duration, expired: impl FnOnce() + Send + 'static) -> Option<Self> {
         let (cancel, cancelled) = channel();
         let wait = move |cancelled: Receiver<()>| {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expired_timer_calls_and_a_dropped_one_does_not() {
+    fn timer_fires_on_expiry_and_not_after_drop() {
         let (sender, receiver) = channel();
         let other = sender.clone();
         let _expires = Timer::start(Duration::ZERO, move || sender.send("expired").unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! What the worker's thread does: it moves events from the queue into a batch, and sends the batch, again where the server did
-//! not take it. Further batches wait in the backlog meanwhile.
+//! The worker thread's task: it moves events from the queue into a batch, sends the batch, and retries if the server did not
+//! accept it. Meanwhile further batches wait in the backlog.
 
 use std::{
     future::Future,

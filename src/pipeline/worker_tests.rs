@@ -485,7 +485,7 @@ fn flush_and_shutdown_end_in_time_while_the_worker_is_stuck() {
 }
 
 #[test]
-fn a_worker_that_has_panicked_is_not_waited_for() {
+fn flush_and_shutdown_return_if_the_worker_has_panicked() {
     let rig = Rig::new(1, []);
     let sent = rig.sent.clone();
     // the exporter panics on a poisoned lock
@@ -509,7 +509,7 @@ fn a_worker_that_has_panicked_is_not_waited_for() {
 }
 
 #[test]
-fn a_forked_child_waits_for_nothing_and_says_why_once() {
+fn forked_child_returns_at_once_and_logs_the_reason_once() {
     let rig = Rig::new(100, []);
     let logged = crate::logged::Logged::default();
     tracing::subscriber::with_default(logged.subscriber(), || {
@@ -531,7 +531,7 @@ fn a_forked_child_waits_for_nothing_and_says_why_once() {
 }
 
 #[test]
-fn the_worker_does_not_wait_for_itself() {
+fn flush_on_the_worker_thread_returns_at_once() {
     let rig = Rig::new(100, []);
     rig.record(1);
     thread::scope(|scope| {

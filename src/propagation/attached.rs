@@ -1,6 +1,6 @@
 //! Which baggage becomes labels (`baggage_to_attach`).
 //!
-//! Baggage comes from whoever calls the service, and each key becomes a field of the index, which has about a thousand.
+//! Any client can send baggage, and each key becomes a field of the index, which has room for about a thousand fields.
 
 use std::sync::{
     PoisonError, RwLock,
@@ -14,12 +14,12 @@ use opentelemetry::{
 
 use crate::config::Wildcard;
 
-/// Keys that an agent attaches without their being named in `baggage_to_attach`, in its whole life.
+/// The most keys that an agent attaches in its lifetime although `baggage_to_attach` does not list them.
 const MAX_KEYS: usize = 16;
 /// The longest of these keys, in bytes.
 const MAX_KEY_BYTES: usize = 128;
 
-/// The keys of an agent that only a pattern with `*`, or another spelling, has let in.
+/// The agent's attached keys that match only a pattern with `*`, or a listed key in another case.
 #[derive(Debug, Default)]
 pub(crate) struct AttachedBaggage {
     keys: RwLock<Vec<Key>>,
@@ -56,14 +56,14 @@ impl AttachedBaggage {
         if !is_admitted && !self.has_warned.swap(true, Relaxed) {
             tracing::warn!(
                 target: "tower_apm",
-                "requests came with more than {MAX_KEYS} keys of baggage: further keys become no labels, except those that \
+                "requests contained more than {MAX_KEYS} baggage keys: further keys are not recorded, except those that \
                  `baggage_to_attach` names without `*`"
             );
         }
         is_admitted
     }
 
-    /// Returns false where other threads have been faster and nothing is left.
+    /// Returns false if other threads have taken the last places.
     fn add(&self, key: &Key) -> bool {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains(key) && keys.len() < MAX_KEYS {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_attaches_16_keys_that_are_not_named() {
+    fn unlisted_baggage_keys_are_limited_to_16_per_agent() {
         let attached = AttachedBaggage::default();
         let many = numbered(0, 60);
         let many: Vec<_> = many.iter().map(String::as_str).collect();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_named_are_attached_besides() {
+    fn listed_baggage_keys_do_not_count_towards_the_limit() {
         let attached = AttachedBaggage::default();
         let mut members = numbered(0, 40);
         members.push("user".to_owned());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn long_keys_are_left_out_unless_they_are_named() {
+    fn long_baggage_keys_are_left_out_unless_listed() {
         let attached = AttachedBaggage::default();
         let (longest, too_long) = ("k".repeat(MAX_KEY_BYTES), "l".repeat(MAX_KEY_BYTES + 1));
         assert_eq!(keys(&attached, &[&longest, &too_long], &["*"]), [format!("baggage.{longest}")]);

@@ -1,11 +1,11 @@
-//! Code of the user that the agent calls: its panics are caught, and what it does with the agent is bounded.
+//! Calls of user code by the agent: panics are caught, and recursion into the agent is limited.
 //!
 //! Filters, hooks, `Serialize`, `Display` and `Error::source` may use the agent again: log an error, start a
-//! transaction, enter a span. Without a bound a filter that logs an error would filter that error, and so on until the
-//! stack is used up. Two rules end that:
+//! transaction, enter a span. Without a limit, a filter that logs an error would be called for that error, and so on until
+//! the stack overflows. Two rules prevent this recursion:
 //!
-//! 1. Within such code ([`is_contained`]) no filter and no hook runs, and spans are not recorded.
-//! 2. Within such code that was called from such code ([`is_nested`]) nothing is recorded at all.
+//! 1. In user code ([`is_contained`]) no filter and no hook runs, and spans are not recorded.
+//! 2. In user code that the agent calls from user code ([`is_nested`]) nothing is recorded.
 
 use std::{
     cell::Cell,
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_counted_and_restored_after_a_panic() {
+    fn nesting_depth_is_restored_after_a_panic() {
         let inner = || catch(|| (is_contained(), is_nested()));
         assert_eq!(catch(|| (is_contained(), is_nested(), inner())), Some((true, false, Some((true, true)))));
         assert_eq!(catch(|| -> u8 { catch(|| -> u8 { panic!("inner") }).unwrap() }), None);

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn custom_context_is_bounded_in_keys_and_in_bytes_of_keys() {
+    fn custom_context_is_limited_in_keys_and_bytes() {
         let mut context = Context::default();
         let set = (0..1000).filter(|i| context.set_custom(format!("k{i}").into(), "1".into())).count();
         assert_eq!((set, context.custom.len()), (MAX_CUSTOM_KEYS, MAX_CUSTOM_KEYS));

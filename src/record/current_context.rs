@@ -1,4 +1,4 @@
-//! OpenTelemetry's current context, also in the destructor of a thread-local.
+//! Access to OpenTelemetry's current context that is safe in the destructor of a thread-local.
 //!
 //! `opentelemetry::Context` keeps the current context in a thread-local, and every function that reads or attaches it
 //! panics once that thread-local is destroyed. A panic in a destructor of a thread-local aborts the process. The
@@ -14,7 +14,7 @@ use super::catch;
 enum State {
     /// No function of this file has run on this thread.
     Unknown,
-    /// It is being found out whether the context is alive.
+    /// The check whether the context still exists is running.
     Probing,
     Alive,
     Destroyed,
@@ -47,7 +47,7 @@ impl Drop for Sentinel {
     }
 }
 
-/// True if OpenTelemetry's context or the registry of spans may be destroyed on this thread, because the thread ends.
+/// Returns true if OpenTelemetry's context or the span registry may be destroyed on this thread, because the thread ends.
 #[inline]
 pub(crate) fn is_thread_ending() -> bool {
     match STATE.get() {
@@ -77,13 +77,13 @@ fn begin() -> bool {
     STATE.get() != State::Alive
 }
 
-/// Like `!is_thread_ending()`, but false on a thread on which the agent has not run before: finding out may panic and
-/// catch that, which a panic hook cannot do.
+/// Like `!is_thread_ending()`, but false on a thread on which the agent has not run before: the check may panic and catch
+/// the panic, which is not possible in a panic hook.
 pub(crate) fn is_context_known() -> bool {
     STATE.get() == State::Alive
 }
 
-/// True while a panic would only say that the context is destroyed.
+/// Returns true while a panic only means that the context is destroyed.
 pub(crate) fn is_probing_context() -> bool {
     STATE.get() == State::Probing
 }
@@ -100,7 +100,7 @@ pub(crate) fn map_current_context<T>(look: impl FnOnce(&Context) -> T) -> T {
     if is_thread_ending() { look(&Context::new()) } else { Context::map_current(look) }
 }
 
-/// [`Context::attach`]. Attaches nothing in a thread that ends.
+/// [`Context::attach`]. Attaches nothing on a thread that is ending.
 #[inline]
 pub(crate) fn attach(context: Context) -> Attached {
     Attached(if is_thread_ending() { None } else { Some(context.attach()) })

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_text_is_compared_as_far_as_it_is_kept() {
+    fn debug_text_is_compared_up_to_its_limit() {
         let error = sale();
         let text = format!("{error:?}");
         assert!(is_debug_of(&text, &error));

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_origin_are_copied_once_each() {
+    fn origin_headers_are_copied_once_each() {
         let mut map = HeaderMap::new();
         map.insert("host", HeaderValue::from_static("h"));
         assert!(Headers::copy_origin(&map).is_none());

@@ -1,4 +1,4 @@
-//! Cookies: redacted by name, and where the value looks like a token.
+//! Cookies: redacted by name, or if the value looks like a token.
 
 use std::borrow::Cow;
 

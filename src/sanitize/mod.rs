@@ -1,15 +1,15 @@
-//! The one place that decides what is secret, and redacts it before anything is encoded.
+//! Redaction: finds secrets in records and replaces them before an event is encoded.
 //!
-//! The name decides: of a header, a cookie, a query parameter, a form field, a key in JSON, an element in XML, or of
-//! what free text calls `name: value`. The name stays visible, its value becomes [`REDACTED`]. The value alone decides
-//! in four cases: user information in a URL, a token behind `Bearer` or `Basic`, a JSON Web Token, and a cookie whose
+//! A value is secret because of its name: that of a header, a cookie, a query parameter, a form field, a JSON key, an XML
+//! element, or of a `name: value` pair in free text. The name stays visible, and the value becomes [`REDACTED`]. Four kinds
+//! of values are secret without a name: user information in a URL, a token behind `Bearer` or `Basic`, a JSON Web Token, and a cookie whose
 //! value looks like a token. Labels that a developer sets are not redacted.
 //!
 //! | file | content |
 //! |---|---|
 //! | `names` | the patterns of `sanitize_field_names` |
 //! | `query`, `cookies`, `json`, `xml` | values whose grammar is known |
-//! | `urls`, `pairs`, `value`, `words` | free text: URLs, names with values, where a value ends, the words that are no values |
+//! | `urls`, `pairs`, `value`, `words` | free text: URLs, names with values, the end of a value, words that are not values |
 //! | `text` | the order in which free text is searched |
 //!
 //! Elastic's other agents redact headers and form fields only. A list of `sanitize_field_names` may name exceptions

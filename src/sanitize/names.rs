@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{CaptureSpanFields, Config, Wildcard};
 
-/// Knows what is secret: the patterns of `sanitize_field_names`; and how long a text may be. Cheap to clone.
+/// The patterns of `sanitize_field_names`, and the maximum length of a text. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizer {
     pub(super) rules: Arc<Rules>,

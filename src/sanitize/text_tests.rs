@@ -170,7 +170,7 @@ fn text_without_secrets_is_not_changed() {
 }
 
 #[test]
-fn text_that_was_cut_shows_no_secret() {
+fn truncated_text_contains_no_secret() {
     for (text, _) in TEXTS.iter().filter(|(text, _)| text.contains("hunter2")) {
         let head = text.find("hunter2").unwrap();
         for end in head + 3..text.len() {
@@ -183,7 +183,7 @@ fn text_that_was_cut_shows_no_secret() {
 }
 
 #[test]
-fn names_lose_queries_and_secrets() {
+fn queries_and_secrets_are_removed_from_names() {
     let name = |name: &str| Sanitizer::default().name(name).into_owned();
     for (before, after) in [
         ("GET /a?access_token=hunter2", "GET /a"),
@@ -220,7 +220,7 @@ fn session_cookies_and_tokens_in_cookies_are_redacted() {
 }
 
 #[test]
-fn names_and_values_in_json_and_forms_belong_together() {
+fn name_and_value_members_are_redacted_as_pairs() {
     let json = |text: &str| Sanitizer::default().json_text(text).unwrap();
     assert_eq!(
         json(r#"[{"name":"password","value":"hunter2"},{"value":{"a":1},"name":"token"},{"name":"a","value":"b"}]"#),
@@ -246,7 +246,7 @@ fn names_and_values_in_json_and_forms_belong_together() {
 }
 
 #[test]
-fn names_that_are_secret_by_default() {
+fn default_patterns_match_secret_names_only() {
     let is_secret = |name| Sanitizer::default().is_secret(name);
     for name in [
         "jwt",
@@ -398,7 +398,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_text_is_redacted_without_a_panic_and_within_its_bound(text in pieces()) {
+    fn redaction_of_any_text_neither_panics_nor_exceeds_its_limit(text in pieces()) {
         let sanitizer = Sanitizer::default();
         let shown = sanitizer.text(&text);
         prop_assert!(shown.len() <= 11 * text.len() + 100, "{text:?} became {shown:?}");
@@ -412,7 +412,7 @@ proptest! {
     }
 
     #[test]
-    fn a_secret_in_front_of_any_text_is_redacted(text in pieces()) {
+    fn secret_before_any_text_is_redacted(text in pieces()) {
         let text = text.replace("hunter2", "");
         for secret in ["password=hunter2 ", "{\"password\":\"hunter2\"} ", "password: \"hunter2\" "] {
             let shown = clean(&format!("{secret}{text}"));

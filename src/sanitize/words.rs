@@ -1,4 +1,4 @@
-//! Words behind a name that are no secrets, and words in front of a token.
+//! Words after a name that are not secrets, and words before a token.
 
 /// What a program writes where there is no value, or where it hides it itself.
 const NO_VALUES: [&str; 13] = [

@@ -6,7 +6,7 @@ use memchr::{memchr, memmem};
 
 use super::{REDACTED, Sanitizer, pairs::NAMING};
 
-/// Elements that are looked for in vain in a text that is no XML. What follows is not searched.
+/// The most elements that are searched in a text that is not XML. The rest of the text is not searched.
 const MAX_OPEN: usize = 32;
 /// Bytes of an element that holds a name, its end tag included.
 const MAX_NAMING: usize = 256;

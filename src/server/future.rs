@@ -1,5 +1,5 @@
-//! The future: the transaction's context is current whenever it polls or drops the inner one, and its result tells how
-//! the request went.
+//! The middleware's future: it polls and drops the inner future in the transaction's context, and records the outcome from its
+//! result.
 
 use std::{
     any::Any,

@@ -55,8 +55,10 @@ impl ApmLayer {
         self.with(|options| options.module = Some(name.into()))
     }
 
-    /// Runs before the request goes on. The hook must be quick; a panic in it is contained and counted. Spans that a hook
-    /// enters are not recorded, and no hook runs for a request that a hook or filter makes itself.
+    /// Adds a hook that runs before the inner service is called.
+    ///
+    /// The hook must be quick. A panic in the hook is contained and counted. Spans that a hook enters are not recorded,
+    /// and no hook runs for a request that a hook or filter makes.
     ///
     /// ```
     /// let layer = tower_apm::layer().on_request(|tx, parts| {
@@ -146,19 +148,19 @@ impl ApmLayer {
         self.with(|options| options.trace_id_header = header.ok())
     }
 
-    /// States that the server itself terminates TLS, so that URLs begin with `https`. Default: off.
+    /// States that the server itself terminates TLS, so that recorded URLs begin with `https`. Default: off.
     ///
-    /// Over HTTP/1.1 a request does not contain its scheme. The agent takes the scheme from the first of these sources
-    /// that has one, and `http` otherwise:
+    /// An HTTP/1.1 request does not contain its scheme. The agent uses the first of these sources that contains a scheme,
+    /// and `http` if none does:
     ///
     /// 1. The headers of a proxy: `Forwarded`, `X-Forwarded-Proto`, `X-Forwarded-Protocol`, `X-Url-Scheme`,
     ///    `Front-End-Https` and `X-Forwarded-Ssl`.
     /// 2. This setting.
-    /// 3. The request itself: over HTTP/2 it contains its scheme.
+    /// 3. The request itself: an HTTP/2 request contains its scheme.
     ///
-    /// The host comes from `Forwarded` or `X-Forwarded-Host` (with `X-Forwarded-Port`), else from the target of the
-    /// request (over HTTP/2 `:authority`), else from the `Host` header. Of a list only the first element counts; values
-    /// that are no host, port or scheme are ignored. All of this holds whatever `capture_headers` is set to.
+    /// The host is taken from `Forwarded` or `X-Forwarded-Host` (with `X-Forwarded-Port`), else from the target of the
+    /// request (over HTTP/2 `:authority`), else from the `Host` header. Only the first element of a list is used. Invalid
+    /// values are ignored. `capture_headers` has no influence on these rules.
     ///
     /// ```
     /// # let app = axum::Router::new();
@@ -171,16 +173,16 @@ impl ApmLayer {
         self.with(|options| options.https = true)
     }
 
-    /// Turns the `tracing` span of each request on or off: `request`, level INFO, target `tower_apm::request`.
+    /// Enables or disables the `tracing` span of each request: `request`, level INFO, target `tower_apm::request`.
     ///
-    /// With the span `tokio::spawn(work().in_current_span())` carries the transaction, and a request costs some 15 % more
-    /// on its thread. Layers of your subscriber that have no filter see the span: printers name it in each line, and
-    /// layers of other vendors make a span or a transaction of their own from it.
+    /// With the span, `tokio::spawn(work().in_current_span())` carries the transaction. A request then costs about 15 %
+    /// more time on its thread. Layers of your subscriber that have no filter see the span: printers add it to each line,
+    /// and layers of other vendors record their own span or transaction for it.
     ///
-    /// Default: on with the subscriber of [`install`](crate::AgentBuilder::install), whose filter hides the span, and
-    /// with that of the test kit. Off with every other subscriber: there
-    /// [`ApmFutureExt::in_current_transaction`](crate::ApmFutureExt::in_current_transaction) carries the transaction into
-    /// spawned tasks, with any subscriber and without the span.
+    /// Default: on with the subscribers of [`install`](crate::AgentBuilder::install), whose filter hides the span, and of
+    /// the test kit. Off with every other subscriber. Without the span, use
+    /// [`ApmFutureExt::in_current_transaction`](crate::ApmFutureExt::in_current_transaction) for spawned tasks: it works
+    /// with any subscriber.
     #[must_use]
     pub fn request_span(self, on: bool) -> Self {
         self.with(|options| options.request_span = Some(on))

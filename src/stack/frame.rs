@@ -84,7 +84,7 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
 /// Cuts off what is between the code that logged an event and the code that took the stack: frames of macros, of layers and
 /// of subscribers. The first frame is then the function that logged, at the line of the event.
 ///
-/// A function without debug information has no file. The event's place is then a frame of its own, unless the function is
+/// A function without debug information has no file. The event's location is then a separate frame, unless the function is
 /// known by its module.
 fn begin_where_logged(frames: &mut Vec<Frame>, place: &Place, module: Option<&'static str>) {
     let mut logged = Frame::new(None, Some(&place.file), Some(place.line), None);

@@ -1,4 +1,4 @@
-//! Why something has not arrived: the likeliest mistakes of a test.
+//! Hints for a missing event: the likeliest mistakes in a test.
 
 use super::scene::Scene;
 use crate::transaction::OpenTransaction;
@@ -32,7 +32,7 @@ pub(super) fn hints(scene: &Scene) -> Vec<String> {
     if stats.filtered > 0 {
         let events = if stats.filtered == 1 { "event was" } else { "events were" };
         hints.push(format!(
-            "{} {events} dropped on request (`transaction_filter`, `error_filter`, `ignore_exceptions` or an `on_error` hook)",
+            "{} {events} dropped by a filter (`transaction_filter`, `error_filter`, `ignore_exceptions` or an `on_error` hook)",
             stats.filtered
         ));
     }
@@ -47,7 +47,7 @@ pub(super) fn hints(scene: &Scene) -> Vec<String> {
     }
     if hints.is_empty() && watch.begun() == 0 {
         hints.push(
-            "no request has met a layer of this agent (does the test call the app with `.layer(apm.layer())`?)"
+            "no request has reached a layer of this agent (does the test call the app with `.layer(apm.layer())`?)"
                 .to_owned(),
         );
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_listed_once_and_not_without_end() {
+    fn hints_list_each_name_once_up_to_a_limit() {
         assert_eq!(listed(["a", "b", "a"].into_iter()), "a ×2, b");
         assert_eq!(listed(["a", "b", "c", "d", "e", "f", "g"].into_iter()), "a, b, c, d, e, 2 more");
     }

@@ -45,8 +45,8 @@
 //!
 //! What arrives is looked up by name, never by its place. Each check narrows down those that are left, and fails when
 //! none is: two requests of one route are told apart by `.label("token_id", "42")`. `expect_…` waits until something of
-//! that name has arrived, by default for ten seconds; the checks behind it do not wait. A failure prints what was
-//! wanted, what came nearest to it, the likeliest reasons (a transaction that has not ended because the test holds the
+//! that name has arrived, by default for ten seconds; the checks behind it do not wait. A failure prints the
+//! expectation, the nearest event, the likeliest reasons (a transaction that has not ended because the test holds the
 //! response, a request that was ignored, an agent that is disabled) and everything that arrived.
 //!
 //! # By OTLP
@@ -63,15 +63,15 @@
 //!
 //! One `tracing` subscriber, set by the first [`TestAgent`]: it finds each span's agent through its transaction, so tests
 //! run in parallel and see only their own, tasks spawned with `.in_current_transaction()`, `.in_current_span()` or
-//! `.instrument(span)` included. As with `install()`, requests have a `tracing` span there. Where your service has a
-//! subscriber of its own they have none, and `.in_current_span()` alone carries no transaction: use
-//! [`ApmFutureExt`](crate::ApmFutureExt). The subscriber prints log lines where `RUST_LOG` is set. Where the process has a
-//! global subscriber of its own, that one needs
+//! `.instrument(span)` included. As with `install()`, requests have a `tracing` span there. If your service has its
+//! own subscriber, requests have no such span, and `.in_current_span()` does not carry the transaction: use
+//! [`ApmFutureExt`](crate::ApmFutureExt). The test kit's subscriber prints log lines if `RUST_LOG` is set. If the process
+//! already has a global subscriber, that subscriber needs
 //! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent; failures remind of it. And the panic hook of
 //! [`panic_hook`](crate::panic_hook()), which records into the transaction that panics and nowhere else. No variable of
-//! the environment is written or (but for `RUST_LOG`) read.
+//! the environment is written, and only `RUST_LOG` is read.
 //!
-//! A span without a transaction above it belongs to nobody here. Let background work start its transaction from the test's
+//! A span without a transaction belongs to no test agent. Let background work start its transaction from the test's
 //! own agent: `apm.agent().start_transaction(..)`.
 
 mod agent;

@@ -81,7 +81,7 @@ impl Calls {
         }
     }
 
-    /// Something refers to the span: it must be sent, and by itself.
+    /// Something refers to the span, so it must be sent, and not merged.
     pub(super) fn refer(&mut self, id: SpanId) {
         if let Some(call) = self.get(id) {
             call.referred = true;

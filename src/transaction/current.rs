@@ -13,8 +13,7 @@ use opentelemetry::Context;
 use super::{Handle, Shared};
 use crate::record::{Attached, ErrorRecord, SpanId, attach};
 
-/// Panics of one request that are kept until it is known what the hooks say to them. Further ones take the place of the
-/// last one, and are counted.
+/// The most panics of one request that wait for the hooks. Each further panic replaces the last one, and is counted.
 const MAX_HELD: usize = 50;
 
 thread_local! {

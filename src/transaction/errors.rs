@@ -16,7 +16,7 @@ use crate::{
 /// Documents for errors that one transaction gives; further ones are counted.
 const MAX_ERRORS: usize = 50;
 
-/// Errors that wait for one that says more about the same failure.
+/// The most error texts that wait for an error value of the same failure.
 const MAX_WAITING: usize = 8;
 
 /// An error in the box in which it enters the queue.
@@ -29,7 +29,8 @@ pub(super) struct Told {
     vetoed: Vec<Fingerprint>,
     /// Errors of which only the text is known. One failure is often logged as text where it happens
     /// (`#[instrument(err)]`) and handed over as a value where the response is made (`with_error`): the value has the type
-    /// and the causes, and replaces the text. What is not replaced is sent at the end of the transaction.
+    /// and the causes, and replaces the text. A text that is not replaced is sent with the head of the response. Background
+    /// work has no response: its texts are sent at once.
     waiting: Vec<BoxedError>,
 }
 
@@ -63,15 +64,15 @@ impl Told {
         Verdict::Told
     }
 
-    /// Keeps an error, of which only the text is known, for one that says more. Returns the error to send instead, where
-    /// too many wait.
+    /// Keeps an error text until an error value of the same failure is captured. Returns the error to send now if too many
+    /// texts wait.
     pub(super) fn wait(&mut self, error: Box<ErrorRecord>) -> Option<Box<ErrorRecord>> {
         let first = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(error);
         first
     }
 
-    /// Takes the errors out that say less about the failure than this one, and nothing else.
+    /// Removes and returns the waiting error texts of the same failure.
     pub(super) fn take_replaced(&mut self, exception: &Exception) -> Vec<BoxedError> {
         if self.waiting.is_empty() || exception.is_text() {
             return Vec::new();
@@ -174,7 +175,7 @@ impl Shared {
             let mut replaced = replaced.unwrap_or_default();
             replaced.iter().for_each(|_| self.recorder.suppressed_error());
             replace(&mut error, &mut parent, &mut replaced);
-            let is_active = record.is_some();
+            let awaits_response = record.as_ref().is_some_and(|record| record.context.request.is_some());
             match record {
                 Some(record) => {
                     let as_shown = || Name::Text(record.display_name().into_owned().into());
@@ -205,8 +206,9 @@ impl Shared {
                 }
             }
             add_labels(&mut error, replaced);
-            // what a filter or a hook records is sent while it runs: later it would be filtered again
-            if is_active && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
+            // Only a response brings an error value later. What a filter or a hook records is sent while the filter runs:
+            // later it would be filtered again.
+            if awaits_response && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
                 match seldom.told.wait(error) {
                     Some(first) => error = first,
                     None => return,
@@ -222,7 +224,7 @@ impl Shared {
         }
     }
 
-    /// Sends the errors that waited for one that says more.
+    /// Sends the error texts that no error value has replaced.
     pub(crate) fn send_waiting_errors(&self) {
         let waiting = self.lock().take_waiting_errors();
         self.send_errors(waiting);
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_each_text_that_it_may_have_been_logged_as() {
+    fn error_texts_include_message_causes_and_debug() {
         let told = chain(&["no sale", "reverted", "out of gas"]);
         for same in ["no sale", "reverted", "out of gas"] {
             assert!(told.tells(&Fingerprint::of(&text(same))), "{same}");
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_texts_are_replaced_bounded_and_kept_otherwise() {
+    fn waiting_error_texts_are_replaced_or_sent_and_bounded() {
         let record = |message: &str| text(message).into_record(SystemTime::UNIX_EPOCH);
         let mut told = Told::default();
         assert!(told.wait(record("reverted")).is_none() && told.wait(record("other")).is_none());

@@ -54,8 +54,8 @@ impl FinishedTransaction<'_> {
         self.record.context.request.as_ref().map(|request| request.text.path())
     }
 
-    /// Whether an error was captured on it. Its errors are sent in any case; they keep the id of the transaction, also
-    /// when the filter drops the transaction.
+    /// Returns whether an error was captured on the transaction. Its errors are sent in any case, with the id of the
+    /// transaction, even if the filter drops the transaction.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.has_errors
@@ -133,8 +133,8 @@ impl TransactionFilters {
         self.0.is_empty()
     }
 
-    /// Keeps what a filter or hook of the user has recorded itself, without asking the filters again. A filter that
-    /// panics keeps the transaction.
+    /// Keeps events that a filter or hook records, without calling the filters. A filter that panics keeps the
+    /// transaction.
     pub(super) fn keep(&self, record: &TransactionRecord, has_errors: bool, recorder: &Recorder) -> bool {
         if is_contained() {
             return true;
@@ -153,7 +153,7 @@ impl ErrorFilters {
         self.0.push(Arc::new(keeps));
     }
 
-    /// As for transactions.
+    /// Returns whether the error is kept. The rules are those for transactions.
     pub(super) fn keep(&self, record: &ErrorRecord, recorder: &Recorder) -> bool {
         if is_contained() {
             return true;

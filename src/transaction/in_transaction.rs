@@ -14,8 +14,8 @@ use crate::record::current_context;
 
 /// Runs a future as part of a transaction, wherever it is polled.
 ///
-/// A spawned task does not inherit the transaction of the code that spawned it. [`in_current_transaction`] hands the
-/// transaction over, together with the current span:
+/// A spawned task does not inherit the transaction of the code that spawns it. [`in_current_transaction`] carries the
+/// transaction and the current span into the task:
 ///
 /// ```
 /// use tower_apm::ApmFutureExt;
@@ -26,23 +26,23 @@ use crate::record::current_context;
 /// # }
 /// ```
 ///
-/// Within the future [`Transaction::current`] finds the transaction, and spans, errors, log lines and outgoing calls belong
-/// to it. The transaction itself ends with its response: what the future records after that still belongs to the
-/// transaction, but labels and the like are too late and are counted in
-/// [`Stats::late_writes`](crate::Stats::late_writes). Work that has an outcome of its own is better a transaction of its
-/// own: [`Transaction::start`].
+/// In the future, [`Transaction::current`] returns the transaction, and spans, errors, log lines and exit spans belong to
+/// it. The transaction still ends with its response. Spans and errors that the future records later belong to the
+/// transaction too. Labels, names and users that it sets later are dropped and counted in
+/// [`Stats::late_writes`](crate::Stats::late_writes). For work with its own outcome, use [`Transaction::start`].
 ///
-/// Without a transaction the future runs unchanged.
+/// Without a transaction, the future runs unchanged.
 ///
 /// [`in_current_transaction`]: Self::in_current_transaction
 pub trait ApmFutureExt: Future + Sized {
-    /// Runs the future in the transaction and below the span that are current now, when this method is called.
+    /// Runs the future in the transaction and the span that are current when this method is called.
     fn in_current_transaction(self) -> InTransaction<Self> {
         InTransaction::new(self, Place::current())
     }
 
-    /// Runs the future in the given transaction. For code that is called without one, such as the callback of a WebSocket
-    /// upgrade:
+    /// Runs the future in the given transaction.
+    ///
+    /// Use it for code that is called without a transaction, such as the callback of a WebSocket upgrade:
     ///
     /// ```
     /// use axum::{extract::ws::{WebSocket, WebSocketUpgrade}, response::Response};
@@ -66,7 +66,7 @@ pub trait ApmFutureExt: Future + Sized {
 impl<F: Future> ApmFutureExt for F {}
 
 impl Transaction {
-    /// Runs blocking code in this transaction: for threads and `spawn_blocking`, which inherit no transaction.
+    /// Runs blocking code in this transaction, for threads and `spawn_blocking`, which inherit no transaction.
     ///
     /// ```
     /// # fn hash(_: String) {}
@@ -75,8 +75,8 @@ impl Transaction {
     /// # }
     /// ```
     ///
-    /// Async code needs [`ApmFutureExt::in_transaction`]: a future is polled after the closure has returned it. On a
-    /// handle that does nothing the code runs unchanged.
+    /// For async code, use [`ApmFutureExt::in_transaction`]: a future is polled only after the closure has returned. If
+    /// there is no transaction behind this handle, the code runs unchanged.
     pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         let place = Place::of(&self.handle);
         let _entered = place.as_ref().map(Place::enter);
@@ -84,7 +84,7 @@ impl Transaction {
     }
 }
 
-/// A transaction, or a request that is ignored, and the context in which its code runs.
+/// A transaction or an ignored request, with the context in which its code runs.
 struct Place {
     handle: Handle,
     context: Context,
@@ -115,14 +115,14 @@ pin_project_lite::pin_project! {
     /// The future of [`ApmFutureExt`].
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub struct InTransaction<F> {
-        // `None` once it is dropped
+        // `None` after it was dropped
         #[pin]
         work: Option<F>,
         place: Option<Place>,
     }
 
     impl<F> PinnedDrop for InTransaction<F> {
-        // what the work records while it is dropped belongs to the transaction too
+        // events that the work records while it is dropped belong to the transaction too
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let _entered = this.place.as_ref().map(Place::enter);
@@ -145,7 +145,7 @@ impl<F: Future> Future for InTransaction<F> {
         let _entered = this.place.as_ref().map(Place::enter);
         match this.work.as_pin_mut() {
             Some(work) => work.poll(cx),
-            // only `drop` takes the work away
+            // only `drop` removes the work
             None => Poll::Pending,
         }
     }

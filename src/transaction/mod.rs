@@ -98,8 +98,8 @@ pub struct Transaction {
 impl Transaction {
     /// The transaction of the current task; a handle that does nothing where there is none.
     ///
-    /// It follows OpenTelemetry's current context, so it is found in every function that a handler calls or awaits.
-    /// [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
+    /// The transaction is part of OpenTelemetry's current context, so every function that a handler calls or awaits finds
+    /// it. [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
     #[must_use]
     pub fn current() -> Self {
         Self { handle: found_in(&current_context()) }
@@ -216,17 +216,17 @@ impl Transaction {
     /// Adds custom context: any value that serializes, stored and shown, not searchable. Replaces the key's former
     /// value.
     ///
-    /// The value is serialized at once, and sanitised before it is sent (`sanitize_field_names`). A transaction keeps 128
-    /// values and 64 KiB, keys included. A value that does not fit is replaced by a note, or left out if there is no room
-    /// for the note either; both are counted in [`Stats::excess_custom`](crate::Stats::excess_custom). A value whose
-    /// `Serialize` panics or takes longer than 250 ms is replaced by a note too. What is within more than 32 objects and
-    /// arrays is left out.
+    /// The value is serialized at once, and redacted before it is sent (`sanitize_field_names`). A transaction has at most
+    /// 128 values and 64 KiB of custom context, keys included. A value beyond these limits is replaced by a note, or left
+    /// out if there is no room for the note either; both are counted in
+    /// [`Stats::excess_custom`](crate::Stats::excess_custom). A value whose `Serialize` panics or takes longer than 250 ms
+    /// is replaced by a note too. Data below 32 levels of objects and arrays is left out.
     pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = self.shared() else { return self };
         let key = cut(key.into());
         let recorder = shared.recorder();
         if is_nested() {
-            // the `Serialize` of a value that sets a value, and so on
+            // the `Serialize` of a value sets a value whose `Serialize` sets a value
             recorder.excess_custom(1);
             return self;
         }

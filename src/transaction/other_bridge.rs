@@ -1,8 +1,8 @@
 //! Another layer of `tracing-opentelemetry` in the service's own subscriber.
 //!
 //! Each such layer keeps its state in the extensions of a span, under one private type, and asserts that the place is free:
-//! the second layer in a subscriber panics with the first span. So the agent's layer steps aside, with one warning. Spans of
-//! `tracing` are then left to the other layer.
+//! the second layer in a subscriber panics with the first span. So the agent's layer becomes inactive for spans and logs
+//! one warning. The other layer then records the `tracing` spans.
 //!
 //! The other layer is found in two ways:
 //! - Where it comes first for a span, its state is in the span's extensions. Before the agent's layer puts its own there, it

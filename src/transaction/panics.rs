@@ -1,7 +1,7 @@
-//! Panics that the hook has recorded, on their way to the filters.
+//! Recorded panics that wait for the filters.
 //!
-//! Code of the user must not run inside the panic hook: a panic there aborts the process. So the hook leaves what it has
-//! recorded here, and filters see it on the agent's thread, or on the thread that flushes or shuts down.
+//! User code must not run inside the panic hook, because a panic there aborts the process. So the hook stores the panic
+//! here, and filters run on the agent's thread, or on the thread that flushes or shuts down.
 
 use std::{
     sync::{
@@ -21,9 +21,9 @@ use crate::{
     record::attach,
 };
 
-/// Panics that wait at a time; further ones are counted as suppressed errors.
+/// The most panics that wait; further ones are counted as suppressed errors.
 const MAX_WAITING: usize = 256;
-/// How often a panicking thread looks whether its panic has been filtered.
+/// The interval at which a panicking thread checks whether its panic has been filtered.
 const LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Default for Panics {
 }
 
 impl Panics {
-    /// False where there is no room.
+    /// Returns false if there is no room.
     pub(super) fn push(&self, panic: Panic) -> bool {
         self.unsettled.fetch_add(1, SeqCst);
         if self.waiting.push(panic).is_err() {
@@ -88,7 +88,7 @@ impl Recorder {
         }
     }
 
-    /// Settles panics as they come, without end.
+    /// Filters and sends recorded panics as they arrive. Never returns.
     pub(crate) async fn keep_settling_panics(&self) {
         loop {
             self.panics().wake.notified().await;

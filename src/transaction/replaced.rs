@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_spans_are_never_forgotten() {
+    fn replaced_spans_with_a_context_are_kept() {
         let mut replaced = ReplacedSpans::default();
         (0..1000).for_each(|id| replaced.insert(SpanId(id), SpanId(5000), true));
         assert!((0..1000).all(|id| replaced.resolve(SpanId(id)) == SpanId(5000)));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_released_spans_are_remembered() {
+    fn last_released_replaced_spans_are_kept() {
         let mut replaced = ReplacedSpans::default();
         (0..1000).for_each(|id| replaced.insert(SpanId(id), SpanId(5000), id % 2 == 0));
         (0..1000).for_each(|id| assert_eq!(replaced.release(SpanId(id)), id % 2 == 0));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_that_is_replaced_takes_its_spans_along() {
+    fn replacing_a_replacement_updates_its_spans() {
         let mut replaced = ReplacedSpans::default();
         replaced.insert(SpanId(1), SpanId(3), true);
         replaced.insert(SpanId(2), SpanId(3), false);

@@ -2,9 +2,9 @@
 //! transaction.
 //!
 //! No layer can hide a span from the other layers of its subscriber: a printer without a filter prints it, and a layer
-//! of another vendor makes a span of its own from it. The span is therefore created only where the subscriber keeps it out
-//! of all output, which `install()` and the test kit do, or where [`ApmLayer::request_span`](crate::ApmLayer::request_span)
-//! asks for it. Everywhere else [`ApmFutureExt`](crate::ApmFutureExt) carries the transaction.
+//! of another vendor records it. The span is therefore created only if the subscriber hides it, as those of `install()` and
+//! the test kit do, or if [`ApmLayer::request_span`](crate::ApmLayer::request_span) enables it. In all other subscribers
+//! [`ApmFutureExt`](crate::ApmFutureExt) carries the transaction.
 
 use std::{
     cell::{Cell, RefCell},

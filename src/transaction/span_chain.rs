@@ -2,7 +2,7 @@
 //!
 //! `tracing-subscriber` closes a parent within the close of its last child. With a layer on it, each span of a chain that
 //! is dropped at its end takes up to 3 KiB of the stack, so that some 700 spans overflow a stack of 2 MiB in a debug build.
-//! Here the recursion is cut: after [`DEEP`] spans the parent is kept open for a moment, and a thread of its own closes
+//! Here the recursion is cut: after [`DEEP`] spans the parent is kept open for a moment, and a separate thread closes
 //! what is left of the chain, so many spans at a time.
 
 use std::{

@@ -1,4 +1,4 @@
-//! How many spans of a transaction have a place, were sent, and were dropped.
+//! Span counts of a transaction: places in use, sent and dropped spans.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_is_given_back_can_be_taken_again() {
+    fn released_span_place_can_be_reused() {
         let counts = SpanCounts::new(2);
         assert!(counts.take_place() && counts.take_place() && !counts.has_room() && !counts.take_place());
         counts.add_sent();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_there_is_always_room() {
+    fn unlimited_spans_always_have_a_place() {
         let counts = SpanCounts::new(-1);
         assert!((0..1000).all(|_| counts.take_place()));
         counts.add_sent();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_dropped_after_the_end_are_not_in_the_count() {
+    fn spans_dropped_after_the_end_are_not_in_span_count() {
         let counts = SpanCounts::new(0);
         assert!(counts.add_dropped() && counts.add_dropped());
         assert_eq!(counts.finish().dropped, 2);

@@ -1,4 +1,4 @@
-//! What the test kit must know beyond the events: which transactions of an agent have begun, and which requests it ignored.
+//! Data for the hints of the test kit: started transactions and ignored requests of an agent.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -7,12 +7,12 @@ use std::sync::{
 
 use super::Shared;
 
-/// Ignored requests that are named.
+/// The most ignored requests that are listed.
 const MAX_NAMED: usize = 16;
-/// Transactions that are kept before those that have ended are removed.
+/// The most transactions that are kept before ended ones are removed.
 const MIN_KEPT: usize = 64;
 
-/// Kept by the recorder of a test's agent only.
+/// Exists in the recorder of a test agent only.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     transactions: Mutex<Transactions>,
@@ -24,7 +24,7 @@ pub(crate) struct Watch {
 struct Transactions {
     begun: u64,
     kept: Vec<Weak<Shared>>,
-    /// How many are kept when those that have ended are removed next.
+    /// The number of transactions at which ended ones are removed next.
     full: usize,
 }
 
@@ -60,12 +60,12 @@ impl Watch {
         }
     }
 
-    /// How many transactions have begun.
+    /// Returns how many transactions have started.
     pub(crate) fn begun(&self) -> u64 {
         lock(&self.transactions).begun
     }
 
-    /// How many of them were not sampled when they began.
+    /// Returns how many of them were unsampled when they started.
     pub(crate) fn unsampled(&self) -> u64 {
         self.unsampled.load(Relaxed)
     }
@@ -81,7 +81,7 @@ impl Watch {
         kept.iter().filter_map(open).collect()
     }
 
-    /// The requests that were ignored, as `GET /health`.
+    /// Returns the ignored requests, such as `GET /health`.
     pub(crate) fn ignored_requests(&self) -> Vec<String> {
         lock(&self.ignored).clone()
     }

@@ -89,7 +89,7 @@ impl HttpClient {
             false => deadline,
         };
         let mut read = Vec::new();
-        // the status says enough where the body is late or cut off
+        // the status is sufficient if the body is late or incomplete
         let _ = timeout_at(deadline, read_body(body, limits.body_bytes, &mut read)).await;
         let redirect = head.status.is_redirection().then(|| redirect_target(&head.headers, &url)).flatten();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: read, redirect })
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirect_target_is_absolute_and_has_no_credentials_query_or_fragment() {
+    fn redirect_target_is_absolute_without_credentials_query_and_fragment() {
         let url = Uri::from_static("http://apm.example:8200/intake/v2/events");
         let cases = [
             ("https://apm.example/intake/v2/events", Some("https://apm.example/intake/v2/events")),

@@ -111,7 +111,7 @@ async fn https_server() -> (String, Trust, Arc<Mutex<Vec<HeaderMap>>>) {
 }
 
 #[tokio::test]
-async fn plain_http_goes_to_the_proxy_with_the_whole_url_and_its_credentials() {
+async fn plain_http_proxy_request_has_the_absolute_url_and_credentials() {
     let proxy = Proxy::start(None).await;
     let answer = proxy.client(Trust::System).send(get("http://apm.invalid:8200/intake?a=b"), LIMITS).await.unwrap();
     assert_eq!(answer.status, 407);
@@ -122,7 +122,7 @@ async fn plain_http_goes_to_the_proxy_with_the_whole_url_and_its_credentials() {
 }
 
 #[tokio::test]
-async fn https_goes_through_a_tunnel_and_only_the_proxy_gets_its_credentials() {
+async fn https_uses_a_proxy_tunnel_and_sends_credentials_to_the_proxy_only() {
     let (target, trust, received) = https_server().await;
     let proxy = Proxy::start(Some(target)).await;
     let answer = proxy.client(trust).send(get("https://apm.invalid/"), LIMITS).await.unwrap();
@@ -137,7 +137,7 @@ async fn https_goes_through_a_tunnel_and_only_the_proxy_gets_its_credentials() {
 }
 
 #[tokio::test]
-async fn failure_names_the_proxy_without_its_credentials() {
+async fn connection_error_contains_the_proxy_without_credentials() {
     let proxy = Proxy::start(None).await;
     let refused = proxy.client(Trust::System).send(get("https://apm.invalid"), LIMITS).await.unwrap_err();
     let wanted = format!("through the proxy http://{}/: tunnel error: proxy authorization required", proxy.address);
@@ -152,7 +152,7 @@ async fn failure_names_the_proxy_without_its_credentials() {
 }
 
 #[tokio::test]
-async fn no_proxy_hosts_are_called_directly() {
+async fn no_proxy_hosts_bypass_the_proxy() {
     let proxy = Proxy::start(None).await;
     let direct = proxy.client(Trust::System).send(get("http://direct.invalid/"), LIMITS).await.unwrap_err();
     assert!(direct.starts_with("could not connect"), "{direct}");
@@ -160,7 +160,7 @@ async fn no_proxy_hosts_are_called_directly() {
 }
 
 #[tokio::test]
-async fn http_2_goes_through_a_tunnel_without_tls_too() {
+async fn http2_without_tls_uses_a_proxy_tunnel() {
     for (url, authority) in
         [("http://apm.invalid/", "apm.invalid:80"), ("http://apm.invalid:4317/", "apm.invalid:4317")]
     {

@@ -1,4 +1,4 @@
-//! TLS settings: which certificates are trusted, and whose cryptography is used.
+//! TLS settings: trusted certificates and the cryptography provider.
 //!
 //! This crate enables no provider of rustls on its own: a second provider makes `ClientConfig::builder()` panic in a
 //! service that relies on the only one. The provider is looked up when a connection is made, because a service can
@@ -117,7 +117,7 @@ pub(crate) fn read_certificates(file: &Path) -> Result<RootCertStore, BuildError
         roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
     }
     match roots.is_empty() {
-        true => Err(invalid("there is no certificate in it".to_owned())),
+        true => Err(invalid("the file contains no certificate".to_owned())),
         false => Ok(roots),
     }
 }

@@ -1,4 +1,4 @@
-//! A hundred thousand of anything costs a bounded event, and time in proportion.
+//! Very many labels, values, headers or spans produce bounded events in linear time.
 
 use std::{collections::BTreeMap, io};
 
@@ -41,7 +41,7 @@ async fn expect_small(apm: &TestAgent) {
 }
 
 #[tokio::test]
-async fn custom_context_keeps_128_keys_and_counts_the_others() {
+async fn custom_context_is_limited_to_128_values_and_counts_the_excess() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
     keys().for_each(|key| _ = work.custom(key, 1));
@@ -54,13 +54,13 @@ async fn custom_context_keeps_128_keys_and_counts_the_others() {
     for error in apm.events(Kind::Error) {
         assert_eq!(count(&error["context"]["custom"]), 128);
     }
-    // the last 128 of the error's own found no room beside the transaction's
+    // the last 128 of the error's own found no room next to the transaction's
     assert_eq!(apm.agent().stats().excess_custom as usize, (MANY - 128) + (MANY - 128) + 128);
     expect_small(&apm).await;
 }
 
 #[tokio::test]
-async fn custom_context_keeps_64_kib_with_its_keys() {
+async fn custom_context_is_limited_to_64_kib_with_keys() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
     for number in 0..128 {

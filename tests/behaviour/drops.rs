@@ -61,7 +61,7 @@ where
 }
 
 #[tokio::test]
-async fn a_guard_in_an_aborted_handler_belongs_to_the_transaction() {
+async fn guard_dropped_in_an_aborted_handler_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let plain = async || {
         let _guard = Guard("plain");
@@ -90,7 +90,7 @@ async fn a_guard_in_an_aborted_handler_belongs_to_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_guard_in_the_request_of_an_aborted_handler_belongs_to_the_transaction() {
+async fn guard_dropped_in_the_request_of_an_aborted_handler_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let service = service_fn(async |request: Request| {
         let never: Result<Response<Body>, Infallible> = pending().await;
@@ -130,7 +130,7 @@ impl http_body::Body for Guarded {
 }
 
 #[tokio::test]
-async fn a_guard_in_a_body_that_is_not_read_belongs_to_the_transaction() {
+async fn guard_dropped_in_an_unread_body_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let service = |is_known: bool, name: &'static str| {
         service_fn(move |_: Request| async move {
@@ -156,7 +156,7 @@ async fn a_guard_in_a_body_that_is_not_read_belongs_to_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_guard_in_an_ignored_request_is_an_error_without_a_transaction() {
+async fn guard_dropped_in_an_ignored_request_records_an_error_without_transaction() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/*"])).start().await;
     let handler = async || {
         let _guard = Guard("handler");
@@ -176,7 +176,7 @@ async fn a_guard_in_an_ignored_request_is_an_error_without_a_transaction() {
 }
 
 #[tokio::test]
-async fn a_guard_in_aborted_background_work_belongs_to_the_transaction() {
+async fn guard_dropped_in_aborted_background_work_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("settle", "scheduled").run(async {
         let _guard = Guard("work");
@@ -186,7 +186,7 @@ async fn a_guard_in_aborted_background_work_belongs_to_the_transaction() {
     expect_rolled_back(&apm, "settle", "work").await.outcome("unknown");
 }
 
-/// A future that holds a guard beside the one that it polls, as those of middlewares do.
+/// A future that holds a guard and an inner future, as the futures of middlewares do.
 struct Held<F> {
     inner: Pin<Box<F>>,
     _guard: Guard,
@@ -205,7 +205,7 @@ fn held<F: Future>(name: &'static str, inner: F) -> Held<F> {
 }
 
 #[tokio::test]
-async fn a_guard_of_a_future_that_is_complete_belongs_to_the_transaction() {
+async fn guard_dropped_in_a_completed_future_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let answer = || held("complete", async { Ok::<_, Infallible>(Response::new(Body::empty())) });
     let app = apm.layer().layer(service_fn(move |_: Request| answer()));
@@ -219,7 +219,7 @@ async fn a_guard_of_a_future_that_is_complete_belongs_to_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_guard_of_a_future_that_panics_belongs_to_the_transaction() {
+async fn guard_dropped_in_a_panicking_future_records_into_the_transaction() {
     let apm = TestAgent::start().await;
     let answer = || held("panicked", async { panic!("no answer") });
     let app = apm.layer().layer(service_fn(move |_: Request| {
@@ -234,7 +234,7 @@ async fn a_guard_of_a_future_that_panics_belongs_to_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_dropped_request_is_recorded_and_goes_on() {
+async fn panic_in_a_dropped_request_is_recorded_and_resumed() {
     let apm = TestAgent::start().await;
     let service = service_fn(async |request: Request| {
         let _guard = Guard("panics in the future");

@@ -1,4 +1,4 @@
-//! ERROR events of `tracing`: where they come from, and which of them say the same as another error.
+//! ERROR events of `tracing`: their origin, and which of them duplicate another error.
 
 use std::io;
 
@@ -45,7 +45,7 @@ async fn sell_debug() -> Result<(), SaleError> {
 }
 
 #[tokio::test]
-async fn error_that_is_logged_as_text_and_handed_over_is_one_document() {
+async fn error_logged_as_text_and_passed_to_with_error_is_one_document() {
     let app = Router::new().route("/text", get(sell)).route("/debug", get(sell_debug));
     for (path, span) in [("/text", "store"), ("/debug", "sell_debug")] {
         let apm = TestAgent::start().await;
@@ -58,7 +58,7 @@ async fn error_that_is_logged_as_text_and_handed_over_is_one_document() {
 }
 
 #[tokio::test]
-async fn document_that_replaces_a_text_keeps_line_and_fields_of_the_event() {
+async fn document_that_replaces_a_text_keeps_the_line_and_fields_of_the_event() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.label("module", "late");
@@ -72,24 +72,23 @@ async fn document_that_replaces_a_text_keeps_line_and_fields_of_the_event() {
 }
 
 #[tokio::test]
-async fn error_that_is_captured_before_or_after_its_text_is_one_document() {
+async fn error_captured_before_or_after_its_text_is_one_document() {
     let apm = TestAgent::start().await;
-    let job = apm.agent().start_transaction("job", "scheduled");
-    let job = job.run(async {
+    let handler = async || {
         let _ = store().await;
         Transaction::current().capture_error(&SaleError(disk()));
         tracing::error!(error = %SaleError(disk()), "given up");
         tracing::error!(error = %disk(), "given up");
-    });
-    job.await;
-    apm.expect_transaction("job").await.outcome("failure");
+    };
+    call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
+    apm.expect_transaction("GET /").await;
     apm.expect_error("SaleError").await.caused_by("disk full");
     apm.flush().await;
     assert_eq!(apm.events(Kind::Error).len(), 1, "{:?}", apm.events(Kind::Error));
 }
 
 #[tokio::test]
-async fn text_that_no_error_replaces_is_sent_with_the_transaction() {
+async fn error_text_without_error_value_is_sent_with_the_transaction() {
     let apm = TestAgent::start().await;
     let handler = async || {
         for attempt in 0..20 {
@@ -104,7 +103,19 @@ async fn text_that_no_error_replaces_is_sent_with_the_transaction() {
 }
 
 #[tokio::test]
-async fn error_of_an_ignored_request_is_one_document_too() {
+async fn error_text_of_background_work_does_not_wait_for_the_end() {
+    let apm = TestAgent::start().await;
+    let job = apm.agent().start_transaction("job", "scheduled");
+    let work = async {
+        tracing::error!(error = %disk(), "retrying");
+        apm.flush().await;
+        assert_eq!(apm.events(Kind::Error).len(), 1);
+    };
+    job.run(work).await;
+}
+
+#[tokio::test]
+async fn error_of_an_ignored_request_is_one_document() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/*"])).start().await;
     let app = Router::new().route("/text", get(sell)).route("/alone", get(async || drop(store().await)));
     call(app.clone().layer(apm.layer()), "/text").await;
@@ -116,7 +127,7 @@ async fn error_of_an_ignored_request_is_one_document_too() {
 }
 
 #[tokio::test]
-async fn error_that_a_hook_discards_is_discarded_with_its_text() {
+async fn error_discarded_by_a_hook_is_discarded_with_its_text() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_error(|_, _| ErrorVerdict::Discard);
     call(Router::new().route("/", get(sell)).layer(layer), "/").await;

@@ -1,4 +1,4 @@
-//! Does a service with a subscriber of its own see the same in its other layers with the agent as without?
+//! The other layers of a service's own subscriber record the same data with and without the agent.
 
 use axum::{Router, routing::get};
 use sentry::protocol::EnvelopeItem;
@@ -73,7 +73,7 @@ async fn printed(agent: Option<&Agent>, trace: Trace, order: Order, json: bool) 
 }
 
 #[tokio::test]
-async fn printed_lines_of_a_request_are_the_same_with_the_agent() {
+async fn agent_does_not_change_printed_lines() {
     let agent = agent();
     for trace in [Trace::None, Trace::Outside, Trace::Inside] {
         for order in [Order::AgentFirst, Order::AgentLast] {
@@ -110,7 +110,7 @@ fn sent_to_sentry(agent: Option<&Agent>, trace: Trace, order: Order) -> Vec<(Opt
 }
 
 #[test]
-fn sentry_gets_the_same_transactions_with_the_agent() {
+fn agent_does_not_change_sentry_transactions() {
     let agent = agent();
     for trace in [Trace::None, Trace::Outside, Trace::Inside] {
         for order in [Order::AgentFirst, Order::AgentLast] {
@@ -151,7 +151,7 @@ async fn printer_without_a_filter_prints_every_level() {
 }
 
 #[tokio::test]
-async fn request_span_can_be_turned_on() {
+async fn request_span_can_be_enabled() {
     let agent = agent();
     let written = Written::default();
     let printer = tracing_subscriber::fmt::layer().json().without_time().with_writer(written.clone());

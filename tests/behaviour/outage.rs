@@ -1,4 +1,4 @@
-//! What becomes of events while the server is away, refuses them, or takes less at once?
+//! Events are kept or counted while the server is unreachable, refuses them, or limits the size of a request.
 
 use std::{
     net::SocketAddr,
@@ -62,7 +62,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn events_of_an_outage_are_kept_although_the_queue_is_short() {
+async fn outage_events_are_kept_beyond_the_queue_size() {
     for (way, configure) in WAYS {
         let (url, address) = away();
         let agent = agent(&url, |agent| configure(agent).max_queue_size(512).api_request_size(4096));
@@ -92,7 +92,7 @@ async fn events_of_an_outage_are_kept_although_the_queue_is_short() {
 }
 
 #[tokio::test]
-async fn server_that_is_back_is_noticed_long_before_the_backoff_is_over() {
+async fn probe_ends_the_backoff_when_the_server_returns() {
     for (way, configure) in WAYS {
         let (url, address) = away();
         let agent = agent(&url, configure);
@@ -110,7 +110,7 @@ async fn server_that_is_back_is_noticed_long_before_the_backoff_is_over() {
 }
 
 #[tokio::test]
-async fn second_server_is_noticed_when_it_is_back_first() {
+async fn probe_finds_the_second_server_if_it_returns_first() {
     let (first, _) = away();
     let (second, address) = away();
     let agent = agent(&first, |agent| agent.server_urls([first.clone(), second]));
@@ -151,7 +151,7 @@ fn status(status: StatusCode) -> Response<String> {
 }
 
 #[tokio::test]
-async fn retry_after_is_kept_in_both_forms() {
+async fn retry_after_is_respected_in_both_forms() {
     let second = Duration::from_secs(1);
     let in_seconds: fn() -> String = || "1".to_owned();
     // dates have whole seconds: this one is at least one second ahead
@@ -187,7 +187,7 @@ fn noise(seed: u64) -> String {
 }
 
 #[tokio::test]
-async fn batch_that_is_too_large_is_halved_and_costs_no_neighbour() {
+async fn too_large_event_is_dropped_without_its_neighbours() {
     const LIMIT: usize = 3_000;
     let takes = |_: usize, _: HeaderMap, body: Bytes| match body.len() > LIMIT {
         true => status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -210,7 +210,7 @@ async fn batch_that_is_too_large_is_halved_and_costs_no_neighbour() {
 }
 
 #[tokio::test]
-async fn otlp_batch_is_halved_as_often_as_it_takes() {
+async fn too_large_otlp_batch_is_halved_repeatedly() {
     let takes = |_: usize, _: HeaderMap, body: Bytes| match body.len() > 2_000 {
         true => status(StatusCode::PAYLOAD_TOO_LARGE),
         false => status(StatusCode::OK),
@@ -225,7 +225,7 @@ async fn otlp_batch_is_halved_as_often_as_it_takes() {
 }
 
 #[tokio::test]
-async fn one_request_with_any_number_of_spans_does_not_push_out_transactions() {
+async fn spans_of_one_request_do_not_push_out_transactions() {
     let (url, _) = away();
     let configure = |agent: AgentBuilder| agent.max_queue_size(1000).max_backlog_bytes(0).api_request_size(1024);
     let agent = agent(&url, |agent| configure(agent).transaction_max_spans(-1));

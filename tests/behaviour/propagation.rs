@@ -280,7 +280,7 @@ async fn section_4_7_baggage_travels_on_and_is_attached_as_asked() {
 }
 
 #[tokio::test]
-async fn baggage_of_anonymous_clients_becomes_no_more_than_16_labels() {
+async fn client_baggage_becomes_at_most_16_labels() {
     let apm = apm(|agent| agent.baggage_to_attach(["*", "user"])).await;
     let (app, called) = app(&apm);
     let labels = |events: Vec<Value>| -> std::collections::BTreeSet<String> {
@@ -299,7 +299,7 @@ async fn baggage_of_anonymous_clients_becomes_no_more_than_16_labels() {
 }
 
 #[tokio::test]
-async fn baggage_that_is_sent_keeps_to_the_limits_of_the_w3c() {
+async fn outgoing_baggage_respects_the_w3c_limits() {
     let apm = apm(|agent| agent).await;
     let (members, lengths) = (200, 300);
     let mut headers = HeaderMap::new();

@@ -60,7 +60,7 @@ async fn expect_all_in_one(apm: &TestAgent) {
 
 /// As a middleware that attaches the context, of the trace that the layer has continued or of another one.
 #[tokio::test]
-async fn attached_remote_context_moves_nothing_out_of_the_transaction() {
+async fn attached_remote_context_does_not_move_events_out_of_the_transaction() {
     for trace in [TRACE, 7] {
         let apm = TestAgent::start().await;
         let app = Router::new().route("/", get(move || async move { handler().with_context(remote(trace)).await }));
@@ -72,7 +72,7 @@ async fn attached_remote_context_moves_nothing_out_of_the_transaction() {
 
 /// As `axum-tracing-opentelemetry` does: a span around the handler with the caller as its parent.
 #[tokio::test]
-async fn span_with_a_remote_parent_is_below_the_transaction() {
+async fn span_with_a_remote_parent_belongs_to_the_transaction() {
     let middleware = async |request: Request, next: Next| -> Response {
         let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
         let headers: HashMap<_, _> =
@@ -97,7 +97,7 @@ async fn span_with_a_remote_parent_is_below_the_transaction() {
 }
 
 #[tokio::test]
-async fn remote_parent_outside_of_any_transaction_is_continued() {
+async fn remote_parent_outside_a_transaction_is_continued() {
     let apm = TestAgent::start().await;
     let subscriber =
         tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), apm.agent().tracing_layer());

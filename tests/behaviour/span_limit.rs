@@ -1,4 +1,4 @@
-//! `transaction_max_spans`: whatever is left out, each parent that is sent as an id is sent as an event too.
+//! `transaction_max_spans`: every parent id that is sent refers to an event that is sent.
 // spec: handling-huge-traces/tracing-spans-limit.md
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -61,7 +61,7 @@ async fn outer_span_keeps_its_place(builder: TestAgentBuilder) -> TestAgent {
 }
 
 #[tokio::test]
-async fn span_takes_its_place_when_it_begins() {
+async fn span_limit_counts_spans_at_their_start() {
     let apm = outer_span_keeps_its_place(TestAgent::builder()).await;
     let outer = apm.expect_span("load_all").await;
     assert_eq!(apm.events(Kind::Span).len(), 500);
@@ -71,12 +71,12 @@ async fn span_takes_its_place_when_it_begins() {
 
 #[cfg(feature = "otlp")]
 #[tokio::test]
-async fn span_takes_its_place_when_it_begins_by_otlp() {
+async fn span_limit_counts_spans_at_their_start_with_otlp() {
     let _ = outer_span_keeps_its_place(TestAgent::builder().otlp(tower_apm::OtlpProtocol::HttpProtobuf)).await;
 }
 
 #[tokio::test]
-async fn children_and_errors_of_a_dropped_span_have_its_nearest_ancestor_as_parent() {
+async fn children_and_errors_of_a_dropped_span_have_the_nearest_sent_ancestor_as_parent() {
     let apm = apm(|agent| agent.transaction_max_spans(1)).await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     let mut headers = http::HeaderMap::new();
@@ -101,7 +101,7 @@ async fn children_and_errors_of_a_dropped_span_have_its_nearest_ancestor_as_pare
 }
 
 #[tokio::test]
-async fn compressed_and_short_calls_give_their_places_back() {
+async fn compressed_and_short_exit_spans_do_not_count_towards_the_span_limit() {
     let apm = apm(|agent| agent.transaction_max_spans(3).exit_span_min_duration(Duration::from_millis(2))).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -120,7 +120,7 @@ async fn compressed_and_short_calls_give_their_places_back() {
 }
 
 #[tokio::test]
-async fn spans_that_are_part_of_an_open_call_take_no_place() {
+async fn spans_within_an_open_exit_span_do_not_count_towards_the_span_limit() {
     let apm = apm(|agent| agent.transaction_max_spans(2)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -134,7 +134,7 @@ async fn spans_that_are_part_of_an_open_call_take_no_place() {
 }
 
 #[tokio::test]
-async fn late_children_of_merged_calls_belong_to_the_composite_however_many() {
+async fn late_children_of_merged_exit_spans_belong_to_the_composite() {
     let apm = apm(|agent| agent.transaction_max_spans(-1)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -156,7 +156,7 @@ async fn late_children_of_merged_calls_belong_to_the_composite_however_many() {
 }
 
 #[tokio::test]
-async fn late_child_of_a_call_merged_into_a_short_composite_belongs_to_the_parent() {
+async fn late_child_of_a_short_composite_belongs_to_the_parent() {
     let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10))).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -174,7 +174,7 @@ async fn late_child_of_a_call_merged_into_a_short_composite_belongs_to_the_paren
 }
 
 #[tokio::test]
-async fn request_in_process_below_a_call_keeps_the_call_apart() {
+async fn exit_span_with_an_in_process_request_is_not_compressed() {
     let apm = TestAgent::start().await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("db"));
     let inner = Router::new().route("/inner", get(|| async {})).layer(apm.layer());
@@ -195,7 +195,7 @@ async fn request_in_process_below_a_call_keeps_the_call_apart() {
 }
 
 #[tokio::test]
-async fn error_of_an_outer_transaction_does_not_name_a_span_of_the_inner_one() {
+async fn error_of_an_outer_transaction_does_not_refer_to_inner_spans() {
     let apm = TestAgent::start().await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("db"));
     let outer = apm.agent().start_transaction("work", "scheduled");
@@ -225,7 +225,7 @@ async fn error_of_an_outer_transaction_does_not_name_a_span_of_the_inner_one() {
 }
 
 #[tokio::test]
-async fn span_outside_of_a_request_that_is_ignored_is_not_sent_without_a_parent() {
+async fn span_around_an_ignored_request_is_not_sent_without_parent() {
     let apm = apm(|agent| agent.transaction_ignore_urls(["/health"])).await;
     let app = Router::new().route("/health", get(|| async {})).layer(apm.layer());
     async { call(app, "/health").instrument(info_span!("middleware")).await }.instrument(info_span!("root")).await;
@@ -233,7 +233,7 @@ async fn span_outside_of_a_request_that_is_ignored_is_not_sent_without_a_parent(
 }
 
 #[tokio::test]
-async fn unsampled_request_takes_a_root_span_over_without_leaving_orphans() {
+async fn unsampled_request_within_a_root_span_leaves_no_orphans() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(|| async {})).layer(apm.layer());
     let request =
@@ -246,7 +246,7 @@ async fn unsampled_request_takes_a_root_span_over_without_leaving_orphans() {
 }
 
 #[tokio::test]
-async fn threads_at_the_limit_leave_no_orphans() {
+async fn concurrent_spans_at_the_limit_leave_no_orphans() {
     let apm = apm(|agent| agent.transaction_max_spans(100)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let work = apm.agent().start_transaction("work", "scheduled");

@@ -191,7 +191,7 @@ async fn check(limits: Limits, steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn every_parent_of_a_random_tree_arrives() {
+fn random_span_trees_have_no_missing_parents() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config {
         cases: CASES,

@@ -1,4 +1,4 @@
-//! Does work that is spawned belong to the transaction, without a `tracing` span of the request?
+//! Spawned work belongs to the transaction without a `tracing` span for the request.
 
 use std::sync::{Arc, Mutex};
 
@@ -49,7 +49,7 @@ async fn spawned_task_belongs_to_the_current_transaction_and_span() {
 }
 
 #[tokio::test]
-async fn future_and_closure_run_unchanged_outside_of_any_transaction() {
+async fn future_and_closure_run_unchanged_outside_a_transaction() {
     let _apm = TestAgent::start().await;
     let work = async {
         assert!(!opentelemetry::Context::current().has_active_span());
@@ -61,7 +61,7 @@ async fn future_and_closure_run_unchanged_outside_of_any_transaction() {
 }
 
 #[tokio::test]
-async fn callback_that_is_given_the_transaction_belongs_to_it() {
+async fn callback_with_in_transaction_belongs_to_the_transaction() {
     let apm = TestAgent::start().await;
     let (sender, receiver) = oneshot::channel();
     let sender = Arc::new(Mutex::new(Some(sender)));
@@ -78,7 +78,7 @@ async fn callback_that_is_given_the_transaction_belongs_to_it() {
 }
 
 #[tokio::test]
-async fn blocking_work_in_the_transaction_belongs_to_it() {
+async fn in_scope_carries_the_transaction_into_blocking_work() {
     let apm = TestAgent::start().await;
     run(&apm, async |tx: Transaction| {
         let hash = move || {
@@ -100,7 +100,7 @@ impl Drop for Labels {
 }
 
 #[tokio::test]
-async fn future_is_dropped_in_its_transaction() {
+async fn in_transaction_future_is_dropped_in_the_transaction() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("job", "scheduled");
     let held = async {
@@ -127,7 +127,7 @@ async fn spawned_task_of_an_ignored_request_is_ignored_too() {
 }
 
 #[tokio::test]
-async fn span_with_a_parent_that_is_not_recorded_belongs_to_the_transaction() {
+async fn span_with_an_unrecorded_parent_belongs_to_the_transaction() {
     let apm = TestAgent::start().await;
     // some layer wants DEBUG spans; the agent does not record them
     let subscriber = tracing_subscriber::registry()

@@ -40,7 +40,7 @@ async fn urls(apm: &TestAgent) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn client_scheme_and_host_are_known_whatever_is_captured_and_sampled() {
+async fn client_scheme_and_host_are_recorded_without_headers_and_sampling() {
     let headers = [("host", "pod-7:3000"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")];
     for (captures, rate, events) in [(true, 1.0, 2), (false, 1.0, 2), (true, 0.0, 1), (false, 0.0, 1)] {
         for builder in protocols() {
@@ -64,7 +64,7 @@ async fn client_scheme_and_host_are_known_whatever_is_captured_and_sampled() {
 }
 
 #[tokio::test]
-async fn authority_of_the_request_wins_over_the_host_header() {
+async fn absolute_target_takes_precedence_over_the_host_header() {
     for builder in protocols() {
         let apm = builder.start().await;
         let addr = serve(app(), apm.layer()).await;
@@ -79,7 +79,7 @@ async fn authority_of_the_request_wins_over_the_host_header() {
 }
 
 #[tokio::test]
-async fn authority_of_http2_wins_over_the_host_header() {
+async fn http2_authority_takes_precedence_over_the_host_header() {
     let apm = TestAgent::start().await;
     let request = with_headers("https://shop.example/a", &[("host", "inner:1")]);
     send(app().layer(apm.layer()), request).await;
@@ -87,7 +87,7 @@ async fn authority_of_http2_wins_over_the_host_header() {
 }
 
 #[tokio::test]
-async fn options_of_the_whole_server_leave_the_host_as_it_is() {
+async fn options_asterisk_does_not_change_the_host() {
     for builder in protocols() {
         let apm = builder.start().await;
         let addr = serve(app(), apm.layer()).await;
@@ -100,7 +100,7 @@ async fn options_of_the_whole_server_leave_the_host_as_it_is() {
 }
 
 #[tokio::test]
-async fn layer_states_https_where_the_server_terminates_tls() {
+async fn https_setting_of_the_layer_sets_the_scheme() {
     let full = async |apm: &TestAgent, app: Router, headers: &[(&str, &str)]| {
         apm.clear();
         send(app, with_headers("/a", headers)).await;
@@ -156,7 +156,7 @@ async fn user_and_password_of_a_host_are_not_sent() {
 }
 
 #[tokio::test]
-async fn registered_methods_name_their_transactions() {
+async fn registered_methods_are_part_of_transaction_names() {
     for builder in protocols() {
         let apm = builder.start().await;
         let app = Router::new().route("/calendars/{id}", any(async || ())).route("/b", get(async || ()));

@@ -1,4 +1,4 @@
-//! Are answers, memory and work bounded, whatever is sent?
+//! Answers, memory and work are bounded for any request.
 
 use std::io::Write;
 
@@ -46,7 +46,7 @@ fn long_metadata(bytes: usize) -> String {
 
 /// Each event is listed with its metadata: a little that was sent can be a lot to answer.
 #[test]
-fn answers_are_cut_by_bytes_and_name_their_continuation() {
+fn event_list_is_limited_in_bytes_and_returns_next() {
     let server = server();
     let spans: Vec<_> = (0..90).map(|number| SPAN.replace("SELECT FROM t", &format!("span {number}"))).collect();
     let metadata = long_metadata(270_000);
@@ -78,7 +78,7 @@ fn answers_are_cut_by_bytes_and_name_their_continuation() {
 }
 
 #[test]
-fn answers_are_cut_by_count() {
+fn event_list_is_limited_in_events() {
     let server = DevServer::builder().max_events(20_000).bind("127.0.0.1:0").unwrap();
     let body = [METADATA].into_iter().chain(std::iter::repeat_n(SPAN, 10_001)).collect::<Vec<_>>();
     assert_eq!(post(&server, &lines(&body)).counts(), (10_001, 0));
@@ -96,7 +96,7 @@ fn answers_are_cut_by_count() {
 
 /// A client that does not read its answer keeps one event at most, and the server goes on.
 #[test]
-fn unread_answers_hold_up_nobody() {
+fn unread_answers_do_not_block_other_requests() {
     let server = DevServer::builder().max_unfinished_bytes(MIB).bind("127.0.0.1:0").unwrap();
     let metadata = long_metadata(270_000);
     let body: Vec<_> = [metadata.as_str()].into_iter().chain(std::iter::repeat_n(SPAN, 100)).collect();
@@ -122,7 +122,7 @@ fn compressed_body(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn unfinished_otlp_bodies_share_one_budget() {
+fn unfinished_otlp_bodies_share_the_memory_budget() {
     let server = DevServer::builder().max_unfinished_bytes(8 * MIB).bind("127.0.0.1:0").unwrap();
     let body = compressed_body(MIB);
     let headers = [PROTOBUF, ("Content-Encoding", "gzip")];
@@ -153,7 +153,7 @@ fn unfinished_otlp_bodies_share_one_budget() {
 }
 
 #[test]
-fn unfinished_lines_share_the_budget() {
+fn unfinished_lines_share_the_memory_budget() {
     let server = DevServer::builder().max_unfinished_bytes(MIB).bind("127.0.0.1:0").unwrap();
     let line = format!("{}\n{}", METADATA, "x".repeat(290_000));
     let mut open: Vec<_> = (0..20)
@@ -208,7 +208,7 @@ fn http2() -> Client<HttpConnector, Body> {
 }
 
 #[tokio::test]
-async fn unfinished_grpc_streams_share_the_budget() {
+async fn unfinished_grpc_streams_share_the_memory_budget() {
     let server = DevServer::builder().max_unfinished_bytes(8 * MIB).bind("127.0.0.1:0").unwrap();
     let message = requests::traces(
         requests::resource(),
@@ -248,7 +248,7 @@ async fn unfinished_grpc_streams_share_the_budget() {
 
 /// A broken frame is refused before its message comes.
 #[tokio::test]
-async fn odd_grpc_frames_are_refused() {
+async fn invalid_grpc_frames_are_refused() {
     let server = server();
     let client = http2();
     let good = traces().encode_to_vec();
@@ -273,7 +273,7 @@ async fn odd_grpc_frames_are_refused() {
 
 /// Some hundred bytes are a lot of work; meanwhile the server answers.
 #[test]
-fn others_are_answered_while_a_body_is_worked_off() {
+fn large_bodies_do_not_block_other_requests() {
     let server = server();
     let body = gzip(&[METADATA.as_bytes(), &b"\n{}"[..].repeat(90_000)].concat());
     assert!(body.len() < 1_000);
@@ -295,7 +295,7 @@ fn others_are_answered_while_a_body_is_worked_off() {
 }
 
 #[test]
-fn bodies_have_a_limit_of_lines_and_of_bytes() {
+fn bodies_are_limited_in_lines_and_bytes() {
     let server = server();
     let with = |line: &str, count: usize| [METADATA, "\n", SPAN, &format!("\n{line}").repeat(count), "\n"].concat();
     let fits = post_gzip(&server, with("", 99_900).as_bytes());
@@ -329,7 +329,7 @@ fn work_on_one_event_is_bounded() {
     let costly: Vec<_> = std::iter::repeat_n(nested(250, 280_000), 80).collect();
     let body: Vec<_> = [METADATA].into_iter().chain(costly.iter().map(String::as_str)).collect();
     let answer = post_gzip(&server, lines(&body).as_bytes());
-    assert!(answer.status == 413 && answer.body.contains("nested deep"), "{}", answer.status);
+    assert!(answer.status == 413 && answer.body.contains("deeply nested"), "{}", answer.status);
     let deep = "[".repeat(140_000) + &"]".repeat(140_000);
     let context = SPAN.replace("\"type\"", &format!("\"x\":{deep},\"type\""));
     assert_eq!(post(&server, &lines(&[METADATA, &context, SPAN])).counts(), (2, 0), "unknown fields may be deep");
@@ -339,7 +339,7 @@ fn work_on_one_event_is_bounded() {
 }
 
 #[test]
-fn messages_about_long_keys_are_short() {
+fn error_messages_about_long_keys_are_short() {
     let server = server();
     let key = "é".repeat(100_000);
     let bad = SPAN.replace("\"type\"", &format!("\"context\":{{\"tags\":{{\"{key}\":[]}}}},\"type\""));
@@ -349,7 +349,7 @@ fn messages_about_long_keys_are_short() {
 }
 
 #[test]
-fn central_configuration_has_a_limit_of_bytes() {
+fn central_configuration_is_limited_in_bytes() {
     let server = server();
     let body = |service: usize| {
         let value = "x".repeat(50_000);
@@ -366,7 +366,7 @@ fn central_configuration_has_a_limit_of_bytes() {
 }
 
 #[test]
-fn events_count_with_all_their_names() {
+fn event_size_includes_all_names() {
     let server = DevServer::builder().max_bytes(4 * MIB).bind("127.0.0.1:0").unwrap();
     let samples: Vec<_> = (0..10_000).map(|number| format!("\"{number}\":{{\"value\":1}}")).collect();
     let line = format!("{{\"metricset\":{{\"samples\":{{{}}}}}}}", samples.join(","));

@@ -1,4 +1,4 @@
-//! Do connections that do nothing, or next to nothing, leave room for others?
+//! Idle and slow connections do not block new ones.
 
 use std::{
     io::ErrorKind,
@@ -28,7 +28,7 @@ fn is_closed(connection: &mut Connection) -> bool {
 }
 
 #[test]
-fn idle_connections_make_room() {
+fn idle_connection_is_closed_for_a_new_one() {
     let server = DevServer::builder().max_connections(4).bind("127.0.0.1:0").unwrap();
     let mut idle: Vec<_> = (0..12).map(|_| Connection::open(server.addr())).collect();
     idle[0].try_send("GET / HT").ok();
@@ -47,7 +47,7 @@ fn idle_connections_make_room() {
 }
 
 #[test]
-fn requests_that_wait_for_their_clients_make_room() {
+fn oldest_waiting_request_is_closed_for_a_new_connection() {
     let server = DevServer::builder().max_connections(2).bind("127.0.0.1:0").unwrap();
     let mut open: Vec<_> = (0..2).map(|_| Connection::open(server.addr())).collect();
     for connection in &mut open {
@@ -62,7 +62,7 @@ fn requests_that_wait_for_their_clients_make_room() {
 }
 
 #[test]
-fn trickling_heads_have_a_deadline() {
+fn slow_heads_have_a_deadline() {
     let server = DevServer::builder().head_timeout(SHORT).bind("127.0.0.1:0").unwrap();
     for head in ["GET /api/stats HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", "G", "PR"] {
         let mut connection = Connection::open(server.addr());
@@ -74,7 +74,7 @@ fn trickling_heads_have_a_deadline() {
 }
 
 #[test]
-fn deadline_of_heads_leaves_idle_connections_alone() {
+fn head_timeout_does_not_apply_to_idle_connections() {
     let server = DevServer::builder().head_timeout(SHORT).bind("127.0.0.1:0").unwrap();
     let mut connection = Connection::open(server.addr());
     let start = Instant::now();
@@ -85,7 +85,7 @@ fn deadline_of_heads_leaves_idle_connections_alone() {
 }
 
 #[test]
-fn slow_bodies_have_a_deadline_and_keep_what_came() {
+fn slow_bodies_have_a_deadline_and_keep_received_events() {
     let server = DevServer::builder().body_timeout(SHORT).bind("127.0.0.1:0").unwrap();
     let mut intake = Connection::open(server.addr());
     intake.send(OPEN);
@@ -107,7 +107,7 @@ fn slow_bodies_have_a_deadline_and_keep_what_came() {
 }
 
 #[test]
-fn heads_of_any_size_are_answered_or_refused() {
+fn large_heads_are_refused() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let long = "x".repeat(40_000);
     assert_eq!(request(&server, "GET /api/stats", &[("X-Long", &long)], b"").status, 200);
@@ -122,7 +122,7 @@ fn heads_of_any_size_are_answered_or_refused() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_turn() {
+fn pipelined_requests_are_answered_in_order() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let mut connection = Connection::open(server.addr());
     connection.send("GET /api/stats HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500));

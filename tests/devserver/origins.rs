@@ -1,4 +1,4 @@
-//! Do only its own page and programs get an answer? Any page that the user opens can send requests to this machine.
+//! Only the server's own page and programs get an answer. Any page that the user opens can send requests to this machine.
 
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use prost::Message;
@@ -97,7 +97,7 @@ fn own_page_and_programs_are_answered_on_every_route() {
 }
 
 #[test]
-fn followed_link_shows_the_page_and_no_data() {
+fn link_from_another_origin_opens_the_page_without_data() {
     let server = server();
     let link = [
         ("Host", "localhost"),
@@ -112,7 +112,7 @@ fn followed_link_shows_the_page_and_no_data() {
 }
 
 #[test]
-fn names_are_checked_where_other_machines_may_come() {
+fn host_names_are_checked_with_allow_remote() {
     let builder = DevServer::builder().allow_remote(true).allow_host("apm.example");
     let server = builder.bind("0.0.0.0:0").unwrap();
     for (host, status) in [
@@ -131,7 +131,7 @@ fn names_are_checked_where_other_machines_may_come() {
 }
 
 #[tokio::test]
-async fn grpc_calls_of_pages_are_refused_with_a_code() {
+async fn grpc_requests_of_other_origins_are_refused_with_permission_denied() {
     let server = server();
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<axum::body::Body>();
     let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

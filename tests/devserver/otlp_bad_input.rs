@@ -125,7 +125,7 @@ fn what_would_take_too_much_memory_is_refused_before_it_does() {
 
 /// What spans of a scope, and events of a span, have in common is written into each of them.
 #[test]
-fn messages_that_would_multiply_are_refused() {
+fn otlp_messages_that_expand_beyond_the_limit_are_refused() {
     let server = server();
     let long = field(1, &vec![b'x'; 500_000]);
     let scope = field(1, &field(2, &[field(1, &long), field(2, &[]).repeat(1_000)].concat()));

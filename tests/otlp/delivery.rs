@@ -163,7 +163,7 @@ async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
 }
 
 #[tokio::test]
-async fn cut_grpc_connection_keeps_the_batch_and_fails_every_flush() {
+async fn closed_grpc_connection_keeps_the_batch_and_fails_flush() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (attempt, mut attempts) = tokio::sync::mpsc::unbounded_channel();

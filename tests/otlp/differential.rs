@@ -67,7 +67,8 @@ impl Both {
     fn differences(&mut self, path: &str, message: &[u8]) -> Vec<String> {
         assert_eq!(self.post(path, &[], message), (200, String::new()));
         let theirs = self.documents();
-        let answer = Connection::open(self.server.addr()).request(&format!("POST {path}"), &[], message).unwrap();
+        let headers = [("content-type", "application/x-protobuf")];
+        let answer = Connection::open(self.server.addr()).request(&format!("POST {path}"), &headers, message).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut events = self.server.store().query(&Query::new()).events;
         self.server.clear();

@@ -1,4 +1,4 @@
-//! Which requests go through the proxy that the environment names?
+//! Requests go through the proxy from the environment variables.
 
 use std::{env, process::Command, time::Duration};
 
@@ -72,7 +72,7 @@ async fn run(case: &str, variables: &[(&str, &str)]) -> (bool, Vec<String>) {
 }
 
 #[tokio::test]
-async fn intake_goes_through_the_proxy_of_the_environment() {
+async fn intake_uses_the_proxy_of_the_environment() {
     let (is_delivered, lines) = run("intake", &[]).await;
     assert!(is_delivered, "{lines:?}");
     let events = "POST http://apm.invalid:8200/intake/v2/events HTTP/1.1";
@@ -80,14 +80,14 @@ async fn intake_goes_through_the_proxy_of_the_environment() {
 }
 
 #[tokio::test]
-async fn grpc_goes_through_a_tunnel_of_the_proxy() {
+async fn grpc_uses_a_proxy_tunnel() {
     let (_, lines) = run("grpc", &[]).await;
     let tunnel = "CONNECT apm.invalid:4317 HTTP/1.1";
     assert!(!lines.is_empty() && lines.iter().all(|line| line == tunnel), "{lines:?}");
 }
 
 #[tokio::test]
-async fn no_proxy_and_loopback_servers_are_called_directly() {
+async fn no_proxy_and_loopback_servers_bypass_the_proxy() {
     assert_eq!(run("intake", &[("NO_PROXY", "other.invalid, apm.invalid")]).await, (false, Vec::new()));
     assert_eq!(run("loopback", &[]).await, (true, Vec::new()));
 }

@@ -162,7 +162,7 @@ async fn missing(apm: &TestAgent) -> String {
 }
 
 #[tokio::test]
-async fn held_response_is_named_as_the_reason_of_a_missing_transaction() {
+async fn hint_for_a_missing_transaction_reports_a_held_response() {
     let apm = agent().await;
     let request = || Request::get("/listings/7").body(Body::empty()).unwrap();
     let first = app(&apm).oneshot(request()).await.unwrap();
@@ -188,7 +188,7 @@ async fn held_response_is_named_as_the_reason_of_a_missing_transaction() {
 }
 
 #[tokio::test]
-async fn reasons_for_a_missing_transaction_are_named() {
+async fn hints_report_reasons_for_a_missing_transaction() {
     type Configure = fn(AgentBuilder) -> AgentBuilder;
     let cases: [(Configure, &str); 6] = [
         (|agent| agent.enabled(false), "the agent is disabled (`enabled=false`)"),
@@ -196,7 +196,7 @@ async fn reasons_for_a_missing_transaction_are_named() {
         (|agent| agent.disable_send(true), "the agent sends nothing (`disable_send=true`)"),
         (|agent| agent.transaction_ignore_urls(["/listings/*"]), "1 request was ignored: GET /listings/7"),
         (|agent| agent.transaction_sample_rate(0.0), "1 transaction was not sampled"),
-        (|agent| agent.transaction_filter(|_| false), "3 events were dropped on request (`transaction_filter`"),
+        (|agent| agent.transaction_filter(|_| false), "3 events were dropped by a filter (`transaction_filter`"),
     ];
     for (configure, reason) in cases {
         let apm = TestAgent::builder().configure(configure).deadline(Duration::from_millis(300)).start().await;
@@ -206,7 +206,7 @@ async fn reasons_for_a_missing_transaction_are_named() {
 }
 
 #[tokio::test]
-async fn app_without_the_layer_is_named_as_the_reason() {
+async fn hint_reports_an_app_without_the_layer() {
     let apm = agent().await;
-    assert_tells(&missing(&apm).await, &["likely reason: no request has met a layer of this agent"]);
+    assert_tells(&missing(&apm).await, &["likely reason: no request has reached a layer of this agent"]);
 }

@@ -20,7 +20,7 @@ struct Measured<'a> {
     peer: &'a str,
     requests: u64,
     seconds: f64,
-    /// Resident, in MiB: listening and not yet asked; the most up to the end of the outage; the most up to the end.
+    /// Resident memory in MiB: before the first request, peak until the end of the outage, peak until the end.
     idle_mib: f64,
     outage_mib: f64,
     peak_mib: f64,
@@ -33,7 +33,7 @@ struct Measured<'a> {
     posts: u64,
 }
 
-/// One outage of `seconds` with `rate` requests per second. Prints a line of JSON.
+/// Measures one outage of `seconds` with `rate` requests per second, and prints a line of JSON.
 pub fn measure(peer: &str, build: Build, seconds: u64, rate: u64) {
     let address = nobody();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -62,7 +62,7 @@ pub fn measure(peer: &str, build: Build, seconds: u64, rate: u64) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut first = None;
-    // the agent finds out by itself
+    // the agent detects the server on its own
     while first.is_none() && began.elapsed() < Duration::from_secs(if peer == "bare" { 3 } else { 60 }) {
         first = (sink::posted(&address) > 0).then(|| began.elapsed().as_secs_f64());
         std::thread::sleep(Duration::from_millis(5));

@@ -75,10 +75,10 @@ choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CaptureSpanFields {
-    /// All of them do, redacted.
+    /// All fields become labels. Their values are redacted.
     #[default]
     On,
-    /// None does.
+    /// No field becomes a label.
     Off,
 }
 choice!(CaptureSpanFields, "`on` or `off`",

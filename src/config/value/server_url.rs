@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::{Kind, Reading, secret::HIDDEN, text::list};
 
-/// Characters that a path cannot hold as they are. A `%` stays: the path may be encoded already.
+/// Characters that are percent-encoded in a path. A `%` stays: the path may be encoded already.
 const NOT_IN_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
@@ -43,7 +43,7 @@ impl ServerUrl {
         let base = format!("{scheme}://{address}{path}");
         let url: Uri = base.parse().ok()?;
         let host = url.host().filter(|host| !matches!(*host, "" | "[]"))?;
-        // a port that is out of range is read as none
+        // `Uri` accepts a port that is out of range and returns none
         if address.len() > host.len() && url.port_u16().is_none() {
             return None;
         }
@@ -68,7 +68,7 @@ impl ServerUrl {
         self.basic_auth.as_ref()
     }
 
-    /// Returns whether certificates matter.
+    /// Returns whether the connection uses TLS.
     pub(crate) fn is_https(&self) -> bool {
         self.base.starts_with("https:")
     }

@@ -35,7 +35,7 @@ macro_rules! size_kind {
         }
     };
 }
-/// The bytes that encoded batches may hold while they wait.
+/// The bytes of memory for batches in the backlog.
 #[derive(Debug)]
 pub(crate) struct BacklogBytes;
 

@@ -24,7 +24,7 @@ const MAX_DECODED: usize = 64 * 1024 * 1024;
 /// Values within values. The decoder has a limit of its own, which is higher.
 const MAX_DEPTH: usize = 64;
 
-/// How many bytes of memory the decoded message takes. An error in words if they are too many.
+/// Returns the bytes of memory of the decoded message, or an error message if they exceed the limit.
 pub(super) fn check(signal: Signal, message: &[u8]) -> Result<usize, String> {
     let mut walk = Walk { left: MAX_DECODED };
     walk.message(Shape::Request(signal), message, 0)?;

@@ -1,6 +1,6 @@
-//! How much a message becomes when it is translated: what a group has in common is written into each of its events.
+//! Estimates the size of the events of a message: the common data of a group is copied into each of its events.
 //!
-//! A scope's name of a mebibyte and a thousand spans are a gigabyte.
+//! For example, a scope name of 1 MiB with a thousand spans produces 1 GiB of events.
 
 use opentelemetry_proto::tonic::{
     collector::{
@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-/// A message that would become more than this is refused. One that an SDK sends becomes two or three times its own length.
+/// The largest size of the events of one message. The events of an SDK's message are two or three times as long as it.
 const MAX_EXPANDED: usize = 64 * 1024 * 1024;
 
 pub(super) fn check_traces(request: &ExportTraceServiceRequest) -> Result<(), String> {
@@ -24,7 +24,7 @@ pub(super) fn check_traces(request: &ExportTraceServiceRequest) -> Result<(), St
     }))
 }
 
-/// Each event of a span repeats what the span says of its request and its links.
+/// Each event of a span repeats the request data and the links of the span.
 fn span(span: &Span) -> usize {
     let events = span.events.iter().map(Message::encoded_len).sum::<usize>();
     let own = span.encoded_len().saturating_sub(events);
@@ -65,5 +65,5 @@ fn check(scopes: impl Iterator<Item = usize>) -> Result<(), String> {
     if scopes.fold(0, usize::saturating_add) <= MAX_EXPANDED {
         return Ok(());
     }
-    Err(format!("the message would become more than {MAX_EXPANDED} bytes of events"))
+    Err(format!("the message would produce more than {MAX_EXPANDED} bytes of events"))
 }

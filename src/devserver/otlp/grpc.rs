@@ -150,7 +150,7 @@ impl From<Unreadable> for Status {
                 Self::with_details(code, message, details.into())
             }
             Unreadable::TooSlow(_) | Unreadable::Unfinished(_) => Self::unavailable(why.to_string()),
-            // what cannot be read is the library's to tell in other servers, which calls it so
+            // tonic's own servers return this code for a message that cannot be decoded
             Unreadable::Body(_) | Unreadable::Message(_) => Self::internal(why.to_string()),
         }
     }

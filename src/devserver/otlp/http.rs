@@ -67,7 +67,7 @@ pub(crate) async fn export(signal: Signal, shared: Shared, peer: Peer, request: 
     if !media::is(&parts.headers, "application/x-protobuf") {
         drain(body).await;
         let found = media::named(&parts.headers);
-        let message = format!("content type {found}: only binary protobuf is taken, as 'application/x-protobuf'");
+        let message = format!("content type {found}: only binary protobuf is accepted, as 'application/x-protobuf'");
         return reply::closing(failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message));
     }
     let scripted = shared.script.next();

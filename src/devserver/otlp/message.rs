@@ -97,7 +97,7 @@ impl Message {
     fn fill(&mut self) -> Result<Filled, Unreadable> {
         let Self { bytes, .. } = self;
         if bytes.capacity() - bytes.len() < PIECE {
-            // as a vector grows by itself, but within the budget and not beyond the largest message
+            // doubles like a `Vec`, within the budget and up to the largest message
             let wanted = (2 * bytes.capacity()).min(self.max + PIECE).max(bytes.len() + PIECE);
             self.lease.set(wanted + self.input.len() + self.inflate.memory())?;
             self.bytes.reserve_exact(wanted - self.bytes.len());

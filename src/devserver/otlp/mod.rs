@@ -2,8 +2,8 @@
 //!
 //! - `http`, `grpc`: how a request comes in and what it is told.
 //! - `message`: the bytes of a message while they arrive.
-//! - `receive`: bytes in, stored events out; `budget` says beforehand how much memory a message may take, `expansion`
-//!   how much may become of it.
+//! - `receive`: bytes in, stored events out; `budget` computes the memory of the decoded message, `expansion` the size of its
+//!   events.
 //! - `map`: pure, what the APM Server makes of a message, in the shape that an agent would have sent.
 
 mod budget;

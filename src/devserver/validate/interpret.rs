@@ -83,7 +83,7 @@ fn check_at(name: &str, shape: &Shape, raw: &RawValue, level: Level<'_>) -> Resu
         return Err(Fault::new(format!("must not be nested more than {MAX_DEPTH} levels deep")));
     }
     if level.read.get() > level.max_read {
-        return Err(Fault::new("must not be as large and nested as deep at the same time"));
+        return Err(Fault::new("must not be large and deeply nested at the same time"));
     }
     check_value(shape, raw, level).map_err(|fault| fault.within(name))
 }

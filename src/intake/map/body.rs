@@ -8,7 +8,7 @@ use crate::{
     sanitize::{REDACTED, Sanitizer},
 };
 
-/// The text of a body. A body that is declared as JSON and is none may hold anything: it is replaced by `[REDACTED]`.
+/// Returns the text of a body. A body that is declared as JSON but is not valid JSON is replaced by `[REDACTED]`.
 pub(super) fn body<'a>(body: &'a Body, sanitizer: &Sanitizer) -> Cow<'a, str> {
     let text = String::from_utf8_lossy(&body.bytes);
     let clean = match &*body.content_type {

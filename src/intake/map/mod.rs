@@ -20,12 +20,10 @@ mod transaction;
 mod truncate;
 mod url;
 
-#[cfg(feature = "otlp")]
-pub(crate) use self::histogram::values as histogram_values;
 pub(crate) use self::{
     body::is_broken,
     error::error,
-    labels::{field_tags, index_key, is_exact, tags},
+    labels::{index_key, is_exact, tags},
     log::log,
     metadata::metadata,
     metricset::{is_metric_name, metricset},
@@ -34,3 +32,5 @@ pub(crate) use self::{
     transaction::transaction,
     truncate::cut,
 };
+#[cfg(feature = "otlp")]
+pub(crate) use self::{histogram::values as histogram_values, labels::field_tags};

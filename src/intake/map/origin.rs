@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_element_of_x_forwarded_headers_counts() {
+    fn first_element_of_x_forwarded_headers_is_used() {
         for (headers, url) in [
             (&[("x-forwarded-host", "shop.example, inner")][..], "http://shop.example"),
             (&[("x-forwarded-host", "a"), ("x-forwarded-host", "b")], "http://a"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_wins_and_is_parsed_by_its_rfc() {
+    fn forwarded_takes_precedence_and_is_parsed_as_rfc_7239() {
         let others = [("x-forwarded-host", "other"), ("x-forwarded-proto", "http"), ("x-forwarded-port", "9")];
         for (forwarded, url) in [
             ("for=1.2.3.4;host=\"shop.example:8443\";Proto=https, host=x", "https://shop.example:8443"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn x_forwarded_port_completes_a_host() {
+    fn x_forwarded_port_is_added_to_the_host() {
         let https = ("x-forwarded-proto", "https");
         for (headers, url) in [
             (&[https, ("x-forwarded-port", "443")][..], "https://h"),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_all_kinds_are_kept() {
+    fn valid_hosts_are_kept() {
         for host in
             ["a", "a.b:80", "xn--bcher-kva.example", "bücher.example", "10.0.0.1:8080", "[::1]", "[fe80::1%eth0]:1"]
         {

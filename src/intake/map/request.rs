@@ -63,7 +63,7 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
     let mut entries: Vec<(Cow<'a, str>, HeaderValue<'a>)> = Vec::with_capacity(captured.iter().size_hint().0);
     for (name, value) in captured.iter() {
         look(name, &value);
-        // cookies are told one by one; a host with `@` has a user and a password
+        // cookies are sent one by one; a host with `@` contains a user and a password
         let has_userinfo = (name == "host" || record::names_origin(name)) && value.contains('@');
         let secret = name == "cookie" || has_userinfo || sanitizer.is_secret(name);
         let value = match value {

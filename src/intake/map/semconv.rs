@@ -171,7 +171,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Whether an attribute that no native field holds becomes a label. Members of baggage have an option of their own.
+/// Whether an attribute that no native field holds becomes a label. Baggage members have a separate option.
 pub(super) fn is_shown(key: &str, sanitizer: &Sanitizer) -> bool {
     sanitizer.shows_span_fields() || key.starts_with("baggage.")
 }

@@ -298,7 +298,7 @@ fn peer<'a>(attributes: &Attributes<'a>, is_http: bool) -> (Option<Cow<'a, str>>
     (host, port)
 }
 
-/// A host or an address as an instrumentation tells it, without secrets.
+/// Returns a host or an address as the instrumentation recorded it, without secrets.
 fn host_text<'a>(host: Cow<'a, str>, sanitizer: &Sanitizer) -> Cow<'a, str> {
     map_text(without_userinfo(host), |host| sanitizer.text(host))
 }

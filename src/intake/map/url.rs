@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_the_whole_server_have_a_url_without_a_path() {
+    fn options_asterisk_has_a_url_without_path() {
         let url = of("*", "h:1", &[]);
         let want = serde_json::json!({
             "raw": "*", "protocol": "http", "hostname": "h", "port": 1, "pathname": "*", "full": "http://h:1",

@@ -198,7 +198,7 @@ async fn an_endless_answer_is_read_to_a_limit_only() {
 }
 
 #[tokio::test]
-async fn success_head_decides_a_batch_whose_body_never_ends() {
+async fn success_head_completes_a_batch_whose_body_never_ends() {
     for body in ["", r#"{"accepted":"#] {
         let head = format!("HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{body}");
         let server = Server::answering(Some(head.into_bytes())).await;

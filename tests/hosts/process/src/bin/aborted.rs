@@ -1,7 +1,7 @@
 //! Panics that end the process: the error is delivered before. Built with `panic = "abort"` (`--profile abort`) each
 //! panic is one; else those are that a destructor raises while another panic unwinds.
 //!
-//! Ends with 0 if each case does what it should.
+//! Exits with 0 if each case behaves as expected.
 
 use std::{
     net::TcpListener,
