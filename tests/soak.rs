@@ -31,7 +31,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
 
 /// Requests wait while more events than these are not in the backlog yet: half of what the default queue holds.
-const MOST_QUEUED: u64 = 8_192;
+const MOST_QUEUED: u64 = 4_096;
 /// The outage lasts until so many events wait: twice what the default queue holds.
 const MOST_WAITING: u64 = 32_768;
 /// Every so many requests have a child span.
@@ -131,7 +131,10 @@ impl Load {
             let (app, agent, next) = (app.clone(), agent.clone(), next.clone());
             tasks.spawn(async move {
                 loop {
-                    let queued = || agent.stats().waiting.saturating_sub(agent.stats().backlog_events);
+                    let queued = || {
+                        let stats = agent.stats();
+                        stats.waiting.saturating_sub(stats.backlog_events)
+                    };
                     until("the worker takes events", || queued() < MOST_QUEUED).await;
                     let id = next.fetch_add(1, Relaxed);
                     if id >= requests {
