@@ -107,7 +107,7 @@ async fn day(apm: &TestAgent) -> Value {
                 .end_with_timestamp(begin + Duration::from_millis(1));
             at += 1;
         };
-        span("work", SpanKind::Internal, &[]);
+        span("work", SpanKind::Internal, &[("table", "7")]);
         for name in ["SELECT a", "SELECT a", "SELECT b", "SELECT c"] {
             span(name, SpanKind::Client, &[("db.system", "sqlite"), ("db.name", "shop")]);
         }
@@ -145,6 +145,7 @@ async fn day(apm: &TestAgent) -> Value {
         "continued": transaction["parent_id"].is_string(),
         "user": transaction["context"]["tags"]["baggage_user"],
         "spans": spans.iter().map(shown).collect::<Vec<_>>().join(", "),
+        "table": spans.iter().find_map(|span| span["context"]["tags"]["table"].as_str()),
         "stacks": spans.iter().filter(|span| span["stacktrace"].is_array()).count(),
         "errors": errors.len(),
         "seat": told["context"]["tags"]["seat"],
@@ -185,7 +186,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         // in the exporter, and where labels are made of what an event carries
         ("sanitize_field_names", "x-room", "room", json!("blue"), json!("[REDACTED]")),
         ("sanitize_field_names", "seat", "seat", json!("1234"), json!("[REDACTED]")),
-        ("capture_span_fields", "off", "seat", json!("1234"), Value::Null),
+        ("capture_span_fields", "off", "table", json!("7"), Value::Null),
         ("transaction_sample_rate", "0", "transactions", json!(2), json!(1)),
         ("trace_continuation_strategy", "restart", "continued", json!(true), json!(false)),
         ("baggage_to_attach", ",", "user", json!("0xabc"), Value::Null),
