@@ -46,7 +46,7 @@ const STACK_SIZE: usize = 8 * 1024 * 1024;
 /// A small APM Server in this process. It stops, and frees its port, when the handle is dropped.
 ///
 /// The server runs on its own thread, and processes large requests on up to two worker threads. The limits of memory, work,
-/// connections and answers, and their defaults, are listed in the [documentation of the module](super::devserver#limits).
+/// connections and answers, and their defaults, are listed in the [documentation of the module](crate::devserver#limits).
 ///
 /// ```
 /// use tower_apm::devserver::{DevServer, Query};
