@@ -79,6 +79,7 @@
 mod agent;
 mod apm_server;
 mod capture;
+mod client;
 mod config;
 #[cfg(feature = "devserver")]
 #[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]

@@ -13,7 +13,7 @@ const LEVELS: &[&[&str]] = &[
     &["propagation", "pipeline", "apm_server", "metadata"],
     &["transaction"],
     &["span", "capture", "trace_context"],
-    &["server", "metrics", "log"],
+    &["server", "client", "metrics", "log"],
     &["intake"],
     // tells in other words what `intake` has put into Elastic's terms
     &["otlp"],

@@ -71,6 +71,10 @@ impl SpanRecord {
 /// The attribute that holds the stack of a span which has got one from whoever made it.
 pub(crate) const STACKTRACE: &str = "code.stacktrace";
 
+/// The attribute that sets the outcome of a span: `success`, `failure` or `unknown`. The name is that of Elastic's field;
+/// semantic conventions have no attribute for the outcome. It is not sent as a label.
+pub(crate) const OUTCOME: &str = "event.outcome";
+
 /// Attributes and links that one span or transaction keeps; the SDK's limit.
 pub(crate) const MAX_ATTRIBUTES: usize = 128;
 

@@ -18,6 +18,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome with this name on the wire.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Outcome::Success, Outcome::Failure, Outcome::Unknown].into_iter().find(|outcome| outcome.as_str() == name)
+    }
+
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

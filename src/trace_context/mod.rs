@@ -63,8 +63,12 @@ use crate::{
 /// assert!(headers.is_empty(), "there is no transaction here");
 /// ```
 pub fn inject(headers: &mut HeaderMap) {
-    let context = current_context();
-    let Some(outgoing) = outgoing(&context) else { return };
+    inject_from(&current_context(), headers);
+}
+
+/// Like [`inject`], from the given context.
+pub(crate) fn inject_from(context: &Context, headers: &mut HeaderMap) {
+    let Some(outgoing) = outgoing(context) else { return };
     for (name, value) in outgoing.headers() {
         let name = HeaderName::from_static(name);
         match value.map(HeaderValue::try_from) {

@@ -84,6 +84,7 @@ attributes! {
         user_id: "user.id", "enduser.id";
         user_email: "user.email";
         user_name: "user.name";
+        outcome: "event.outcome";
     }
     other {
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
@@ -124,6 +125,11 @@ fn is_of_dropped_family(key: &str) -> bool {
 impl<'a> Attributes<'a> {
     pub(super) fn status(&self) -> Option<i64> {
         self.http_status.and_then(integer)
+    }
+
+    /// Whether there is a status, also one that the mapping does not know.
+    pub(super) fn has_status(&self) -> bool {
+        [self.http_status, self.rpc_status, self.rpc_grpc_status].iter().any(Option::is_some)
     }
 
     pub(super) fn grpc_status(&self) -> Option<GrpcStatus> {

@@ -331,15 +331,18 @@ fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Te
     Some(joined([scheme, "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
 }
 
-/// The instrumentation's word stands; without one, an HTTP exit failed from 400 on and an RPC with any code but 0.
+/// The outcome that the instrumentation set, else the one that follows from the status: an HTTP exit span fails from 400
+/// on, an RPC with any code but 0. An exit span without an error and without a status succeeded.
 fn outcome(record: &SpanRecord, attributes: &Attributes<'_>, is_http: bool) -> Outcome {
     let failed = |failed: bool| if failed { Outcome::Failure } else { Outcome::Success };
-    record.outcome.unwrap_or_else(|| match &record.status {
+    let set = || attributes.outcome().and_then(|outcome| Outcome::from_name(&outcome));
+    record.outcome.or_else(set).unwrap_or_else(|| match &record.status {
         Status::Ok => Outcome::Success,
         Status::Error { .. } => Outcome::Failure,
         Status::Unset => match (attributes.status(), attributes.grpc_status()) {
             (_, Some(status)) => failed(status.code() != 0),
             (Some(code), None) if is_http => failed(code >= 400),
+            _ if is_call(&record.kind) && !attributes.has_status() => Outcome::Success,
             _ => Outcome::Unknown,
         },
     })

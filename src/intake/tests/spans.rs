@@ -291,6 +291,21 @@ fn section_6_9_the_newer_status_counts_first_and_for_grpc_only() {
 }
 
 #[test]
+fn exit_span_without_error_and_status_succeeds() {
+    for pairs in [&[("db.system", "postgresql")][..], &[("messaging.system", "kafka")], &[("url.full", "http://h/")]] {
+        assert_eq!(exit("call", pairs)["outcome"], "success", "{pairs:?}");
+    }
+}
+
+#[test]
+fn outcome_attribute_replaces_the_derived_outcome() {
+    for (outcome, expected) in [("unknown", "unknown"), ("failure", "failure"), ("what", "success")] {
+        let span = exit("call", &[("db.system", "postgresql"), ("event.outcome", outcome)]);
+        assert_eq!((&span["outcome"], span["context"].get("tags")), (&json!(expected), None), "{outcome}");
+    }
+}
+
+#[test]
 fn section_6_7_a_receive_is_a_poll() {
     let span = exit("receive", &[("messaging.system", "kafka"), ("messaging.operation.type", "receive")]);
     assert_eq!(kind(&span), ["messaging", "kafka", "poll"]);

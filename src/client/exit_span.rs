@@ -1,0 +1,111 @@
+//! An exit span from its start to its end.
+
+use std::{borrow::Cow, error::Error, time::SystemTime};
+
+use http::HeaderMap;
+use opentelemetry::{
+    Context, KeyValue, Value,
+    trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
+};
+
+use crate::{
+    record::{OUTCOME, Outcome, current_context},
+    span::ApmTracer,
+    trace_context,
+    transaction::{Entered, Handle, Transaction, enter_handle, found_in},
+};
+
+/// A call of another service that is running.
+///
+/// A span that is dropped without [`end`](Self::end) was cancelled: it is recorded with the outcome `unknown`.
+#[derive(Debug)]
+pub(crate) struct ExitSpan {
+    handle: Handle,
+    context: Context,
+    has_ended: bool,
+}
+
+impl ExitSpan {
+    /// Starts an exit span below the current span.
+    ///
+    /// Returns `None` outside of a transaction and in a transaction whose spans are not recorded. `describe` returns the
+    /// name and the attributes, and runs only if there is a span.
+    pub(crate) fn start(kind: SpanKind, describe: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>)) -> Option<Self> {
+        Self::start_at(&current_context(), kind, None, describe)
+    }
+
+    /// Starts an exit span below the span of `parent`, at the time `start` (`None`: now).
+    pub(crate) fn start_at(
+        parent: &Context,
+        kind: SpanKind,
+        start: Option<SystemTime>,
+        describe: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
+    ) -> Option<Self> {
+        let handle = found_in(parent);
+        if !handle.transaction().is_some_and(|shared| shared.records_spans()) {
+            return None;
+        }
+        let (name, attributes) = describe();
+        let mut builder = SpanBuilder::from_name(name).with_kind(kind).with_attributes(attributes);
+        builder.start_time = start;
+        let span = ApmTracer::default().build_with_context(builder, parent);
+        Some(Self { handle, context: parent.with_span(span), has_ended: false })
+    }
+
+    /// Sets an attribute, named by OpenTelemetry's semantic conventions.
+    pub(crate) fn set_attribute(&self, key: &'static str, value: impl Into<Value>) {
+        self.context.span().set_attribute(KeyValue::new(key, value));
+    }
+
+    /// Sets the outcome, in place of the one that follows from the attributes.
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        self.set_attribute(OUTCOME, outcome.as_str());
+        if outcome == Outcome::Failure {
+            // a failed span is neither compressed nor dropped for its short duration
+            self.context.span().set_status(Status::error(""));
+        }
+    }
+
+    /// Sets the outcome `failure`, and records the error with its causes as a child of this span.
+    pub(crate) fn fail<E: Error + 'static + ?Sized>(&self, error: &E) {
+        self.set_outcome(Outcome::Failure);
+        let _entered = self.enter();
+        Transaction::current().capture_error(error);
+    }
+
+    /// Writes `traceparent`, `tracestate` and `baggage` of this span into the headers of the call.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
+        trace_context::inject_from(&self.context, headers);
+    }
+
+    /// The context whose current span is this one.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Makes the span the current one until the guard is dropped.
+    pub(crate) fn enter(&self) -> Entered {
+        enter_handle(self.handle.clone(), &self.context)
+    }
+
+    /// Ends the span now.
+    pub(crate) fn end(mut self) {
+        self.has_ended = true;
+        self.context.span().end();
+    }
+
+    /// Ends the span at a time in the past.
+    pub(crate) fn end_at(mut self, end: SystemTime) {
+        self.has_ended = true;
+        self.context.span().end_with_timestamp(end);
+    }
+}
+
+impl Drop for ExitSpan {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.set_outcome(Outcome::Unknown);
+            self.context.span().end();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Exit spans: spans for the calls of other services, which client crates do not record on their own.
+//!
+//! Each part of this module observes one kind of client and makes an [`ExitSpan`] of each call. The attributes are those of
+//! OpenTelemetry's semantic conventions, from which the exporters derive type, destination and service target.
+
+mod exit_span;
+mod future;
+
+pub(crate) use self::{exit_span::ExitSpan, future::ExitFuture};
