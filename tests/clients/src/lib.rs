@@ -1,0 +1,1 @@
+//! The tests in `tests/` run client crates against their real servers.
