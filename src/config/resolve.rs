@@ -1,6 +1,6 @@
 //! From the table, the code and the environment to one [`Config`].
 
-use std::{fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use super::{
     env::Environment,
@@ -244,9 +244,17 @@ fn used(shown: &str, origin: Origin) -> String {
 /// The longest part of a refused value that a warning shows, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Reads the text of an option's own variable (the first) or of an older one.
-fn read<K: Kind>(index: usize, text: &str) -> Reading<K::Value> {
-    if index == 0 { K::read(text) } else { K::read_alias(text) }
+/// A value that is set for an option, not yet checked.
+enum Source<'a> {
+    Code,
+    Text {
+        /// The name of the variable or attribute.
+        name: Cow<'a, str>,
+        origin: Origin,
+        text: Cow<'a, str>,
+        /// Whether the text belongs to an older or other name of the option.
+        is_alias: bool,
+    },
 }
 
 struct Reader<'a> {
@@ -257,7 +265,7 @@ struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Reads the next row's option.
     fn option<K: Kind>(&mut self, code: Option<&K::Code>) -> K::Value {
         let Some(row) = self.rows.next() else { return K::Value::default() };
@@ -272,71 +280,77 @@ impl Reader<'_> {
         value
     }
 
+    /// The first of the option's sources with an allowed value. Each one that is not allowed adds a warning.
     fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
-        let end = row.variables.len();
-        let split = if K::ALIASES_LAST { 1 } else { end };
-        self.named::<K>(row, 0..split)
-            .or_else(|| {
-                let code = code?;
-                self.accept::<K>(row, row.name, Origin::Code, K::check(code), || K::show_code(code))
-            })
-            .or_else(|| self.named::<K>(row, split..end))
-            .or_else(|| self.attribute::<K>(row))
-    }
-
-    /// What central configuration, or else the environment, has under some of the option's names.
-    fn named<K: Kind>(&mut self, row: &OptionRow, names: Range<usize>) -> Option<(K::Value, Origin)> {
-        let (central, environment) = (self.central, self.environment);
-        for (index, name) in row.central_names().enumerate().filter(|(index, _)| names.contains(index)) {
-            if let Some(text) = central.get(&name).filter(|text| !text.trim().is_empty()) {
-                let reading = read::<K>(index, text);
-                let found = self.accept::<K>(row, &name, Origin::Central, reading, || K::show_text(text));
-                if found.is_some() {
-                    return found;
-                }
-            }
-        }
-        for (index, name) in row.variables.iter().enumerate().filter(|(index, _)| names.contains(index)) {
-            if let Some(text) = environment.get(name) {
-                let reading = read::<K>(index, text);
-                let found = self.accept::<K>(row, name, Origin::Environment(name), reading, || K::show_text(text));
-                if found.is_some() {
-                    return found;
-                }
+        for source in self.sources(row, K::ALIASES_LAST) {
+            let (reading, origin) = match (&source, code) {
+                (Source::Code, None) => continue,
+                (Source::Code, Some(code)) => (K::check(code), Origin::Code),
+                (Source::Text { text, origin, is_alias: false, .. }, _) => (K::read(text), *origin),
+                (Source::Text { text, origin, is_alias: true, .. }, _) => (K::read_alias(text), *origin),
+            };
+            let value = match reading {
+                Reading::Valid(value) => return Some((value, origin)),
+                Reading::Unset => continue,
+                Reading::Mended(value) => Some((value, origin)),
+                Reading::Invalid => None,
+            };
+            let (name, shown) = match (source, code) {
+                (Source::Text { name, text, .. }, _) => (name.into_owned(), K::show_text(&text)),
+                (Source::Code, code) => (row.name.to_owned(), code.map(K::show_code).unwrap_or_default()),
+            };
+            self.warn(row, name, origin, &shown, K::ALLOWED);
+            if value.is_some() {
+                return value;
             }
         }
         None
     }
 
-    fn attribute<K: Kind>(&mut self, row: &OptionRow) -> Option<(K::Value, Origin)> {
-        row.attributes.iter().find_map(|attribute| {
-            let (source, text) = self.environment.otel_attribute(attribute)?;
-            self.accept::<K>(row, source, Origin::Environment(source), K::read(&text), || K::show_text(&text))
-        })
+    /// The option's sources in the order of their precedence: central configuration, the environment, code, and
+    /// OpenTelemetry's resource attributes. With `aliases_last`, other names than the option's own come after code.
+    fn sources(&self, row: &OptionRow, aliases_last: bool) -> Vec<Source<'a>> {
+        let end = row.variables.len();
+        let split = if aliases_last { 1 } else { end };
+        let mut sources = self.named(row, 0..split);
+        sources.push(Source::Code);
+        sources.extend(self.named(row, split..end));
+        for attribute in row.attributes {
+            if let Some((name, text)) = self.environment.otel_attribute(attribute) {
+                let origin = Origin::Environment(name);
+                sources.push(Source::Text { name: name.into(), origin, text: text.into(), is_alias: false });
+            }
+        }
+        sources
     }
 
-    fn accept<K: Kind>(
-        &mut self,
-        row: &OptionRow,
-        name: &str,
-        origin: Origin,
-        reading: Reading<K::Value>,
-        shown: impl FnOnce() -> String,
-    ) -> Option<(K::Value, Origin)> {
-        let value = match reading {
-            Reading::Valid(value) => return Some((value, origin)),
-            Reading::Unset => return None,
-            Reading::Mended(value) => Some((value, origin)),
-            Reading::Invalid => None,
+    /// What central configuration and the environment have under some of the option's names.
+    fn named(&self, row: &OptionRow, names: Range<usize>) -> Vec<Source<'a>> {
+        let central = row.central_names().enumerate().filter(|(index, _)| names.contains(index));
+        let central = central.filter_map(|(index, name)| {
+            let text = self.central.get(&name).filter(|text| !text.trim().is_empty())?;
+            Some((index, Cow::Owned(name), Origin::Central, text.as_str()))
+        });
+        let environment = row.variables.iter().enumerate().filter(|(index, _)| names.contains(index));
+        let environment = environment.filter_map(|(index, name)| {
+            let text = self.environment.get(name)?;
+            Some((index, Cow::Borrowed(*name), Origin::Environment(name), text))
+        });
+        let text = |(index, name, origin, text)| {
+            // the first name is the option's own
+            Source::Text { name, origin, text: Cow::Borrowed(text), is_alias: index > 0 }
         };
+        central.chain(environment).map(text).collect()
+    }
+
+    fn warn(&mut self, row: &OptionRow, name: String, origin: Origin, shown: &str, allowed: &'static str) {
         self.warnings.push(Warning {
             option: row.name,
-            name: name.to_owned(),
+            name,
             origin,
-            value: shown().chars().take(MAX_SHOWN).collect(),
-            allowed: K::ALLOWED,
+            value: shown.chars().take(MAX_SHOWN).collect(),
+            allowed,
             used: String::new(),
         });
-        value
     }
 }
