@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use super::{Named, gauge};
 use crate::{
-    record::{Breakdown, SelfTime, TransactionRecord},
+    record::{Breakdown, Name, SelfTime, TransactionRecord},
     sanitize::without_queries,
 };
 
@@ -59,7 +59,10 @@ impl Breakdowns {
         let told = if transaction.self_times.is_empty() { &alone[..] } else { &transaction.self_times };
         let name = transaction.name.parts(transaction.context.request.as_ref());
         // a different name for each request would use up the sums
-        let cut = name.iter().any(|part| part.contains('?')).then(|| without_queries(&name.concat()).into_owned());
+        let cut = match &transaction.name {
+            Name::Text(name) if name.contains('?') => Some(without_queries(name).into_owned()),
+            _ => None,
+        };
         let name = cut.as_deref().map_or(name, |name| [name, "", ""]);
         let length = name.iter().map(|part| part.len()).sum();
         let at = match self.groups.binary_search_by(|group| group.compare(length, name, &transaction.kind)) {

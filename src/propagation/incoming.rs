@@ -68,13 +68,15 @@ fn parent_in(headers: &HeaderMap) -> Option<Incoming> {
     Some(Incoming::new(parent, values(&TRACESTATE)))
 }
 
-/// What the headers of a request tell of its caller's trace, and its baggage.
+/// Whether [`extract`] finds something only if there is this header, or another one of which this is true. `name` is in
+/// lower case.
+#[inline]
+pub(crate) fn is_read(name: &str) -> bool {
+    matches!(name, "traceparent" | "elastic-apm-traceparent" | "baggage")
+}
+
+/// Reads the caller's trace and its baggage from the headers of a request.
 pub(crate) fn extract(headers: &HeaderMap) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
-    // most have neither, and to glance at each name costs less than one look-up
-    let wanted = [&TRACEPARENT, &ELASTIC_APM_TRACEPARENT, &BAGGAGE];
-    if !headers.keys().any(|name| wanted.contains(&name)) {
-        return (None, Vec::new());
-    }
     (parent_in(headers), baggage::parse(headers.get_all(&BAGGAGE).into_iter().map(HeaderValue::as_bytes)))
 }
 

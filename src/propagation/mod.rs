@@ -18,7 +18,7 @@ use http::HeaderName;
 
 pub(crate) use self::{
     attached::AttachedBaggage,
-    incoming::{Incoming, extract, extract_bytes, extract_text},
+    incoming::{Incoming, extract, extract_bytes, extract_text, is_read},
     outgoing::{Outgoing, baggage_of},
     sampling::is_sampled,
     tracestate::Tracestate,

@@ -147,6 +147,16 @@ fn the_legacy_header_is_the_second_choice() {
 }
 
 #[test]
+fn only_read_headers_start_an_extraction() {
+    for name in [&TRACEPARENT, &ELASTIC_APM_TRACEPARENT, &BAGGAGE] {
+        assert!(is_read(name.as_str()), "{name}");
+    }
+    // without a parent it does not count
+    assert!(!is_read(TRACESTATE.as_str()));
+    assert_eq!(extract(&headers(&[("tracestate", "es=s:0.5"), ("traceparents", "a"), ("x-baggage", "a=b")])).0, None);
+}
+
+#[test]
 fn section_4_5_opentelemetrys_context_loses_no_more_of_a_list_than_it_must() {
     let told = |list: &str| incoming(list, "01").span_context().trace_state().header();
     assert_eq!(told("b=2,,a=1 ,\tc= 3"), "b=2,a=1,c= 3");

@@ -101,13 +101,20 @@ pub(crate) fn map_current_context<T>(look: impl FnOnce(&Context) -> T) -> T {
 }
 
 /// [`Context::attach`]. Attaches nothing on a thread that is ending.
-#[inline]
+#[inline(always)]
 pub(crate) fn attach(context: Context) -> Attached {
     Attached(if is_thread_ending() { None } else { Some(context.attach()) })
 }
 
 /// Restores the former context when it is dropped.
 pub(crate) struct Attached(Option<ContextGuard>);
+
+impl Attached {
+    /// For a context that is current already.
+    pub(crate) fn nothing() -> Self {
+        Self(None)
+    }
+}
 
 impl Drop for Attached {
     #[inline]

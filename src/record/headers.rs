@@ -38,6 +38,7 @@ impl Headers {
         copied
     }
 
+    #[inline(always)]
     fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         let bytes = value.as_bytes();
         self.values.extend_from_slice(bytes.get(..MAX_VALUE).unwrap_or(bytes));
@@ -60,6 +61,7 @@ impl Headers {
 }
 
 /// Whether proxies report in this header which scheme and host the client used. `name` is in lower case.
+#[inline]
 pub(crate) fn names_origin(name: &str) -> bool {
     matches!(
         name,

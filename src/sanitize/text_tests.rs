@@ -420,3 +420,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn texts_that_may_hold_a_secret_are_recognised() {
+    for case in ["a:", "a=", "\"", "a(", "bearer ", "a Basic ", "eyJ", "a --", "a </", "Token ", "negotiate "] {
+        assert!(text::may_hold_secret(case), "{case}");
+    }
+    for case in ["", "request", "HTTP 2xx", "GET /a/{id}", "a token ", "(a)", "basics", "Jey", "ey", "a-b", "<a>", "<"]
+    {
+        assert!(!text::may_hold_secret(case), "{case}");
+    }
+}

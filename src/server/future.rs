@@ -235,6 +235,7 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
 }
 
 impl Owner {
+    #[inline]
     fn enter(&self) -> Option<Entered> {
         self.ending.transaction().shared().map(|shared| enter(shared, &self.context))
     }

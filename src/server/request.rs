@@ -2,28 +2,64 @@
 
 use std::any::TypeId;
 
-use http::{Request, header, uri::Scheme};
+use http::{HeaderMap, HeaderValue, Request, header, uri::Scheme};
+use opentelemetry::baggage::KeyValueMetadata;
 
 use crate::{
     config::Config,
-    record::{Context, Headers, HttpRequest, RequestText},
+    propagation::{self, Incoming},
+    record::{Context, Headers, HttpRequest, RequestText, names_origin},
 };
 
-/// Tells a transaction that begins of its request. `https`: the server itself terminates TLS.
+/// The headers of a request that the agent looks for. One walk over all of them takes less time than a look-up of each:
+/// most requests have none of the others but `host`.
+pub(super) struct Noted<'a> {
+    headers: &'a HeaderMap,
+    host: Option<&'a HeaderValue>,
+    /// There is a header that contains the caller's place in its trace or its baggage.
+    has_trace: bool,
+    /// There is a header in which proxies report the scheme or the host that the client used.
+    has_origin: bool,
+}
+
+impl<'a> Noted<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut noted = Self { headers, host: None, has_trace: false, has_origin: false };
+        for (name, value) in headers {
+            let name = name.as_str();
+            // the first letter tells most names apart from all of these
+            match name.as_bytes() {
+                b"host" => noted.host = noted.host.or(Some(value)),
+                [b'b' | b'e' | b't', ..] => noted.has_trace |= propagation::is_read(name),
+                [b'f' | b'x', ..] => noted.has_origin |= names_origin(name),
+                _ => {}
+            }
+        }
+        noted
+    }
+
+    /// The caller's place in its trace, and its baggage.
+    pub(super) fn trace(&self) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
+        if self.has_trace { propagation::extract(self.headers) } else { (None, Vec::new()) }
+    }
+}
+
+/// Records the request of a transaction that begins. `https`: the server itself terminates TLS.
 pub(super) fn tell<B: 'static>(
     request: &Request<B>,
+    noted: &Noted<'_>,
     config: &Config,
     sampled: bool,
     https: bool,
     context: &mut Context,
 ) {
-    let headers = request.headers();
+    let headers = noted.headers;
     let extensions = request.extensions();
     let uri = original_uri(extensions).unwrap_or(request.uri());
     // an absolute target and HTTP/2's `:authority` win over `Host` (RFC 9112, 3.2.2, and RFC 9113, 8.3.1)
     let host = match uri.authority() {
         Some(authority) => authority.as_str().as_bytes(),
-        None => headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes()),
+        None => noted.host.map_or(&b""[..], |host| host.as_bytes()),
     };
     // an error of an unsampled request can do without
     let captures_headers = config.capture_headers && sampled;
@@ -36,7 +72,7 @@ pub(super) fn tell<B: 'static>(
         text,
         remote: remote(extensions),
         headers: captures_headers.then(|| Headers::copy(headers)),
-        origin: if captures_headers { None } else { Headers::copy_origin(headers) },
+        origin: if noted.has_origin && !captures_headers { Headers::copy_origin(headers) } else { None },
         body: None,
     });
 }
@@ -117,4 +153,29 @@ pub(super) fn is_ignored<B>(request: &Request<B>, config: &Config) -> bool {
     let by_url = || urls.iter().any(|pattern| pattern.matches(path(request)));
     let by_user_agent = || user_agent().is_some_and(|name| user_agents.iter().any(|pattern| pattern.matches(name)));
     !urls.is_empty() && by_url() || !user_agents.is_empty() && by_user_agent()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_the_agent_reads_are_noted() {
+        let noted = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let noted = Noted::of(&headers);
+            (noted.host.cloned(), noted.has_trace, noted.has_origin)
+        };
+        assert_eq!(noted(&[]), (None, false, false));
+        assert_eq!(noted(&[("accept", "a"), ("x-request-id", "1"), ("tracestate", "a=b")]), (None, false, false));
+        let first = Some(HeaderValue::from_static("first"));
+        assert_eq!(noted(&[("host", "first"), ("accept", "a"), ("host", "second")]), (first, false, false));
+        for name in ["traceparent", "elastic-apm-traceparent", "baggage"] {
+            assert_eq!(noted(&[("accept", "a"), (name, "a")]), (None, true, false), "{name}");
+        }
+        assert_eq!(noted(&[("x-forwarded-proto", "https"), ("accept", "a")]), (None, false, true));
+    }
 }

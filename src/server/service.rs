@@ -22,11 +22,11 @@ use super::{
     hooks::Options,
     ignored::Aside,
     outcome::Asked,
-    request,
+    request::{self, Noted},
 };
 use crate::{
     config::Config,
-    propagation::{self, Incoming},
+    propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
         Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
@@ -121,8 +121,9 @@ impl<S> ApmService<S> {
         B: 'static,
     {
         let began = Monotonic::now();
-        let (incoming, baggage) = propagation::extract(request.headers());
-        let shared = begin(recorder, config, &request, began, incoming, self.options.https);
+        let noted = Noted::of(request.headers());
+        let (incoming, baggage) = noted.trace();
+        let shared = begin(recorder, config, &request, &noted, began, incoming, self.options.https);
         if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
             shared.capture_body(captured);
         }
@@ -168,7 +169,7 @@ impl<S> ApmService<S> {
         if let Some(outer) = handle_in(&current) {
             outer.discard();
         }
-        let (incoming, baggage) = propagation::extract(request.headers());
+        let (incoming, baggage) = Noted::of(request.headers()).trace();
         let incoming = incoming.map(|incoming| incoming.span_context());
         let place = incoming.unwrap_or_else(|| current.span().span_context().clone());
         let ignored = Arc::new(Ignored::new(recorder, place));
@@ -249,6 +250,7 @@ fn begin<B: 'static>(
     recorder: Arc<Recorder>,
     config: Arc<Config>,
     request: &Request<B>,
+    noted: &Noted<'_>,
     began: Monotonic,
     incoming: Option<Incoming>,
     https: bool,
@@ -264,7 +266,7 @@ fn begin<B: 'static>(
             record.name = name(request);
             record.otel = None;
             record.links.extend(link.flatten());
-            request::tell(request, outer.config(), sampled, https, &mut record.context);
+            request::tell(request, noted, outer.config(), sampled, https, &mut record.context);
         });
         if adopted {
             return outer;
@@ -273,7 +275,7 @@ fn begin<B: 'static>(
     let below = || below(current.as_ref()?, &config);
     let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
     let mut record = new_record(&ids, "request".into(), name(request), began);
-    request::tell(request, &config, ids.sampled, https, &mut record.context);
+    request::tell(request, noted, &config, ids.sampled, https, &mut record.context);
     record.links.extend(link);
     Shared::new(recorder, config, ids, began, record)
 }

@@ -18,6 +18,9 @@ pub(crate) struct ApmSpan {
     context: SpanContext,
     handle: Handle,
     role: Role,
+    /// The span has ended. It may be replaced by another span, which its transaction must know for as long as this one is
+    /// held.
+    is_replaceable: bool,
 }
 
 enum Role {
@@ -25,8 +28,6 @@ enum Role {
     Silent {
         dropped: bool,
     },
-    /// Ended. It may be replaced by another span, which its transaction must know for as long as this one is held.
-    Replaceable,
     /// Part of a call that is told as something else: only its errors are told, as the call's.
     Within,
     Child(Child),
@@ -49,38 +50,42 @@ pub(crate) struct Child {
 }
 
 impl ApmSpan {
+    fn new(context: SpanContext, handle: Handle, role: Role) -> Self {
+        Self { context, handle, role, is_replaceable: false }
+    }
+
     /// Nothing is recorded; the context of the parent passes through.
     pub(super) fn off(context: SpanContext) -> Self {
-        Self { context, handle: Handle::None, role: Role::Silent { dropped: false } }
+        Self::new(context, Handle::None, Role::Silent { dropped: false })
     }
 
     /// As [`off`](Self::off), within a transaction if there is one.
     pub(super) fn silent(handle: Handle, context: SpanContext) -> Self {
-        Self { context, handle, role: Role::Silent { dropped: false } }
+        Self::new(context, handle, Role::Silent { dropped: false })
     }
 
     /// As [`off`](Self::off), and so is all that is below it.
     pub(super) fn ignored(ignored: Arc<Ignored>, context: SpanContext) -> Self {
-        Self { context, handle: Handle::Ignored(ignored), role: Role::Silent { dropped: false } }
+        Self::new(context, Handle::Ignored(ignored), Role::Silent { dropped: false })
     }
 
     /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
     pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext, dropped: bool) -> Self {
-        Self { context, handle: Handle::Transaction(shared), role: Role::Silent { dropped } }
+        Self::new(context, Handle::Transaction(shared), Role::Silent { dropped })
     }
 
     /// A part of the call whose context this is.
     pub(super) fn within(shared: Arc<Shared>, context: SpanContext) -> Self {
-        Self { context, handle: Handle::Transaction(shared), role: Role::Within }
+        Self::new(context, Handle::Transaction(shared), Role::Within)
     }
 
     pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
-        Self { context, handle: Handle::Transaction(shared), role: Role::Child(child) }
+        Self::new(context, Handle::Transaction(shared), Role::Child(child))
     }
 
     pub(super) fn root(shared: Arc<Shared>, context: SpanContext, start: Start) -> Self {
         let role = Role::Root(Root { status: Status::Unset, start });
-        Self { context, handle: Handle::Transaction(shared), role }
+        Self::new(context, Handle::Transaction(shared), role)
     }
 
     /// An event that the span is built with. OpenTelemetry holds no lock of the span then, but may have borrowed the
@@ -105,20 +110,15 @@ impl ApmSpan {
     fn finish(&mut self, end: Option<SystemTime>) {
         let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
         let Some(shared) = self.shared() else { return };
-        let mut is_replaceable = false;
         match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
-            Role::Child(child) => is_replaceable = shared.span(child.finish(shared, end)),
-            Role::Replaceable => is_replaceable = true,
+            Role::Child(child) => self.is_replaceable = shared.span(child.finish(shared, end)),
             // filters run there, and this span's lock may be held: they must find the transaction without asking it
             Role::Root(root) if shared.is_up_for_adoption() => {
                 while_locked(&self.handle, &self.context, || root.end(shared, end));
             }
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
             Role::Root(_) | Role::Within | Role::Silent { .. } => {}
-        }
-        if is_replaceable {
-            self.role = Role::Replaceable;
         }
     }
 }
@@ -161,7 +161,7 @@ impl Span for ApmSpan {
     }
 
     fn is_recording(&self) -> bool {
-        !matches!(self.role, Role::Silent { .. } | Role::Replaceable)
+        !matches!(self.role, Role::Silent { .. })
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
@@ -219,7 +219,7 @@ impl Drop for ApmSpan {
         if !matches!(self.role, Role::Silent { dropped: false }) {
             self.finish(None);
         }
-        if matches!(self.role, Role::Replaceable)
+        if self.is_replaceable
             && let Some(shared) = self.shared()
         {
             shared.release_span(self.nearest());

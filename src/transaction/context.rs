@@ -70,13 +70,13 @@ pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
 
 /// The current context with this transaction as its span.
 pub(crate) fn otel_context(shared: &Arc<Shared>) -> Context {
-    map_current_context(|context| context.with_span(TransactionSpan::new(shared.clone())))
+    current_context().with_span(TransactionSpan::new(shared.clone()))
 }
 
 /// The current context with a span that records nothing and says so to every span below it.
 pub(crate) fn ignored_context(ignored: &Arc<Ignored>) -> Context {
     let span = IgnoredSpan { ignored: Handle::Ignored(ignored.clone()), context: ignored.context().clone() };
-    map_current_context(|context| context.with_span(span))
+    current_context().with_span(span)
 }
 
 /// In place of the transaction of a request that is ignored.

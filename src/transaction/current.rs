@@ -69,22 +69,24 @@ pub(crate) fn running_as<T>(handle: &Handle, work: impl FnOnce() -> T) -> T {
 /// What was before comes back when it is dropped.
 pub(crate) struct Entered {
     before: Handle,
-    _attached: Option<Attached>,
+    _attached: Attached,
 }
 
 /// Makes a transaction the running one, and its context OpenTelemetry's current.
+#[inline]
 pub(crate) fn enter(shared: &Arc<Shared>, context: &Context) -> Entered {
     enter_handle(Handle::Transaction(shared.clone()), context)
 }
 
 /// As [`enter`], also for what is ignored.
+#[inline]
 pub(crate) fn enter_handle(handle: Handle, context: &Context) -> Entered {
-    Entered { before: replace(handle), _attached: Some(attach(context.clone())) }
+    Entered { before: replace(handle), _attached: attach(context.clone()) }
 }
 
 /// Makes a transaction the running one, where its context is current already.
 pub(super) fn enter_attached(handle: Handle) -> Entered {
-    Entered { before: replace(handle), _attached: None }
+    Entered { before: replace(handle), _attached: Attached::nothing() }
 }
 
 impl Drop for Entered {

@@ -227,7 +227,9 @@ impl Shared {
     /// Sends the error texts that no error value has replaced.
     pub(crate) fn send_waiting_errors(&self) {
         let waiting = self.lock().take_waiting_errors();
-        self.send_errors(waiting);
+        if let Some(waiting) = waiting {
+            self.send_errors(waiting);
+        }
     }
 
     /// As [`send_waiting_errors`](Self::send_waiting_errors), with errors that were taken under the lock.

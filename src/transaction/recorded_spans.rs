@@ -31,6 +31,7 @@ pub(crate) struct RecordedSpans {
 impl RecordedSpans {
     /// In a subscriber of the agent's own.
     pub(crate) fn in_own_subscriber() -> Self {
+        request_span::expect_hidden();
         Self { other: None }
     }
 

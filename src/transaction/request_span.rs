@@ -13,7 +13,7 @@ use std::{
 
 use opentelemetry::Context;
 use tracing::{
-    Span, Subscriber, dispatcher,
+    Dispatch, Span, Subscriber, dispatcher,
     span::{Attributes, Id},
 };
 use tracing_subscriber::{
@@ -44,6 +44,9 @@ thread_local! {
 /// Our layer is part of some subscriber, so the span is expected to be seen.
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 
+/// The process has a subscriber that hides the span.
+static ANY_HIDES: AtomicBool = AtomicBool::new(false);
+
 /// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
 ///
 /// `wanted` is what [`ApmLayer::request_span`](crate::ApmLayer::request_span) was set to. `None` creates the span where
@@ -66,9 +69,14 @@ pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
 
 /// Whether the current subscriber keeps the span out of all output.
 fn is_hidden() -> bool {
-    dispatcher::get_default(|current| {
-        current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span)
-    })
+    let hides =
+        |current: &Dispatch| current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span);
+    ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
+}
+
+/// Called before a subscriber is made that hides the span.
+pub(super) fn expect_hidden() {
+    ANY_HIDES.store(true, Relaxed);
 }
 
 /// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.

@@ -96,8 +96,9 @@ impl State {
         self.seldom.as_ref().map(|seldom| seldom.told.waiting_texts()).unwrap_or_default()
     }
 
-    pub(super) fn take_waiting_errors(&mut self) -> Vec<BoxedError> {
-        self.seldom.as_mut().map(|seldom| seldom.told.take_waiting()).unwrap_or_default()
+    /// `None` for a transaction without an error.
+    pub(super) fn take_waiting_errors(&mut self) -> Option<Vec<BoxedError>> {
+        self.seldom.as_mut().map(|seldom| seldom.told.take_waiting())
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -263,10 +264,12 @@ impl Shared {
                 self.is_discarded.store(true, Relaxed);
                 state.take_waiting_errors()
             } else {
-                Vec::new()
+                None
             }
         };
-        self.send_errors(waiting);
+        if let Some(waiting) = waiting {
+            self.send_errors(waiting);
+        }
     }
 
     pub(crate) fn capture_body(&self, body: CapturedBody) {
@@ -283,7 +286,7 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let mut timers = None;
+        let mut closed = None;
         let (mut record, outcome_by_user, body, has_errors, waiting) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
@@ -291,12 +294,14 @@ impl Shared {
                 state.seldom().rest = Some(Rest::of(&record));
             }
             if let Some(spans) = &mut state.spans {
-                timers = Some(std::mem::take(&mut spans.timers));
+                closed = Some(self.close(spans));
             }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
             (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
         };
-        self.send_errors(waiting);
+        if let Some(waiting) = waiting {
+            self.send_errors(waiting);
+        }
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
             (body, self.config.capture_body, &mut record.context.request)
         {
@@ -314,8 +319,8 @@ impl Shared {
                 self.lock().seldom().rest = Some(Rest::of(&record));
             }
         }
-        if let Some(timers) = timers {
-            self.close_spans(timers, &mut record);
+        if let Some(closed) = closed {
+            self.send_closed(closed, &mut record);
         }
         self.count_spans(&mut record);
         if self.config.context_propagation_only {

@@ -6,6 +6,8 @@
 
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
+use super::truncate::map_text;
+
 /// The longest host name by RFC 1035, with brackets or a dot at its end.
 const MAX_HOST: usize = 255;
 
@@ -69,19 +71,19 @@ impl Origin {
     }
 
     /// Host and port that the client used. `requested` is what the request itself names; empty where that is no host.
-    pub(super) fn authority<'a>(&'a self, requested: &'a str, scheme: &str) -> Cow<'a, str> {
-        let reported = self.host.as_ref().map(|(rank, host)| (*rank, host.as_str()));
-        let host = reported.map_or_else(|| authority(requested).unwrap_or_default(), |(_, host)| host);
-        let Some(port) = self.port.filter(|_| !host.is_empty()) else { return Cow::Borrowed(host) };
+    pub(super) fn authority<'a>(self, requested: &'a str, scheme: &str) -> Cow<'a, str> {
+        let (rank, host) = match self.host {
+            Some((rank, host)) => (Some(rank), Cow::Owned(host)),
+            None => (None, Cow::Borrowed(authority(requested).unwrap_or_default())),
+        };
+        let Some(port) = self.port.filter(|_| !host.is_empty()) else { return host };
         // a host that a proxy reports with a port, or without one in `Forwarded`, is complete
-        let is_complete = reported.is_some_and(|(rank, host)| rank == FORWARDED || split_port(host).1.is_some());
-        if is_complete {
-            return Cow::Borrowed(host);
+        if rank.is_some_and(|rank| rank == FORWARDED || at_port(&host).1.is_some()) {
+            return host;
         }
-        let host = without_port(host);
         match (scheme, port) {
-            ("https" | "wss", 443) | ("http" | "ws", 80) => Cow::Borrowed(host),
-            _ => Cow::Owned(format!("{host}:{port}")),
+            ("https" | "wss", 443) | ("http" | "ws", 80) => map_text(host, |host| Cow::Borrowed(at_port(host).0)),
+            _ => Cow::Owned(format!("{}:{port}", at_port(&host).0)),
         }
     }
 }
@@ -133,35 +135,57 @@ fn port(text: &str) -> Option<u16> {
 
 /// A host with or without a port, without user and password. `None` for text that is no host.
 fn authority(text: &str) -> Option<&str> {
-    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    let host = without_port(text);
-    let is_port = match &text[host.len()..] {
-        "" => true,
-        rest => port(&rest[1..]).is_some(),
-    };
+    let valid = |text| is_authority(text).then_some(text);
+    valid(text).or_else(|| valid(text.rsplit_once('@')?.1))
+}
+
+/// Whether a text is a host with or without a port.
+fn is_authority(text: &str) -> bool {
+    let (host, digits) = at_port(text);
     let is_host = match host.strip_prefix('[') {
         Some(address) => {
             let address = address.strip_suffix(']').unwrap_or_default();
             // a zone (`%eth0`) may follow the address
             let (address, zone) = address.split_once('%').unwrap_or((address, ""));
-            address.parse::<std::net::Ipv6Addr>().is_ok() && zone.chars().all(is_host_char)
+            address.parse::<std::net::Ipv6Addr>().is_ok() && is_of_host_chars(zone)
         }
-        None => !host.is_empty() && host.chars().all(is_host_char),
+        None => !host.is_empty() && is_of_host_chars(host),
     };
-    (is_host && is_port && host.len() <= MAX_HOST).then_some(text)
+    is_host && host.len() <= MAX_HOST && digits.is_none_or(|digits| port(digits).is_some())
 }
+
+/// The characters of a host, as far as they are ASCII.
+const HOST_CHARS: [bool; 256] = {
+    let mut chars = [false; 256];
+    let mut char = 0_u8;
+    while char < 128 {
+        chars[char as usize] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'.' | b'_' | b'~' | b'%');
+        char += 1;
+    }
+    chars
+};
 
 /// Letters of all scripts: browsers send such hosts in Punycode, other clients as they are.
-fn is_host_char(char: char) -> bool {
-    char.is_alphanumeric() || matches!(char, '-' | '.' | '_' | '~' | '%')
+fn is_of_host_chars(text: &str) -> bool {
+    // a loop without a way out takes a third of the time of one with it
+    text.bytes().fold(true, |all, byte| all & HOST_CHARS[usize::from(byte)])
+        || text.chars().all(|char| char.is_alphanumeric() || char.is_ascii() && HOST_CHARS[char as usize])
 }
 
-/// Everything before `:port`.
-fn without_port(authority: &str) -> &str {
-    let end = if authority.starts_with('[') { authority.find(']').map_or(0, |end| end + 1) } else { 0 };
-    match authority[end..].find(':') {
-        Some(colon) => &authority[..end + colon],
-        None => authority,
+/// Like [`split_port`], in less time, for what [`Origin::authority`] has returned.
+pub(super) fn parts(authority: &str) -> (&str, Option<u16>) {
+    let (host, digits) = at_port(authority);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    (address.unwrap_or(host), digits.and_then(port))
+}
+
+/// The host, and the digits behind its colon.
+fn at_port(authority: &str) -> (&str, Option<&str>) {
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (front, digits) = authority.split_at(authority.len() - digits);
+    match front.strip_suffix(':') {
+        Some(host) if !digits.is_empty() => (host, Some(digits)),
+        _ => (authority, None),
     }
 }
 

@@ -26,20 +26,21 @@ pub(super) fn request<'a>(request: &'a HttpRequest, sanitizer: &Sanitizer) -> Re
         origin.header(name, &value);
     }
     let headers = request.headers.as_ref().map_or_else(Headers::default, |captured| {
-        headers(captured, sanitizer, |name, value| {
-            origin.header(name, value);
-            if name == "cookie" {
+        headers(captured, sanitizer, |name, content, value| match content {
+            Content::Origin => origin.header(name, value),
+            Content::Cookies => {
                 let named = sanitizer.cookies(value).into_iter().filter(|(name, _)| !name.is_empty());
                 for (name, value) in named.take(MAX_COOKIES.saturating_sub(cookies.0.len())) {
                     cookies.set(Cow::Owned(name.into_owned()), keyword(value.into_owned()));
                 }
             }
+            _ => {}
         })
     });
     Request {
         method: keyword(request.method.as_str()),
         http_version: version(request.version),
-        url: Some(url(request, &origin, sanitizer)),
+        url: Some(url(request, origin, sanitizer)),
         headers,
         cookies,
         body: request.body.as_ref().map(|captured| body(captured, sanitizer)),
@@ -51,7 +52,7 @@ pub(super) fn response<'a>(response: &'a HttpResponse, sanitizer: &Sanitizer) ->
     let headers = response.headers.as_ref();
     Response {
         status_code: Some(response.status.into()),
-        headers: headers.map_or_else(Headers::default, |captured| self::headers(captured, sanitizer, |_, _| {})),
+        headers: headers.map_or_else(Headers::default, |captured| self::headers(captured, sanitizer, |_, _, _| {})),
         finished: Some(response.finished),
         headers_sent: Some(true),
         ..Response::default()
@@ -59,19 +60,28 @@ pub(super) fn response<'a>(response: &'a HttpResponse, sanitizer: &Sanitizer) ->
 }
 
 /// Names repeat one behind the other.
-fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: impl FnMut(&str, &str)) -> Headers<'a> {
+fn headers<'a>(
+    captured: &'a record::Headers,
+    sanitizer: &Sanitizer,
+    mut look: impl FnMut(&str, Content, &str),
+) -> Headers<'a> {
     let mut entries: Vec<(Cow<'a, str>, HeaderValue<'a>)> = Vec::with_capacity(captured.iter().size_hint().0);
     for (name, value) in captured.iter() {
-        look(name, &value);
-        // cookies are sent one by one; a host with `@` contains a user and a password
-        let has_userinfo = (name == "host" || record::names_origin(name)) && value.contains('@');
-        let secret = name == "cookie" || has_userinfo || sanitizer.is_secret(name);
-        let value = match value {
-            _ if secret => Cow::Borrowed(REDACTED),
-            value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
-            value if name == "set-cookie" => keyword(sanitizer.set_cookie(&value).into_owned()),
-            value if has_no_text(name) => keyword(map_text(value, |text| sanitizer.urls_in(text))),
-            value => free_keyword(value, sanitizer),
+        let content = Content::of(name);
+        look(name, content, &value);
+        let is_secret = match content {
+            // cookies are sent one by one
+            Content::Cookies => true,
+            // a host with `@` contains a user and a password
+            Content::Host | Content::Origin if value.contains('@') => true,
+            _ => sanitizer.is_secret(name),
+        };
+        let value = match content {
+            _ if is_secret => Cow::Borrowed(REDACTED),
+            Content::Baggage => keyword(sanitizer.baggage(&value).into_owned()),
+            Content::SetCookie => keyword(sanitizer.set_cookie(&value).into_owned()),
+            Content::Host | Content::NoText => keyword(map_text(value, |text| sanitizer.urls_in(text))),
+            Content::Cookies | Content::Origin | Content::Text => free_keyword(value, sanitizer),
         };
         match entries.last_mut().filter(|(last, _)| last == name) {
             Some((_, HeaderValue::Many(values))) => values.push(value),
@@ -86,30 +96,36 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
     Entries(entries)
 }
 
-/// Headers that browsers and frameworks send with every request, whose grammar has no place for a name with a value of
-/// the application's. They are not searched as free text.
-fn has_no_text(name: &str) -> bool {
-    matches!(
-        name,
-        "accept"
-            | "accept-encoding"
-            | "accept-language"
-            | "cache-control"
-            | "connection"
-            | "content-length"
-            | "content-type"
-            | "date"
-            | "etag"
-            | "host"
-            | "if-modified-since"
-            | "if-none-match"
-            | "last-modified"
-            | "sec-ch-ua"
-            | "traceparent"
-            | "transfer-encoding"
-            | "user-agent"
-            | "vary"
-    )
+/// What the value of a header consists of.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Cookies,
+    SetCookie,
+    Baggage,
+    Host,
+    /// The scheme, the host or the port that the client used, as a proxy reports them.
+    Origin,
+    /// The header is one that browsers and frameworks send with every request, and its grammar has no place for a name
+    /// with a value of the application's. It is not searched as free text.
+    NoText,
+    Text,
+}
+
+impl Content {
+    /// `name` is in lower case.
+    fn of(name: &str) -> Self {
+        match name {
+            "cookie" => Self::Cookies,
+            "set-cookie" => Self::SetCookie,
+            "baggage" => Self::Baggage,
+            "host" => Self::Host,
+            "accept" | "accept-encoding" | "accept-language" | "cache-control" | "connection" | "content-length"
+            | "content-type" | "date" | "etag" | "if-modified-since" | "if-none-match" | "last-modified"
+            | "sec-ch-ua" | "traceparent" | "transfer-encoding" | "user-agent" | "vary" => Self::NoText,
+            _ if record::names_origin(name) => Self::Origin,
+            _ => Self::Text,
+        }
+    }
 }
 
 fn version(version: Version) -> Option<&'static str> {

@@ -103,8 +103,10 @@ pub(super) fn kind<'a>(kind: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
 }
 
 fn result<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
-    let of_status = || record::http_result(record.context.response.as_ref()?.status);
-    record.result.as_deref().or_else(of_status).map(|result| free_keyword(result, sanitizer))
+    match record.result.as_deref() {
+        Some(result) => Some(free_keyword(result, sanitizer)),
+        None => record::http_result(record.context.response.as_ref()?.status).map(Cow::Borrowed),
+    }
 }
 
 pub(super) fn milliseconds(duration: Duration) -> f64 {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    origin::{Origin, split_port},
+    origin::{Origin, parts},
     truncate::{joined, keyword},
 };
 use crate::{
@@ -12,9 +12,9 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &Sanitizer) -> Url<'a> {
+pub(super) fn url<'a>(request: &'a HttpRequest, origin: Origin, sanitizer: &Sanitizer) -> Url<'a> {
     let protocol = origin.reported_scheme().unwrap_or(if request.https { "https" } else { "http" });
-    let host = origin.authority(request.text.host(), protocol).into_owned();
+    let host = origin.authority(request.text.host(), protocol);
     let path = sanitizer.path(request.text.path());
     // `OPTIONS *` is about the whole server (RFC 9112, 3.2.4)
     let path_of_full = if path == "*" { Cow::Borrowed("") } else { path.clone() };
@@ -25,15 +25,23 @@ pub(super) fn url<'a>(request: &'a HttpRequest, origin: &Origin, sanitizer: &San
         None => ("".into(), "".into()),
     };
     let none = || Cow::Borrowed("");
-    let (hostname, port) = split_port(&host);
-    let (hostname, port) = (hostname.to_owned(), port.map(u32::from));
+    let (hostname, port) = match &host {
+        Cow::Borrowed(host) => {
+            let (name, port) = parts(host);
+            (Cow::Borrowed(name), port)
+        }
+        Cow::Owned(host) => {
+            let (name, port) = parts(host);
+            (Cow::Owned(name.to_owned()), port)
+        }
+    };
     Url {
         raw: Some(joined([path.clone(), mark.clone(), query.clone(), none(), none(), none()])),
         full: (!host.is_empty())
-            .then(|| joined([protocol.into(), "://".into(), host.into(), path_of_full, mark.clone(), query.clone()])),
+            .then(|| joined([protocol.into(), "://".into(), host, path_of_full, mark.clone(), query.clone()])),
         protocol: Some(protocol.into()),
         hostname: (!hostname.is_empty()).then(|| keyword(hostname)),
-        port,
+        port: port.map(u32::from),
         search: (!mark.is_empty()).then(|| joined([mark, query, none(), none(), none(), none()])),
         pathname: Some(Text::One(keyword(path))),
     }
