@@ -167,11 +167,11 @@ impl Shared {
         let mut parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
-            let (record, seldom) = state.record_and_seldom();
-            if !seldom.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+            let (record, rare) = state.record_and_rare();
+            if !rare.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
                 return;
             }
-            let replaced = error.exception.as_ref().map(|exception| seldom.told.take_replaced(exception));
+            let replaced = error.exception.as_ref().map(|exception| rare.told.take_replaced(exception));
             let mut replaced = replaced.unwrap_or_default();
             replaced.iter().for_each(|_| self.recorder.suppressed_error());
             replace(&mut error, &mut parent, &mut replaced);
@@ -183,7 +183,7 @@ impl Shared {
                     error.parent = Some(self.error_parent(parent, record.kind.clone(), name));
                     let own = std::mem::replace(&mut error.context, record.context.clone());
                     if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&seldom.body, self.config.capture_body, &mut error.context.request)
+                        (&rare.body, self.config.capture_body, &mut error.context.request)
                     {
                         request.body = body.get();
                     }
@@ -198,9 +198,9 @@ impl Shared {
                 }
                 // the record is gone, name and type were kept
                 None => {
-                    let (kind, name) = seldom.rest.as_ref().map_or_else(
+                    let (kind, name) = rare.ended.as_ref().map_or_else(
                         || (Cow::Borrowed("request"), Cow::Borrowed("")),
-                        |rest| (rest.kind.clone(), rest.name()),
+                        |ended| (ended.kind.clone(), ended.name()),
                     );
                     error.parent = Some(self.error_parent(parent, kind, Name::Text(name)));
                 }
@@ -209,7 +209,7 @@ impl Shared {
             // Only a response brings an error value later. What a filter or a hook records is sent while the filter runs:
             // later it would be filtered again.
             if awaits_response && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
-                match seldom.told.wait(error) {
+                match rare.told.wait(error) {
                     Some(first) => error = first,
                     None => return,
                 }

@@ -131,7 +131,7 @@ impl Handle {
     pub(crate) fn veto(&self, exception: &Exception) {
         let dropped = match self {
             Handle::None => 0,
-            Handle::Transaction(shared) => shared.lock().seldom().told.veto(exception),
+            Handle::Transaction(shared) => shared.lock().rare().told.veto(exception),
             Handle::Ignored(ignored) => ignored.told().veto(exception),
         };
         if let (Some(recorder), 1..) = (self.recorder(), dropped) {
