@@ -14,7 +14,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 use super::{
     captured_body::CapturedBody,
     ended::EndedTransaction,
-    errors::{BoxedError, Told},
+    errors::{BoxedError, ErrorHistory},
     naming::renamed,
     recorder::Recorder,
     span_counts::SpanCounts,
@@ -72,7 +72,7 @@ pub(crate) struct State {
 /// State that few transactions have.
 #[derive(Default)]
 pub(super) struct RareState {
-    pub(super) told: Told,
+    pub(super) errors: ErrorHistory,
     /// Set at the end of the transaction if a handle is left that could capture an error.
     pub(super) ended: Option<EndedTransaction>,
     /// The body of the request, if `capture_body` is on for it.
@@ -93,15 +93,15 @@ impl State {
     }
 
     pub(super) fn waiting_texts(&self) -> Vec<String> {
-        self.rare.as_ref().map(|rare| rare.told.waiting_texts()).unwrap_or_default()
+        self.rare.as_ref().map(|rare| rare.errors.waiting_texts()).unwrap_or_default()
     }
 
     pub(super) fn take_waiting_errors(&mut self) -> Vec<BoxedError> {
-        self.rare.as_mut().map(|rare| rare.told.take_waiting()).unwrap_or_default()
+        self.rare.as_mut().map(|rare| rare.errors.take_waiting()).unwrap_or_default()
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.told.is_empty())
+        self.rare.as_ref().is_some_and(|rare| !rare.errors.is_empty())
     }
 }
 
