@@ -82,8 +82,8 @@ struct Quiet;
 impl<S: tracing::Subscriber> Layer<S> for Quiet {}
 
 fn with_agent(bencher: Bencher<'_, '_>, builder: AgentBuilder, app: Router) {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{nobody}"));
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{unused}"));
     // full after a handful of events
     let agent = agent.max_queue_size(1).api_request_size(1024).build().unwrap();
     static SUBSCRIBER: Once = Once::new();

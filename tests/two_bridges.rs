@@ -3,6 +3,10 @@
 //!
 //! A separate test binary: all subscribers of a process share the state of callsites.
 
+#[path = "behaviour/written.rs"]
+#[expect(dead_code, reason = "other tests read lines of JSON")]
+mod written;
+
 use std::{
     io,
     sync::{Arc, Mutex},
@@ -19,11 +23,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
     Layer, Registry,
     filter::LevelFilter,
-    fmt::MakeWriter,
     layer::SubscriberExt,
     registry::{self, LookupSpan},
     reload,
 };
+
+use self::written::Written;
 
 /// The warning goes to the subscriber of whichever request comes next.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -125,28 +130,6 @@ async fn expect_no_conflict(
     assert_eq!(agent.stats().recorded, 3 * 2, "{case}");
 }
 
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Written {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn other_opentelemetry_layer_does_not_conflict_with_the_agent() {
     let _turn = TURN.lock().await;
@@ -224,7 +207,7 @@ async fn inactive_layer_logs_one_warning() {
     let written = Written::default();
     let printer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(written.clone());
     serve(&a, registry().with(o.layer()).with(a.tracing_layer()).with(printer)).await;
-    let printed = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let printed = written.text();
     assert_eq!(printed.matches("another layer of `tracing-opentelemetry`").count(), 1, "{printed}");
 }
 

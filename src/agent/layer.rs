@@ -51,7 +51,7 @@ where
         SubscriberOwner::Agent => (RecordedSpans::in_own_subscriber(), None),
         SubscriberOwner::Service => {
             let other = Arc::new(OtherBridge::default());
-            (RecordedSpans::beside(other.clone()), Some(other))
+            (RecordedSpans::in_service_subscriber(other.clone()), Some(other))
         }
     };
     // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.

@@ -39,7 +39,7 @@ pub(crate) async fn events(
 
     let scripted = shared.script.next();
     let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let stream = Stream::new(encoding, shared.store.clone(), scripted.fate);
+    let stream = Stream::new(encoding, shared.store.clone(), scripted.ingestion);
     let (mut account, lease) = read(stream, body, lease, &shared.workers).await;
     if !scripted.delay.is_zero() {
         tokio::time::sleep(scripted.delay).await;

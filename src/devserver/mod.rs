@@ -127,7 +127,7 @@ pub use self::{
 #[cfg(feature = "_internals")]
 pub(crate) use self::{
     otlp::{Signal, receive},
-    script::Fate,
+    script::Ingestion,
     store::Limits,
     stream::Stream,
     work::{Slice, Task},

@@ -23,14 +23,14 @@ use std::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Answer {
-    pub(crate) fate: Fate,
+    pub(crate) ingestion: Ingestion,
     pub(crate) reply: Reply,
     pub(crate) delay: Duration,
 }
 
-/// What becomes of the events of a request.
+/// Whether the events of a request are stored.
 #[derive(Debug, Clone)]
-pub(crate) enum Fate {
+pub(crate) enum Ingestion {
     /// Valid ones are stored.
     Stored,
     /// None is stored, none is counted.
@@ -41,13 +41,13 @@ pub(crate) enum Fate {
     Refused(VecDeque<String>),
 }
 
-impl Fate {
+impl Ingestion {
     /// Whether anything may be stored.
     pub(crate) fn stores(&self) -> bool {
         !matches!(self, Self::Lost)
     }
 
-    /// The fate of the next valid event: stored or lost, or refused with a message.
+    /// Decides on the next valid event: it is stored or lost, or refused with a message.
     pub(crate) fn of_next(&mut self) -> Result<bool, String> {
         match self {
             Self::Stored => Ok(true),
@@ -76,69 +76,69 @@ pub(crate) enum Reply {
 }
 
 impl Answer {
-    const fn new(fate: Fate, reply: Reply) -> Self {
-        Self { fate, reply, delay: Duration::ZERO }
+    const fn new(ingestion: Ingestion, reply: Reply) -> Self {
+        Self { ingestion, reply, delay: Duration::ZERO }
     }
 
     /// As if nothing had been laid down.
     #[must_use]
     pub const fn normal() -> Self {
-        Self::new(Fate::Stored, Reply::Account)
+        Self::new(Ingestion::Stored, Reply::Account)
     }
 
     /// 503, the queue is full: nothing is stored.
     #[must_use]
     pub const fn unavailable() -> Self {
-        Self::new(Fate::Lost, Reply::Failure { status: 503, message: "queue is full" })
+        Self::new(Ingestion::Lost, Reply::Failure { status: 503, message: "queue is full" })
     }
 
     /// 429, too many events: nothing is stored.
     #[must_use]
     pub const fn too_many() -> Self {
-        Self::new(Fate::Lost, Reply::Failure { status: 429, message: "rate limit exceeded" })
+        Self::new(Ingestion::Lost, Reply::Failure { status: 429, message: "rate limit exceeded" })
     }
 
     /// 401, whatever credentials came: nothing is stored.
     #[must_use]
     pub const fn unauthorized() -> Self {
-        Self::new(Fate::Lost, Reply::Refusal { status: 401, message: "authentication failed" })
+        Self::new(Ingestion::Lost, Reply::Refusal { status: 401, message: "authentication failed" })
     }
 
     /// 403, the credentials are known and not allowed to write: nothing is stored.
     #[must_use]
     pub const fn forbidden() -> Self {
-        Self::new(Fate::Lost, Reply::Failure { status: 403, message: "unauthorized: not allowed to write events" })
+        Self::new(Ingestion::Lost, Reply::Failure { status: 403, message: "unauthorized: not allowed to write events" })
     }
 
     /// This status, of 400 or above, before anything is read: nothing is stored.
     #[must_use]
     pub const fn status(status: u16) -> Self {
-        Self::new(Fate::Lost, Reply::Refusal { status, message: "as laid down" })
+        Self::new(Ingestion::Lost, Reply::Refusal { status, message: "as laid down" })
     }
 
     /// 400: the first valid events are refused, one with each of these messages; all others are stored. By OTLP it is a
     /// success in part, which names how many and the first message.
     #[must_use]
     pub fn rejected<M: Into<String>>(messages: impl IntoIterator<Item = M>) -> Self {
-        Self::new(Fate::Refused(messages.into_iter().map(Into::into).collect()), Reply::Account)
+        Self::new(Ingestion::Refused(messages.into_iter().map(Into::into).collect()), Reply::Account)
     }
 
     /// 500 after the first `accepted` valid events have been stored; the others are lost.
     #[must_use]
     pub const fn failed_after(accepted: u64) -> Self {
-        Self::new(Fate::First(accepted), Reply::Failure { status: 500, message: "internal error" })
+        Self::new(Ingestion::First(accepted), Reply::Failure { status: 500, message: "internal error" })
     }
 
     /// The connection is closed without an answer, nothing is stored.
     #[must_use]
     pub const fn cut() -> Self {
-        Self::new(Fate::Lost, Reply::Cut)
+        Self::new(Ingestion::Lost, Reply::Cut)
     }
 
     /// The connection is closed without an answer although all is stored: what is sent again is there twice.
     #[must_use]
     pub const fn cut_after_storing() -> Self {
-        Self::new(Fate::Stored, Reply::Cut)
+        Self::new(Ingestion::Stored, Reply::Cut)
     }
 
     /// The normal answer, late.

@@ -206,7 +206,7 @@ impl DevServer {
         self.script.len()
     }
 
-    /// As [`script`](Self::script), for requests for central configuration. The fate of events is of no meaning there.
+    /// As [`script`](Self::script), for requests for central configuration. Their effect on events is ignored there.
     ///
     /// ```
     /// use tower_apm::devserver::{Answer, DevServer};

@@ -10,7 +10,7 @@ use super::{
     inflate::{Filled, Inflate},
     lines::{Line, Lines},
     memory::OverBudget,
-    script::Fate,
+    script::Ingestion,
     store::{Store, shorten},
     validate::{Verdict, judge_event, judge_metadata},
     work::{Slice, Task},
@@ -109,7 +109,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(encoding: Option<&str>, store: Store, fate: Fate) -> Self {
+    pub(crate) fn new(encoding: Option<&str>, store: Store, ingestion: Ingestion) -> Self {
         Self {
             inflate: Inflate::new(encoding, MAX_BODY),
             input: Bytes::new(),
@@ -122,7 +122,7 @@ impl Stream {
                 read: Cell::new(0),
                 metadata: None,
                 store,
-                fate,
+                ingestion,
                 account: Account::default(),
             },
         }
@@ -214,7 +214,7 @@ struct Reader {
     read: Cell<usize>,
     metadata: Option<Metadata>,
     store: Store,
-    fate: Fate,
+    ingestion: Ingestion,
     account: Account,
 }
 
@@ -258,7 +258,7 @@ impl Reader {
         match judge_metadata(&text, &self.read) {
             Verdict::Accepted { kind, body } => {
                 let metadata = Metadata::new(body.to_owned().into());
-                if self.fate.stores() {
+                if self.ingestion.stores() {
                     self.store.accept(Protocol::Intake, kind, &metadata, metadata.raw().clone());
                 }
                 self.metadata = Some(metadata);
@@ -275,7 +275,7 @@ impl Reader {
         let Some(metadata) = self.metadata.as_ref().filter(|_| !line.is_empty()) else { return };
         let text = String::from_utf8_lossy(line);
         match judge_event(&text, &self.read) {
-            Verdict::Accepted { kind, body } => match self.fate.of_next() {
+            Verdict::Accepted { kind, body } => match self.ingestion.of_next() {
                 Ok(stored) => {
                     if stored {
                         self.store.accept(Protocol::Intake, kind, metadata, body.to_owned().into());

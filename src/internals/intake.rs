@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::devserver::{Event, Fate, Limits, Query, Slice, Store, Stream, Task};
+use crate::devserver::{Event, Ingestion, Limits, Query, Slice, Store, Stream, Task};
 
 /// What became of one body.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Judged {
 /// Reads a body as it arrives: piece by piece, until it cannot be read any further.
 pub fn intake<'a>(encoding: Option<&str>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Judged {
     let store = Store::new(Limits { events: usize::MAX, bytes: usize::MAX });
-    let mut stream = Stream::new(encoding, store.clone(), Fate::Stored);
+    let mut stream = Stream::new(encoding, store.clone(), Ingestion::Stored);
     for piece in pieces {
         stream.feed(Bytes::copy_from_slice(piece));
         stream.advance(&Slice::unbounded());

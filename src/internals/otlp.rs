@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::devserver::{Event, Fate, Limits, Protocol, Query, Signal, Store, receive};
+use crate::devserver::{Event, Ingestion, Limits, Protocol, Query, Signal, Store, receive};
 
 /// What is stored of a message, the oldest first, metadata included; an error where it cannot be read. `signal` is 0 for
 /// traces, 1 for metrics, anything else for logs.
@@ -13,7 +13,7 @@ pub fn otlp(signal: u8, message: &[u8]) -> Result<Vec<Arc<Event>>, String> {
         1 => Signal::Metrics,
         _ => Signal::Logs,
     };
-    let read = receive(signal, message, Protocol::OtlpHttp, &store, Fate::Stored);
+    let read = receive(signal, message, Protocol::OtlpHttp, &store, Ingestion::Stored);
     let mut stored = store.query(&Query::new()).events;
     stored.reverse();
     assert!(read.is_ok() || stored.is_empty(), "nothing is stored of a message that cannot be read");

@@ -142,5 +142,5 @@ impl<E: Exporter> State<E> {
 }
 
 #[cfg(test)]
-#[path = "conclude_tests.rs"]
+#[path = "conclude_tests/mod.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Somebody waits for what was recorded so far.
+//! A caller that waits for the events that were recorded so far.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ pub struct Unsent {
 pub(super) type Done = Box<dyn FnOnce(Result<(), Unsent>) + Send>;
 
 pub(super) struct Flush {
-    /// Done when this many of the events taken from the queue have met their fate.
+    /// The flush is over when this many of the events taken from the queue are settled: delivered, or dropped and counted.
     pub(super) target: u64,
     pub(super) deadline: Instant,
     pub(super) done: Done,
-    /// The last one: with its fate the worker ends.
+    /// True for the last flush, after which the worker ends.
     pub(super) is_shutdown: bool,
 }
 

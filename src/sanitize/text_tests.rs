@@ -24,17 +24,28 @@ const TEXTS: &[(&str, &str)] = &[
     ("password=hun,ter2;x", "password=[REDACTED]"),
     ("token=a1,user=bob", "token=[REDACTED],user=bob"),
     ("pin: 1234, cvv: 123.", "pin: [REDACTED], cvv: [REDACTED]."),
+    ("pin:1234", "pin:[REDACTED]"),
+    ("token:123456", "token:[REDACTED]"),
+    ("login -pin=1234", "login -pin=[REDACTED]"),
     ("mysql --password hunter2 --host db", "mysql --password [REDACTED] --host db"),
     ("mysql --password=hunter2 --host=db", "mysql --password=[REDACTED] --host=db"),
     ("card number: 4111111111111111", "card number: [REDACTED]"),
     ("session id: abc1", "session id: [REDACTED]"),
     ("mnemonic: abandon ability able\nnext", "mnemonic: [REDACTED]\nnext"),
+    ("passphrase: abandon ability able\nnext", "passphrase: [REDACTED]\nnext"),
     ("x-api-key: ApiKey abcd", "x-api-key: [REDACTED]"),
+    ("proxy-authorization: Custom abc def\nnext", "proxy-authorization: [REDACTED]\nnext"),
+    ("x-auth: Digest username=\"bob\", response=\"6629fa\"\nnext", "x-auth: [REDACTED]\nnext"),
+    ("token=abc&flag x", "token=[REDACTED]&flag x"),
+    ("token: abc&user=bob", "token: [REDACTED]&user=bob"),
+    ("password=abc<br>", "password=[REDACTED]<br>"),
+    ("'password=abc' x", "'password=[REDACTED]' x"),
     // headers
     ("authorization: Basic dXNlcjpw\nhost: a", "authorization: [REDACTED]\nhost: a"),
     ("> Authorization: Bearer abc", "> Authorization: [REDACTED]"),
     ("authorization=Bearer abc user=bob", "authorization=[REDACTED] user=bob"),
     ("cookie: a=b; sid=\"x y\"; c=d", "cookie: [REDACTED]"),
+    ("Bearer abc-def", "Bearer [REDACTED]"),
     ("got Bearer abc.def-123 here", "got Bearer [REDACTED] here"),
     ("BASIC dXNlcjpwYXNz", "BASIC [REDACTED]"),
     ("sent basic dXNlcjpwYXNzd29yZA== twice", "sent basic [REDACTED] twice"),
@@ -44,6 +55,9 @@ const TEXTS: &[(&str, &str)] = &[
     ("Token 9944b09199c62bcf9418ad846dd0e4bb", "Token [REDACTED]"),
     ("AWS4-HMAC-SHA256 Credential=AKIA/20240101, SignedHeaders=host, Signature=fe5f80", "AWS4-HMAC-SHA256 [REDACTED]"),
     ("no eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln today", "no [REDACTED] today"),
+    ("got Bearer abcdefghijklmnop here", "got Bearer [REDACTED] here"),
+    ("got Basic abcdef== here", "got Basic [REDACTED] here"),
+    ("ApiKey abcdefghijklmnopqrst", "ApiKey [REDACTED]"),
     // Debug output
     (
         r#"Credentials { username: "bob", password: "hunter2" }"#,
@@ -91,7 +105,23 @@ const TEXTS: &[(&str, &str)] = &[
     ),
     ("key: -----BEGIN RSA PRIVATE KEY-----\nhunter2\n", "key: [REDACTED] RSA PRIVATE KEY-----[REDACTED]"),
     (r#"{"pin": 1234, x}"#, r#"{"pin": "[REDACTED]", x}"#),
+    (r#"x "password=abc\nnext""#, r#"x "password=[REDACTED]\nnext""#),
+    (r#"x "cookie: a=b\nhost: c""#, r#"x "cookie: [REDACTED]\nhost: c""#),
+    (r#"x password: "a\"b" c"#, r#"x password: "[REDACTED]" c"#),
+    (r#"x password: Secret<str>("a b") c"#, "x password: [REDACTED] c"),
+    (r#"x password: Header { a: "b c" } d"#, "x password: [REDACTED] d"),
+    (r#"x password: &Some("a b") c"#, "x password: [REDACTED] c"),
+    ("tokens: [']', 'a'] b", "tokens: [REDACTED] b"),
+    (r#"v "{\"password\": \"abc" w"#, r#"v "{\"password\": \"[REDACTED]" w"#),
+    (r#"v "{\"token\": [1, 2" w"#, r#"v "{\"token\": \"[REDACTED]\"" w"#),
+    (r#"x "pass\u0077ord": "hunter2""#, r#"x "pass\u0077ord": "[REDACTED]""#),
+    (r#"x (b"password", b"abc")"#, r#"x (b"password", b"[REDACTED]")"#),
+    (r#"x ("password", Some("abc"), 1)"#, r#"x ("password", [REDACTED], 1)"#),
+    (r#"x ("pin", 1234)"#, r#"x ("pin", [REDACTED])"#),
+    (r#"x Basic("abc")"#, r#"x Basic([REDACTED])"#),
+    (r#"args "--password", "hunter2""#, r#"args "--password", "[REDACTED]""#),
     // JSON, forms, URLs, multipart, XML
+    (r#"{"value":"abc","name":"password"}"#, r#"{"value":"[REDACTED]","name":"password"}"#),
     (r#""{\"password\":\"hunter2\"}""#, r#""{\"password\":\"[REDACTED]\"}""#),
     (r#"{"a":"{\"b\":\"password=hunter2\"}"}"#, r#"{"a":"{\"b\":\"password=[REDACTED]\"}"}"#),
     ("a=b&p%61ssword=hunter2&c=d", "a=b&p%61ssword=[REDACTED]&c=d"),
@@ -101,9 +131,17 @@ const TEXTS: &[(&str, &str)] = &[
     ("see /a?next=https://u:hunter2@h/", "see /a?next=https://[REDACTED]@h/"),
     ("cannot connect: postgres://u:hunt", "cannot connect: postgres://[REDACTED]"),
     (
+        r#"body "form-data; name=\"password\"\r\n\r\nabc\r\n--b""#,
+        r#"body "form-data; name=\"password\"\r\n\r\n[REDACTED]\r\n--b""#,
+    ),
+    ("form-data; name=\"password\"\n\nabc\n--b", "form-data; name=\"password\"\n\n[REDACTED]\n--b"),
+    (
         "Content-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--b\r\n",
         "Content-Disposition: form-data; name=\"password\"\r\n\r\n[REDACTED]\r\n--b\r\n",
     ),
+    ("see postgres://ada:p@ss@db/x", "see postgres://[REDACTED]@db/x"),
+    ("<a:pin>1234</a:pin>", "<a:pin>[REDACTED]</a:pin>"),
+    ("<token/><x>1</x><token>abc</token>", "<token/><x>1</x><token>[REDACTED]</token>"),
     ("<a><ns:password x=\"1\">hunter2</ns:password></a>", "<a><ns:password x=\"1\">[REDACTED]</ns:password></a>"),
     ("<f name=\"password\">hunter2</f><g>1</g>", "<f name=\"password\">[REDACTED]</f><g>1</g>"),
     ("<key>password</key> <string>hunter2</string>", "<key>password</key> <string>[REDACTED]</string>"),
@@ -161,6 +199,29 @@ fn text_without_secrets_is_not_changed() {
         "author: Ada, discarded: 5",
         "[REDACTED]",
         "password=[REDACTED] token: \"[REDACTED]\"",
+        "auth://host/path is the address",
+        "\"no\ntoken\": 5 items",
+        "tokens: [], secret: {}, auth: ()",
+        "password: \"***\", token: \"<redacted>\"",
+        "sort: \"token\", value: \"asc\"",
+        "form-data; name=\"password\"\r\n\r\n[REDACTED]\r\n--b\r\n",
+        "sorted by [\"token\", 5]",
+        "Unauthorized(\"missing header\") and Key(7)",
+        "token(42) and Password([REDACTED]) and Token(***)",
+        "foo--token bar",
+        "mysql --password --host db",
+        "Digest of the day",
+        "redis://cache:port is down",
+        "<name><b>password</b></name><v>1</v>",
+        "UPDATE users SET password=? WHERE token = %s",
+        "Bearer realm=api",
+        "Bearer a1 and Basic b2",
+        "ApiKey 0x12ab34cd56ef",
+        "Token 0x12ab34cd56ef7890ab sold",
+        "token abcdefghijklmnopqrst",
+        "see eyJ.md",
+        "cursor eyJpZCI6NDIsImRpciI6ImFzYyJ9",
+        "monkeyJungle.forest.river.lake",
     ];
     let changed: Vec<_> = texts.iter().map(|text| (*text, clean(text))).filter(|(text, shown)| text != shown).collect();
     assert!(changed.is_empty(), "{changed:#?}");
@@ -183,11 +244,20 @@ fn truncated_text_contains_no_secret() {
 }
 
 #[test]
+fn unclosed_element_of_truncated_xml_is_redacted() {
+    let xml = |text: &str| Sanitizer::default().xml_text(text).into_owned();
+    assert_eq!(xml("<a><user>bob</user><password>hunt"), "<a><user>bob</user><password>[REDACTED]");
+    assert_eq!(xml("<a><user>bob"), "<a><user>bob");
+}
+
+#[test]
 fn queries_and_secrets_are_removed_from_names() {
     let name = |name: &str| Sanitizer::default().name(name).into_owned();
     for (before, after) in [
         ("GET /a?access_token=hunter2", "GET /a"),
         ("GET /a?x=1 HTTP/1.1", "GET /a HTTP/1.1"),
+        ("GET /a?flag", "GET /a"),
+        ("call \"/a?x=1\" again", "call \"/a\" again"),
         ("call(/a?x=1)", "call(/a)"),
         ("GET https://u:hunter2@h/a?b=c#d=e", "GET https://[REDACTED]@h/a"),
         ("login password=hunter2", "login password=[REDACTED]"),
@@ -207,12 +277,27 @@ fn session_cookies_and_tokens_in_cookies_are_redacted() {
         let cookies = Sanitizer::default().cookies(header);
         cookies.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     };
-    for name in ["id", "sid", "jwt", "remember", "tide.sid", "__Host-id", "axum_session", "rocket_session", "_csrf"] {
+    for name in [
+        "id",
+        "sid",
+        "jwt",
+        "remember",
+        "remember_me",
+        "app-remember",
+        "tide.sid",
+        "__Host-id",
+        "__Secure-id",
+        "axum_session",
+        "rocket_session",
+        "_csrf",
+    ] {
         assert_eq!(shown(&format!("{name}=hunter2; theme=dark")), format!("{name}=[REDACTED]; theme=dark"));
     }
     assert_eq!(shown("token_id=42; cart-id=7"), "token_id=42; cart-id=7");
     assert_eq!(shown("x=V3rYl0ngT0kenValue; lang=en-US"), "x=[REDACTED]; lang=en-US");
     assert_eq!(shown("x=a,V3rYl0ngT0kenValue"), "x=[REDACTED]");
+    assert_eq!(shown("x=abcdefghijklmnop; y=abcdefghijklmno"), "x=[REDACTED]; y=abcdefghijklmno");
+    assert_eq!(shown("x=a=b&pin=12"), "x=a=b&pin=[REDACTED]");
     assert_eq!(shown("prefs=%7B%22pw%22%3A1%7D"), "prefs=[REDACTED]");
     let set = |header| Sanitizer::default().set_cookie(header).into_owned();
     assert_eq!(set("id=hunter2; Path=/; HttpOnly"), "id=[REDACTED]; Path=/; HttpOnly");

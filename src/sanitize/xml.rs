@@ -72,7 +72,7 @@ impl Sanitizer {
         head.split(['"', '\'']).collect::<Vec<_>>().chunks(2).any(|pair| match pair {
             [name, value] => {
                 let name = name.trim().trim_end_matches('=').trim_end();
-                (NAMING.contains(&name) || name == "id") && self.is_secret(value)
+                NAMING.contains(&name) && self.is_secret(value)
             }
             _ => false,
         })

@@ -19,7 +19,7 @@ use super::{
     ResponseBody,
     guard::Ending,
     hooks::Options,
-    ignored::Aside,
+    ignored::IgnoredRequest,
     outcome,
     response_error::{ResponseError, with_error_of},
 };
@@ -49,9 +49,9 @@ pin_project_lite::pin_project! {
                     let _entered = enter_handle(scope.transaction.handle().clone(), &scope.context);
                     enter_own(&scope.span, || caught(|| this.inner.set(None)))
                 }
-                Role::Ignored(aside) => {
-                    let _entered = aside.enter();
-                    aside.within(|| this.inner.set(None))
+                Role::Ignored(ignored) => {
+                    let _entered = ignored.enter();
+                    ignored.within(|| this.inner.set(None))
                 }
                 Role::Owner(owner) => {
                     let _entered = owner.enter();
@@ -64,7 +64,7 @@ pin_project_lite::pin_project! {
                         owner.options.run_on_panic(owner.ending.transaction(), &*panic);
                         owner.ending.panicked(&*panic);
                     }
-                    Role::Ignored(aside) => aside.panicked(&*panic),
+                    Role::Ignored(ignored) => ignored.panicked(&*panic),
                     _ => {}
                 }
                 resume_unwind(panic);
@@ -88,7 +88,7 @@ pub(super) enum Role {
         options: Arc<Options>,
     },
     Owner(Owner),
-    Ignored(Aside),
+    Ignored(IgnoredRequest),
     /// The inner future has panicked. What is left of it is dropped as a part of the transaction.
     Panicked(Scope),
 }
@@ -136,20 +136,20 @@ where
                     }
                 };
             }
-            Role::Ignored(aside) => {
-                let _entered = aside.enter();
-                let result = match aside.within(|| poll_and_drop(inner, cx)) {
+            Role::Ignored(ignored) => {
+                let _entered = ignored.enter();
+                let result = match ignored.within(|| poll_and_drop(inner, cx)) {
                     Ok(polled) => std::task::ready!(polled),
                     Err(panic) => {
-                        aside.panicked(&*panic);
+                        ignored.panicked(&*panic);
                         resume_unwind(panic)
                     }
                 };
-                let Role::Ignored(aside) = std::mem::replace(this.role, Role::Off) else { return Poll::Pending };
+                let Role::Ignored(ignored) = std::mem::replace(this.role, Role::Off) else { return Poll::Pending };
                 return Poll::Ready(match result {
-                    Ok(response) => Ok(aside.respond(response)),
+                    Ok(response) => Ok(ignored.respond(response)),
                     Err(error) => {
-                        aside.failed(&error);
+                        ignored.failed(&error);
                         Err(error)
                     }
                 });

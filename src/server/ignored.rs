@@ -1,4 +1,5 @@
-//! A request that is ignored: no transaction, no spans, and the errors raised meanwhile without one (agent-spec 5.5).
+//! Requests that are ignored: they have no transaction and no spans, and their errors are sent without a transaction
+//! (agent-spec 5.5).
 
 use std::{
     any::Any,
@@ -23,15 +24,15 @@ use crate::{
     transaction::{Entered, Transaction, enter_handle, enter_own},
 };
 
-/// What goes with the request, and with a body that is made while it is sent.
-pub(super) struct Aside {
+/// Accompanies an ignored request, and its response body if that is made while it is sent.
+pub(super) struct IgnoredRequest {
     transaction: Transaction,
     context: Context,
     span: Span,
     options: Arc<Options>,
 }
 
-impl Aside {
+impl IgnoredRequest {
     pub(super) fn new(transaction: Transaction, context: Context, span: Span, options: Arc<Options>) -> Self {
         Self { transaction, context, span, options }
     }
@@ -40,7 +41,7 @@ impl Aside {
         enter_handle(self.transaction.handle().clone(), &self.context)
     }
 
-    /// Runs what is the host's, with spans below going nowhere.
+    /// Runs code of the service. Spans that begin within it are not recorded.
     pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
         enter_own(&self.span, || catch_unwind(AssertUnwindSafe(work)))
     }
@@ -79,6 +80,8 @@ impl Aside {
             self.error(attached.exception(recorder, self.transaction.handle()));
         }
         let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
-        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::aside(body, self) })
+        response.map(|body| {
+            if is_there { ResponseBody::untouched(body) } else { ResponseBody::of_ignored_request(body, self) }
+        })
     }
 }

@@ -20,7 +20,7 @@ use super::{
     grpc,
     guard::Ending,
     hooks::Options,
-    ignored::Aside,
+    ignored::IgnoredRequest,
     outcome::Asked,
     request::{self, Noted},
 };
@@ -178,15 +178,15 @@ impl<S> ApmService<S> {
         request.extensions_mut().insert(transaction.clone());
         let entered = enter_handle(transaction.handle().clone(), &context);
         let span = new_request_span(self.options.request_span);
-        let aside = Aside::new(transaction, context, span, self.options.clone());
+        let ignored = IgnoredRequest::new(transaction, context, span, self.options.clone());
         // as for a transaction: the future enters the span
         let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
         let future = called.unwrap_or_else(|panic| {
-            aside.panicked(&*panic);
+            ignored.panicked(&*panic);
             resume_unwind(panic)
         });
         drop(entered);
-        ResponseFuture::new(future, Role::Ignored(aside))
+        ResponseFuture::new(future, Role::Ignored(ignored))
     }
 }
 

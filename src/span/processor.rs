@@ -1,4 +1,4 @@
-//! For a service that has a pipeline of OpenTelemetry's SDK: its spans, told to Elastic too.
+//! A span processor for services that have a pipeline of OpenTelemetry's SDK: it sends their spans to Elastic too.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -55,15 +55,15 @@ struct Known {
     /// What its children hang below: the span itself, or its parent where it is not sent.
     nearest: SpanId,
     /// None: it has ended.
-    fate: Option<Fate>,
+    handling: Option<SpanHandling>,
 }
 
-enum Fate {
+enum SpanHandling {
     Sent(Begun),
-    /// A call that is one too many, and is counted by its target.
+    /// An exit span beyond the limit. It is counted by its service target.
     BeyondLimit(Begun),
     Dropped,
-    /// It is to be ignored, or part of a call that is told already.
+    /// The span is ignored, or part of an exit span that is recorded already.
     Ignored,
 }
 
@@ -103,16 +103,16 @@ fn own(id: OtelSpanId) -> SpanId {
     SpanId(u64::from_be_bytes(id.to_bytes()))
 }
 
-/// What becomes of a span that begins, and the span that its children hang below.
-fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context) -> (Fate, SpanId) {
+/// Decides how a span that begins is handled. Returns the parent of its children too.
+fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context) -> (SpanHandling, SpanId) {
     let (kind, attributes) = (&span.span_kind, &span.attributes[..]);
     if is_ignored(Some(attributes), shared.config()) {
-        return (Fate::Ignored, parent_id);
+        return (SpanHandling::Ignored, parent_id);
     }
     let start = Start::of(Some(span.start_time));
     let new = Beginning { parent_id, kind, attributes, timestamp: start.micros(shared) };
     let Some(place) = shared.place(&new, || own(span.span_context.span_id())) else {
-        return (Fate::Ignored, parent_id);
+        return (SpanHandling::Ignored, parent_id);
     };
     let begun = || Begun {
         start,
@@ -121,48 +121,48 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
         baggage: shared.recorder().baggage(context, shared.config()),
     };
     match place.id {
-        Some(id) => (Fate::Sent(begun()), id),
-        None if is_call(kind) => (Fate::BeyondLimit(begun()), place.parent_id),
-        None => (Fate::Dropped, place.parent_id),
+        Some(id) => (SpanHandling::Sent(begun()), id),
+        None if is_call(kind) => (SpanHandling::BeyondLimit(begun()), place.parent_id),
+        None => (SpanHandling::Dropped, place.parent_id),
     }
 }
 
 impl SpanProcessor for ApmSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         let Some((shared, parent_id)) = self.above(context) else { return };
-        let is_told = shared.records_spans();
+        let is_recorded = shared.records_spans();
         {
             let mut spans = self.spans();
             if spans.known.len() >= MAX_OPEN + MAX_ENDED {
                 spans.is_overfull = true;
                 drop(spans);
-                if is_told {
+                if is_recorded {
                     shared.count_dropped_span();
                 }
                 return;
             }
         }
         let id = span.span_context().span_id();
-        let (fate, nearest) = if is_told {
+        let (handling, nearest) = if is_recorded {
             let Some(data) = span.exported_data() else { return };
-            let (fate, nearest) = begin(&data, &shared, parent_id, context);
+            let (handling, nearest) = begin(&data, &shared, parent_id, context);
             if nearest != own(id) {
                 shared.replace_span(own(id), nearest);
             }
-            (fate, nearest)
+            (handling, nearest)
         } else {
-            // its errors are told all the same (agent-spec 9.2)
-            (Fate::Ignored, parent_id)
+            // its errors are sent all the same (agent-spec 9.2)
+            (SpanHandling::Ignored, parent_id)
         };
-        self.spans().known.insert(id, Known { shared, nearest, fate: Some(fate) });
+        self.spans().known.insert(id, Known { shared, nearest, handling: Some(handling) });
     }
 
     fn on_end(&self, span: SpanData) {
         let id = span.span_context.span_id();
-        let (shared, nearest, fate) = {
+        let (shared, nearest, handling) = {
             let mut spans = self.spans();
             let Some(known) = spans.known.get_mut(&id) else { return };
-            let (shared, nearest, fate) = (known.shared.clone(), known.nearest, known.fate.take());
+            let (shared, nearest, handling) = (known.shared.clone(), known.nearest, known.handling.take());
             spans.ended.push_back(id);
             let forgotten = if spans.ended.len() > MAX_ENDED { spans.ended.pop_front() } else { None };
             let forgotten = forgotten.and_then(|id| Some((own(id), spans.known.remove(&id)?)));
@@ -170,17 +170,17 @@ impl SpanProcessor for ApmSpanProcessor {
             if let Some((id, forgotten)) = forgotten {
                 forgotten.shared.release_span(id);
             }
-            (shared, nearest, fate)
+            (shared, nearest, handling)
         };
         for event in span.events.iter().filter(|event| event.name == "exception") {
             shared.error(Exception::from_event(&event.attributes).into_record(event.timestamp), Some(nearest));
         }
-        match fate {
+        match handling {
             // it is released when it is forgotten
-            Some(Fate::Sent(begun)) => _ = shared.span(record(span, begun, &shared)),
-            Some(Fate::BeyondLimit(begun)) => shared.span_beyond_limit(record(span, begun, &shared)),
-            Some(Fate::Dropped) => shared.unsent_ends(nearest, Start::of(Some(span.end_time)).micros(&shared)),
-            Some(Fate::Ignored) | None => {}
+            Some(SpanHandling::Sent(begun)) => _ = shared.span(record(span, begun, &shared)),
+            Some(SpanHandling::BeyondLimit(begun)) => shared.span_beyond_limit(record(span, begun, &shared)),
+            Some(SpanHandling::Dropped) => shared.unsent_ends(nearest, Start::of(Some(span.end_time)).micros(&shared)),
+            Some(SpanHandling::Ignored) | None => {}
         }
     }
 
@@ -190,9 +190,9 @@ impl SpanProcessor for ApmSpanProcessor {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         let before = std::mem::take(&mut *self.spans());
-        for Known { shared, fate, .. } in before.known.into_values() {
-            // the provider tells of no end any more
-            if matches!(fate, Some(Fate::Sent(_) | Fate::BeyondLimit(_) | Fate::Dropped)) {
+        for Known { shared, handling, .. } in before.known.into_values() {
+            // the provider reports no further ends
+            if matches!(handling, Some(SpanHandling::Sent(_) | SpanHandling::BeyondLimit(_) | SpanHandling::Dropped)) {
                 shared.count_dropped_span();
             }
         }

@@ -1,11 +1,11 @@
-//! The sentences that a test begins with: what is to arrive, and what is not.
+//! Expectations of a test: events that arrive, and events that do not.
 
 use std::{future::Future, panic::Location, sync::Arc};
 
 use serde_json::Value;
 
 use super::{
-    ExpectedError, ExpectedSpan, ExpectedTransaction, TestAgent,
+    ExpectedError, ExpectedSpan, ExpectedTransaction, PendingTransaction, TestAgent,
     nearest::nearest,
     received::{Arrived, Received, error_name, is_error_called, is_named, text},
     report::{report, report_missing},
@@ -14,28 +14,21 @@ use super::{
     subject::Subject,
 };
 
-/// Of what has not arrived nobody can say that it is not there.
+/// The reason of a failure if some events could not be delivered, so that their absence is not known.
 const UNDELIVERED: &str = "events wait that could not be delivered before the deadline";
 
 impl TestAgent {
-    /// A transaction of this name arrives.
+    /// Waits for a transaction of this name. Checks before `.await` are part of what the test waits for; see
+    /// [`PendingTransaction`].
     ///
     /// # Panics
-    /// The future does when none has come before the [deadline](super::TestAgentBuilder::deadline).
+    /// The future panics if no such transaction has arrived before the [deadline](super::TestAgentBuilder::deadline).
     #[track_caller]
-    pub fn expect_transaction(&self, name: &str) -> impl Future<Output = ExpectedTransaction> + Send + use<> {
-        let found = expect(
-            self.scene.clone(),
-            ("a transaction", name.to_owned()),
-            |received| &received.transactions,
-            |transaction, name| is_named(transaction, name),
-            |transaction| text(transaction, "/name"),
-            Location::caller(),
-        );
-        async move { ExpectedTransaction { subject: found.await } }
+    pub fn expect_transaction(&self, name: &str) -> PendingTransaction {
+        PendingTransaction::new(self.scene.clone(), name, Location::caller())
     }
 
-    /// Exactly so many transactions of this name arrive; in the order in which they began.
+    /// Waits for exactly `count` transactions of this name. They are in the order in which they began.
     ///
     /// ```
     /// use tower_apm::testkit::TestAgent;
@@ -54,7 +47,7 @@ impl TestAgent {
     /// ```
     ///
     /// # Panics
-    /// The future does when fewer have come before the deadline, or more.
+    /// The future panics if fewer have arrived before the deadline, or if more have arrived.
     #[track_caller]
     pub fn expect_transactions(
         &self,
@@ -79,10 +72,10 @@ impl TestAgent {
         }
     }
 
-    /// A span of this name arrives, of whatever transaction.
+    /// Waits for a span of this name, in any transaction.
     ///
     /// # Panics
-    /// The future does when none has come before the deadline.
+    /// The future panics if none has arrived before the deadline.
     #[track_caller]
     pub fn expect_span(&self, name: &str) -> impl Future<Output = ExpectedSpan> + Send + use<> {
         let found = expect(
@@ -96,10 +89,10 @@ impl TestAgent {
         async move { ExpectedSpan { subject: found.await } }
     }
 
-    /// An error arrives whose exception has this type (without its module) or this message, or whose log line reads so.
+    /// Waits for an error with this type (without its module) or message, or of this log line.
     ///
     /// # Panics
-    /// The future does when none has come before the deadline.
+    /// The future panics if none has arrived before the deadline.
     #[track_caller]
     pub fn expect_error(&self, type_or_message: &str) -> impl Future<Output = ExpectedError> + Send + use<> {
         let found = expect(
@@ -113,10 +106,10 @@ impl TestAgent {
         async move { ExpectedError { subject: found.await } }
     }
 
-    /// No error was recorded so far. It delivers what waits first, and waits for nothing else.
+    /// Checks that no error was recorded so far. The recorded events are delivered first.
     ///
     /// # Panics
-    /// The future does when one has arrived, or when not all could be delivered before the deadline.
+    /// The future panics if one has arrived, or if some events could not be delivered before the deadline.
     #[track_caller]
     pub fn expect_no_errors(&self) -> impl Future<Output = ()> + Send + use<> {
         let (scene, at) = (self.scene.clone(), Location::caller());
@@ -131,10 +124,10 @@ impl TestAgent {
         }
     }
 
-    /// No transaction of this name was recorded so far. It delivers what waits first, and waits for nothing else.
+    /// Checks that no transaction of this name was recorded so far. The recorded events are delivered first.
     ///
     /// # Panics
-    /// The future does when one has arrived, or when not all could be delivered before the deadline.
+    /// The future panics if one has arrived, or if some events could not be delivered before the deadline.
     #[track_caller]
     pub fn expect_no_transaction(&self, name: &str) -> impl Future<Output = ()> + Send + use<> {
         let (scene, name, at) = (self.scene.clone(), name.to_owned(), Location::caller());
@@ -147,10 +140,10 @@ impl TestAgent {
         }
     }
 
-    /// Nothing at all was recorded so far: no transaction, no span, no error.
+    /// Checks that no transaction, span or error was recorded so far. The recorded events are delivered first.
     ///
     /// # Panics
-    /// The future does when something has arrived, or when not all could be delivered before the deadline.
+    /// The future panics if an event has arrived, or if some events could not be delivered before the deadline.
     #[track_caller]
     pub fn expect_nothing(&self) -> impl Future<Output = ()> + Send + use<> {
         let (scene, at) = (self.scene.clone(), Location::caller());
@@ -165,8 +158,8 @@ impl TestAgent {
         }
     }
 
-    /// Nothing that was sent so far holds this text: as it is, percent-encoded, in Base64, in hex or escaped, in a key
-    /// or a value, of an event or of its metadata.
+    /// Checks that no key or value of an event or its metadata contains this text: as it is, percent-encoded, in Base64, in
+    /// hex or escaped.
     ///
     /// ```
     /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -183,10 +176,11 @@ impl TestAgent {
     /// # }
     /// ```
     ///
-    /// It delivers what waits first and blocks the thread for that time, which the agent and its server do not need.
+    /// The recorded events are delivered first. This blocks the calling thread, which the agent and its server do not need.
     ///
     /// # Panics
-    /// Where it is found, with the places; when not all could be delivered before the deadline; when nothing has arrived in which it could be found; when it is empty.
+    /// Panics if the text is found, and names the places. Panics too if some events could not be delivered before the
+    /// deadline, if no event has arrived, or if the text is empty.
     #[track_caller]
     pub fn assert_no_secret(&self, secret: &str) {
         assert!(!secret.is_empty(), "an empty secret is everywhere");
@@ -202,11 +196,11 @@ impl TestAgent {
         }
     }
 
-    /// The one transaction of this name with its spans and errors, without what differs from run to run: fit for a
+    /// Returns the transaction of this name with its spans and errors, without values that differ from run to run: for a
     /// snapshot test.
     ///
-    /// Ids become `[transaction]`, `[span-1]`, `[error-1]`, the same id the same name everywhere, so that it stays
-    /// visible who is below whom; times, durations, stacks and ports become `[time]`, `[duration]`, `[frames]`, `[port]`.
+    /// Ids become `[transaction]`, `[span-1]`, `[error-1]`. An id has the same name everywhere, so that the tree of spans
+    /// stays visible. Times, durations, stacks and ports become `[time]`, `[duration]`, `[frames]`, `[port]`.
     ///
     /// ```
     /// use tower_apm::testkit::TestAgent;
@@ -222,7 +216,7 @@ impl TestAgent {
     /// ```
     ///
     /// # Panics
-    /// The future does when none has come before the deadline, or several have.
+    /// The future panics if none has arrived before the deadline, or if several have arrived.
     #[track_caller]
     pub fn snapshot(&self, name: &str) -> impl Future<Output = Value> + Send + use<> {
         let found = self.expect_transaction(name);

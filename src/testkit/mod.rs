@@ -38,14 +38,17 @@
 //! # Layout
 //!
 //! - [`TestAgent`]: start it, give its [`layer`](TestAgent::layer) to the app, expect.
-//! - [`ExpectedTransaction`], [`ExpectedSpan`], [`ExpectedError`]: what an expectation found, to be checked further.
+//! - [`PendingTransaction`]: an expected transaction before the `.await`, with the spans and errors to wait for.
+//! - [`ExpectedTransaction`], [`ExpectedSpan`], [`ExpectedError`]: the events that an expectation found, for further checks.
 //! - [`Answer`]: lets the server fail on purpose, see [`TestAgent::answer`].
 //!
 //! # How an expectation is met
 //!
 //! What arrives is looked up by name, never by its place. Each check narrows down those that are left, and fails when
-//! none is: two requests of one route are told apart by `.label("token_id", "42")`. `expect_…` waits until something of
-//! that name has arrived, by default for ten seconds; the checks behind it do not wait. A failure prints the
+//! none is: `.label("token_id", "42")` selects one of two requests of the same route. `expect_…` waits until an event of
+//! that name has arrived, by default for ten seconds. A span of a spawned task can arrive after its transaction: put the
+//! check before the `.await` (`expect_transaction("POST /pictures").span("resize", |span| span).await`), and the
+//! expectation waits for the span too. Checks after the `.await` do not wait. A failure prints the
 //! expectation, the nearest event, the likeliest reasons (a transaction that has not ended because the test holds the
 //! response, a request that was ignored, an agent that is disabled) and everything that arrived.
 //!
@@ -82,6 +85,7 @@ mod error;
 mod expect;
 mod hints;
 mod nearest;
+mod pending;
 mod process;
 mod received;
 mod report;
@@ -94,7 +98,7 @@ mod transaction;
 mod waterfall;
 
 pub use self::{
-    agent::TestAgent, builder::TestAgentBuilder, error::ExpectedError, span::ExpectedSpan,
+    agent::TestAgent, builder::TestAgentBuilder, error::ExpectedError, pending::PendingTransaction, span::ExpectedSpan,
     transaction::ExpectedTransaction,
 };
 pub use crate::devserver::{Answer, Kind};

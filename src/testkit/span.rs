@@ -1,8 +1,8 @@
-//! A span that was expected, and what else is to hold of it.
+//! Checks on a span that has arrived.
 
 use super::{checks::event_checks, received::text, subject::Subject};
 
-/// A span that has arrived. Each check narrows it down, or fails; see the [module](super).
+/// A span that has arrived. Each check selects the spans that pass, and panics if none passes; see the [module](super).
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -29,7 +29,7 @@ pub struct ExpectedSpan {
 event_checks!(ExpectedSpan);
 
 impl ExpectedSpan {
-    /// Type and subtype: `db` and `sqlite`, `external` and `http`, `app` and `internal`.
+    /// Checks type and subtype: `db` and `sqlite`, `external` and `http`, `app` and `internal`.
     #[track_caller]
     pub fn kind(self, kind: &str, subtype: &str) -> Self {
         let subject = self.subject.check(&format!("of type {kind}/{subtype}"), |span| {
@@ -41,14 +41,14 @@ impl ExpectedSpan {
         Self { subject }
     }
 
-    /// `success`, `failure` or `unknown`.
+    /// Checks the outcome: `success`, `failure` or `unknown`.
     #[track_caller]
     pub fn outcome(self, outcome: &str) -> Self {
         let subject = self.subject.check(&format!("with outcome {outcome:?}"), |span| span.outcome(outcome));
         Self { subject }
     }
 
-    /// Directly below the span or transaction of this name.
+    /// Checks that the parent is the span or transaction of this name.
     #[track_caller]
     pub fn child_of(self, name: &str) -> Self {
         let received = self.subject.scene.received();

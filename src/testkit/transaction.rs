@@ -1,4 +1,4 @@
-//! A transaction that was expected, and what else is to hold of it.
+//! Checks on a transaction that has arrived.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use super::{
     ExpectedError, ExpectedSpan, by_otlp,
     checks::{context_checks, event_checks},
     nearest::nearest,
-    received::{error_name, is_error_called, is_named, text},
+    received::{Arrived, Received, error_name, is_error_called, is_named, text},
+    scene::Scene,
     snapshot,
     subject::{Subject, compare},
 };
 
-/// A transaction that has arrived. Each check narrows it down, or fails; see the [module](super).
+/// A transaction that has arrived. Each check selects the transactions that pass, and panics if none passes; see the
+/// [module](super).
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -67,14 +69,14 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// `success`, `failure` or `unknown`.
+    /// Checks the outcome: `success`, `failure` or `unknown`.
     #[track_caller]
     pub fn outcome(self, outcome: &str) -> Self {
         let subject = self.subject.check(&format!("with outcome {outcome:?}"), |event| event.outcome(outcome));
         Self { subject }
     }
 
-    /// `HTTP 2xx` and the like, or what the code has set.
+    /// Checks the result: `HTTP 2xx` and the like, or the text that the code has set.
     #[track_caller]
     pub fn result(self, result: &str) -> Self {
         let subject = self.subject.check(&format!("with result {result:?}"), |transaction| {
@@ -87,19 +89,19 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// Its type: `request`, `scheduled`, `messaging`.
+    /// Checks the type, such as `request`, `scheduled` or `messaging`.
     #[track_caller]
     pub fn kind(self, kind: &str) -> Self {
         self.value("type", "/type", kind)
     }
 
-    /// The status of the response.
+    /// Checks the status of the response.
     #[track_caller]
     pub fn status(self, status: u16) -> Self {
         self.value("status", "/context/response/status_code", status)
     }
 
-    /// A header of the response; its name in lower case.
+    /// Checks a header of the response. The name is in lower case.
     #[track_caller]
     pub fn response_header(self, name: &str, value: &str) -> Self {
         let label = format!("response header {name}");
@@ -112,32 +114,26 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// It was cut off before its end: the label `aborted`, and an unknown outcome.
+    /// Checks that the transaction was aborted before its end: it has the label `aborted` and an unknown outcome.
     #[track_caller]
     pub fn aborted(self) -> Self {
         self.label("aborted", true).outcome("unknown")
     }
 
-    /// It has a span of this name, on whatever level, for which the checks hold.
+    /// Checks that the transaction has a span of this name, at any depth, for which the checks hold.
     ///
-    /// Spans that end after their transaction, in tasks that go on, may not have arrived: wait for them first, with
-    /// [`expect_span`](super::TestAgent::expect_span).
+    /// This check does not wait. To wait for a span that ends after its transaction, such as one of a spawned task, put
+    /// [`span`](super::PendingTransaction::span) before the `.await`.
     #[track_caller]
     pub fn span(self, name: &str, checks: impl Fn(ExpectedSpan) -> ExpectedSpan) -> Self {
         let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
-        let subject = self.subject.check(&format!("with a span {name:?} as described"), |transaction| {
-            let all: Vec<_> = received.within(&received.spans, transaction).collect();
-            let named: Vec<_> = all.iter().filter(|span| is_named(span, name)).map(|span| Arc::clone(span)).collect();
-            if named.is_empty() {
-                return Err(none_such("span", nearest(name, all.iter().map(|span| text(span, "/name")))));
-            }
-            let checked = checks(ExpectedSpan { subject: Subject::inner(scene.clone(), named) });
-            checked.subject.result().map_err(|miss| format!("its span {name:?} is {miss}"))
-        });
+        let subject = self
+            .subject
+            .check(&with_span(name), |transaction| find_span(&scene, &received, transaction, name, &checks));
         Self { subject }
     }
 
-    /// It has no span of this name, so far.
+    /// Checks that no span of this name has arrived so far.
     #[track_caller]
     pub fn no_span(self, name: &str) -> Self {
         let received = self.subject.scene.received();
@@ -148,7 +144,7 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// It has had so many spans when it ended; those dropped by `transaction_max_spans` do not count.
+    /// Checks the number of spans at the end of the transaction. Spans that `transaction_max_spans` dropped do not count.
     #[track_caller]
     pub fn span_count(self, spans: u64) -> Self {
         let received = self.subject.scene.received();
@@ -164,25 +160,20 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// It has an error of this type or message, on whatever level, for which the checks hold.
+    /// Checks that the transaction has an error of this type or message, at any depth, for which the checks hold.
+    ///
+    /// This check does not wait. To wait for an error that is captured after the end of its transaction, put
+    /// [`error`](super::PendingTransaction::error) before the `.await`.
     #[track_caller]
     pub fn error(self, type_or_message: &str, checks: impl Fn(ExpectedError) -> ExpectedError) -> Self {
         let (scene, received) = (self.subject.scene.clone(), self.subject.scene.received());
-        let subject = self.subject.check(&format!("with an error {type_or_message:?} as described"), |transaction| {
-            let all: Vec<_> = received.within(&received.errors, transaction).collect();
-            let named = all.iter().filter(|error| is_error_called(error, type_or_message));
-            let named: Vec<_> = named.map(|error| Arc::clone(error)).collect();
-            if named.is_empty() {
-                let names = all.iter().map(|error| error_name(error));
-                return Err(none_such("error", nearest(type_or_message, names)));
-            }
-            let checked = checks(ExpectedError { subject: Subject::inner(scene.clone(), named) });
-            checked.subject.result().map_err(|miss| format!("its error {type_or_message:?} is {miss}"))
+        let subject = self.subject.check(&with_error(type_or_message), |transaction| {
+            find_error(&scene, &received, transaction, type_or_message, &checks)
         });
         Self { subject }
     }
 
-    /// No error was met in it, so far.
+    /// Checks that no error of the transaction has arrived so far.
     #[track_caller]
     pub fn no_error(self) -> Self {
         let received = self.subject.scene.received();
@@ -195,16 +186,62 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// It, its spans and its errors, without what differs from run to run; see
+    /// Returns the transaction with its spans and errors, without values that differ from run to run; see
     /// [`TestAgent::snapshot`](super::TestAgent::snapshot).
     ///
     /// # Panics
-    /// When several fit the checks so far.
+    /// Panics if several transactions pass the checks so far.
     #[track_caller]
     #[must_use]
     pub fn redacted(&self) -> Value {
         snapshot::of_transaction(self.subject.only(), &self.subject.scene.received())
     }
+}
+
+/// The part of a sentence that stands for the check of a span.
+pub(super) fn with_span(name: &str) -> String {
+    format!("with a span {name:?} as described")
+}
+
+/// The part of a sentence that stands for the check of an error.
+pub(super) fn with_error(type_or_message: &str) -> String {
+    format!("with an error {type_or_message:?} as described")
+}
+
+/// Looks for a span of a transaction for which the checks hold. Returns what was found instead.
+pub(super) fn find_span(
+    scene: &Scene,
+    received: &Received,
+    transaction: &Arrived,
+    name: &str,
+    checks: &dyn Fn(ExpectedSpan) -> ExpectedSpan,
+) -> Result<(), String> {
+    let all: Vec<_> = received.within(&received.spans, transaction).collect();
+    let named: Vec<_> = all.iter().filter(|span| is_named(span, name)).map(|span| Arc::clone(span)).collect();
+    if named.is_empty() {
+        return Err(none_such("span", nearest(name, all.iter().map(|span| text(span, "/name")))));
+    }
+    let checked = checks(ExpectedSpan { subject: Subject::inner(scene.clone(), named) });
+    checked.subject.result().map_err(|miss| format!("its span {name:?} is {miss}"))
+}
+
+/// Looks for an error of a transaction for which the checks hold. Returns what was found instead.
+pub(super) fn find_error(
+    scene: &Scene,
+    received: &Received,
+    transaction: &Arrived,
+    type_or_message: &str,
+    checks: &dyn Fn(ExpectedError) -> ExpectedError,
+) -> Result<(), String> {
+    let all: Vec<_> = received.within(&received.errors, transaction).collect();
+    let named = all.iter().filter(|error| is_error_called(error, type_or_message));
+    let named: Vec<_> = named.map(|error| Arc::clone(error)).collect();
+    if named.is_empty() {
+        let names = all.iter().map(|error| error_name(error));
+        return Err(none_such("error", nearest(type_or_message, names)));
+    }
+    let checked = checks(ExpectedError { subject: Subject::inner(scene.clone(), named) });
+    checked.subject.result().map_err(|miss| format!("its error {type_or_message:?} is {miss}"))
 }
 
 fn none_such(what: &str, nearest: Option<&str>) -> String {

@@ -1,4 +1,4 @@
-//! Code of the user's that runs within the agent's: what it does wrong is counted, told once, and goes no further.
+//! User code that runs within the agent: its panics and long runs are contained, counted, and logged once.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl UserCode {
         }
     }
 
-    /// For a set of those that were told.
+    /// The bit of this kind in a set of kinds.
     pub(super) fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -55,7 +55,7 @@ impl UserCode {
 }
 
 /// Runs a hook or a `Serialize` of the user's; a panic in it is counted and goes no further, and so is counted what
-/// takes long. A panic and a slow run are each told once for each kind of code.
+/// takes long. A panic and a slow run are each logged once for each kind of code.
 pub(crate) fn contain<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce() -> T) -> Option<T> {
     let began = Instant::now();
     let result = catch(run);
@@ -75,7 +75,7 @@ mod tests {
     use crate::{config::LiveConfig, logged::Logged, pipeline::Queue};
 
     #[test]
-    fn each_kind_of_code_is_told_once() {
+    fn panic_and_slow_run_are_logged_once_for_each_kind_of_code() {
         let recorder = Recorder::new(LiveConfig::default(), Queue::new(1, 1));
         let logged = Logged::default();
         tracing::subscriber::with_default(logged.subscriber(), || {
@@ -85,10 +85,10 @@ mod tests {
                 contain(&recorder, UserCode::Hook, || std::thread::sleep(SLOW * 2));
             }
         });
-        let told = logged.text();
-        assert_eq!(told.matches("a hook of a layer panicked").count(), 1, "{told}");
-        assert_eq!(told.matches("the Serialize of custom context panicked").count(), 1, "{told}");
-        assert_eq!(told.matches("a hook of a layer held up its caller").count(), 1, "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let text = logged.text();
+        assert_eq!(text.matches("a hook of a layer panicked").count(), 1, "{text}");
+        assert_eq!(text.matches("the Serialize of custom context panicked").count(), 1, "{text}");
+        assert_eq!(text.matches("a hook of a layer held up its caller").count(), 1, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The errors of a transaction: each is told once, and knows what the transaction knows.
+//! The errors of a transaction: each is sent once, with the context of the transaction.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,7 @@ use crate::{
     record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, is_contained},
 };
 
-/// Documents for errors that one transaction gives; further ones are counted.
+/// The most error documents of one transaction. Further errors are counted.
 const MAX_ERRORS: usize = 50;
 
 /// The most error texts that wait for an error value of the same failure.
@@ -24,7 +24,7 @@ pub(super) type BoxedError = Box<ErrorRecord>;
 
 /// The errors of a transaction so far.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ErrorHistory {
     errors: Vec<Fingerprint>,
     vetoed: Vec<Fingerprint>,
     /// Errors of which only the text is known. One failure is often logged as text where it happens
@@ -34,34 +34,34 @@ pub(super) struct Told {
     waiting: Vec<BoxedError>,
 }
 
-/// What becomes of an error.
+/// Whether an error is recorded, and the reason if it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Told,
+    Recorded,
     Suppressed,
     Vetoed,
 }
 
-impl Told {
+impl ErrorHistory {
     pub(super) fn is_empty(&self) -> bool {
         self.errors.is_empty()
     }
 
-    /// The same error met again, and errors beyond the limit, are not told.
+    /// Judges an error. An error that is known, or beyond the limit, is not recorded.
     pub(super) fn judge(&mut self, exception: Option<&Exception>) -> Verdict {
-        let Some(exception) = exception else { return Verdict::Told };
+        let Some(exception) = exception else { return Verdict::Recorded };
         let fingerprint = Fingerprint::of(exception);
         if self.vetoed.iter().any(|vetoed| vetoed.is_same(&fingerprint)) {
             return Verdict::Vetoed;
         }
-        let is_replacing = self.waiting.iter().any(|waiting| fingerprint.tells_text_of(waiting));
-        if self.errors.iter().any(|told| told.tells(&fingerprint) && !(is_replacing && told.is_text()))
+        let is_replacing = self.waiting.iter().any(|waiting| fingerprint.covers_text_of(waiting));
+        if self.errors.iter().any(|known| known.covers(&fingerprint) && !(is_replacing && known.is_text()))
             || !is_replacing && self.errors.len() >= MAX_ERRORS
         {
             return Verdict::Suppressed;
         }
         self.errors.push(fingerprint);
-        Verdict::Told
+        Verdict::Recorded
     }
 
     /// Keeps an error text until an error value of the same failure is captured. Returns the error to send now if too many
@@ -78,21 +78,21 @@ impl Told {
             return Vec::new();
         }
         let fingerprint = Fingerprint::of(exception);
-        self.waiting.extract_if(.., |waiting| fingerprint.tells_text_of(waiting)).collect()
+        self.waiting.extract_if(.., |waiting| fingerprint.covers_text_of(waiting)).collect()
     }
 
-    /// Those that nothing has replaced.
+    /// Removes and returns the texts that no error value has replaced.
     pub(super) fn take_waiting(&mut self) -> Vec<BoxedError> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// The texts that wait for an error.
+    /// Returns the texts that wait for an error value.
     pub(super) fn waiting_texts(&self) -> Vec<String> {
         let message = |error: &BoxedError| error.exception.as_ref().map(|exception| exception.message.clone());
         self.waiting.iter().filter_map(message).collect()
     }
 
-    /// A hook does not want this error. Returns how many errors that wait are dropped with it.
+    /// Remembers an error that a hook does not want. Returns how many errors that wait are dropped with it.
     pub(super) fn veto(&mut self, exception: &Exception) -> usize {
         if self.vetoed.len() < MAX_ERRORS {
             self.vetoed.push(Fingerprint::of(exception));
@@ -121,14 +121,14 @@ pub(super) fn add_labels(error: &mut ErrorRecord, replaced: Vec<BoxedError>) {
 }
 
 impl Verdict {
-    /// An error that is not told is counted.
-    pub(super) fn is_to_be_told(self, recorder: &Recorder) -> bool {
+    /// Counts an error that is not recorded. Returns whether it is recorded.
+    pub(super) fn settle(self, recorder: &Recorder) -> bool {
         match self {
-            Verdict::Told => {}
+            Verdict::Recorded => {}
             Verdict::Suppressed => recorder.suppressed_error(),
             Verdict::Vetoed => recorder.filtered(1),
         }
-        self == Verdict::Told
+        self == Verdict::Recorded
     }
 }
 
@@ -138,7 +138,7 @@ impl Shared {
         self.lock().has_errors()
     }
 
-    /// A panic went through: recorded as an unhandled error, unless the panic hook did so with more to tell.
+    /// A panic went through: recorded as an unhandled error, unless the panic hook has recorded it with more details.
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
         if !release_held() {
             self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
@@ -167,11 +167,11 @@ impl Shared {
         let mut parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
-            let (record, seldom) = state.record_and_seldom();
-            if !seldom.told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+            let (record, rare) = state.record_and_rare();
+            if !rare.errors.judge(error.exception.as_ref()).settle(&self.recorder) {
                 return;
             }
-            let replaced = error.exception.as_ref().map(|exception| seldom.told.take_replaced(exception));
+            let replaced = error.exception.as_ref().map(|exception| rare.errors.take_replaced(exception));
             let mut replaced = replaced.unwrap_or_default();
             replaced.iter().for_each(|_| self.recorder.suppressed_error());
             replace(&mut error, &mut parent, &mut replaced);
@@ -183,7 +183,7 @@ impl Shared {
                     error.parent = Some(self.error_parent(parent, record.kind.clone(), name));
                     let own = std::mem::replace(&mut error.context, record.context.clone());
                     if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&seldom.body, self.config.capture_body, &mut error.context.request)
+                        (&rare.body, self.config.capture_body, &mut error.context.request)
                     {
                         request.body = body.get();
                     }
@@ -198,9 +198,9 @@ impl Shared {
                 }
                 // the record is gone, name and type were kept
                 None => {
-                    let (kind, name) = seldom.rest.as_ref().map_or_else(
+                    let (kind, name) = rare.ended.as_ref().map_or_else(
                         || (Cow::Borrowed("request"), Cow::Borrowed("")),
-                        |rest| (rest.kind.clone(), rest.name()),
+                        |ended| (ended.kind.clone(), ended.name()),
                     );
                     error.parent = Some(self.error_parent(parent, kind, Name::Text(name)));
                 }
@@ -209,7 +209,7 @@ impl Shared {
             // Only a response brings an error value later. What a filter or a hook records is sent while the filter runs:
             // later it would be filtered again.
             if awaits_response && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
-                match seldom.told.wait(error) {
+                match rare.errors.wait(error) {
                     Some(first) => error = first,
                     None => return,
                 }
@@ -243,7 +243,7 @@ fn keys() -> &'static RandomState {
     KEYS.get_or_init(RandomState::new)
 }
 
-/// Tells whether two errors are the same: type, message and chain.
+/// Compares errors by type, message and causes.
 pub(super) struct Fingerprint {
     /// Of the whole chain, and of what is left of it below each cause.
     chains: Vec<u64>,
@@ -274,8 +274,8 @@ impl Fingerprint {
         self.is_text
     }
 
-    /// True where the other error is this one, or a cause of it, logged as text.
-    fn tells_text_of(&self, other: &ErrorRecord) -> bool {
+    /// Returns true if the other error is the text of this one or of one of its causes.
+    fn covers_text_of(&self, other: &ErrorRecord) -> bool {
         let text = other.exception.as_ref().map(|exception| keys().hash_one(&exception.message));
         !self.is_text && text.is_some_and(|text| self.texts.contains(&text))
     }
@@ -285,8 +285,9 @@ impl Fingerprint {
         self.chains.last() == other.chains.last() && kinds.is_none_or(|(one, other)| one == other)
     }
 
-    /// True for the same error, and for one that was told as a cause already. One that has this as its cause tells more.
-    fn tells(&self, other: &Self) -> bool {
+    /// Returns true for the same error, and for an error that is a cause of this one. An error that has this one as its
+    /// cause contains more, and is not covered.
+    fn covers(&self, other: &Self) -> bool {
         if other.is_text && other.texts.iter().all(|text| self.texts.contains(text)) {
             return true;
         }
@@ -313,38 +314,38 @@ mod tests {
 
     #[test]
     fn error_texts_include_message_causes_and_debug() {
-        let told = chain(&["no sale", "reverted", "out of gas"]);
+        let known = chain(&["no sale", "reverted", "out of gas"]);
         for same in ["no sale", "reverted", "out of gas"] {
-            assert!(told.tells(&Fingerprint::of(&text(same))), "{same}");
+            assert!(known.covers(&Fingerprint::of(&text(same))), "{same}");
         }
-        assert!(!told.tells(&Fingerprint::of(&text("no"))));
+        assert!(!known.covers(&Fingerprint::of(&text("no"))));
     }
 
     #[test]
     fn waiting_error_texts_are_replaced_or_sent_and_bounded() {
         let record = |message: &str| text(message).into_record(SystemTime::UNIX_EPOCH);
-        let mut told = Told::default();
-        assert!(told.wait(record("reverted")).is_none() && told.wait(record("other")).is_none());
+        let mut errors = ErrorHistory::default();
+        assert!(errors.wait(record("reverted")).is_none() && errors.wait(record("other")).is_none());
         let value = Exception { message: "reverted".to_owned(), ..Exception::default() };
-        let replaced = told.take_replaced(&value);
+        let replaced = errors.take_replaced(&value);
         assert_eq!(replaced.len(), 1);
-        assert_eq!(told.waiting_texts(), ["other"]);
-        let sent: Vec<_> = (0..MAX_WAITING).filter_map(|at| told.wait(record(&at.to_string()))).collect();
+        assert_eq!(errors.waiting_texts(), ["other"]);
+        let sent: Vec<_> = (0..MAX_WAITING).filter_map(|at| errors.wait(record(&at.to_string()))).collect();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].exception.as_ref().unwrap().message, "other");
-        assert_eq!(told.take_waiting().len(), MAX_WAITING);
+        assert_eq!(errors.take_waiting().len(), MAX_WAITING);
     }
 
     #[test]
-    fn an_error_tells_itself_and_its_causes() {
-        let told = chain(&["no sale", "reverted", "out of gas"]);
+    fn error_covers_itself_and_its_causes() {
+        let known = chain(&["no sale", "reverted", "out of gas"]);
         for same in [&["no sale", "reverted", "out of gas"][..], &["reverted", "out of gas"], &["out of gas"]] {
-            assert!(told.tells(&chain(same)), "{same:?}");
+            assert!(known.covers(&chain(same)), "{same:?}");
         }
         for other in
             [&["no sale"][..], &["no sale", "reverted"], &["reverted"], &["out", "no sale", "reverted", "out of gas"]]
         {
-            assert!(!told.tells(&chain(other)), "{other:?}");
+            assert!(!known.covers(&chain(other)), "{other:?}");
         }
     }
 }

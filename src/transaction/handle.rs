@@ -12,7 +12,7 @@ use opentelemetry::trace::SpanContext;
 use super::{
     Recorder, Shared, UserCode, contain,
     current::release_held,
-    errors::{Told, add_labels, replace},
+    errors::{ErrorHistory, add_labels, replace},
 };
 use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_contained, is_debug_of};
 
@@ -30,12 +30,12 @@ pub(crate) struct Ignored {
     recorder: Arc<Recorder>,
     /// The caller's place in its trace, for the services that are called.
     context: SpanContext,
-    told: Mutex<Told>,
+    errors: Mutex<ErrorHistory>,
 }
 
 impl Ignored {
     pub(crate) fn new(recorder: Arc<Recorder>, context: SpanContext) -> Self {
-        Self { recorder, context, told: Mutex::default() }
+        Self { recorder, context, errors: Mutex::default() }
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
@@ -49,19 +49,19 @@ impl Ignored {
     /// Sends an error, without a transaction; one that was met before is counted.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>) {
         {
-            let mut told = self.told();
-            if !told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
+            let mut errors = self.errors();
+            if !errors.judge(error.exception.as_ref()).settle(&self.recorder) {
                 return;
             }
             let Some(exception) = &error.exception else { return self.recorder.error(error) };
             // as in a transaction
             if exception.is_text() && !is_contained() {
-                match told.wait(error) {
+                match errors.wait(error) {
                     Some(first) => error = first,
                     None => return,
                 }
             } else {
-                let mut replaced = told.take_replaced(exception);
+                let mut replaced = errors.take_replaced(exception);
                 replaced.iter().for_each(|_| self.recorder.suppressed_error());
                 replace(&mut error, &mut None, &mut replaced);
                 add_labels(&mut error, replaced);
@@ -70,14 +70,14 @@ impl Ignored {
         self.recorder.error(error);
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn errors(&self) -> MutexGuard<'_, ErrorHistory> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Ignored {
     fn drop(&mut self) {
-        let waiting = self.told().take_waiting();
+        let waiting = self.errors().take_waiting();
         waiting.into_iter().for_each(|error| self.recorder.error(error));
     }
 }
@@ -94,7 +94,7 @@ impl Handle {
         matches!(self, Handle::None)
     }
 
-    /// Whom errors go to. None where only the installed agent could be meant.
+    /// Returns the recorder of errors. `None` means the installed agent.
     pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
         match self {
             Handle::None => None,
@@ -120,19 +120,19 @@ impl Handle {
         }
     }
 
-    /// A panic went through; the panic hook may have more to tell of it.
+    /// Records a panic that went through, unless the panic hook has recorded it with more details.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
         if !release_held() {
             self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
         }
     }
 
-    /// A hook does not want this error to be told, now or later.
+    /// Drops this error, now and when it is captured again: a hook does not want it.
     pub(crate) fn veto(&self, exception: &Exception) {
         let dropped = match self {
             Handle::None => 0,
-            Handle::Transaction(shared) => shared.lock().seldom().told.veto(exception),
-            Handle::Ignored(ignored) => ignored.told().veto(exception),
+            Handle::Transaction(shared) => shared.lock().rare().errors.veto(exception),
+            Handle::Ignored(ignored) => ignored.errors().veto(exception),
         };
         if let (Some(recorder), 1..) = (self.recorder(), dropped) {
             recorder.filtered(dropped as u64);
@@ -144,7 +144,7 @@ impl Handle {
         let texts = match self {
             Handle::None => return None,
             Handle::Transaction(shared) => shared.lock().waiting_texts(),
-            Handle::Ignored(ignored) => ignored.told().waiting_texts(),
+            Handle::Ignored(ignored) => ignored.errors().waiting_texts(),
         };
         let recorder = self.recorder().filter(|_| !texts.is_empty())?;
         // no lock is held: the code is the service's

@@ -12,6 +12,7 @@ mod context;
 mod current;
 mod custom;
 mod depth;
+mod ended;
 mod errors;
 mod explicit_parent;
 #[cfg(feature = "axum")]
@@ -29,7 +30,6 @@ mod recorder;
 mod remote;
 mod replaced;
 pub(crate) mod request_span;
-mod rest;
 mod self_time;
 pub(crate) mod span_chain;
 mod span_counts;

@@ -48,12 +48,12 @@ thread_local! {
 
 /// A layer has decided, and `tracing` has cached the interests that held before.
 static STALE: AtomicBool = AtomicBool::new(false);
-/// A layer has stepped aside, and there was no warning.
+/// A layer has become inactive, and no warning was logged.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 const UNKNOWN: u8 = 0;
-const ALONE: u8 = 1;
-const ASIDE: u8 = 2;
+const ACTIVE: u8 = 1;
+const INACTIVE: u8 = 2;
 
 /// What one layer of the agent knows about others in its subscriber.
 #[derive(Debug, Default)]
@@ -75,8 +75,8 @@ impl OtherBridge {
         self.state.load(Relaxed) != UNKNOWN
     }
 
-    pub(super) fn is_aside(&self) -> bool {
-        self.state.load(Relaxed) == ASIDE
+    pub(super) fn is_inactive(&self) -> bool {
+        self.state.load(Relaxed) == INACTIVE
     }
 
     pub(super) fn set_metadata(&self, metadata: &'static Metadata<'static>) {
@@ -87,15 +87,15 @@ impl OtherBridge {
     #[cold]
     pub(super) fn decide(&self, own: &RecordedSpans) {
         let subscriber = self.subscriber.get().and_then(WeakDispatch::upgrade);
-        let found = subscriber.zip(self.metadata.get()).map_or(ALONE, |(subscriber, metadata)| {
+        let found = subscriber.zip(self.metadata.get()).map_or(ACTIVE, |(subscriber, metadata)| {
             match subscriber.downcast_ref::<RecordedSpans>() {
                 // another layer of the agent or of a second one: one is enough, and no mistake
-                Some(first) if !ptr::eq(first, own) => ASIDE,
+                Some(first) if !ptr::eq(first, own) => INACTIVE,
                 _ if is_answered_by_another(&subscriber, metadata) => {
                     UNANNOUNCED.store(true, Relaxed);
-                    ASIDE
+                    INACTIVE
                 }
-                _ => ALONE,
+                _ => ACTIVE,
             }
         });
         self.set_state(found);
@@ -119,7 +119,7 @@ impl OtherBridge {
         taker.on_close(id.clone(), context);
         if TAKEN.replace(false) {
             UNANNOUNCED.store(true, Relaxed);
-            self.set_state(ASIDE);
+            self.set_state(INACTIVE);
         }
     }
 
@@ -130,8 +130,8 @@ impl OtherBridge {
     }
 }
 
-/// Puts into effect what a layer has decided: has `tracing` ask for interests again, and warns of a layer that has stepped
-/// aside. Called where no subscriber is at work.
+/// Puts into effect what a layer has decided: has `tracing` ask for interests again, and warns of a layer that has
+/// become inactive. Called where no subscriber is at work.
 #[inline]
 pub(super) fn settle() {
     if STALE.load(Relaxed) {

@@ -29,28 +29,28 @@ pub(crate) struct RecordedSpans {
 }
 
 impl RecordedSpans {
-    /// In a subscriber of the agent's own.
+    /// The filter for the agent's own subscriber.
     pub(crate) fn in_own_subscriber() -> Self {
         request_span::expect_hidden();
         Self { other: None }
     }
 
-    /// In a subscriber that may have other layers.
-    pub(crate) fn beside(other: Arc<OtherBridge>) -> Self {
+    /// The filter for a subscriber of the service, which may have other layers.
+    pub(crate) fn in_service_subscriber(other: Arc<OtherBridge>) -> Self {
         Self { other: Some(other) }
     }
 
-    /// No other layer of the subscriber shows the spans of requests.
+    /// Returns true if no other layer of the subscriber shows the spans of requests.
     pub(super) fn hides_request_span(&self) -> bool {
         self.other.is_none()
     }
 
-    fn is_aside(&self) -> bool {
+    fn is_inactive(&self) -> bool {
         let Some(other) = &self.other else { return false };
         if !other.is_known() {
             other.decide(self);
         }
-        other.is_aside()
+        other.is_inactive()
     }
 }
 
@@ -63,7 +63,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        is_recorded(metadata) && !self.is_aside()
+        is_recorded(metadata) && !self.is_inactive()
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
@@ -71,7 +71,7 @@ where
             return Interest::never();
         }
         match &self.other {
-            Some(other) if other.is_aside() => Interest::never(),
+            Some(other) if other.is_inactive() => Interest::never(),
             Some(other) if !other.is_known() => {
                 other.set_metadata(metadata);
                 Interest::sometimes()

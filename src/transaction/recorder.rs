@@ -49,9 +49,9 @@ pub(crate) struct Recorder {
     panics: Panics,
     describe: Describe,
     span_type: SpanTypeOf,
-    /// Code of the user's whose panic, or whose taking long, has been told.
-    panics_told: AtomicU8,
-    slow_told: AtomicU8,
+    /// The kinds of user code for which a panic has been logged.
+    logged_panics: AtomicU8,
+    logged_slow: AtomicU8,
     /// Set for the agent of a test.
     #[cfg(feature = "testkit")]
     watch: OnceLock<Watch>,
@@ -73,8 +73,8 @@ impl Recorder {
             panics: Panics::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
-            panics_told: AtomicU8::new(0),
-            slow_told: AtomicU8::new(0),
+            logged_panics: AtomicU8::new(0),
+            logged_slow: AtomicU8::new(0),
             #[cfg(feature = "testkit")]
             watch: OnceLock::new(),
         }
@@ -249,14 +249,14 @@ impl Recorder {
 
     pub(crate) fn contained_panic(&self, code: UserCode) {
         self.queue.counters().contained_panic();
-        if self.panics_told.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
+        if self.logged_panics.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
             code.tell_panic();
         }
     }
 
     pub(super) fn slow_hook(&self, code: UserCode, took: Duration) {
         self.queue.counters().slow_hook();
-        if self.slow_told.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
+        if self.logged_slow.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
             code.tell_slow(took);
         }
     }

@@ -13,10 +13,10 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{
     captured_body::CapturedBody,
-    errors::{BoxedError, Told},
+    ended::EndedTransaction,
+    errors::{BoxedError, ErrorHistory},
     naming::renamed,
     recorder::Recorder,
-    rest::Rest,
     span_counts::SpanCounts,
     spans::Spans,
 };
@@ -66,16 +66,16 @@ pub(crate) struct State {
     up_for_adoption: bool,
     /// Made with the first span.
     pub(super) spans: Option<Box<Spans>>,
-    seldom: Option<Box<Seldom>>,
+    rare: Option<Box<RareState>>,
 }
 
-/// What few transactions have.
+/// State that few transactions have.
 #[derive(Default)]
-pub(super) struct Seldom {
-    pub(super) told: Told,
-    /// What late errors need: from the end on, where somebody is left who could tell of one.
-    pub(super) rest: Option<Rest>,
-    /// The request's body, where `capture_body` asks for it.
+pub(super) struct RareState {
+    pub(super) errors: ErrorHistory,
+    /// Set at the end of the transaction if a handle is left that could capture an error.
+    pub(super) ended: Option<EndedTransaction>,
+    /// The body of the request, if `capture_body` is on for it.
     pub(super) body: Option<CapturedBody>,
 }
 
@@ -84,25 +84,25 @@ impl State {
         self.spans.get_or_insert_default()
     }
 
-    pub(super) fn seldom(&mut self) -> &mut Seldom {
-        self.seldom.get_or_insert_default()
+    pub(super) fn rare(&mut self) -> &mut RareState {
+        self.rare.get_or_insert_default()
     }
 
-    pub(super) fn record_and_seldom(&mut self) -> (Option<&TransactionRecord>, &mut Seldom) {
-        (self.record.as_deref(), self.seldom.get_or_insert_default())
+    pub(super) fn record_and_rare(&mut self) -> (Option<&TransactionRecord>, &mut RareState) {
+        (self.record.as_deref(), self.rare.get_or_insert_default())
     }
 
     pub(super) fn waiting_texts(&self) -> Vec<String> {
-        self.seldom.as_ref().map(|seldom| seldom.told.waiting_texts()).unwrap_or_default()
+        self.rare.as_ref().map(|rare| rare.errors.waiting_texts()).unwrap_or_default()
     }
 
     /// `None` for a transaction without an error.
     pub(super) fn take_waiting_errors(&mut self) -> Option<Vec<BoxedError>> {
-        self.seldom.as_mut().map(|seldom| seldom.told.take_waiting())
+        self.rare.as_mut().map(|rare| rare.errors.take_waiting())
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.seldom.as_ref().is_some_and(|seldom| !seldom.told.is_empty())
+        self.rare.as_ref().is_some_and(|rare| !rare.errors.is_empty())
     }
 }
 
@@ -273,7 +273,7 @@ impl Shared {
     }
 
     pub(crate) fn capture_body(&self, body: CapturedBody) {
-        self.lock().seldom().body = Some(body);
+        self.lock().rare().body = Some(body);
     }
 
     pub(crate) fn is_up_for_adoption(&self) -> bool {
@@ -291,12 +291,12 @@ impl Shared {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
-                state.seldom().rest = Some(Rest::of(&record));
+                state.rare().ended = Some(EndedTransaction::of(&record));
             }
             if let Some(spans) = &mut state.spans {
                 closed = Some(self.close(spans));
             }
-            let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
+            let body = state.rare.as_mut().and_then(|rare| rare.body.take());
             (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
         };
         if let Some(waiting) = waiting {
@@ -316,7 +316,7 @@ impl Shared {
         if let Some(name) = renamed(&record, &self.config) {
             record.name = name;
             if is_held {
-                self.lock().seldom().rest = Some(Rest::of(&record));
+                self.lock().rare().ended = Some(EndedTransaction::of(&record));
             }
         }
         if let Some(closed) = closed {

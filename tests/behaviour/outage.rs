@@ -225,7 +225,7 @@ async fn too_large_otlp_batch_is_halved_repeatedly() {
 }
 
 #[tokio::test]
-async fn spans_of_one_request_do_not_push_out_transactions() {
+async fn spans_of_one_request_do_not_push_out_transactions_and_errors() {
     let (url, _) = away();
     let configure = |agent: AgentBuilder| agent.max_queue_size(1000).max_backlog_bytes(0).api_request_size(1024);
     let agent = agent(&url, |agent| configure(agent).transaction_max_spans(-1));
@@ -236,13 +236,14 @@ async fn spans_of_one_request_do_not_push_out_transactions() {
     let _default = tracing::subscriber::set_default(subscriber);
     let large = agent.start_transaction("large", "scheduled");
     large.in_scope(|| (0..5000).for_each(|_| tracing::info_span!("step").in_scope(|| ())));
-    for _ in 0..200 {
-        drop(agent.start_transaction("small", "scheduled"));
+    for _ in 0..100 {
+        agent.start_transaction("small", "scheduled").capture_error(&std::io::Error::other("disk full"));
     }
     let stats = adds_up(&agent);
     assert_eq!(stats.recorded, 5201, "{stats}");
     assert!(stats.dropped.queue_full > 3000, "{stats}");
     let server = DevServer::bind(url.trim_start_matches("http://")).unwrap();
     agent.flush(LONG).await.unwrap();
-    assert_eq!(transactions(&server), 201, "{}", agent.stats());
+    assert_eq!(transactions(&server), 101, "{}", agent.stats());
+    assert_eq!(server.store().query(&Query::new().kind(Kind::Error)).total, 100, "{}", agent.stats());
 }

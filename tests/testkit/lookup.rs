@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
-use tower_apm::{Transaction, testkit::TestAgent};
+use tower_apm::{ApmFutureExt, Transaction, testkit::TestAgent};
 use tracing::Instrument;
 
 use crate::app::{app, call};
@@ -74,6 +74,51 @@ async fn an_expectation_waits_for_what_is_still_running() {
     );
     transaction.outcome("success");
     running.await.unwrap();
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no room left")]
+struct DiskFull;
+
+#[tokio::test]
+async fn expectation_waits_for_spans_and_errors_after_the_end_of_their_transaction() {
+    let apm = TestAgent::start().await;
+    let go = Arc::new(Notify::new());
+    let job = apm.agent().start_transaction("upload", "job");
+    let resize = {
+        let go = go.clone();
+        async move {
+            go.notified().await;
+            tracing::info_span!("resize picture").in_scope(|| _ = Transaction::current().capture_error(&DiskFull));
+        }
+    };
+    let resize = job.in_scope(|| tokio::spawn(resize.in_current_transaction()));
+    let ((), upload) = tokio::join!(
+        async {
+            apm.expect_transaction("upload").await.no_span("resize picture").no_error();
+            go.notify_one();
+        },
+        apm.expect_transaction("upload")
+            .span("resize picture", |span| span.kind("app", "internal"))
+            .error("DiskFull", |error| error.message("no room left")),
+    );
+    upload.kind("job").span("resize picture", |span| span.child_of("upload"));
+    resize.await.unwrap();
+}
+
+#[tokio::test]
+async fn checks_before_the_await_select_the_transaction_that_fits() {
+    let apm = TestAgent::start().await;
+    for (id, name) in [(1, "resize picture"), (2, "crop picture")] {
+        let job = apm.agent().start_transaction("upload", "job");
+        job.label("picture", id);
+        job.in_scope(|| tracing::info_span!("edit", otel.name = name).in_scope(|| {}));
+    }
+    apm.expect_transaction("upload")
+        .span("crop picture", |span| span)
+        .await
+        .label("picture", 2)
+        .no_span("resize picture");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use axum::{body::Body, http::Request};
 use tower::ServiceExt;
 use tower_apm::{
     AgentBuilder,
-    testkit::{Answer, ExpectedTransaction, TestAgent},
+    testkit::{Answer, ExpectedSpan, ExpectedTransaction, TestAgent},
 };
 
 use crate::app::{app, call};
@@ -98,6 +98,39 @@ async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
         let message = failure(async move { check(found) }).await;
         assert_tells(&message, parts);
         assert_tells(&message, &["expected a transaction \"GET /listings/{id}\"", "what arrived:"]);
+    }
+}
+
+#[tokio::test]
+async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
+    let apm = agent().await;
+    let expect = || apm.expect_transaction("GET /listings/{id}");
+    let message = failure(expect().span("load", |span| span)).await;
+    assert_tells(
+        &message,
+        &[
+            "expected a transaction \"GET /listings/{id}\"\n    with a span \"load\"",
+            "none came within 300ms",
+            "nothing",
+        ],
+    );
+    call(app(&apm), "/listings/7").await;
+    let kind = |span: ExpectedSpan| span.kind("db", "sqlite");
+    for (expectation, but) in [
+        (expect().span("lode", |span| span), "it has no such span; the nearest is \"load\""),
+        (expect().span("load", kind), "its span \"load\" is not of type db/sqlite: its type is app/internal"),
+        (expect().span("store", kind).error("SettlementError", |error| error), "it has no error at all"),
+    ] {
+        let message = failure(expectation).await;
+        assert_tells(
+            &message,
+            &[
+                &format!("but none came within 300ms: {but}"),
+                "tests/testkit/messages.rs:",
+                "what arrived:\n",
+                "ms  load · app/internal",
+            ],
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::{
     peers::Build,
     sink,
-    sockets::{nobody, resident},
+    sockets::{resident, unused_address},
 };
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ struct Measured<'a> {
 
 /// Measures one outage of `seconds` with `rate` requests per second, and prints a line of JSON.
 pub fn measure(peer: &str, build: Build, seconds: u64, rate: u64) {
-    let address = nobody();
+    let address = unused_address();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut rig = {
         let _context = runtime.enter();

@@ -35,10 +35,10 @@ struct Measured<'a> {
     settled_mib: f64,
 }
 
-/// One run against `sink`, or, where that is `away`, with a server URL at which nobody listens. Prints a line of JSON.
+/// One run against `sink`, or, where that is `away`, with a server URL on which no server listens. Prints a line of JSON.
 pub fn serve(peer: &str, build: Build, sink: &str, requests: u64) {
     let away = sink == "away";
-    let address = if away { nobody() } else { sink.to_owned() };
+    let address = if away { unused_address() } else { sink.to_owned() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut rig = {
         let _context = runtime.enter();
@@ -72,8 +72,8 @@ pub fn serve(peer: &str, build: Build, sink: &str, requests: u64) {
     std::process::exit(0);
 }
 
-/// An address that was free a moment ago.
-pub fn nobody() -> String {
+/// Returns an address on which no server listens.
+pub fn unused_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 

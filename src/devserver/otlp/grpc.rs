@@ -124,7 +124,7 @@ async fn export(signal: Signal, shared: Shared, peer: Peer, request: Request) ->
     let mut left = OnTheSpot::default();
     let message = read(request.into_body(), is_gzip, peer.share.lease(), &shared.workers, &mut left).await?;
     let scripted = shared.script.next();
-    let export = Export::new(signal, Protocol::OtlpGrpc, &shared.store, scripted.fate);
+    let export = Export::new(signal, Protocol::OtlpGrpc, &shared.store, scripted.ingestion);
     let account = export.run(message, &shared.workers, left).await;
     if !scripted.delay.is_zero() {
         tokio::time::sleep(scripted.delay).await;

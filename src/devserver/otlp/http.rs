@@ -75,7 +75,7 @@ pub(crate) async fn export(signal: Signal, shared: Shared, peer: Peer, request: 
     let mut left = OnTheSpot::default();
     let account = match read(encoding, body, peer.share.lease(), &shared.workers, &mut left).await {
         Ok(message) => {
-            Export::new(signal, Protocol::OtlpHttp, &shared.store, scripted.fate)
+            Export::new(signal, Protocol::OtlpHttp, &shared.store, scripted.ingestion)
                 .run(message, &shared.workers, left)
                 .await
         }

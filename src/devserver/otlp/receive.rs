@@ -18,7 +18,7 @@ use super::{
 use crate::{
     devserver::{
         event::{Kind, Metadata, Protocol},
-        script::Fate,
+        script::Ingestion,
         store::Store,
         work::{OnTheSpot, Slice, Task, Unfinished, Workers},
     },
@@ -46,12 +46,12 @@ pub(super) struct Export {
     signal: Signal,
     protocol: Protocol,
     store: Store,
-    fate: Fate,
+    ingestion: Ingestion,
 }
 
 impl Export {
-    pub(super) fn new(signal: Signal, protocol: Protocol, store: &Store, fate: Fate) -> Self {
-        Self { signal, protocol, store: store.clone(), fate }
+    pub(super) fn new(signal: Signal, protocol: Protocol, store: &Store, ingestion: Ingestion) -> Self {
+        Self { signal, protocol, store: store.clone(), ingestion }
     }
 
     /// Reads the message and stores its events; a small one here, others on a worker.
@@ -78,13 +78,13 @@ impl Task for Work {
         if !slice.allows(self.message.bytes().len()) {
             return false;
         }
-        let Self { export: Export { signal, protocol, store, fate }, message, result } = self;
+        let Self { export: Export { signal, protocol, store, ingestion }, message, result } = self;
         let signal = *signal;
         // the message, decoded, is in memory until its events are stored
         let leased = budget::check(signal, message.bytes()).map(|decoded| message.lease_more(decoded));
         let read = match leased {
             Ok(Ok(())) => {
-                store_events(signal, message.bytes(), *protocol, store, fate.clone()).map_err(Unreadable::Message)
+                store_events(signal, message.bytes(), *protocol, store, ingestion.clone()).map_err(Unreadable::Message)
             }
             Ok(Err(over_budget)) => Err(over_budget.into()),
             Err(why) => Err(Unreadable::Message(why)),
@@ -105,10 +105,10 @@ pub(crate) fn receive(
     message: &[u8],
     protocol: Protocol,
     store: &Store,
-    fate: Fate,
+    ingestion: Ingestion,
 ) -> Result<Account, String> {
     budget::check(signal, message)?;
-    store_events(signal, message, protocol, store, fate)
+    store_events(signal, message, protocol, store, ingestion)
 }
 
 /// As `receive`, for a message within the budget.
@@ -117,13 +117,13 @@ fn store_events(
     message: &[u8],
     protocol: Protocol,
     store: &Store,
-    fate: Fate,
+    ingestion: Ingestion,
 ) -> Result<Account, String> {
     let unreadable = |error: prost::DecodeError| {
         let hint = if message.starts_with(b"{") { " (it looks like JSON; only binary protobuf is taken)" } else { "" };
         format!("cannot read the message: {error}{hint}")
     };
-    let mut keeper = Keeper { store, fate, protocol, metadata: None, account: Account::default() };
+    let mut keeper = Keeper { store, ingestion, protocol, metadata: None, account: Account::default() };
     let received = SystemTime::now();
     let mut ids = TraceId::random().0;
     let mut each = |told: Told| keeper.keep(told);
@@ -147,10 +147,10 @@ fn store_events(
     Ok(keeper.account)
 }
 
-/// Stores what a message tells, as far as the fate of the request allows.
+/// Stores what a message tells, as far as the scripted answer allows.
 struct Keeper<'a> {
     store: &'a Store,
-    fate: Fate,
+    ingestion: Ingestion,
     protocol: Protocol,
     metadata: Option<Metadata>,
     account: Account,
@@ -161,18 +161,18 @@ impl Keeper<'_> {
         match told {
             Told::Metadata(metadata) => {
                 let metadata = raw(&metadata).map(Metadata::new);
-                if let Some(metadata) = metadata.as_ref().filter(|_| self.fate.stores()) {
+                if let Some(metadata) = metadata.as_ref().filter(|_| self.ingestion.stores()) {
                     self.store.accept(self.protocol, Kind::Metadata, metadata, metadata.raw().clone());
                 }
                 self.metadata = metadata;
             }
-            Told::Event(kind, event) => match (self.fate.of_next(), &self.metadata, raw(&event)) {
+            Told::Event(kind, event) => match (self.ingestion.of_next(), &self.metadata, raw(&event)) {
                 (Ok(true), Some(metadata), Some(event)) => self.store.accept(self.protocol, kind, metadata, event),
                 (Ok(_), ..) => {}
                 (Err(message), ..) => self.refuse(kind, 1, message),
             },
             Told::Unsupported(points) => {
-                if self.fate.stores() {
+                if self.ingestion.stores() {
                     self.refuse(Kind::Metricset, points, "unsupported data points".to_owned());
                 }
             }

@@ -1,4 +1,4 @@
-//! What is kept of a transaction after its end, for errors that come late.
+//! The part of a transaction that is kept after its end, for errors that are captured later.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use http::Method;
 
 use crate::record::{Name, ShortText, TransactionRecord, known_method};
 
-/// Name and type; user, labels and request are gone with the record.
-pub(super) struct Rest {
+/// Name and type of a transaction that has ended. User, labels and request are dropped with the record.
+pub(super) struct EndedTransaction {
     name: Kept,
     pub(super) kind: Cow<'static, str>,
 }
@@ -15,11 +15,11 @@ pub(super) struct Rest {
 enum Kept {
     Static(&'static str),
     Text(ShortText),
-    /// By method and route, put together only where somebody asks.
+    /// Method and route. The name is put together when it is needed.
     Route(Method, ShortText),
 }
 
-impl Rest {
+impl EndedTransaction {
     pub(super) fn of(record: &TransactionRecord) -> Self {
         let name = match (&record.name, &record.context.request) {
             (Name::Text(Cow::Borrowed(name)), _) => Kept::Static(name),

@@ -1,5 +1,7 @@
 //! Secrets are planted in every place that sends text, and none may be in the bytes that arrive, by either exporter.
 
+mod debug_output;
+
 use std::{
     collections::HashMap,
     fmt,
