@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -21,7 +20,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::net::TcpListener;
+use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::TcpListener};
 
 pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
@@ -43,13 +42,11 @@ impl Server {
     pub(crate) async fn start() -> Self {
         let received: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let chunks = || stream::repeat(Ok::<_, Infallible>(CHUNK)).take(CHUNKS);
-        let cut = || stream::iter([Ok(CHUNK), Err(io::Error::other("cut"))]);
         let app = Router::new()
             .route("/ok", any(async || "hello"))
             .route("/echo", any(async |body: Bytes| body))
             .route("/status/{code}", any(async |Path(code): Path<u16>| StatusCode::from_u16(code).unwrap()))
             .route("/large", any(async move || Body::from_stream(chunks())))
-            .route("/cut", any(async move || Body::from_stream(cut())))
             .route(
                 "/endless",
                 any(async || Body::from_stream(stream::iter([Ok::<_, Infallible>(CHUNK)]).chain(stream::pending()))),
@@ -100,4 +97,16 @@ async fn flaky(State(received): State<Arc<Mutex<Vec<HeaderMap>>>>) -> impl IntoR
 /// The address of a port on which no server listens.
 pub(crate) async fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// The address of a server that closes the connection in the middle of its response.
+pub(crate) async fn cut_response() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
+    });
+    address
 }

@@ -19,7 +19,7 @@ use tonic_health::{
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_apm::{ClientService, client_layer, testkit::Kind, testkit::TestAgent};
 
-use crate::{agents, document, events, in_transaction, only_span, server::closed_port, spans};
+use crate::{agents, by_otlp, document, events, in_transaction, only_span, server::closed_port, spans};
 
 async fn serve() -> SocketAddr {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -63,12 +63,17 @@ fn call(outcome: &str) -> Value {
     })
 }
 
+/// The document by intake, and the one by OTLP.
+fn both(outcome: &str) -> [Value; 2] {
+    [call(outcome), by_otlp(call(outcome))]
+}
+
 #[tokio::test]
 async fn call_is_named_by_its_method_and_succeeds_with_status_ok() {
     let address = serve().await;
-    for apm in agents().await {
+    for (apm, want) in agents().await.into_iter().zip(both("success")) {
         in_transaction(&apm, client(address).check(check("ok"))).await.unwrap();
-        assert_eq!(document(&only_span(&apm).await, address.port()), call("success"));
+        assert_eq!(document(&only_span(&apm).await, address.port()), want);
         apm.expect_span("/grpc.health.v1.Health/Check").await.child_of("work");
     }
 }
@@ -76,10 +81,10 @@ async fn call_is_named_by_its_method_and_succeeds_with_status_ok() {
 #[tokio::test]
 async fn each_status_but_ok_is_a_failure() {
     let address = serve().await;
-    for apm in agents().await {
+    for (apm, want) in agents().await.into_iter().zip(both("failure")) {
         let error = in_transaction(&apm, client(address).check(check("no such service"))).await.unwrap_err();
         assert_eq!(error.code(), Code::NotFound);
-        assert_eq!(document(&only_span(&apm).await, address.port()), call("failure"));
+        assert_eq!(document(&only_span(&apm).await, address.port()), want);
         assert_eq!(events(&apm, Kind::Error).await.len(), 0, "a status is no error of the client");
     }
 }
@@ -101,11 +106,11 @@ async fn stream_that_is_not_read_to_its_end_has_an_unknown_outcome() {
 #[tokio::test]
 async fn refused_connection_is_a_failure_with_an_error() {
     let address = closed_port().await;
-    for apm in agents().await {
+    for (apm, want) in agents().await.into_iter().zip(both("failure")) {
         let error = in_transaction(&apm, client(address).check(check("ok"))).await.unwrap_err();
         assert_eq!(error.code(), Code::Unavailable);
         let span = only_span(&apm).await;
-        assert_eq!(document(&span, address.port()), call("failure"));
+        assert_eq!(document(&span, address.port()), want);
         assert_eq!(events(&apm, Kind::Error).await[0]["parent_id"], span["id"]);
         apm.expect_error("transport error").await.caused_by("tcp connect error");
     }
