@@ -106,7 +106,7 @@ fn measure<F: Future<Output = ()>>(bencher: Bencher<'_, '_>, sampling: Sampling,
         .service_name("bench")
         .server_url(format!("http://{nobody}"))
         .transaction_sample_rate(if sampling == Sampling::All { 1.0 } else { 0.0 })
-        .transaction_max_spans(i32::MAX as usize)
+        .transaction_max_spans(-1)
         .max_queue_size(1)
         .api_request_size(1024)
         .build()
