@@ -70,6 +70,7 @@
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
 //! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
+//! | `reqwest`, `reqwest-middleware` | [`client_layer`] for these clients: [`docs::outgoing_calls`] | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!
@@ -114,9 +115,13 @@ pub mod trace_context;
 mod transaction;
 mod transport;
 
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
+    client::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer},
     config::{
         CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
         OtlpCompression, OtlpProtocol, TraceContinuationStrategy,

@@ -1,4 +1,4 @@
-//! A future of a client that runs in an exit span.
+//! Futures of clients that run in an exit span.
 
 use std::{
     fmt,
@@ -10,20 +10,19 @@ use std::{
 use super::ExitSpan;
 
 pin_project_lite::pin_project! {
-    /// Runs the call of a client in its exit span, and passes the span to `finish` with the result of the call.
+    /// Runs the call of a client in its exit span, and returns the span with the result of the call.
     ///
     /// The span is current while the call is polled and dropped. A call that is dropped before it has a result is recorded
     /// as cancelled.
     #[must_use = "futures do nothing unless they are awaited or polled"]
-    pub(crate) struct ExitFuture<F, D> {
+    pub(crate) struct InExitSpan<F> {
         // `None` after it was dropped
         #[pin]
         call: Option<F>,
         span: Option<ExitSpan>,
-        finish: Option<D>,
     }
 
-    impl<F, D> PinnedDrop for ExitFuture<F, D> {
+    impl<F> PinnedDrop for InExitSpan<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let _entered = this.span.as_ref().map(ExitSpan::enter);
@@ -32,10 +31,48 @@ pin_project_lite::pin_project! {
     }
 }
 
+impl<F> InExitSpan<F> {
+    /// `span`: the exit span, if the call is recorded.
+    pub(crate) fn new(call: F, span: Option<ExitSpan>) -> Self {
+        Self { call: Some(call), span }
+    }
+}
+
+impl<F: Future> Future for InExitSpan<F> {
+    type Output = (Option<ExitSpan>, F::Output);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let entered = this.span.as_ref().map(ExitSpan::enter);
+        // after its completion, a future is not polled again
+        let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
+        let output = ready!(call.poll(cx));
+        this.call.set(None);
+        drop(entered);
+        Poll::Ready((this.span.take(), output))
+    }
+}
+
+impl<F> fmt::Debug for InExitSpan<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InExitSpan").field("span", &self.span).finish_non_exhaustive()
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Like [`InExitSpan`], and passes the span to `finish` with the result of the call.
+    #[must_use = "futures do nothing unless they are awaited or polled"]
+    pub(crate) struct ExitFuture<F, D> {
+        #[pin]
+        call: InExitSpan<F>,
+        finish: Option<D>,
+    }
+}
+
 impl<F, D> ExitFuture<F, D> {
     /// `span`: the exit span, if the call is recorded. `finish` ends the span.
     pub(crate) fn new(call: F, span: Option<ExitSpan>, finish: D) -> Self {
-        Self { call: Some(call), span, finish: Some(finish) }
+        Self { call: InExitSpan::new(call, span), finish: Some(finish) }
     }
 }
 
@@ -47,15 +84,10 @@ where
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T> {
-        let mut this = self.project();
-        let entered = this.span.as_ref().map(ExitSpan::enter);
-        // after its completion, a future is not polled again
-        let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
-        let output = ready!(call.poll(cx));
-        this.call.set(None);
-        drop(entered);
+        let this = self.project();
+        let (span, output) = ready!(this.call.poll(cx));
         match this.finish.take() {
-            Some(finish) => Poll::Ready(finish(this.span.take(), output)),
+            Some(finish) => Poll::Ready(finish(span, output)),
             None => Poll::Pending,
         }
     }
@@ -63,6 +95,6 @@ where
 
 impl<F, D> fmt::Debug for ExitFuture<F, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExitFuture").field("span", &self.span).finish_non_exhaustive()
+        f.debug_struct("ExitFuture").field("call", &self.call).finish_non_exhaustive()
     }
 }

@@ -5,5 +5,12 @@
 
 mod exit_span;
 mod future;
+mod http;
 
-pub(crate) use self::{exit_span::ExitSpan, future::ExitFuture};
+pub use self::http::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer};
+#[cfg(feature = "reqwest")]
+pub use self::http::{RequestBuilderExt, ReqwestFuture};
+pub(crate) use self::{
+    exit_span::ExitSpan,
+    future::{ExitFuture, InExitSpan},
+};

@@ -27,6 +27,9 @@ pub mod options {}
 #[doc = include_str!("otlp.md")]
 pub mod otlp {}
 
+#[doc = include_str!("outgoing_calls.md")]
+pub mod outgoing_calls {}
+
 #[doc = include_str!("sensitive_data.md")]
 pub mod sensitive_data {}
 

@@ -1,6 +1,7 @@
 //! The statuses of gRPC's calls, and what they mean for a server. By Elastic's
 //! [specification for gRPC](https://github.com/elastic/apm/blob/main/specs/agents/tracing-instrumentation-grpc.md).
 
+use http::{HeaderMap, header};
 use opentelemetry::Value;
 
 use super::{Outcome, integer};
@@ -38,6 +39,12 @@ impl GrpcStatus {
     pub(crate) const UNIMPLEMENTED: Self = Self(12);
     /// Somebody whom nobody knows has named it.
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
+
+    /// Returns the status in the headers or trailers of a response. A status that is not a number is `UNKNOWN`.
+    pub(crate) fn in_headers(headers: &HeaderMap) -> Option<Self> {
+        let code = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.trim().parse().ok());
+        Some(code.map_or(Self::UNKNOWN, Self::of_code))
+    }
 
     pub(crate) fn of_code(code: i64) -> Self {
         u8::try_from(code).ok().filter(|code| usize::from(*code) < NAMES.len()).map_or(Self::UNKNOWN, Self)
@@ -81,9 +88,38 @@ impl GrpcStatus {
     }
 }
 
+/// Returns true for the content type `application/grpc`, also with a format such as `application/grpc+proto`, but not for
+/// gRPC-Web, whose trailers are bytes of the body.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+    let kind = b"application/grpc";
+    value.as_bytes().split_at_checked(kind.len()).is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(kind) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn grpc_is_recognized_by_content_type() {
+        for (value, is) in [
+            ("application/grpc", true),
+            ("Application/gRPC+proto", true),
+            ("application/grpc; charset=x", true),
+            ("application/grpc-web", false),
+            ("application/grpcish", false),
+            ("application/json", false),
+            ("app", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(is_grpc(&headers), is, "{value}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_name_is_a_code() {

@@ -35,7 +35,7 @@ pub(crate) use self::{
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
     error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
     exception::{bounded, is_debug_of},
-    grpc::GrpcStatus,
+    grpc::{GrpcStatus, is_grpc},
     headers::{Headers, names_origin},
     http::{Body, HttpRequest, HttpResponse, RequestText},
     log::{LogPlace, LogRecord},

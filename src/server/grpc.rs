@@ -1,15 +1,9 @@
 //! Calls of gRPC: HTTP says 200, and the status comes in the trailers, or in the head of an answer that has nothing else.
 //! Pure. By Elastic's [specification for gRPC](https://github.com/elastic/apm/blob/main/specs/agents/tracing-instrumentation-grpc.md).
 
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{Method, Request, Version};
 
-pub(super) use crate::record::GrpcStatus as Status;
-
-/// The status in an answer's head or trailers.
-pub(super) fn status_in(headers: &HeaderMap) -> Option<Status> {
-    let code = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.trim().parse().ok());
-    Some(code.map_or(Status::UNKNOWN, Status::of_code))
-}
+pub(super) use crate::record::{GrpcStatus as Status, is_grpc};
 
 /// gRPC needs HTTP/2: other requests are not looked into.
 pub(super) fn is_call<B>(request: &Request<B>) -> bool {
@@ -22,19 +16,9 @@ pub(super) fn is_service(route: &str) -> bool {
     service.contains('.') && !service.contains('{') && rest.starts_with("{*") && rest.ends_with('}')
 }
 
-/// `application/grpc`, also with a format such as `application/grpc+proto`, but not gRPC-Web, whose trailers are bytes
-/// of the body.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
-    let kind = b"application/grpc";
-    value.as_bytes().split_at_checked(kind.len()).is_some_and(|(start, rest)| {
-        start.eq_ignore_ascii_case(kind) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::record::Outcome;
@@ -45,7 +29,7 @@ mod tests {
 
     #[test]
     fn section_6_9_names_and_outcomes_of_a_server() {
-        let status = |code: &'static str| status_in(&headers("grpc-status", code)).unwrap();
+        let status = |code: &'static str| Status::in_headers(&headers("grpc-status", code)).unwrap();
         for (code, name, outcome) in [
             ("0", "OK", Outcome::Success),
             ("1", "CANCELLED", Outcome::Success),
@@ -70,7 +54,7 @@ mod tests {
         ] {
             assert_eq!((status(code).name(), status(code).outcome()), (name, outcome), "{code}");
         }
-        assert_eq!(status_in(&HeaderMap::new()), None);
+        assert_eq!(Status::in_headers(&HeaderMap::new()), None);
         assert_eq!((Status::UNKNOWN.name(), Status::UNIMPLEMENTED.name()), ("UNKNOWN", "UNIMPLEMENTED"));
     }
 
@@ -86,21 +70,5 @@ mod tests {
         ] {
             assert_eq!(is_service(route), is, "{route}");
         }
-    }
-
-    #[test]
-    fn the_content_type_tells_a_call() {
-        for (value, is) in [
-            ("application/grpc", true),
-            ("Application/gRPC+proto", true),
-            ("application/grpc; charset=x", true),
-            ("application/grpc-web", false),
-            ("application/grpcish", false),
-            ("application/json", false),
-            ("app", false),
-        ] {
-            assert_eq!(is_grpc(&headers("content-type", value)), is, "{value}");
-        }
-        assert!(!is_grpc(&HeaderMap::new()));
     }
 }

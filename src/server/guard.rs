@@ -58,7 +58,7 @@ impl Ending {
             self.call = Call::Http;
             return self.name_by_route();
         }
-        let status = grpc::status_in(headers);
+        let status = grpc::Status::in_headers(headers);
         self.call = Call::Grpc(status);
         match status {
             // nobody vouches for what the caller wrote: no such method, or a caller whom nobody let in
@@ -84,7 +84,7 @@ impl Ending {
     /// What follows the body.
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Call::Grpc(status) = &mut self.call {
-            *status = grpc::status_in(trailers).or(*status);
+            *status = grpc::Status::in_headers(trailers).or(*status);
         }
     }
 

@@ -8,6 +8,8 @@ cd "$(dirname "$0")"
 
 # per client: the servers that its tests need
 declare -A needs=(
+    [reqwest]=""
+    [reqwest-middleware]=""
     [sqlx]="postgres mariadb"
 )
 

@@ -1,0 +1,50 @@
+//! Errors of clients, which are recorded with their causes.
+
+use std::{any::Any, error::Error, fmt};
+
+use crate::{client::ExitSpan, record::catch};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// An error that an exit span records with its causes: any [`std::error::Error`], or a boxed one.
+///
+/// `K` distinguishes the two, and the compiler infers it: `()` for a type that implements [`std::error::Error`], and
+/// `Box<dyn Error + Send + Sync>` for that box, which does not implement the trait. The services of tower's `timeout`,
+/// `buffer` and `load_shed` have boxed errors.
+pub trait ClientError<K> {
+    /// Returns the error that is recorded.
+    fn as_error(&self) -> &(dyn Error + 'static);
+}
+
+impl<E: Error + 'static> ClientError<()> for E {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl ClientError<BoxError> for BoxError {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        &**self
+    }
+}
+
+/// An error of a body that is recorded as text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BodyError(String);
+
+/// Records the error of a response body: errors of HTTP clients and boxed errors with their causes, others as text.
+pub(super) fn fail_body<E: fmt::Display + 'static>(span: &ExitSpan, error: &E) {
+    let any: &dyn Any = error;
+    let known = any.downcast_ref::<BoxError>().map(|error| &**error as &(dyn Error + 'static));
+    let known = known.or_else(|| any.downcast_ref::<hyper::Error>().map(|error| error as _));
+    let known = known.or_else(|| any.downcast_ref::<std::io::Error>().map(|error| error as _));
+    #[cfg(feature = "reqwest")]
+    let known = known.or_else(|| any.downcast_ref::<reqwest::Error>().map(|error| error as _));
+    #[cfg(feature = "axum")]
+    let known = known.or_else(|| any.downcast_ref::<axum_core::Error>().map(|error| error as _));
+    match known {
+        Some(error) => span.fail(error),
+        None => span.fail(&BodyError(catch(|| error.to_string()).unwrap_or_default())),
+    }
+}

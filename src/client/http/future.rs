@@ -1,0 +1,73 @@
+//! The response to come.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::Body;
+
+use super::{
+    ClientBody, ClientError,
+    call::{Call, Protocol},
+};
+use crate::client::{ExitSpan, InExitSpan};
+
+pin_project_lite::pin_project! {
+    /// The response future of [`ClientService`](super::ClientService) for an `http::Request`.
+    ///
+    /// A future that is dropped before the response has arrived is recorded as a call with the outcome `unknown`.
+    #[must_use = "futures do nothing unless they are awaited or polled"]
+    pub struct ClientFuture<F, K = ()> {
+        #[pin]
+        call: InExitSpan<F>,
+        protocol: Protocol,
+        kind: PhantomData<fn() -> K>,
+    }
+}
+
+impl<F, K> ClientFuture<F, K> {
+    pub(super) fn new(call: F, span: Option<ExitSpan>, protocol: Protocol) -> Self {
+        Self { call: InExitSpan::new(call, span), protocol, kind: PhantomData }
+    }
+}
+
+impl<F, R, E, K> Future for ClientFuture<F, K>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+    E: ClientError<K>,
+{
+    type Output = Result<Response<ClientBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (span, result) = ready!(this.call.poll(cx));
+        let protocol = *this.protocol;
+        Poll::Ready(match (result, span) {
+            (Ok(response), Some(span)) => Ok(respond(Call::new(span, protocol), response)),
+            (Ok(response), None) => Ok(response.map(|body| ClientBody::new(body, None))),
+            (Err(error), Some(span)) => {
+                span.fail(error.as_error());
+                span.end();
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        })
+    }
+}
+
+fn respond<R: Body>(call: Call, response: Response<R>) -> Response<ClientBody<R>> {
+    let call = call.head(response.status(), response.headers(), !response.body().is_end_stream());
+    response.map(|body| ClientBody::new(body, call))
+}
+
+impl<F, K> fmt::Debug for ClientFuture<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFuture").field("call", &self.call).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! The layer for clients, and its options.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{ClientService, target::ServerAddress};
+
+/// Returns a tower layer that records an exit span for each outgoing HTTP request and gRPC call.
+///
+/// The layer wraps any client that is a `Service<http::Request<B>>`: the client of `hyper-util`, a `Channel` of `tonic`, a
+/// stack of `ServiceBuilder`. With the feature `reqwest` it wraps `reqwest::Client` too.
+///
+/// ```
+/// use http::Request;
+/// use http_body_util::Empty;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{Service, ServiceBuilder, ServiceExt};
+///
+/// # async fn rates() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+/// let mut client = ServiceBuilder::new().layer(tower_apm::client_layer()).service(client);
+///
+/// // in a request: the span `GET rates.example`, and a `traceparent` header
+/// let request = Request::get("http://rates.example/v1/rates").body(Empty::new())?;
+/// let response = client.ready().await?.call(request).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is recorded
+///
+/// | | HTTP | gRPC (content type `application/grpc`) |
+/// |---|---|---|
+/// | name | `GET host:port`, without the scheme's default port | `/package.Service/Method` |
+/// | type, subtype | `external`, `http` | `external`, `grpc` |
+/// | destination, service target | host and port of the URI, or else of the `Host` header | as HTTP |
+/// | other fields | method, status, URL without secrets | |
+/// | outcome | `failure` from status 400 | `success` for status `OK` only |
+///
+/// The span starts with the request and ends with the response body: at its end, at its error, or when it is dropped. A
+/// body that is dropped early does not change the outcome of an HTTP request; a gRPC call without a status has the outcome
+/// `unknown`. A request whose future is dropped before the response has arrived is cancelled: its outcome is `unknown`.
+///
+/// An error of the client or of the body is recorded with its causes, and the outcome is `failure`.
+///
+/// Nothing is recorded outside of a transaction. The trace headers (`traceparent`, `tracestate`, `baggage`) are injected
+/// wherever there is a trace: in unsampled transactions and in ignored requests too.
+///
+/// # The order of layers
+///
+/// Put the layer below layers that repeat requests, such as tower's `retry`, to get one span for each attempt, and above
+/// them to get one span for all attempts. A timeout above the layer drops the request, which is recorded as cancelled. A
+/// timeout below the layer is an error of the client, which is recorded with the outcome `failure`.
+///
+/// Redirects that the client follows on its own are part of one span, with the status of the last response.
+#[must_use]
+pub fn client_layer<K>() -> ClientLayer<K> {
+    ClientLayer { server: None, kind: PhantomData }
+}
+
+/// Records an exit span for each outgoing request; see [`client_layer`]. Cheap to clone.
+///
+/// `K` is inferred; see [`ClientError`](super::ClientError).
+pub struct ClientLayer<K = ()> {
+    pub(super) server: Option<Arc<ServerAddress>>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> ClientLayer<K> {
+    /// Sets the address of the server, which the spans record as their destination in place of the request's.
+    ///
+    /// Default: the host and port of the request's URI, or else of its `Host` header. The requests that pass a layer over a
+    /// `tonic` channel contain neither, because the channel adds them later.
+    ///
+    /// ```
+    /// use tonic::transport::Endpoint;
+    /// use tower::ServiceBuilder;
+    /// use tower_apm::ClientService;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let channel = Endpoint::from_static("http://orders.internal:50051").connect_lazy();
+    /// let channel: ClientService<_> = ServiceBuilder::new()
+    ///     .layer(tower_apm::client_layer().server_address("orders.internal", 50051))
+    ///     .service(channel);
+    /// # let _ = channel;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn server_address(mut self, host: &str, port: u16) -> Self {
+        self.server = Some(Arc::new(ServerAddress::new(host, port)));
+        self
+    }
+}
+
+impl<S, K> Layer<S> for ClientLayer<K> {
+    type Service = ClientService<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientService::new(inner, self.server.clone())
+    }
+}
+
+impl<K> Clone for ClientLayer<K> {
+    fn clone(&self) -> Self {
+        Self { server: self.server.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> fmt::Debug for ClientLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLayer").field("server", &self.server).finish()
+    }
+}

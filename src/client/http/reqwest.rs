@@ -1,0 +1,161 @@
+//! `reqwest::Client`, which has requests and responses of its own types.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use ::reqwest::{Body, Client, Error, Request, RequestBuilder, Response, ResponseBuilderExt};
+use http_body::Body as _;
+use tower_service::Service;
+
+use super::{
+    ClientBody, ClientError, ClientService,
+    call::{self, Call, Protocol},
+    target::{self, ServerAddress},
+};
+use crate::client::{ExitSpan, InExitSpan};
+
+impl<S, K> Service<Request> for ClientService<S, K>
+where
+    S: Service<Request, Response = Response>,
+    S::Error: ClientError<K>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ReqwestFuture<S::Future, K>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let span = start(&mut request, self.server.as_deref());
+        let entered = span.as_ref().map(ExitSpan::enter);
+        let future = self.inner.call(request);
+        drop(entered);
+        ReqwestFuture { call: InExitSpan::new(future, span), kind: PhantomData }
+    }
+}
+
+/// Starts the exit span of a request, and injects the trace headers.
+pub(super) fn start(request: &mut Request, server: Option<&ServerAddress>) -> Option<ExitSpan> {
+    let span = call::start_span(|| target::http(request.method(), Some(url(request.url())), server));
+    call::inject(span.as_ref(), request.headers_mut());
+    span
+}
+
+/// The URL without user, password and fragment.
+fn url(url: &::reqwest::Url) -> String {
+    let url = url.as_str();
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    [scheme, "://", &rest[user..]].concat()
+}
+
+/// Records the response. The span ends with its body.
+pub(super) fn finish<E: ClientError<K>, K>(span: Option<ExitSpan>, result: Result<Response, E>) -> Result<Response, E> {
+    let Some(span) = span else { return result };
+    match result {
+        Ok(response) => Ok(respond(Call::new(span, Protocol::Http), response)),
+        Err(error) => {
+            span.fail(error.as_error());
+            span.end();
+            Err(error)
+        }
+    }
+}
+
+fn respond(call: Call, response: Response) -> Response {
+    if response.content_length() == Some(0) {
+        call.head(response.status(), response.headers(), false);
+        return response;
+    }
+    let url = response.url().clone();
+    let (mut parts, body) = http::Response::<Body>::from(response).into_parts();
+    let call = call.head(parts.status, &parts.headers, !body.is_end_stream());
+    // a response that is made from `http::Response` has the URL of this extension
+    if let Ok(response) = http::Response::builder().url(url).body(()) {
+        parts.extensions.extend(response.into_parts().0.extensions);
+    }
+    http::Response::from_parts(parts, Body::wrap(ClientBody::new(body, call))).into()
+}
+
+pin_project_lite::pin_project! {
+    /// The response future of [`ClientService`](crate::ClientService) for a `reqwest::Request`.
+    ///
+    /// A future that is dropped before the response has arrived is recorded as a call with the outcome `unknown`.
+    #[must_use = "futures do nothing unless they are awaited or polled"]
+    pub struct ReqwestFuture<F, K = ()> {
+        #[pin]
+        call: InExitSpan<F>,
+        kind: PhantomData<fn() -> K>,
+    }
+}
+
+impl<F, E, K> Future for ReqwestFuture<F, K>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: ClientError<K>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (span, result) = ready!(self.project().call.poll(cx));
+        Poll::Ready(finish(span, result))
+    }
+}
+
+impl<F, K> fmt::Debug for ReqwestFuture<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestFuture").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// Sends a request of `reqwest` with an exit span.
+pub trait RequestBuilderExt {
+    /// Like `reqwest::RequestBuilder::send`, and records an exit span; see [`client_layer`](crate::client_layer).
+    ///
+    /// `send` itself cannot be observed. A request that cannot be built is returned as an error and is not recorded.
+    ///
+    /// ```
+    /// use tower_apm::RequestBuilderExt;
+    ///
+    /// # async fn rates(client: &reqwest::Client) -> Result<(), reqwest::Error> {
+    /// let rates = client.get("http://rates.example/v1/rates").send_with_span().await?.text().await?;
+    /// # drop(rates);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn send_with_span(self) -> impl Future<Output = Result<Response, Error>> + Send;
+}
+
+impl RequestBuilderExt for RequestBuilder {
+    async fn send_with_span(self) -> Result<Response, Error> {
+        let (client, request): (Client, _) = self.build_split();
+        let mut request = request?;
+        let span = start(&mut request, None);
+        let (span, result) = InExitSpan::new(client.execute(request), span).await;
+        finish(span, result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn url_has_no_credentials_and_no_fragment() {
+        for (text, want) in [
+            ("http://ada:hunter2@a.example:81/b?c=d#e", "http://a.example:81/b?c=d"),
+            ("https://a.example", "https://a.example/"),
+            ("http://a.example/b@c", "http://a.example/b@c"),
+            ("http://[::1]:81/b", "http://[::1]:81/b"),
+        ] {
+            assert_eq!(super::url(&text.parse().unwrap()), want);
+        }
+    }
+}
