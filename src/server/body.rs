@@ -25,7 +25,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: Option<B>,
         watch: Option<Watch>,
-        // of an ignored request
+        // of an ignored request, or of an event stream
         aside: Option<Box<Aside>>,
     }
 
@@ -70,7 +70,7 @@ impl<B> ResponseBody<B> {
         Self { inner: Some(inner), watch: None, aside: None }
     }
 
-    /// A body that is made while it is sent, of a request that is ignored.
+    /// A body that is made while it is sent, of a request that is ignored or whose transaction has ended.
     pub(super) fn aside(inner: B, aside: Aside) -> Self {
         Self { inner: Some(inner), watch: None, aside: Some(Box::new(aside)) }
     }

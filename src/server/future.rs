@@ -262,8 +262,11 @@ impl Owner {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
+            // the transaction ends here, and the work of the stream still belongs to it
+            let transaction = self.ending.transaction().clone();
             self.ending.complete(false);
-            return response.map(ResponseBody::untouched);
+            let after = Aside::new(transaction, self.context, self.span, self.options);
+            return response.map(|body| ResponseBody::aside(body, after));
         }
         let promised = response.body().size_hint().exact().or_else(|| outcome::promised(response.headers()));
         response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))

@@ -23,7 +23,8 @@ use crate::{
     transaction::{Entered, Transaction, enter_handle, enter_own},
 };
 
-/// What goes with the request, and with a body that is made while it is sent.
+/// What goes with the request, and with a body that is made while it is sent. Also goes with an event stream, whose
+/// transaction ends before its body.
 pub(super) struct Aside {
     transaction: Transaction,
     context: Context,
@@ -40,7 +41,7 @@ impl Aside {
         enter_handle(self.transaction.handle().clone(), &self.context)
     }
 
-    /// Runs what is the host's, with spans below going nowhere.
+    /// Runs code of the host in the request's span.
     pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
         enter_own(&self.span, || catch_unwind(AssertUnwindSafe(work)))
     }

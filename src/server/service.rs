@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Once},
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
         Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
-        ignored_context, installed, new_record, new_request_span, otel_context, root,
+        ignored_context, installed_or_warn, new_record, new_request_span, otel_context, root,
     },
 };
 
@@ -81,7 +81,7 @@ where
             });
             return ResponseFuture::new(future, Role::Inner { transaction, options: self.options.clone() });
         }
-        let recorder = self.options.recorder.clone().or_else(installed_or_warn);
+        let recorder = self.options.recorder.clone().or_else(installed_recorder);
         let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
@@ -94,18 +94,9 @@ where
     }
 }
 
-fn installed_or_warn() -> Option<Arc<Recorder>> {
-    static WARN: Once = Once::new();
-    let recorder = installed();
-    if recorder.is_none() {
-        WARN.call_once(|| {
-            tracing::warn!(
-                target: "tower_apm",
-                "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded"
-            );
-        });
-    }
-    recorder
+fn installed_recorder() -> Option<Arc<Recorder>> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    installed_or_warn(&WARNED, "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded")
 }
 
 impl<S> ApmService<S> {
@@ -121,6 +112,7 @@ impl<S> ApmService<S> {
         B: 'static,
     {
         let began = Monotonic::now();
+        recorder.note_runtime();
         let (incoming, baggage) = propagation::extract(request.headers());
         let shared = begin(recorder, config, &request, began, incoming, self.options.https);
         if let Some(captured) = body_capture::capture(&mut request, shared.config()) {
