@@ -18,7 +18,8 @@ fn work(apm: &TestAgent, above: &Context) {
             tracer.span_builder("SELECT").with_kind(kind).with_attributes([KeyValue::new("db.system", "mysql")]);
         let call = above.with_span(builder.start_with_context(&tracer, above));
         drop(tracer.start_with_context("connect", &call));
-        call.span().record_error(&std::io::Error::other("refused"));
+        let _attached = call.attach();
+        tracing::error!(error = "refused", "it failed");
     }
 }
 
