@@ -190,6 +190,7 @@ impl Service {
 }
 
 const HIDES_SPANS: &str = "hides spans from the agent";
+const HIDES_STATEMENTS: &str = "hides DEBUG events from the agent";
 
 #[test]
 fn install_without_subscriber_sets_everything_except_the_subscriber() {
@@ -236,12 +237,21 @@ fn filter_that_hides_spans_is_reported_in_the_log_if_the_log_shows_it() {
 }
 
 #[test]
-fn filter_that_hides_no_info_spans_is_not_reported() {
-    for filter in
-        ["info", "debug,hyper=off", "level info", "layer error,tower_apm=info", "layer shop=debug,tower_apm=info"]
-    {
+fn filter_that_hides_only_sql_statements_is_reported_as_information() {
+    for filter in ["info", "level info", "debug,sqlx=off"] {
+        let [stdout, stderr] = Service::start(&format!("filter:{filter}")).until(HIDES_STATEMENTS);
+        assert_eq!(stdout.matches(HIDES_STATEMENTS).count(), 1, "{filter}: {stdout}");
+        assert!(!stdout.contains(HIDES_SPANS) && !stderr.contains("tower-apm"), "{filter}: {stdout}\n{stderr}");
+    }
+}
+
+#[test]
+fn filter_that_hides_nothing_from_the_agent_is_not_reported() {
+    for filter in ["debug,hyper=off", "level debug", "layer error,tower_apm=info", "layer shop=debug,tower_apm=info"] {
         let printed = Service::start(&format!("filter:{filter}")).until("service_name=");
-        assert!(printed.iter().all(|text| !text.contains(HIDES_SPANS)), "{filter}: {printed:#?}");
+        let reports = [HIDES_SPANS, HIDES_STATEMENTS];
+        let is_silent = |text: &String| !reports.iter().any(|report| text.contains(report));
+        assert!(printed.iter().all(is_silent), "{filter}: {printed:#?}");
     }
 }
 

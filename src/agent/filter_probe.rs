@@ -1,8 +1,8 @@
-//! Detects a filter on the whole subscriber that hides spans from the agent.
+//! Detects a filter on the whole subscriber that hides spans or SQL statements from the agent.
 //!
 //! Such a filter also hides the warning about it. A subscriber answers for each callsite whether it wants the callsite at
-//! all, and a filter on one layer does not change that answer. So the agent asks for two callsites of its own, which no
-//! code reaches. `Subscriber::enabled` is no alternative: it leaves the filters of layers in the state of this question.
+//! all, and a filter on one layer does not change that answer. So the agent asks for callsites of its own, which no code
+//! reaches. `Subscriber::enabled` is no alternative: it leaves the filters of layers in the state of this question.
 
 use tracing::{
     Dispatch, Level, Metadata,
@@ -17,6 +17,10 @@ pub(super) const WARNING: &str = "the level or filter of the `tracing` subscribe
      recorded. A filter on the whole subscriber applies to every layer. Put the filter on the layer that prints: \
      `registry().with(fmt::layer().with_filter(filter)).with(agent.tracing_layer())`. \
      See https://docs.rs/tower-apm/latest/tower_apm/docs/subscriber/";
+
+pub(super) const STATEMENTS: &str = "the level or filter of the `tracing` subscriber hides DEBUG events from the agent. If the \
+     service uses sqlx, its SQL statements are not recorded. Put the filter on the layer that prints: \
+     `registry().with(fmt::layer().with_filter(filter)).with(agent.tracing_layer())`";
 
 /// A library that no filter names, so that the filter's default applies.
 const ANY_LIBRARY: &str = "library_that_no_filter_names";
@@ -42,6 +46,18 @@ static SPAN: Probe = Probe(Metadata::new(
     Kind::SPAN,
 ));
 
+/// The event by which sqlx logs a statement.
+static STATEMENT: Probe = Probe(Metadata::new(
+    "probe",
+    "sqlx::query",
+    Level::DEBUG,
+    None,
+    None,
+    None,
+    FieldSet::new(&[], Identifier(&STATEMENT)),
+    Kind::EVENT,
+));
+
 static WARNING_EVENT: Probe = Probe(Metadata::new(
     "probe",
     "tower_apm",
@@ -60,6 +76,11 @@ fn hides(subscriber: &Dispatch, probe: &'static Probe) -> bool {
 /// Whether INFO spans of any library are hidden, although the agent records spans of this level.
 pub(super) fn hides_spans(subscriber: &Dispatch, recorded: LevelFilter) -> bool {
     recorded >= LevelFilter::INFO && hides(subscriber, &SPAN)
+}
+
+/// Whether the statements that sqlx logs are hidden.
+pub(super) fn hides_statements(subscriber: &Dispatch) -> bool {
+    hides(subscriber, &STATEMENT)
 }
 
 /// Whether the agent's own warnings are hidden.

@@ -72,7 +72,7 @@ impl Startup {
             }
         });
         if registered.records_spans {
-            warn_of_filter(&subscriber, &recorder);
+            report_filter(&subscriber, &recorder);
         }
     }
 }
@@ -84,20 +84,27 @@ fn log(recorder: &Recorder, warnings: &[String]) {
 }
 
 /// Reports a filter that hides spans, once per process: in the service's log, or on stderr where the filter hides the
-/// agent's warnings too.
-fn warn_of_filter(subscriber: &Dispatch, recorder: &Recorder) {
-    static WARNED: AtomicBool = AtomicBool::new(false);
+/// agent's warnings too. Whether the service uses sqlx is not known, so a filter that hides only its statements is no
+/// warning.
+fn report_filter(subscriber: &Dispatch, recorder: &Recorder) {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
 
     let config = recorder.config();
-    let is_of_interest = recorder.is_recording() && !config.context_propagation_only;
-    let is_hidden = is_of_interest && filter_probe::hides_spans(subscriber, config.span_level.into());
-    if !is_hidden || LevelFilter::from(config.log_level) < LevelFilter::WARN || WARNED.swap(true, Relaxed) {
+    let is_silent = LevelFilter::from(config.log_level) < LevelFilter::WARN;
+    if is_silent || !recorder.is_recording() || config.context_propagation_only {
         return;
     }
-    if filter_probe::hides_warnings(subscriber) {
+    let hides_spans = filter_probe::hides_spans(subscriber, config.span_level.into());
+    if !hides_spans && !filter_probe::hides_statements(subscriber) || REPORTED.swap(true, Relaxed) {
+        return;
+    }
+    if hides_spans && filter_probe::hides_warnings(subscriber) {
         // unlike `eprintln!`, this does not panic if stderr is closed
         let _ = writeln!(io::stderr(), "tower-apm: {}", filter_probe::WARNING);
-    } else {
-        dispatcher::with_default(subscriber, || tracing::warn!(target: "tower_apm", "{}", filter_probe::WARNING));
+        return;
     }
+    dispatcher::with_default(subscriber, || match hides_spans {
+        true => tracing::warn!(target: "tower_apm", "{}", filter_probe::WARNING),
+        false => tracing::info!(target: "tower_apm", "{}", filter_probe::STATEMENTS),
+    });
 }
