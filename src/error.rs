@@ -43,12 +43,12 @@ pub enum BuildError {
 
     /// `install()` was called although there is a global `tracing` subscriber.
     #[error(
-        "a global tracing subscriber is already set; leave it to `install()`, or use `build()` and add \
-         `agent.tracing_layer()` to your own"
+        "a global tracing subscriber is already set: use `install_without_subscriber()` and add \
+         `agent.tracing_layer()` to your subscriber, or let `install()` set the subscriber"
     )]
     SubscriberAlreadySet,
 
-    /// `install()` was called while another agent is installed.
+    /// `install()` or `install_without_subscriber()` was called while another agent is installed.
     #[error("an agent is already installed in this process; shut it down first, or use `build()` for a second one")]
     AlreadyInstalled,
 

@@ -28,9 +28,9 @@
 //! }
 //! ```
 //!
-//! `install()` sets the process up: the global `tracing` subscriber, OpenTelemetry's tracer provider and the panic hook.
-//! Where you have a subscriber of your own, [`Agent::tracing_layer`] goes into it. A transaction ends with its response's
-//! body.
+//! `install()` sets up the process: the global `tracing` subscriber, OpenTelemetry's tracer provider and the panic hook. If
+//! your service has its own subscriber, use [`AgentBuilder::install_without_subscriber`] and add [`Agent::tracing_layer`] to
+//! the subscriber ([`docs::subscriber`]). A transaction ends with the body of its response.
 //!
 //! Where the server is, and all else, is told by `ELASTIC_APM_*` variables or by the builder: [`AgentBuilder`] lists
 //! the options. Without an Elastic stack at hand, `cargo run --example devserver --features devserver` is a small APM

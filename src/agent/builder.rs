@@ -1,11 +1,12 @@
 //! Setting up an agent, with two endings.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Agent, AgentGuard, Inner, LogFormat,
     log_filter::RUST_LOG,
     resource::{self, Host},
+    startup::Startup,
     subscriber::{self, LogFilters, LogLevelSwitch},
     tls_warning,
 };
@@ -49,7 +50,7 @@ use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
-#[must_use = "an agent begins with `build()` or `install()`"]
+#[must_use = "no agent starts before `install()`, `install_without_subscriber()` or `build()`"]
 pub struct AgentBuilder {
     options: CodeOptions,
     env: Option<Environment>,
@@ -146,16 +147,57 @@ impl AgentBuilder {
         self
     }
 
-    /// Starts the agent; nothing global is touched.
+    /// Starts the agent and sets nothing globally: for tests, and for several agents in one process.
+    ///
+    /// [`tower_apm::layer()`](crate::layer), [`Transaction::start`](crate::Transaction::start) and errors outside of
+    /// transactions use the installed agent, so they do not use this one: use [`Agent::layer`],
+    /// [`Agent::start_transaction`] and [`Agent::capture_error`].
     ///
     /// # Errors
     ///
-    /// When a certificate cannot be read or used, or no thread can be started. Other options never fail: see
-    /// [`Agent::warnings`].
+    /// Returns an error if a certificate cannot be read or used, or if no thread can be started. Other options never fail:
+    /// see [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
         let agent = self.start(cloud_around)?;
-        agent.introduce();
+        agent.log_startup();
         Ok(agent)
+    }
+
+    /// Starts the agent and installs it for the process, for a service that has its own `tracing` subscriber.
+    ///
+    /// It sets everything that [`install`](Self::install) sets except the subscriber and the logger of the `log` crate.
+    /// Add [`Agent::tracing_layer`] to your subscriber; [`log_format`](Self::log_format) and
+    /// [`log_filter`](Self::log_filter) have no effect. The order of the two does not matter. The agent logs its start and
+    /// its warnings as soon as the subscriber is set.
+    ///
+    /// Keep the guard until the end of `main`.
+    ///
+    /// ```no_run
+    /// use tower_apm::Agent;
+    /// use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = Agent::builder().service_name("marketplace").install_without_subscriber()?;
+    /// tracing_subscriber::registry()
+    ///     .with(tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO)) // the filter belongs to the layer
+    ///     .with(agent.tracing_layer())
+    ///     .init();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`build`](Self::build), and [`BuildError::AlreadyInstalled`] if an agent is installed. Nothing
+    /// is set then.
+    pub fn install_without_subscriber(self) -> Result<AgentGuard, BuildError> {
+        if installed().is_some() {
+            return Err(BuildError::AlreadyInstalled);
+        }
+        let agent = self.start(cloud_around)?;
+        install_globally(agent.recorder());
+        agent.log_startup();
+        Ok(AgentGuard::new(agent))
     }
 
     /// In the cloud that is given.
@@ -172,6 +214,7 @@ impl AgentBuilder {
         });
         let further = unknown.into_iter().flatten().chain(unheard).chain(tls_warning::missing_provider(&config));
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
+        let warnings: Arc<[String]> = warnings.into();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
@@ -179,24 +222,31 @@ impl AgentBuilder {
                 .with_describe(intake::describe, intake::span_type),
         );
         let log_level = LogLevelSwitch::default();
-        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), cloud);
+        let startup = Arc::new(Startup::default());
+        let tasks = || background_tasks(recorder.clone(), startup.clone(), warnings.clone());
+        let start = || start_worker(&recorder, &live, &queue, self.gzip, log_level.clone(), tasks(), cloud);
         let worker = config.enabled.then(start).transpose()?;
         if let Some(worker) = &worker {
             recorder.panics().set_flusher(worker.flusher());
         }
-        Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level }) })
+        Ok(Agent { inner: Arc::new(Inner { recorder, queue, worker, warnings, log_level, startup }) })
     }
 
-    /// Starts the agent and sets up the process for it: a global `tracing` subscriber with a filter and a log format,
-    /// OpenTelemetry's tracer provider, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) finds.
+    /// Starts the agent and sets up the process for it.
     ///
-    /// Keep the guard to the end of `main`.
+    /// It sets the global `tracing` subscriber with a filter and a log format, the logger of the `log` crate,
+    /// OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that
+    /// [`tower_apm::layer()`](crate::layer), [`Transaction::start`](crate::Transaction::start) and errors outside of
+    /// transactions use. A service with its own subscriber uses
+    /// [`install_without_subscriber`](Self::install_without_subscriber).
+    ///
+    /// Keep the guard until the end of `main`.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), when a [`log_filter`](Self::log_filter) from code is none, and when an agent is
-    /// installed or a global subscriber is set already: compose your own with [`Agent::tracing_layer`] then. A `RUST_LOG`
-    /// that is no filter is named in a warning.
+    /// Returns the errors of [`build`](Self::build). Also returns an error if the [`log_filter`](Self::log_filter) from code
+    /// is not valid, if an agent is installed, or if a global subscriber is set. An invalid `RUST_LOG` is not an error: it
+    /// is logged as a warning, and the filter from code is used.
     pub fn install(self) -> Result<AgentGuard, BuildError> {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
@@ -210,14 +260,19 @@ impl AgentBuilder {
         let agent = self.start(cloud_around)?;
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
-        opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
-        opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
-        panic_hook();
-        install(recorder.clone());
-        // there was nobody to print it before
-        agent.introduce();
+        install_globally(&recorder);
+        // only now there is a subscriber that prints
+        agent.log_startup();
         Ok(AgentGuard::new(agent))
     }
+}
+
+/// Sets everything that is global except the subscriber.
+fn install_globally(recorder: &Arc<Recorder>) {
+    opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
+    opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
+    panic_hook();
+    install(recorder.clone());
 }
 
 /// The first events wait this long at most for what goes before them.
@@ -229,6 +284,7 @@ fn start_worker(
     queue: &Queue,
     gzip: Option<bool>,
     log_level: LogLevelSwitch,
+    tasks: impl Future<Output = ()> + Send + 'static,
     cloud: impl FnOnce(&Config) -> Option<CloudMetadata>,
 ) -> Result<Worker, BuildError> {
     let config = &*live.snapshot();
@@ -239,17 +295,17 @@ fn start_worker(
         measuring: None,
     };
     if config.disable_send || config.context_propagation_only {
-        return Worker::start(queue.clone(), Discard::default(), settings, None, settle_panics(recorder.clone()))
-            .map_err(thread);
+        return Worker::start(queue.clone(), Discard::default(), settings, None, tasks).map_err(thread);
     }
     let server_settings = ServerSettings::from_config(config, gzip);
     let client = ServerClient::new(&server_settings)?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
-    let beside = beside(client.clone(), recorder.clone(), log_level);
+    let server_tasks = ask_server(client.clone(), recorder.clone(), log_level);
+    let beside = async { _ = tokio::join!(server_tasks, tasks) };
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     if can_be_sent(config) {
-        settings.measuring = Some(Measuring::new(Metrics::new(live.clone()), config.metrics_interval));
+        settings.measuring = Some(Measuring::new(Metrics::new(recorder.clone()), config.metrics_interval));
     }
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
@@ -309,13 +365,9 @@ async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<Cl
     resource
 }
 
-async fn settle_panics(recorder: Arc<Recorder>) {
-    recorder.keep_settling_panics().await;
-}
-
-/// The agent's background tasks: it reads data from the server, and filters recorded panics.
-async fn beside(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
-    tokio::join!(ask_server(client, recorder.clone(), log_level), recorder.keep_settling_panics());
+/// The tasks of the agent's thread that need no server: they filter recorded panics, and log the start.
+async fn background_tasks(recorder: Arc<Recorder>, startup: Arc<Startup>, warnings: Arc<[String]>) {
+    tokio::join!(recorder.keep_settling_panics(), startup.log_in_subscriber(recorder.clone(), warnings));
 }
 
 /// Reads data from the server while the agent runs.

@@ -15,10 +15,11 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry, layer::Context, registry::LookupSpan};
 
+use super::startup::Startup;
 use crate::{
     capture::ErrorEvents,
     span::ApmTracer,
-    transaction::{OtherBridge, RecordedSpans, Recorder, request_span, span_chain},
+    transaction::{OtherBridge, RecordedSpans, Recorder, SpanSelection, request_span, span_chain},
 };
 
 /// Whose subscriber the layers are for.
@@ -31,39 +32,42 @@ pub(super) enum SubscriberOwner {
     Agent,
 }
 
-/// Spans of `tracing` become Elastic's.
+/// Spans of `tracing` become Elastic's. `startup` is `None` for a layer whose agent has logged its start.
 pub(super) fn with_spans<S>(
     recorder: Option<Arc<Recorder>>,
     owner: SubscriberOwner,
+    startup: Option<Arc<Startup>>,
 ) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    // what tracing-opentelemetry adds of its own costs more than the span and tells less
+    // the target is a static text; the location and the thread cost more than the span itself
     let bridge = tracing_opentelemetry::layer()
         .with_tracer(ApmTracer::new(recorder.clone()))
         .with_location(false)
         .with_threads(false)
-        .with_target(false)
+        .with_target(true)
         .with_level(false)
         .with_tracked_inactivity(false);
+    let own = AgentLayer { startup, records_spans: true, ..AgentLayer::new(recorder, owner) };
+    let selection = own.selection.clone();
     let (filter, other) = match owner {
-        SubscriberOwner::Agent => (RecordedSpans::in_own_subscriber(), None),
+        SubscriberOwner::Agent => (RecordedSpans::in_own_subscriber(selection), None),
         SubscriberOwner::Service => {
             let other = Arc::new(OtherBridge::default());
-            (RecordedSpans::in_service_subscriber(other.clone()), Some(other))
+            (RecordedSpans::in_service_subscriber(other.clone(), selection), Some(other))
         }
     };
     // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
-    bridge.with_filter(filter).and_then(AgentLayer { other, ..AgentLayer::new(recorder, owner) })
+    bridge.with_filter(filter).and_then(AgentLayer { other, ..own })
 }
 
 /// For spans that come another way.
-pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send + Sync + use<S>
+pub(super) fn without_spans<S>(recorder: Arc<Recorder>, startup: Arc<Startup>) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    AgentLayer::new(Some(recorder), SubscriberOwner::Service)
+    AgentLayer { startup: Some(startup), ..AgentLayer::new(Some(recorder), SubscriberOwner::Service) }
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -72,7 +76,7 @@ pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    with_spans(None, SubscriberOwner::Agent)
+    with_spans(None, SubscriberOwner::Agent, None)
 }
 
 /// The agent's own log lines, ERROR events, and the request's span.
@@ -80,6 +84,11 @@ struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
     dispatch: OnceLock<WeakDispatch>,
+    /// `None` once the agent's start is logged.
+    startup: Option<Arc<Startup>>,
+    selection: Arc<SpanSelection>,
+    /// The bridge is part of the same subscriber.
+    records_spans: bool,
     /// Used for the bridge, whose filter has no access to the subscriber.
     other: Option<Arc<OtherBridge>>,
     /// An inner layer has no filter, so it receives events of every level.
@@ -88,10 +97,14 @@ struct AgentLayer {
 
 impl AgentLayer {
     fn new(recorder: Option<Arc<Recorder>>, owner: SubscriberOwner) -> Self {
+        let selection = recorder.as_ref().map(|recorder| SpanSelection::of(&recorder.config())).unwrap_or_default();
         Self {
             logs: recorder.clone().filter(|_| owner == SubscriberOwner::Service),
             errors: ErrorEvents::new(recorder),
             dispatch: OnceLock::new(),
+            startup: None,
+            selection: Arc::new(selection),
+            records_spans: false,
             other: None,
             is_above_unfiltered: false,
         }
@@ -118,13 +131,13 @@ where
         !self.logs.as_ref().is_some_and(hides)
     }
 
-    /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO as
-    /// cheap as it was.
+    /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO, or
+    /// below `span_level`, as cheap as it was.
     ///
     /// The subscriber takes the highest hint for all of its layers, so there is none above a layer without a filter. Of the
     /// layers that come later nothing is known.
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        (!self.is_above_unfiltered).then_some(LevelFilter::INFO)
+        (!self.is_above_unfiltered).then_some(self.selection.level().max(LevelFilter::INFO))
     }
 
     fn on_layer(&mut self, below: &mut S) {
@@ -136,6 +149,9 @@ where
         let _ = self.dispatch.set(dispatch.downgrade());
         if let Some(other) = &self.other {
             other.set_subscriber(dispatch);
+        }
+        if let Some(startup) = &self.startup {
+            startup.set_subscriber(dispatch, self.records_spans);
         }
         request_span::expect();
     }
@@ -151,7 +167,7 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         span_chain::interrupt();
-        request_span::on_new_span(attributes, id, &context);
+        request_span::on_new_span(attributes, id, &context, &self.selection);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

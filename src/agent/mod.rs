@@ -1,12 +1,14 @@
 //! The agent: the one place that knows every part and puts them together.
 
 mod builder;
+mod filter_probe;
 mod guard;
 mod layer;
 pub(crate) mod log_filter;
 #[cfg(feature = "sdk")]
 mod otel_metrics;
 mod resource;
+mod startup;
 mod subscriber;
 mod tls_warning;
 
@@ -19,7 +21,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 #[cfg(feature = "testkit")]
 pub(crate) use self::layer::routing_layer;
 pub use self::{builder::AgentBuilder, guard::AgentGuard, subscriber::LogFormat};
-use self::{layer::SubscriberOwner, subscriber::LogLevelSwitch};
+use self::{layer::SubscriberOwner, startup::Startup, subscriber::LogLevelSwitch};
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
@@ -35,10 +37,9 @@ use crate::{
 ///
 /// | ending of the builder | what it does |
 /// |---|---|
-/// | [`install`](AgentBuilder::install) | everything: global subscriber, OpenTelemetry provider, panic hook, the agent behind [`tower_apm::layer()`](crate::layer) |
-/// | [`build`](AgentBuilder::build) | the parts, nothing global |
-/// | [`tracing_layer`](Self::tracing_layer) | for those who compose their own subscriber |
-/// | [`layer`](Self::layer) | the tower layer of this very agent |
+/// | [`install`](AgentBuilder::install) | sets the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) and [`Transaction::start`](crate::Transaction::start) use |
+/// | [`install_without_subscriber`](AgentBuilder::install_without_subscriber) | sets the same except the subscriber: add [`tracing_layer`](Self::tracing_layer) to yours |
+/// | [`build`](AgentBuilder::build) | sets nothing: for tests, and for several agents in one process, each with its own [`layer`](Self::layer) |
 #[derive(Clone)]
 pub struct Agent {
     inner: Arc<Inner>,
@@ -49,8 +50,9 @@ struct Inner {
     queue: Queue,
     /// None when the agent is disabled: no thread, no network.
     worker: Option<Worker>,
-    warnings: Vec<String>,
+    warnings: Arc<[String]>,
     log_level: LogLevelSwitch,
+    startup: Arc<Startup>,
 }
 
 impl Agent {
@@ -91,8 +93,11 @@ impl Agent {
     /// Returns the agent's layer for your own `tracing` subscriber.
     ///
     /// The layer records `tracing` spans as Elastic spans, and ERROR events that contain an error as error documents.
-    /// One layer serves all agents of the process. Put filters on the layers that print, not on the subscriber: a global
-    /// filter that disables the spans of your database crate also hides them from the agent.
+    /// One layer serves all agents of the process. The options `span_level` and `ignore_spans` select the spans.
+    ///
+    /// Put filters on the layers that print, not on the subscriber: a filter on the subscriber that disables the spans of
+    /// your database crate also hides them from the agent. The agent reports such a filter once, on stderr if the filter
+    /// hides the agent's log lines too.
     ///
     /// Other layers of the subscriber see nothing of the agent: requests have no `tracing` span unless
     /// [`ApmLayer::request_span`] enables it. To carry the transaction into a spawned task, use
@@ -115,7 +120,7 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let recorder = &self.inner.recorder;
-        layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service)
+        layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service, Some(self.inner.startup.clone()))
     }
 
     /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of
@@ -125,7 +130,7 @@ impl Agent {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let recorder = &self.inner.recorder;
-        layer::without_spans(recorder.clone())
+        layer::without_spans(recorder.clone(), self.inner.startup.clone())
     }
 
     /// A format for a printer of your own subscriber: log lines in the Elastic Common Schema, with the ids of the trace;
@@ -291,14 +296,16 @@ impl Agent {
         self.inner.queue.stats()
     }
 
-    /// What was not as it should be in the options, a sentence for each: also logged once at the start.
+    /// Returns the warnings about the options, a sentence for each. The agent also logs them once, as soon as there is a
+    /// subscriber.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.inner.warnings.iter().cloned()
     }
 
-    /// Who the agent is, where it runs, and by which options, each with where its value came from: those that are not
-    /// at their default, and a few in any case. Secrets are hidden. One line, the one that is logged at the start; for a
-    /// service whose subscriber is set up after [`build`](AgentBuilder::build), or a page of its own.
+    /// Returns one line with the agent's version, the host, and the options that are not at their default, each with the
+    /// source of its value.
+    ///
+    /// Secrets are hidden. The agent logs this line once, as soon as there is a subscriber.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -312,10 +319,9 @@ impl Agent {
         resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
     }
 
-    /// Logs what it is and what was wrong.
-    fn introduce(&self) {
-        self.inner.warnings.iter().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
-        tracing::info!(target: "tower_apm", "{}", self.describe());
+    /// Logs the start of the agent, now or once its layer is part of a subscriber.
+    fn log_startup(&self) {
+        self.inner.startup.log_now(&self.inner.recorder, &self.inner.warnings);
     }
 
     /// As if the server had told it.

@@ -126,7 +126,7 @@ pub(super) fn set_global(
     let output = is_needed.then(|| printer.and_then(LogSender::new(recorder.clone())).with_filter(filter));
     drop(config);
     let subscriber =
-        tracing_subscriber::registry().with(with_spans(Some(recorder), SubscriberOwner::Agent)).with(output);
+        tracing_subscriber::registry().with(with_spans(Some(recorder), SubscriberOwner::Agent, None)).with(output);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| BuildError::SubscriberAlreadySet)?;
     // after the subscriber, whose level is the limit for lines of the `log` crate
     if tracing_log::LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init().is_err() {

@@ -12,7 +12,7 @@ use std::{
     borrow::Cow,
     error::Error,
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::SystemTime,
 };
 
@@ -28,15 +28,17 @@ use crate::{
         Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested, map_current_context,
     },
     transaction::{
-        Handle, Recorder, Shared, Transaction, UserCode, contain, installed, link_to, running, set_custom, to_json,
+        Handle, Recorder, Shared, Transaction, UserCode, contain, installed_or_warn, link_to, running, set_custom,
+        to_json,
     },
 };
 
 impl Transaction {
     /// Records an error that was handled, with all its causes and the stack of this call.
     ///
-    /// It does not change the outcome of a request: the status does. Outside of any transaction the error is the
-    /// installed agent's ([`Agent::capture_error`](crate::Agent::capture_error) names another), and sent without one.
+    /// It does not change the outcome of a request: the status does. Outside of any transaction the installed agent records
+    /// the error, without a transaction. If no agent is installed, the error is not recorded, and one warning is logged;
+    /// [`Agent::capture_error`](crate::Agent::capture_error) uses a given agent.
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -62,7 +64,9 @@ impl Transaction {
     /// tx.error(&error).handled(true).label("step", "announce").capture();
     /// ```
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
-        let recorder = self.handle().recorder().cloned().or_else(installed);
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let warning = "an error was captured outside of a transaction, but no agent is installed: it is not recorded";
+        let recorder = self.handle().recorder().cloned().or_else(|| installed_or_warn(&WARNED, warning));
         CapturedError::new(self.handle().clone(), recorder, error)
     }
 }

@@ -141,10 +141,28 @@ macro_rules! for_each_option {
 
         /// Whether the fields of spans are sent as labels: the arguments of instrumented functions, and OpenTelemetry
         /// attributes that have no field of their own in Elastic's schema. Their values are redacted by name and as
-        /// free text. `off` sends none of them. Attributes that describe a database call, a request or a message are
-        /// used in any case.
+        /// free text. The label `target` is the target of the `tracing` span. `off` sends none of these labels. Attributes
+        /// that describe a database call, a request or a message are used in any case.
         @live capture_span_fields: CaptureSpanFields, "ELASTIC_APM_CAPTURE_SPAN_FIELDS", default "on",
             set(capture: CaptureSpanFields) = capture;
+
+        /// The level down to which spans of `tracing` are recorded: `debug` records DEBUG spans too. Many crates describe
+        /// their internals in spans below INFO, and each span counts towards `transaction_max_spans`. A crate whose client
+        /// spans are TRACE spans, such as `tonic-tracing-opentelemetry`, needs `trace`. The level belongs to the layer of
+        /// `install()` or `Agent::tracing_layer()`; the test kit's subscriber records spans down to INFO.
+        span_level: LogLevel, "ELASTIC_APM_SPAN_LEVEL", default "info", set(level: LogLevel) = level;
+
+        /// Patterns of `tracing` spans that are not recorded, such as `tower_sessions*` or `*::get_record`. A pattern is
+        /// compared with the span's target, and with its target and name as `target::name`. The label `target` of a span
+        /// contains its target. Spans below an ignored span hang below the next span that is recorded. The patterns
+        /// belong to the layer of `install()` or `Agent::tracing_layer()`; the test kit's subscriber ignores no span.
+        ignore_spans: Patterns, "ELASTIC_APM_IGNORE_SPANS",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
+        /// Whether an exit span (kind `client` or `producer`) without a transaction becomes a transaction. By default such
+        /// a span and the spans below it are not recorded, as in other Elastic agents: queries of a connection pool or of
+        /// a task that was spawned without its transaction would otherwise each be a transaction of the type `unknown`.
+        @live root_exit_spans: Bool, "ELASTIC_APM_ROOT_EXIT_SPANS", default "false", set(record: bool) = record;
 
         /// The share of traces that are sampled where this service is their root, from 0 to 1, rounded to four
         /// decimals. Errors are sent in any case.
@@ -286,8 +304,9 @@ macro_rules! for_each_option {
         log_ecs_reformatting: LogEcsReformatting, "ELASTIC_APM_LOG_ECS_REFORMATTING", default "off",
             set(reformatting: LogEcsReformatting) = reformatting;
 
-        /// How much the agent says about itself, through `tracing` under the target `tower_apm`. Where `install()` prints
-        /// the log, a directive of `RUST_LOG` for that target wins; in a subscriber of your own it holds for all layers.
+        /// The level of the agent's own log lines, which have the `tracing` target `tower_apm`. In the subscriber of
+        /// `install()`, a directive of `RUST_LOG` for that target wins. In your own subscriber the level applies to all
+        /// layers, in addition to their filters. It does not concern the lines of your service.
         @live log_level: LogLevel, "ELASTIC_APM_LOG_LEVEL", default "info", set(level: LogLevel) = level;
     }};
 }

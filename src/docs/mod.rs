@@ -1,5 +1,8 @@
 //! Guides.
 
+#[doc = include_str!("background_work.md")]
+pub mod background_work {}
+
 #[doc = include_str!("coming_from_nestjs.md")]
 pub mod coming_from_nestjs {}
 
@@ -11,6 +14,9 @@ pub mod errors {}
 
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
+
+#[doc = include_str!("graphql.md")]
+pub mod graphql {}
 
 #[doc = include_str!("logs.md")]
 pub mod logs {}
@@ -32,6 +38,9 @@ pub mod outgoing_calls {}
 
 #[doc = include_str!("sensitive_data.md")]
 pub mod sensitive_data {}
+
+#[doc = include_str!("streams.md")]
+pub mod streams {}
 
 #[doc = include_str!("subscriber.md")]
 pub mod subscriber {}

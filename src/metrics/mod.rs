@@ -1,5 +1,5 @@
-//! What is measured of the service while it runs, beside what it does: where the time of transactions goes, the
-//! processor and the memory, and how the agent itself fares (agent-spec 10).
+//! Metrics of the service: where the time of transactions goes, the processor, the memory, the Tokio runtime, and the
+//! agent's own health (agent-spec 10).
 //!
 //! Everything here runs on the worker's thread, but for what comes from OpenTelemetry's SDK, on its reader's.
 
@@ -10,38 +10,47 @@ mod health;
 mod otel;
 mod overhead;
 mod process;
+mod runtime;
 mod system;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 #[cfg(feature = "sdk")]
 pub use self::otel::{ApmMeterProvider, ApmMetricExporter};
-use self::{breakdown::Breakdowns, overhead::Overhead, system::CpuTimes};
+use self::{breakdown::Breakdowns, overhead::Overhead, runtime::Runtime, system::CpuTimes};
 use crate::{
-    config::{Config, LiveConfig},
+    config::Config,
     pipeline::{Health, MetricSource},
     record::{Label, LabelValue, MetricsRecord, Monotonic, Sample, TransactionRecord},
+    transaction::Recorder,
 };
 
 /// The metrics of one agent.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    live: LiveConfig,
+    recorder: Arc<Recorder>,
     breakdowns: Breakdowns,
     cpu: Option<CpuTimes>,
     overhead: Overhead,
+    runtime: Runtime,
 }
 
 type Named = (Cow<'static, str>, Sample);
 
 impl Metrics {
     /// Takes the first readings, which later ones are compared with.
-    pub(crate) fn new(live: LiveConfig) -> Self {
-        Self { live, breakdowns: Breakdowns::default(), cpu: CpuTimes::read(), overhead: Overhead::default() }
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
+        Self {
+            recorder,
+            breakdowns: Breakdowns::default(),
+            cpu: CpuTimes::read(),
+            overhead: Overhead::default(),
+            runtime: Runtime::default(),
+        }
     }
 
-    /// Processor and memory, as far as this system tells; and what the agent's own thread takes, if that is asked for.
-    fn host(&mut self, config: &Config) -> [Option<MetricsRecord>; 2] {
+    /// Processor, memory and runtime, as far as they are known; and the load of the agent's own thread, if its option is on.
+    fn host(&mut self, config: &Config) -> [Option<MetricsRecord>; 3] {
         let now = CpuTimes::read();
         let both = now.zip(self.cpu);
         let cpu = both.map(|(now, before)| now.since(before));
@@ -49,9 +58,15 @@ impl Metrics {
         // the one group that `disable_metrics` says nothing of: it has an option of its own
         let overhead = overhead.map(|(now, before)| self.overhead.read(now, before));
         self.cpu = now.or(self.cpu);
+        let runtime = self.recorder.runtime().map(|runtime| self.runtime.read(runtime)).unwrap_or_default();
         let samples = [cpu.unwrap_or_default(), system::memory(), process::memory(), cgroup::memory()];
         let samples = wanted(samples.into_iter().flatten(), config);
-        [labelled(Vec::new(), samples), labelled(vec![text("task", overhead::TASK)], overhead.unwrap_or_default())]
+        [
+            labelled(Vec::new(), samples),
+            // a set of its own: one name that the server does not know moves the whole set to another data stream
+            labelled(Vec::new(), wanted(runtime, config)),
+            labelled(vec![text("task", overhead::TASK)], overhead.unwrap_or_default()),
+        ]
     }
 }
 
@@ -61,7 +76,7 @@ impl MetricSource for Metrics {
     }
 
     fn collect(&mut self, health: &Health) -> Vec<MetricsRecord> {
-        let config = self.live.snapshot();
+        let config = self.recorder.snapshot();
         let host = self.host(&config);
         let breakdowns = self.breakdowns.take();
         if !are_sent(&config) {

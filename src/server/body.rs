@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use opentelemetry::Context;
 use tracing::Span;
 
-use super::{guard::Ending, ignored::IgnoredRequest, response_error::with_error_of};
+use super::{guard::Ending, ignored::RequestContext, response_error::with_error_of};
 use crate::transaction::{enter, enter_own, otel_context};
 
 pin_project_lite::pin_project! {
@@ -25,26 +25,26 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: Option<B>,
         watch: Option<Watch>,
-        // of an ignored request
-        ignored: Option<Box<IgnoredRequest>>,
+        // of an ignored request, or of an event stream
+        context: Option<Box<RequestContext>>,
     }
 
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let dropped = match (&*this.watch, &*this.ignored) {
+            let dropped = match (&*this.watch, &*this.context) {
                 (Some(watch), _) => watch.drop_within(|| this.inner.set(None)),
-                (None, Some(ignored)) => {
-                    let _entered = ignored.enter();
-                    ignored.within(|| this.inner.set(None))
+                (None, Some(context)) => {
+                    let _entered = context.enter();
+                    context.within(|| this.inner.set(None))
                 }
                 (None, None) => return,
             };
             if let Err(panic) = dropped {
                 if let Some(watch) = this.watch.take() {
                     watch.ending.panicked(&*panic);
-                } else if let Some(ignored) = this.ignored {
-                    ignored.panicked(&*panic);
+                } else if let Some(context) = this.context {
+                    context.panicked(&*panic);
                 }
                 resume_unwind(panic);
             }
@@ -67,12 +67,12 @@ struct Live {
 
 impl<B> ResponseBody<B> {
     pub(super) fn untouched(inner: B) -> Self {
-        Self { inner: Some(inner), watch: None, ignored: None }
+        Self { inner: Some(inner), watch: None, context: None }
     }
 
-    /// A body that is made while it is sent, of a request that is ignored.
-    pub(super) fn of_ignored_request(inner: B, ignored: IgnoredRequest) -> Self {
-        Self { inner: Some(inner), watch: None, ignored: Some(Box::new(ignored)) }
+    /// A body that is made while it is sent, of a request that is ignored or whose transaction has ended.
+    pub(super) fn in_context(inner: B, context: RequestContext) -> Self {
+        Self { inner: Some(inner), watch: None, context: Some(Box::new(context)) }
     }
 
     pub(super) fn wrap_untouched(response: Response<B>) -> Response<Self> {
@@ -84,14 +84,14 @@ impl<B> ResponseBody<B> {
     /// a server polls at once.
     pub(super) fn known(inner: B, mut ending: Ending, size: u64) -> Self {
         ending.set_handed_out(true);
-        Self { inner: Some(inner), watch: Some(Watch { ending, left: Some(size), live: None }), ignored: None }
+        Self { inner: Some(inner), watch: Some(Watch { ending, left: Some(size), live: None }), context: None }
     }
 
     /// A body that is made while it is sent.
     pub(super) fn live(inner: B, ending: Ending, promised: Option<u64>, context: Context, span: Span) -> Self {
         ending.body_follows();
         let watch = Watch { ending, left: promised, live: Some(Live { context, span }) };
-        Self { inner: Some(inner), watch: Some(watch), ignored: None }
+        Self { inner: Some(inner), watch: Some(watch), context: None }
     }
 }
 
@@ -140,17 +140,17 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        if let Some(ignored) = this.ignored {
-            let _entered = ignored.enter();
-            return match ignored.within(|| inner.poll_frame(cx)) {
+        if let Some(context) = this.context {
+            let _entered = context.enter();
+            return match context.within(|| inner.poll_frame(cx)) {
                 Ok(polled) => {
                     if let Poll::Ready(Some(Err(error))) = &polled {
-                        ignored.body_failed(error);
+                        context.body_failed(error);
                     }
                     polled
                 }
                 Err(panic) => {
-                    ignored.panicked(&*panic);
+                    context.panicked(&*panic);
                     resume_unwind(panic)
                 }
             };

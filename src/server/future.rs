@@ -19,7 +19,7 @@ use super::{
     ResponseBody,
     guard::Ending,
     hooks::Options,
-    ignored::IgnoredRequest,
+    ignored::RequestContext,
     outcome,
     response_error::{ResponseError, with_error_of},
 };
@@ -88,7 +88,7 @@ pub(super) enum Role {
         options: Arc<Options>,
     },
     Owner(Owner),
-    Ignored(IgnoredRequest),
+    Ignored(RequestContext),
     /// The inner future has panicked. What is left of it is dropped as a part of the transaction.
     Panicked(Scope),
 }
@@ -263,8 +263,11 @@ impl Owner {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
+            // the transaction ends here, and the work of the stream still belongs to it
+            let transaction = self.ending.transaction().clone();
             self.ending.complete(false);
-            return response.map(ResponseBody::untouched);
+            let after = RequestContext::new(transaction, self.context, self.span, self.options);
+            return response.map(|body| ResponseBody::in_context(body, after));
         }
         let promised = response.body().size_hint().exact().or_else(|| outcome::promised(response.headers()));
         response.map(|body| ResponseBody::live(body, self.ending, promised, self.context, self.span))

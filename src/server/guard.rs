@@ -115,7 +115,7 @@ impl Ending {
         }
     }
 
-    /// All that was to come has come; `finished` where that is the end of the body.
+    /// Nothing more is recorded of the response. `finished`: the whole body was delivered.
     pub(super) fn complete(mut self, finished: bool) {
         let call = self.call;
         self.end(|record| completed(record, finished, call));
@@ -159,7 +159,7 @@ fn completed(record: &mut TransactionRecord, finished: bool, call: Call) -> Outc
     let Some(response) = record.context.response.as_mut() else { return Outcome::Unknown };
     response.finished = finished;
     match call {
-        Call::Http | Call::Asked => outcome::of_status(response.status),
+        Call::Http | Call::Asked => outcome::of_response(response.status, finished),
         Call::Grpc(status) => {
             let status = status.unwrap_or(grpc::Status::UNKNOWN);
             record.result.get_or_insert(status.name().into());

@@ -24,15 +24,16 @@ use crate::{
     transaction::{Entered, Transaction, enter_handle, enter_own},
 };
 
-/// Accompanies an ignored request, and its response body if that is made while it is sent.
-pub(super) struct IgnoredRequest {
+/// The context of a request without a transaction to end: of an ignored request, with its response body if that is made
+/// while it is sent, and of an event stream, whose transaction ends before its body.
+pub(super) struct RequestContext {
     transaction: Transaction,
     context: Context,
     span: Span,
     options: Arc<Options>,
 }
 
-impl IgnoredRequest {
+impl RequestContext {
     pub(super) fn new(transaction: Transaction, context: Context, span: Span, options: Arc<Options>) -> Self {
         Self { transaction, context, span, options }
     }
@@ -41,7 +42,7 @@ impl IgnoredRequest {
         enter_handle(self.transaction.handle().clone(), &self.context)
     }
 
-    /// Runs code of the service. Spans that begin within it are not recorded.
+    /// Runs code of the service in the request's span.
     pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
         enter_own(&self.span, || catch_unwind(AssertUnwindSafe(work)))
     }
@@ -81,7 +82,7 @@ impl IgnoredRequest {
         }
         let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
         response.map(|body| {
-            if is_there { ResponseBody::untouched(body) } else { ResponseBody::of_ignored_request(body, self) }
+            if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) }
         })
     }
 }

@@ -4,9 +4,14 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::record::Outcome;
 
-/// A server's own answer is a failure from 500 on: a 404 is what the client got wrong.
-pub(super) fn of_status(status: u16) -> Outcome {
-    if status >= 500 { Outcome::Failure } else { Outcome::Success }
+/// A server's response is a failure from status 500 on: a 404 is a mistake of the client. A response whose body goes on
+/// after the transaction is no success yet: its client may leave, and its body may fail.
+pub(super) fn of_response(status: u16, finished: bool) -> Outcome {
+    match (status, finished) {
+        (500.., _) => Outcome::Failure,
+        (_, true) => Outcome::Success,
+        (_, false) => Outcome::Unknown,
+    }
 }
 
 /// These bodies are never polled (RFC 9110, 6.4.1).
@@ -59,7 +64,10 @@ mod tests {
     #[test]
     fn section_5_6_trap_22_only_5xx_fails() {
         for (status, outcome) in [(200, Outcome::Success), (404, Outcome::Success), (500, Outcome::Failure)] {
-            assert_eq!(of_status(status), outcome);
+            assert_eq!(of_response(status, true), outcome);
+        }
+        for (status, outcome) in [(200, Outcome::Unknown), (404, Outcome::Unknown), (500, Outcome::Failure)] {
+            assert_eq!(of_response(status, false), outcome);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Once},
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
 };
 
@@ -20,7 +20,7 @@ use super::{
     grpc,
     guard::Ending,
     hooks::Options,
-    ignored::IgnoredRequest,
+    ignored::RequestContext,
     outcome::Asked,
     request::{self, Noted},
 };
@@ -30,7 +30,7 @@ use crate::{
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
         Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
-        ignored_context, installed, new_record, new_request_span, otel_context, root,
+        ignored_context, installed_or_warn, new_record, new_request_span, otel_context, root,
     },
 };
 
@@ -81,7 +81,7 @@ where
             });
             return ResponseFuture::new(future, Role::Inner { transaction, options: self.options.clone() });
         }
-        let recorder = self.options.recorder.clone().or_else(installed_or_warn);
+        let recorder = self.options.recorder.clone().or_else(installed_recorder);
         let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
         let Some(recorder) = recorder else {
             return ResponseFuture::new(self.inner.call(request), Role::Off);
@@ -94,18 +94,9 @@ where
     }
 }
 
-fn installed_or_warn() -> Option<Arc<Recorder>> {
-    static WARN: Once = Once::new();
-    let recorder = installed();
-    if recorder.is_none() {
-        WARN.call_once(|| {
-            tracing::warn!(
-                target: "tower_apm",
-                "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded"
-            );
-        });
-    }
-    recorder
+fn installed_recorder() -> Option<Arc<Recorder>> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    installed_or_warn(&WARNED, "a request met `tower_apm::layer()`, but no agent is installed: nothing is recorded")
 }
 
 impl<S> ApmService<S> {
@@ -121,6 +112,7 @@ impl<S> ApmService<S> {
         B: 'static,
     {
         let began = Monotonic::now();
+        recorder.note_runtime();
         let noted = Noted::of(request.headers());
         let (incoming, baggage) = noted.trace();
         let shared = begin(recorder, config, &request, &noted, began, incoming, self.options.https);
@@ -178,7 +170,7 @@ impl<S> ApmService<S> {
         request.extensions_mut().insert(transaction.clone());
         let entered = enter_handle(transaction.handle().clone(), &context);
         let span = new_request_span(self.options.request_span);
-        let ignored = IgnoredRequest::new(transaction, context, span, self.options.clone());
+        let ignored = RequestContext::new(transaction, context, span, self.options.clone());
         // as for a transaction: the future enters the span
         let called = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
         let future = called.unwrap_or_else(|panic| {

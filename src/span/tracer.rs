@@ -42,7 +42,9 @@ impl ApmTracer {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
-        if is_ignored(builder.attributes.as_deref(), &config) {
+        // an exit span without a transaction is no work of this service, and neither is anything below it
+        let is_lone_exit = builder.span_kind.as_ref().is_some_and(is_call) && !config.root_exit_spans;
+        if is_lone_exit || is_ignored(builder.attributes.as_deref(), &config) {
             return ApmSpan::ignored(Arc::new(Ignored::new(recorder, parent.clone())), parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {

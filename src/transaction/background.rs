@@ -1,21 +1,22 @@
 //! Work outside of a request: scheduled jobs, message consumers, start-up tasks.
 
 use std::{
+    any::Any,
     borrow::Cow,
     fmt,
     future::Future,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::{self, Poll, ready},
 };
 
 use tracing::Span;
 
 use super::{
-    Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
-    otel_context, poll_and_drop, root,
+    Entered, Ignored, Recorder, Shared, TraceContext, Transaction, continued, enter_handle, enter_own, ignored_context,
+    installed_or_warn, new_record, new_request_span, otel_context, poll_and_drop, root,
 };
 use crate::record::{Monotonic, Name, Outcome, cut, is_nested};
 
@@ -23,8 +24,9 @@ impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
     ///
     /// `kind` is the transaction's type: `scheduled`, `messaging` or another word of low cardinality. Without an
-    /// installed agent the transaction does nothing; [`Agent::start_transaction`](crate::Agent::start_transaction)
-    /// names the agent.
+    /// installed agent the transaction does nothing, and one warning is logged;
+    /// [`Agent::start_transaction`](crate::Agent::start_transaction) uses a given agent. For work that a request starts,
+    /// see [`spawn`](Self::spawn).
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -36,7 +38,7 @@ impl Transaction {
     /// ```
     #[must_use = "it ends when it is dropped"]
     pub fn start(name: impl Into<Cow<'static, str>>, kind: impl Into<Cow<'static, str>>) -> StartedTransaction {
-        StartedTransaction::new(installed(), None, name.into(), kind.into())
+        StartedTransaction::new(installed_agent(), None, name.into(), kind.into())
     }
 
     /// As [`start`](Self::start), in the trace that a message or a call came with: see
@@ -58,8 +60,13 @@ impl Transaction {
         name: impl Into<Cow<'static, str>>,
         kind: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
-        StartedTransaction::new(installed(), Some(sender), name.into(), kind.into())
+        StartedTransaction::new(installed_agent(), Some(sender), name.into(), kind.into())
     }
+}
+
+pub(super) fn installed_agent() -> Option<Arc<Recorder>> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    installed_or_warn(&WARNED, "a transaction was started, but no agent is installed: it is not recorded")
 }
 
 /// A transaction that ends when it is dropped, or when the work given to [`run`](Self::run) is done.
@@ -80,6 +87,7 @@ impl StartedTransaction {
         kind: Cow<'static, str>,
     ) -> Self {
         let start = |recorder: Arc<Recorder>| {
+            recorder.note_runtime();
             let config = recorder.snapshot();
             let incoming = sender.and_then(|sender| sender.incoming().cloned());
             let continued = incoming.map(|incoming| continued(incoming, &config));
@@ -100,36 +108,50 @@ impl StartedTransaction {
         Self { transaction, context }
     }
 
+    /// Work of a request that is ignored: nothing that happens in it is recorded except errors.
+    pub(super) fn ignored(ignored: &Arc<Ignored>) -> Self {
+        let context = Some(ignored_context(ignored));
+        Self { transaction: Transaction::ignored(ignored.clone()), context }
+    }
+
+    fn enter(&self) -> Option<Entered> {
+        let enter = |context| enter_handle(self.transaction.handle().clone(), context);
+        self.context.as_ref().map(enter)
+    }
+
     /// Runs a future as this transaction: [`Transaction::current`] and all spans below find it. Ends with the future.
     ///
     /// A panic is recorded as an unhandled error and goes on; a future that is dropped before its end leaves the
     /// outcome unknown.
     pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        let context = self.context.clone();
-        let span = self.transaction.shared().zip(context.as_ref()).map_or_else(Span::none, |(shared, context)| {
-            let _entered = enter(shared, context);
-            new_request_span(None)
-        });
-        Running { work: Some(work), context, span, started: Some(self) }
+        let span = match self.enter() {
+            Some(_entered) => new_request_span(None),
+            None => Span::none(),
+        };
+        Running { work: Some(work), span, started: Some(self) }
     }
 
     /// Runs blocking code as this transaction.
     pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
-        let entered =
-            self.transaction.shared().zip(self.context.as_ref()).map(|(shared, context)| enter(shared, context));
+        let entered = self.enter();
         let span = if entered.is_some() { new_request_span(None) } else { Span::none() };
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
         drop(entered);
         self.settle(result)
     }
 
-    fn settle<T>(self, result: Result<T, Box<dyn std::any::Any + Send>>) -> T {
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        match self.transaction.shared() {
+            Some(shared) => shared.panicked(panic),
+            None => self.transaction.handle().panicked(panic),
+        }
+    }
+
+    fn settle<T>(self, result: Result<T, Box<dyn Any + Send>>) -> T {
         match result {
             Ok(result) => result,
             Err(panic) => {
-                if let Some(shared) = self.transaction.shared() {
-                    shared.panicked(&*panic);
-                }
+                self.panicked(&*panic);
                 drop(self);
                 resume_unwind(panic)
             }
@@ -165,7 +187,6 @@ pin_project_lite::pin_project! {
         // None: it was dropped as a part of the transaction
         #[pin]
         work: Option<F>,
-        context: Option<opentelemetry::Context>,
         span: Span,
         started: Option<StartedTransaction>,
     }
@@ -173,15 +194,16 @@ pin_project_lite::pin_project! {
     impl<F> PinnedDrop for Running<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let shared = this.started.as_ref().and_then(|started| started.shared());
-            let Some((shared, context)) = shared.zip(this.context.as_ref()) else { return };
-            let entered = enter(shared, context);
+            let Some(started) = this.started.as_ref() else { return };
+            let Some(entered) = started.enter() else { return };
             let dropped = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| this.work.set(None))));
             if let Err(panic) = &dropped {
-                shared.panicked(&**panic);
+                started.panicked(&**panic);
             }
             drop(entered);
-            shared.end(|_| Outcome::Unknown);
+            if let Some(shared) = started.shared() {
+                shared.end(|_| Outcome::Unknown);
+            }
             if let Err(panic) = dropped {
                 resume_unwind(panic);
             }
@@ -194,8 +216,7 @@ impl<F: Future> Future for Running<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let shared = this.started.as_ref().and_then(|started| started.shared());
-        let entered = shared.zip(this.context.as_ref()).map(|(shared, context)| enter(shared, context));
+        let entered = this.started.as_ref().and_then(StartedTransaction::enter);
         let work = this.work.as_mut();
         let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| poll_and_drop(work, cx))));
         drop(entered);

@@ -29,7 +29,7 @@ use crate::record::current_context;
 /// In the future, [`Transaction::current`] returns the transaction, and spans, errors, log lines and exit spans belong to
 /// it. The transaction still ends with its response. Spans and errors that the future records later belong to the
 /// transaction too. Labels, names and users that it sets later are dropped and counted in
-/// [`Stats::late_writes`](crate::Stats::late_writes). For work with its own outcome, use [`Transaction::start`].
+/// [`Stats::late_writes`](crate::Stats::late_writes). For work with its own outcome, use [`Transaction::spawn`].
 ///
 /// Without a transaction, the future runs unchanged.
 ///

@@ -33,7 +33,9 @@ pub(crate) mod request_span;
 mod self_time;
 pub(crate) mod span_chain;
 mod span_counts;
+mod span_selection;
 mod spans;
+mod spawn;
 mod state;
 #[cfg(feature = "testkit")]
 mod watch;
@@ -64,8 +66,9 @@ pub(crate) use self::{
     other_bridge::{OtherBridge, answer},
     poll::poll_and_drop,
     recorded_spans::RecordedSpans,
-    recorder::{Recorder, install, installed, uninstall},
+    recorder::{Recorder, install, installed, installed_or_warn, uninstall},
     request_span::{REQUEST_TARGET, enter_own, new_request_span},
+    span_selection::SpanSelection,
     state::{Ids, Shared, new_record},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};

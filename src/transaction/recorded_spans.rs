@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracing::{
-    Level, Metadata, Subscriber,
+    Metadata, Subscriber,
     level_filters::LevelFilter,
     span::{Attributes, Id},
     subscriber::Interest,
@@ -13,31 +13,28 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{
-    OtherBridge, explicit_parent,
-    request_span::{self, REQUEST_TARGET},
-};
+use super::{OtherBridge, SpanSelection, explicit_parent, request_span};
 
-/// The bridge's filter: spans up to INFO, for below that crates describe their inner workings; and not the request's, which
-/// stands for a transaction that is there already.
+/// The bridge's filter: the spans of a [`SpanSelection`].
 ///
 /// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
 pub(crate) struct RecordedSpans {
+    selection: Arc<SpanSelection>,
     /// None in the subscriber of `install()` and of the test kit, which has no layers of others.
     other: Option<Arc<OtherBridge>>,
 }
 
 impl RecordedSpans {
     /// The filter for the agent's own subscriber.
-    pub(crate) fn in_own_subscriber() -> Self {
+    pub(crate) fn in_own_subscriber(selection: Arc<SpanSelection>) -> Self {
         request_span::expect_hidden();
-        Self { other: None }
+        Self { selection, other: None }
     }
 
     /// The filter for a subscriber of the service, which may have other layers.
-    pub(crate) fn in_service_subscriber(other: Arc<OtherBridge>) -> Self {
-        Self { other: Some(other) }
+    pub(crate) fn in_service_subscriber(other: Arc<OtherBridge>, selection: Arc<SpanSelection>) -> Self {
+        Self { selection, other: Some(other) }
     }
 
     /// Returns true if no other layer of the subscriber shows the spans of requests.
@@ -54,20 +51,16 @@ impl RecordedSpans {
     }
 }
 
-pub(super) fn is_recorded(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target() != REQUEST_TARGET
-}
-
 impl<S> Filter<S> for RecordedSpans
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        is_recorded(metadata) && !self.is_inactive()
+        self.selection.records(metadata) && !self.is_inactive()
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if !is_recorded(metadata) {
+        if !self.selection.records(metadata) {
             return Interest::never();
         }
         match &self.other {
@@ -81,7 +74,7 @@ where
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(self.selection.level())
     }
 
     /// The parent is built with its first child.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use opentelemetry::{Context, KeyValue};
+use tokio::runtime::Handle;
 
 #[cfg(feature = "testkit")]
 use super::watch::Watch;
@@ -47,6 +48,8 @@ pub(crate) struct Recorder {
     error_filters: ErrorFilters,
     baggage: AttachedBaggage,
     panics: Panics,
+    /// The Tokio runtime that serves requests, from the first request or background transaction on.
+    runtime: OnceLock<Handle>,
     describe: Describe,
     span_type: SpanTypeOf,
     /// The kinds of user code for which a panic has been logged.
@@ -71,6 +74,7 @@ impl Recorder {
             error_filters: ErrorFilters::default(),
             baggage: AttachedBaggage::default(),
             panics: Panics::default(),
+            runtime: OnceLock::new(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
             logged_panics: AtomicU8::new(0),
@@ -222,6 +226,27 @@ impl Recorder {
         !patterns.is_empty() && record.exception.as_ref().is_some_and(|exception| exception.types().any(is_ignored))
     }
 
+    /// Remembers the runtime of the calling thread as the one that serves requests, unless one is known.
+    #[inline]
+    pub(crate) fn note_runtime(&self) {
+        if self.runtime.get().is_none() {
+            self.note_current_runtime();
+        }
+    }
+
+    #[cold]
+    fn note_current_runtime(&self) {
+        if let Ok(runtime) = Handle::try_current() {
+            // another thread may have been first
+            let _ = self.runtime.set(runtime);
+        }
+    }
+
+    /// The runtime that serves requests, once it is known.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
+    }
+
     pub(crate) fn suppressed_error(&self) {
         self.queue.counters().suppressed_error();
     }
@@ -294,18 +319,33 @@ impl ErrorBudget {
 
 /// The process-wide slot that `tower_apm::layer()` looks into at request time.
 static INSTALLED: OnceLock<ArcSwapOption<Recorder>> = OnceLock::new();
+/// There is or was an installed agent.
+static WAS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 fn slot() -> &'static ArcSwapOption<Recorder> {
     INSTALLED.get_or_init(ArcSwapOption::empty)
 }
 
 pub(crate) fn install(recorder: Arc<Recorder>) {
+    WAS_INSTALLED.store(true, Relaxed);
     slot().store(Some(recorder));
 }
 
 /// The installed agent's recorder.
 pub(crate) fn installed() -> Option<Arc<Recorder>> {
     slot().load_full()
+}
+
+/// As [`installed`]. If no agent was ever installed, logs the warning, once for each `warned`.
+pub(crate) fn installed_or_warn(warned: &AtomicBool, warning: &str) -> Option<Arc<Recorder>> {
+    let recorder = installed();
+    if recorder.is_none() && !WAS_INSTALLED.load(Relaxed) && !warned.swap(true, Relaxed) {
+        tracing::warn!(
+            target: "tower_apm",
+            "{warning}. Install an agent first: call `install()` or `install_without_subscriber()` on `Agent::builder()`"
+        );
+    }
+    recorder
 }
 
 /// Empties the slot if it still holds this recorder.

@@ -22,10 +22,9 @@ use tracing_subscriber::{
 };
 
 use super::{
-    Handle, RecordedSpans,
+    Handle, RecordedSpans, SpanSelection,
     current::{Entered, enter_attached, enter_handle, is_any_running},
     explicit_parent, found_in, other_bridge,
-    recorded_spans::is_recorded,
 };
 use crate::record::{current_context, is_thread_ending, note_entered_span};
 
@@ -101,12 +100,12 @@ struct MadeIn {
 
 /// The context for a span whose explicit parent the bridge does not know: that of the request's span above it, or else
 /// the current one, if it belongs to a transaction.
-fn context_above<S>(parent: &Id, context: &layer::Context<'_, S>) -> Option<Context>
+fn context_above<S>(parent: &Id, context: &layer::Context<'_, S>, recorded: &SpanSelection) -> Option<Context>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let parent = context.span(parent)?;
-    if is_recorded(parent.metadata()) {
+    if recorded.records(parent.metadata()) {
         return None;
     }
     let made_in = |span: SpanRef<'_, S>| span.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone());
@@ -126,8 +125,13 @@ pub(crate) fn expect() {
     EXPECTED.store(true, Relaxed);
 }
 
-pub(crate) fn on_new_span<S>(attributes: &Attributes<'_>, id: &Id, context: &layer::Context<'_, S>)
-where
+/// `recorded`: the spans that the bridge knows.
+pub(crate) fn on_new_span<S>(
+    attributes: &Attributes<'_>,
+    id: &Id,
+    context: &layer::Context<'_, S>,
+    recorded: &SpanSelection,
+) where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     if attributes.metadata().target() == REQUEST_TARGET {
@@ -139,7 +143,7 @@ where
         }
     } else if let Some(parent) = attributes.parent() {
         explicit_parent::withdraw();
-        if let (Some(span), Some(parent)) = (context.span(id), context_above(parent, context)) {
+        if let (Some(span), Some(parent)) = (context.span(id), context_above(parent, context, recorded)) {
             explicit_parent::keep(&span, parent);
         }
     }

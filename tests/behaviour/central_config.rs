@@ -123,6 +123,8 @@ async fn day(apm: &TestAgent) -> Value {
     let request = request.header("baggage", "user=0xabc").header("content-type", "text/plain");
     send(app, request.body(Body::from("a bid")).unwrap()).await;
     apm.agent().start_transaction("settle", "scheduled").run(async {}).await;
+    let tracer = apm.agent().tracer_provider().tracer("pool");
+    drop(SpanBuilder::from_name("ping").with_kind(SpanKind::Client).start_with_context(&tracer, &Context::new()));
     let lines = tracing_subscriber::registry().with(apm.agent().log_layer());
     tracing::subscriber::with_default(lines, || tracing::info!("announced"));
     apm.flush().await;
@@ -194,6 +196,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ("transaction_ignore_user_agents", "probe*", "transactions", json!(2), json!(1)),
         ("transaction_name_groups", "POST *", "name", json!("POST /{id}"), json!("POST *")),
         ("ignore_message_queues", "ord*", "spans", json!(SPANS), json!("work, SELECT a x2, SELECT b, SELECT c")),
+        ("root_exit_spans", "true", "transactions", json!(2), json!(3)),
         ("transaction_max_spans", "1", "spans", json!(SPANS), json!("work")),
         ("exit_span_min_duration", "10m", "spans", json!(SPANS), json!("work, send")),
         ("span_compression_enabled", "false", "spans", json!(SPANS), json!(apart)),

@@ -135,7 +135,7 @@ async fn section_7_2_an_unset_status_is_the_response_s() {
             None => sent.no_field("/result"),
         };
     }
-    let apm = TestAgent::start().await;
+    let apm = TestAgent::builder().configure(|agent| agent.root_exit_spans(true)).start().await;
     root(&apm, "call", SpanKind::Client, &[("http.response.status_code", "503")], Status::Unset);
     apm.expect_transaction("call").await.outcome("unknown").no_field("/result");
 }

@@ -91,10 +91,12 @@ attributes! {
         rpc_status: "rpc.response.status_code";
         rpc_grpc_status: "rpc.grpc.status_code";
         http_status: "http.response.status_code", "http.status_code";
+        target_type: "service.target.type";
+        target_name: "service.target.name";
         peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
     }
     dropped {
-        "busy_ns" | "idle_ns" | "target" | "level" | "db.operation" | "db.operation.name" | "db.connection_string"
+        "busy_ns" | "idle_ns" | "level" | "db.operation" | "db.operation.name" | "db.connection_string"
             | "rpc.method" | "http.flavor" | "http.user_agent" | "user_agent.original" | "http.route" | "http.client_ip"
             | "http.server_name" | "url.port" | "url.domain" | "url.fragment" | "url.template" | "client.address"
             | "client.port" | "net.host.name" | "net.host.ip" | "net.host.port" | "net.transport" | "net.protocol.name"
@@ -115,7 +117,7 @@ fn text(value: &Value) -> Cow<'_, str> {
 /// Tells nothing of the work itself: what is dropped whole, what the bridge of `tracing` adds, and what may hold a
 /// password that no name tells.
 pub(super) fn is_noise(key: &str) -> bool {
-    matches!(key, "busy_ns" | "idle_ns" | "target" | "level" | "db.connection_string") || is_of_dropped_family(key)
+    matches!(key, "busy_ns" | "idle_ns" | "level" | "db.connection_string") || is_of_dropped_family(key)
 }
 
 fn is_of_dropped_family(key: &str) -> bool {
@@ -138,6 +140,12 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn port(&self) -> Option<u16> {
         self.peer_port.and_then(integer).and_then(|port| u16::try_from(port).ok())
+    }
+
+    /// Type and name of the service target that the code has set. Empty texts are values: they remove what would be
+    /// inferred.
+    pub(super) fn explicit_target(&self) -> [Option<Cow<'a, str>>; 2] {
+        [self.target_type, self.target_name].map(|value| value.map(text))
     }
 
     pub(super) fn peer(&self) -> Option<Cow<'a, str>> {

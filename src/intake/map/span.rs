@@ -10,7 +10,7 @@ use super::{
     origin::without_userinfo,
     semconv::{Attributes, Language, is_shown, language},
     span_type::span_type,
-    target::{Callee, authority, default_port, host_and_port},
+    target::{Callee, Target, authority, default_port, host_and_port},
     transaction::{links, milliseconds, otel},
     truncate::{free_keyword, free_text, joined, keyword, long, map_text, name_keyword},
 };
@@ -74,13 +74,18 @@ pub(crate) fn span<'a>(record: &'a SpanRecord, frames: &'a [Frame], sanitizer: &
             }),
             address: (is_http || shape.rpc).then_some(address).flatten().or(rpc),
             name: attributes.peer_service().map(|name| free_keyword(name, sanitizer)),
+            explicit: attributes.explicit_target().map(|text| text.map(|text| free_keyword(text, sanitizer))),
         };
         let target = callee.target();
-        let service = DestinationService { name: "", r#type: "", resource: target.resource(shape.kind) };
-        context.destination =
-            Some(Destination { address: host.map(keyword), port: port.map(u32::from), service: Some(service) });
-        let target = ServiceTarget { r#type: Some(target.kind), name: target.name };
-        context.service = Some(Service { target: Some(target), ..Service::default() });
+        let resource = |target: &Target<'a>| target.resource(shape.kind);
+        let service = target.as_ref().map(resource);
+        let service = service.map(|resource| DestinationService { name: "", r#type: "", resource });
+        let (address, port) = (host.map(keyword), port.map(u32::from));
+        if address.is_some() || port.is_some() || service.is_some() {
+            context.destination = Some(Destination { address, port, service });
+        }
+        let target = target.map(|Target { kind, name }| ServiceTarget { r#type: kind, name });
+        context.service = target.map(|target| Service { target: Some(target), ..Service::default() });
     }
     let fields = attributes.unmapped().filter(|attribute| is_shown(attribute.key.as_str(), sanitizer));
     fields.for_each(|attribute| labels::set_attribute(&mut context.tags, attribute, sanitizer));

@@ -11,44 +11,50 @@ use crate::intake::model::Text;
 /// What is known of the other side.
 #[derive(Default)]
 pub(super) struct Callee<'a> {
+    /// Type and name that the code has set (`service.target.type`, `service.target.name`). They win over everything else; an
+    /// empty text stands for none.
+    pub(super) explicit: [Option<Cow<'a, str>>; 2],
     pub(super) kind: &'a str,
     pub(super) subtype: Option<Cow<'a, str>>,
     /// The first of these that exists names the target, even where it has no name to give.
     pub(super) db: Option<Option<Cow<'a, str>>>,
     pub(super) queue: Option<Option<Cow<'a, str>>>,
     pub(super) address: Option<Cow<'a, str>>,
-    /// Said by the instrumentation (`peer.service`); wins over all.
+    /// From the instrumentation (`peer.service`). Wins over the names above.
     pub(super) name: Option<Cow<'a, str>>,
 }
 
-/// `service.target`, at least one part of which is there, and the resource that stands for it.
+/// `service.target`. It has at least one of the two.
 pub(super) struct Target<'a> {
-    pub(super) kind: Cow<'a, str>,
+    pub(super) kind: Option<Cow<'a, str>>,
     pub(super) name: Option<Cow<'a, str>>,
 }
 
 impl<'a> Callee<'a> {
-    pub(super) fn target(self) -> Target<'a> {
-        let name = self.name.or(match (self.db, self.queue) {
+    /// `None` where the code has set both the type and the name to an empty text.
+    pub(super) fn target(self) -> Option<Target<'a>> {
+        let inferred = self.name.or(match (self.db, self.queue) {
             (Some(instance), _) => instance,
             (None, Some(queue)) => queue,
             (None, None) => self.address,
         });
-        Target {
-            kind: keyword(self.subtype.unwrap_or(self.kind.into())),
-            name: name.filter(|name| !name.is_empty()).map(keyword),
-        }
+        let [kind, name] = self.explicit;
+        let kind = kind.or(self.subtype).unwrap_or(self.kind.into());
+        let present = |text: Cow<'a, str>| Some(text).filter(|text| !text.is_empty()).map(keyword);
+        let target = Target { kind: present(kind), name: name.or(inferred).and_then(present) };
+        (target.kind.is_some() || target.name.is_some()).then_some(target)
     }
 }
 
 impl<'a> Target<'a> {
-    /// `type/name`; the name alone for `external` spans.
+    /// The destination resource: `type/name`, or the name alone for `external` spans.
     pub(super) fn resource(&self, span_type: &str) -> Text<'a> {
         let none = Cow::Borrowed("");
-        match &self.name {
-            None => Text::One(self.kind.clone()),
-            Some(name) if span_type == "external" => Text::One(name.clone()),
-            Some(name) => joined([self.kind.clone(), "/".into(), name.clone(), none.clone(), none.clone(), none]),
+        match (&self.kind, &self.name) {
+            (Some(kind), Some(name)) if span_type != "external" => {
+                joined([kind.clone(), "/".into(), name.clone(), none.clone(), none.clone(), none])
+            }
+            (kind, name) => Text::One(name.as_ref().or(kind.as_ref()).cloned().unwrap_or_default()),
         }
     }
 }
@@ -100,12 +106,40 @@ mod tests {
                     .and_then(|url| host_and_port(url.as_str().unwrap()))
                     .map(|(host, port)| authority(host.to_owned(), port)),
                 name: None,
+                explicit: [None, None],
             };
-            let target = callee.target();
+            let target = callee.target().unwrap();
             let why = &case["failure_message"];
             assert_eq!(target.resource(span["type"].as_str().unwrap()).to_string(), case["expected_resource"], "{why}");
-            assert_eq!(Some(&*target.kind), case["expected_service_target"]["type"].as_str(), "{why}");
+            assert_eq!(target.kind.as_deref(), case["expected_service_target"]["type"].as_str(), "{why}");
             assert_eq!(target.name.as_deref(), case["expected_service_target"]["name"].as_str(), "{why}");
+        }
+    }
+
+    // spec: tracing-spans-service-target.md
+    #[test]
+    fn explicit_service_target_wins_over_the_inferred_one() {
+        for (kind, explicit, expected) in [
+            ("db", [None, None], Some((Some("postgresql"), Some("orders"), "postgresql/orders"))),
+            ("db", [None, Some("replica")], Some((Some("postgresql"), Some("replica"), "postgresql/replica"))),
+            ("db", [Some("aurora"), None], Some((Some("aurora"), Some("orders"), "aurora/orders"))),
+            ("db", [Some("aurora"), Some("eu")], Some((Some("aurora"), Some("eu"), "aurora/eu"))),
+            ("external", [Some("billing"), Some("eu")], Some((Some("billing"), Some("eu"), "eu"))),
+            ("db", [None, Some("")], Some((Some("postgresql"), None, "postgresql"))),
+            ("db", [Some(""), None], Some((None, Some("orders"), "orders"))),
+            ("db", [Some(""), Some("")], None),
+        ] {
+            let callee = Callee {
+                kind,
+                subtype: Some("postgresql".into()),
+                db: Some(Some("orders".into())),
+                explicit: explicit.map(|text| text.map(Cow::Borrowed)),
+                ..Callee::default()
+            };
+            let target = callee.target();
+            let resource = target.as_ref().map(|target| target.resource(kind).to_string()).unwrap_or_default();
+            let found = target.as_ref().map(|target| (target.kind.as_deref(), target.name.as_deref(), &*resource));
+            assert_eq!(found, expected, "{explicit:?}");
         }
     }
 
