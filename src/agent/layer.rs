@@ -1,10 +1,7 @@
-//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, and one for all else. Each layer more costs every
-//! span of the process.
+//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, one for all else, and one that only sets the level.
+//! Each layer that has hooks for spans costs every span of the process.
 
-use std::{
-    any::TypeId,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
@@ -13,12 +10,13 @@ use tracing::{
     span::{Attributes, Id},
     subscriber::Interest,
 };
-use tracing_subscriber::{Layer, Registry, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use crate::{
     capture::ErrorEvents,
+    client::sqlx,
     span::ApmTracer,
-    transaction::{OtherBridge, RecordedSpans, Recorder, request_span, span_chain},
+    transaction::{OtherBridge, RecordedSpans, Recorder, StatementLevel, is_statement, request_span, span_chain},
 };
 
 /// Whose subscriber the layers are for.
@@ -54,8 +52,11 @@ where
             (RecordedSpans::beside(other.clone()), Some(other))
         }
     };
-    // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
-    bridge.with_filter(filter).and_then(AgentLayer { other, ..AgentLayer::new(recorder, owner) })
+    // the bridge comes first: the second layer looks at what it attaches. The level of the last one is that of all.
+    bridge
+        .with_filter(filter)
+        .and_then(AgentLayer { other, ..AgentLayer::new(recorder, owner) })
+        .and_then(StatementLevel::default())
 }
 
 /// For spans that come another way.
@@ -63,7 +64,7 @@ pub(super) fn without_spans<S>(recorder: Arc<Recorder>) -> impl Layer<S> + Send 
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    AgentLayer::new(Some(recorder), SubscriberOwner::Service)
+    AgentLayer::new(Some(recorder), SubscriberOwner::Service).and_then(StatementLevel::default())
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -75,15 +76,13 @@ where
     with_spans(None, SubscriberOwner::Agent)
 }
 
-/// The agent's own log lines, ERROR events, and the request's span.
+/// The agent's own log lines, ERROR events, sqlx's statements, and the request's span.
 struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
     dispatch: OnceLock<WeakDispatch>,
     /// Used for the bridge, whose filter has no access to the subscriber.
     other: Option<Arc<OtherBridge>>,
-    /// An inner layer has no filter, so it receives events of every level.
-    is_above_unfiltered: bool,
 }
 
 impl AgentLayer {
@@ -93,7 +92,6 @@ impl AgentLayer {
             errors: ErrorEvents::new(recorder),
             dispatch: OnceLock::new(),
             other: None,
-            is_above_unfiltered: false,
         }
     }
 }
@@ -118,19 +116,6 @@ where
         !self.logs.as_ref().is_some_and(hides)
     }
 
-    /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO as
-    /// cheap as it was.
-    ///
-    /// The subscriber takes the highest hint for all of its layers, so there is none above a layer without a filter. Of the
-    /// layers that come later nothing is known.
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        (!self.is_above_unfiltered).then_some(LevelFilter::INFO)
-    }
-
-    fn on_layer(&mut self, below: &mut S) {
-        self.is_above_unfiltered = TypeId::of::<S>() != TypeId::of::<Registry>() && below.max_level_hint().is_none();
-    }
-
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         // a layer is part of one subscriber
         let _ = self.dispatch.set(dispatch.downgrade());
@@ -146,7 +131,10 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.errors.on_event(event);
+        match is_statement(event.metadata()) {
+            true => sqlx::record(event),
+            false => self.errors.on_event(event),
+        }
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -5,5 +5,6 @@
 
 mod exit_span;
 mod future;
+pub mod sqlx;
 
 pub(crate) use self::{exit_span::ExitSpan, future::ExitFuture};

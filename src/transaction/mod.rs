@@ -35,6 +35,7 @@ pub(crate) mod span_chain;
 mod span_counts;
 mod spans;
 mod state;
+mod statement_level;
 #[cfg(feature = "testkit")]
 mod watch;
 
@@ -67,6 +68,7 @@ pub(crate) use self::{
     recorder::{Recorder, install, installed, uninstall},
     request_span::{REQUEST_TARGET, enter_own, new_request_span},
     state::{Ids, Shared, new_record},
+    statement_level::{StatementLevel, enable_statements, is_statement},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};
 

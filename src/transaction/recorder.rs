@@ -49,6 +49,8 @@ pub(crate) struct Recorder {
     panics: Panics,
     describe: Describe,
     span_type: SpanTypeOf,
+    /// Attributes of the database of sqlx's statements.
+    database: Vec<KeyValue>,
     /// Code of the user's whose panic, or whose taking long, has been told.
     panics_told: AtomicU8,
     slow_told: AtomicU8,
@@ -73,6 +75,7 @@ impl Recorder {
             panics: Panics::default(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
+            database: Vec::new(),
             panics_told: AtomicU8::new(0),
             slow_told: AtomicU8::new(0),
             #[cfg(feature = "testkit")]
@@ -98,6 +101,16 @@ impl Recorder {
     /// What tells of a span, before it is sent, what it will be, and at its start of which type.
     pub(crate) fn with_describe(self, describe: Describe, span_type: SpanTypeOf) -> Self {
         Self { describe, span_type, ..self }
+    }
+
+    /// Sets the attributes of the database that sqlx's statements are for.
+    pub(crate) fn with_database(self, database: Vec<KeyValue>) -> Self {
+        Self { database, ..self }
+    }
+
+    /// The attributes of the database that sqlx's statements are for.
+    pub(crate) fn database(&self) -> &[KeyValue] {
+        &self.database
     }
 
     pub(super) fn span_type(&self) -> SpanTypeOf {

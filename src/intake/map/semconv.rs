@@ -87,6 +87,7 @@ attributes! {
         outcome: "event.outcome";
     }
     other {
+        db_rows_affected: "db.rows_affected";
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
         rpc_status: "rpc.response.status_code";
         rpc_grpc_status: "rpc.grpc.status_code";
@@ -138,6 +139,10 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn port(&self) -> Option<u16> {
         self.peer_port.and_then(integer).and_then(|port| u16::try_from(port).ok())
+    }
+
+    pub(super) fn rows_affected(&self) -> Option<i64> {
+        self.db_rows_affected.and_then(integer)
     }
 
     pub(super) fn peer(&self) -> Option<Cow<'a, str>> {
