@@ -46,9 +46,9 @@ static IS_RAISED: AtomicBool = AtomicBool::new(false);
 /// The maximum level without the statements.
 static NATURAL: Mutex<LevelFilter> = Mutex::new(LevelFilter::TRACE);
 
-/// Whether this is the event of a statement.
+/// Whether this is the event of a statement, or the question whether that is enabled, which sqlx asks before.
 pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
-    metadata.target() == STATEMENTS && metadata.is_event()
+    metadata.target() == STATEMENTS && !metadata.is_span()
 }
 
 /// Raises the maximum level of the process, if that is wanted. Called before each transaction, where no subscriber is at

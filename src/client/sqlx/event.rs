@@ -14,6 +14,8 @@ use tracing::{
     field::{Field, Visit},
 };
 
+#[cfg(feature = "sqlx")]
+use super::observed_event;
 use super::{
     connection_statement::is_of_connection,
     statement::{self, beginning, rows_affected},
@@ -75,6 +77,14 @@ pub(crate) fn record(event: &Event<'_>) {
     if is_thread_ending() || is_contained() {
         return;
     }
+    #[cfg(feature = "sqlx")]
+    if observed_event::is_observed() {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        // statements of the connection change no rows
+        let rows = rows_affected(&statement::name(&fields.sql), fields.rows_affected);
+        return observed_event::set_rows_affected(rows);
+    }
     let parent = current_context();
     let Some(shared) = handle_in(&parent).filter(|shared| shared.records_spans()) else { return };
     let parent_id = SpanId(u64::from_be_bytes(parent.span().span_context().span_id().to_bytes()));
@@ -85,6 +95,10 @@ pub(crate) fn record(event: &Event<'_>) {
     let mut fields = Fields::default();
     event.record(&mut fields);
     if is_of_connection(&fields.sql) {
+        return;
+    }
+    #[cfg(feature = "sqlx")]
+    if observed_event::is_expected(shared.ids().id, &fields.sql) {
         return;
     }
     let start = end.checked_sub(fields.elapsed);

@@ -12,13 +12,22 @@ With the feature `sqlx`, [`instrument`] wraps a pool: its statements have the ex
 statements are recorded as errors."
 )]
 
+#[cfg(feature = "sqlx")]
+mod call;
 mod connection_statement;
 mod database;
 mod database_url;
 mod event;
+#[cfg(feature = "sqlx")]
+mod instrument;
+#[cfg(feature = "sqlx")]
+mod observed_event;
 mod statement;
 
 pub(crate) use self::event::record;
+#[cfg(feature = "sqlx")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlx")))]
+pub use self::instrument::{Instrumented, InstrumentedPool, instrument};
 pub use self::{
     database::{IntoSqlxDatabase, SqlxDatabase},
     database_url::SqlxUrlError,

@@ -10,7 +10,7 @@ use crate::{record::boundary, sql::signature};
 const MAX_STATEMENT: usize = 300 * 1024;
 
 /// The attribute of `context.db.rows_affected`. Semantic conventions have none.
-const ROWS_AFFECTED: &str = "db.rows_affected";
+pub(super) const ROWS_AFFECTED: &str = "db.rows_affected";
 
 /// The beginning of a statement, as much as is ever sent.
 pub(super) fn beginning(sql: &str) -> &str {
