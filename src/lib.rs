@@ -121,7 +121,10 @@ pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
-    client::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer},
+    client::{
+        ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer,
+        sqlx::{self, SqlxDatabase},
+    },
     config::{
         CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
         OtlpCompression, OtlpProtocol, TraceContinuationStrategy,

@@ -7,7 +7,7 @@ use std::{
 
 use opentelemetry::{Context, global, trace::TraceContextExt};
 use tower_apm::{Agent, CloudProvider, Environment, devserver::DevServer, trace_context::ElasticPropagator};
-use tracing::level_filters::LevelFilter;
+use tracing::Level;
 
 #[tokio::test]
 async fn the_installed_agent_is_the_one_of_the_process() {
@@ -16,6 +16,11 @@ async fn the_installed_agent_is_the_one_of_the_process() {
     let builder = Agent::builder().env(Environment::empty()).cloud_provider(CloudProvider::None);
     let builder = builder.service_name("shop").server_url(server.url()).use_elastic_traceparent_header(true);
     let guard = builder.install().unwrap();
+
+    // statements of sqlx are enabled, and no other DEBUG lines
+    assert!(tracing::enabled!(target: "sqlx::query", Level::DEBUG));
+    assert!(!tracing::enabled!(target: "shop", Level::DEBUG));
+    assert_eq!(log::max_level(), log::LevelFilter::Info);
 
     // the trace of another tracer goes on with the header that the options ask for
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -32,8 +37,8 @@ async fn the_installed_agent_is_the_one_of_the_process() {
 
     // what is printed follows central configuration
     let started = Instant::now();
-    while LevelFilter::current() != LevelFilter::DEBUG {
-        assert!(started.elapsed() < Duration::from_secs(30), "log_level stays {}", LevelFilter::current());
+    while !tracing::enabled!(target: "tower_apm", Level::DEBUG) {
+        assert!(started.elapsed() < Duration::from_secs(30), "log_level stays at info");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(guard);

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
+    client::sqlx::{IntoSqlxDatabase, SqlxDatabase, SqlxUrlError},
     config::{
         CaptureBody, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig,
         LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters,
@@ -59,6 +60,7 @@ pub struct AgentBuilder {
     gzip: Option<bool>,
     filters: TransactionFilters,
     error_filters: ErrorFilters,
+    sqlx: Option<Result<SqlxDatabase, SqlxUrlError>>,
 }
 
 option_setters!(AgentBuilder);
@@ -147,6 +149,30 @@ impl AgentBuilder {
         self
     }
 
+    /// Sets the database of the statements that sqlx logs.
+    ///
+    /// The spans of the statements then have its subtype, name, address and service target. By default their subtype is
+    /// `sql`. Called several times, the last database is used for all statements, because sqlx does not log which one a
+    /// statement is for: see [`tower_apm::sqlx`](crate::sqlx).
+    ///
+    /// The argument is a [`SqlxDatabase`] or the result of [`SqlxDatabase::from_url`]. A URL that is not valid does not fail
+    /// the build. It is logged as a warning, without the URL.
+    ///
+    /// ```
+    /// use tower_apm::{Agent, SqlxDatabase};
+    ///
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let database = SqlxDatabase::from_url("postgres://app:secret@db.internal/orders");
+    /// let agent = Agent::builder().service_name("marketplace").sqlx(database).build()?;
+    /// # let _ = agent;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sqlx(mut self, database: impl IntoSqlxDatabase) -> Self {
+        self.sqlx = Some(database.into_sqlx_database());
+        self
+    }
+
     /// Starts the agent and sets nothing globally: for tests, and for several agents in one process.
     ///
     /// [`tower_apm::layer()`](crate::layer), [`Transaction::start`](crate::Transaction::start) and errors outside of
@@ -212,6 +238,11 @@ impl AgentBuilder {
              OTEL_EXPORTER_OTLP_ENDPOINT names one for all"
                 .to_owned()
         });
+        let (database, no_database) = match self.sqlx.transpose() {
+            Ok(database) => (database.map_or_else(Vec::new, |database| database.attributes()), None),
+            Err(error) => (Vec::new(), Some(format!("sqlx: {error}; SQL spans have no database"))),
+        };
+        let unheard = unheard.into_iter().chain(no_database);
         let further = unknown.into_iter().flatten().chain(unheard).chain(tls_warning::missing_provider(&config));
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
         let warnings: Arc<[String]> = warnings.into();
@@ -219,6 +250,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
+                .with_database(database)
                 .with_describe(intake::describe, intake::span_type),
         );
         let log_level = LogLevelSwitch::default();

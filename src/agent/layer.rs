@@ -1,10 +1,7 @@
-//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, and one for all else. Each layer more costs every
-//! span of the process.
+//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, one for all else, and one that only sets the level.
+//! Each layer that has hooks for spans costs every span of the process.
 
-use std::{
-    any::TypeId,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
@@ -13,13 +10,16 @@ use tracing::{
     span::{Attributes, Id},
     subscriber::Interest,
 };
-use tracing_subscriber::{Layer, Registry, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::startup::Startup;
 use crate::{
     capture::ErrorEvents,
+    client::sqlx,
     span::ApmTracer,
-    transaction::{OtherBridge, RecordedSpans, Recorder, SpanSelection, request_span, span_chain},
+    transaction::{
+        OtherBridge, RecordedSpans, Recorder, SpanSelection, StatementLevel, is_statement, request_span, span_chain,
+    },
 };
 
 /// Whose subscriber the layers are for.
@@ -58,8 +58,9 @@ where
             (RecordedSpans::in_service_subscriber(other.clone(), selection), Some(other))
         }
     };
-    // the bridge comes first: the other one looks at what it attaches. The last one's level hint is taken for both.
-    bridge.with_filter(filter).and_then(AgentLayer { other, ..own })
+    // the bridge comes first: the second layer looks at what it attaches. The level of the last one is that of all.
+    let level = StatementLevel::above(own.selection.level());
+    bridge.with_filter(filter).and_then(AgentLayer { other, ..own }).and_then(level)
 }
 
 /// For spans that come another way.
@@ -67,7 +68,9 @@ pub(super) fn without_spans<S>(recorder: Arc<Recorder>, startup: Arc<Startup>) -
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    AgentLayer { startup: Some(startup), ..AgentLayer::new(Some(recorder), SubscriberOwner::Service) }
+    let own = AgentLayer { startup: Some(startup), ..AgentLayer::new(Some(recorder), SubscriberOwner::Service) };
+    let level = StatementLevel::above(own.selection.level());
+    own.and_then(level)
 }
 
 /// The layer that belongs to no agent: each span finds its own through its transaction.
@@ -79,7 +82,7 @@ where
     with_spans(None, SubscriberOwner::Agent, None)
 }
 
-/// The agent's own log lines, ERROR events, and the request's span.
+/// The agent's own log lines, ERROR events, sqlx's statements, and the request's span.
 struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,
@@ -91,8 +94,6 @@ struct AgentLayer {
     records_spans: bool,
     /// Used for the bridge, whose filter has no access to the subscriber.
     other: Option<Arc<OtherBridge>>,
-    /// An inner layer has no filter, so it receives events of every level.
-    is_above_unfiltered: bool,
 }
 
 impl AgentLayer {
@@ -106,7 +107,6 @@ impl AgentLayer {
             selection: Arc::new(selection),
             records_spans: false,
             other: None,
-            is_above_unfiltered: false,
         }
     }
 }
@@ -131,19 +131,6 @@ where
         !self.logs.as_ref().is_some_and(hides)
     }
 
-    /// A filter of this layer's own would cost every span more than the layer does; the hint keeps what is below INFO, or
-    /// below `span_level`, as cheap as it was.
-    ///
-    /// The subscriber takes the highest hint for all of its layers, so there is none above a layer without a filter. Of the
-    /// layers that come later nothing is known.
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        (!self.is_above_unfiltered).then_some(self.selection.level().max(LevelFilter::INFO))
-    }
-
-    fn on_layer(&mut self, below: &mut S) {
-        self.is_above_unfiltered = TypeId::of::<S>() != TypeId::of::<Registry>() && below.max_level_hint().is_none();
-    }
-
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         // a layer is part of one subscriber
         let _ = self.dispatch.set(dispatch.downgrade());
@@ -162,7 +149,10 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.errors.on_event(event);
+        match is_statement(event.metadata()) {
+            true => sqlx::record(event),
+            false => self.errors.on_event(event),
+        }
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

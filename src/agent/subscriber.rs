@@ -21,7 +21,7 @@ use crate::{
     config::{LogEcsReformatting, LogLevel},
     error::BuildError,
     log::{EcsFormat, LogSender, WithLogTargets, WithTraceIds},
-    transaction::{REQUEST_TARGET, Recorder},
+    transaction::{REQUEST_TARGET, Recorder, enable_statements},
 };
 
 /// How `install()` prints the service's log lines.
@@ -136,6 +136,8 @@ pub(super) fn set_global(
              agent, unless the logger forwards them to `tracing`"
         );
     }
+    // after the logger, which must not get the level of sqlx's statements
+    enable_statements();
     if let Some(reason) = fault {
         tracing::warn!(
             target: "tower_apm",

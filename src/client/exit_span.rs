@@ -26,6 +26,12 @@ pub(crate) struct ExitSpan {
 }
 
 impl ExitSpan {
+    /// Whether an exit span that starts now is recorded.
+    #[cfg(feature = "sqlx")]
+    pub(crate) fn is_recorded() -> bool {
+        found_in(&current_context()).transaction().is_some_and(|shared| shared.records_spans())
+    }
+
     /// Starts an exit span below the current span.
     ///
     /// Returns `None` outside of a transaction and in a transaction whose spans are not recorded. `describe` returns the

@@ -6,6 +6,7 @@
 mod exit_span;
 mod future;
 mod http;
+pub mod sqlx;
 
 pub use self::http::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer};
 #[cfg(feature = "reqwest")]

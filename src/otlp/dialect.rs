@@ -150,6 +150,9 @@ fn database(attributes: &mut Attributes, told: &Span<'_>, context: &SpanContext<
         attributes.optional("db.name", db.instance.as_deref());
         attributes.optional("db.statement", db.statement.as_deref());
         attributes.optional("db.user", db.user.as_deref());
+        if let Some(rows) = db.rows_affected {
+            attributes.set("db.rows_affected", rows);
+        }
     }
 }
 

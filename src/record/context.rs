@@ -26,7 +26,7 @@ pub(crate) fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
 }
 
 /// The end of the last character that ends before so many bytes.
-pub(super) fn boundary(text: &str, bytes: usize) -> usize {
+pub(crate) fn boundary(text: &str, bytes: usize) -> usize {
     (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 

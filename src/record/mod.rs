@@ -27,7 +27,7 @@ pub(crate) use self::{
     bridge::{http_result, integer},
     clock::{Monotonic, follow_wall_clock, micros},
     contained::{catch, is_contained, is_nested},
-    context::{Context, Custom, Label, MAX_CUSTOM_DEPTH, MAX_LABELS, cut},
+    context::{Context, Custom, Label, MAX_CUSTOM_DEPTH, MAX_LABELS, boundary, cut},
     current_context::{
         Attached, attach, current_context, is_context_known, is_probing_context, is_thread_ending, map_current_context,
         note_entered_span,

@@ -37,6 +37,7 @@ mod span_selection;
 mod spans;
 mod spawn;
 mod state;
+mod statement_level;
 #[cfg(feature = "testkit")]
 mod watch;
 
@@ -70,6 +71,7 @@ pub(crate) use self::{
     request_span::{REQUEST_TARGET, enter_own, new_request_span},
     span_selection::SpanSelection,
     state::{Ids, Shared, new_record},
+    statement_level::{StatementLevel, enable_statements, is_statement},
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};
 

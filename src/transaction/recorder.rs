@@ -52,6 +52,8 @@ pub(crate) struct Recorder {
     runtime: OnceLock<Handle>,
     describe: Describe,
     span_type: SpanTypeOf,
+    /// Attributes of the database of sqlx's statements.
+    database: Vec<KeyValue>,
     /// The kinds of user code for which a panic has been logged.
     logged_panics: AtomicU8,
     logged_slow: AtomicU8,
@@ -77,6 +79,7 @@ impl Recorder {
             runtime: OnceLock::new(),
             describe: |_| None,
             span_type: |_, _| SpanType::INTERNAL,
+            database: Vec::new(),
             logged_panics: AtomicU8::new(0),
             logged_slow: AtomicU8::new(0),
             #[cfg(feature = "testkit")]
@@ -102,6 +105,16 @@ impl Recorder {
     /// What tells of a span, before it is sent, what it will be, and at its start of which type.
     pub(crate) fn with_describe(self, describe: Describe, span_type: SpanTypeOf) -> Self {
         Self { describe, span_type, ..self }
+    }
+
+    /// Sets the attributes of the database that sqlx's statements are for.
+    pub(crate) fn with_database(self, database: Vec<KeyValue>) -> Self {
+        Self { database, ..self }
+    }
+
+    /// The attributes of the database that sqlx's statements are for.
+    pub(crate) fn database(&self) -> &[KeyValue] {
+        &self.database
     }
 
     pub(super) fn span_type(&self) -> SpanTypeOf {

@@ -25,6 +25,7 @@ use super::{
     Handle, RecordedSpans, SpanSelection,
     current::{Entered, enter_attached, enter_handle, is_any_running},
     explicit_parent, found_in, other_bridge,
+    statement_level::enable_statements,
 };
 use crate::record::{current_context, is_thread_ending, note_entered_span};
 
@@ -52,6 +53,7 @@ static ANY_HIDES: AtomicBool = AtomicBool::new(false);
 /// the current subscriber hides it.
 pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
     other_bridge::settle();
+    enable_statements();
     if is_thread_ending() || !wanted.unwrap_or_else(is_hidden) {
         return Span::none();
     }

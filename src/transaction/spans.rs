@@ -148,6 +148,11 @@ impl Shared {
         id != self.ids().id && self.has_calls.load(Relaxed)
     }
 
+    /// Whether the span is the call of a database that has not ended.
+    pub(crate) fn is_open_database_call(&self, id: SpanId) -> bool {
+        self.may_be_call(id) && self.lock().spans().calls.span_type(id).is_some_and(|known| known.kind == "db")
+    }
+
     /// Finds the place of a span that begins, and takes one of the `transaction_max_spans` places for it. Returns `None`
     /// for a span that is left out: it is part of an open call but of another type (agent-spec 6.3).
     pub(crate) fn place(&self, new: &Beginning<'_>, new_id: impl FnOnce() -> SpanId) -> Option<Place> {

@@ -97,6 +97,8 @@ arguments=("$@")
 for client in "${clients[@]}"; do
     for server in ${needs[$client]-}; do "$server"; done
 done
-for client in "${clients[@]}"; do
-    ${CARGO:-cargo} test --locked --features "$client" --test "$client" -- --include-ignored "${arguments[@]}"
-done
+# one build for all of them
+tests=()
+for client in "${clients[@]}"; do tests+=(--test "$client"); done
+features=$(IFS=,; echo "${clients[*]}")
+${CARGO:-cargo} test --locked --no-fail-fast --features "$features" "${tests[@]}" -- --include-ignored "${arguments[@]}"

@@ -87,6 +87,7 @@ attributes! {
         outcome: "event.outcome";
     }
     other {
+        db_rows_affected: "db.rows_affected";
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
         rpc_status: "rpc.response.status_code";
         rpc_grpc_status: "rpc.grpc.status_code";
@@ -146,6 +147,10 @@ impl<'a> Attributes<'a> {
     /// inferred.
     pub(super) fn explicit_target(&self) -> [Option<Cow<'a, str>>; 2] {
         [self.target_type, self.target_name].map(|value| value.map(text))
+    }
+
+    pub(super) fn rows_affected(&self) -> Option<i64> {
+        self.db_rows_affected.and_then(integer)
     }
 
     pub(super) fn peer(&self) -> Option<Cow<'a, str>> {

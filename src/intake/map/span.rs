@@ -250,6 +250,7 @@ fn of_database<'a>(
             false => free_text(statement, sanitizer),
         }),
         user: attributes.db_user().map(|user| free_keyword(user, sanitizer)),
+        rows_affected: attributes.rows_affected(),
         ..Db::default()
     };
     Shape { action: Some(action.into()), name, db: Some(db), ..plain }
