@@ -37,6 +37,7 @@
 //! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) has in the current context, and
 //! `baggage_to_attach` says which of it the events keep.
 
+mod bytes_injector;
 mod propagator;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -46,7 +47,7 @@ use opentelemetry::{
     trace::TraceContextExt,
 };
 
-pub use self::propagator::ElasticPropagator;
+pub use self::{bytes_injector::BytesInjector, propagator::ElasticPropagator};
 pub use crate::transaction::TraceContext;
 use crate::{
     propagation::{Incoming, Outgoing, baggage_of},
@@ -89,7 +90,8 @@ pub fn inject_into(carrier: &mut dyn Injector) {
     inject_context(&current_context(), carrier);
 }
 
-fn inject_context(context: &Context, carrier: &mut dyn Injector) {
+/// Like [`inject_into`], from the given context.
+pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
     for (name, value) in headers {
         if let Some(value) = value {
@@ -98,11 +100,41 @@ fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     }
 }
 
+/// Writes the trace headers of the current span, or else of the current transaction, into a message whose header values are
+/// bytes, in place of those that are there.
+///
+/// These are `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent` for consumers under Elastic
+/// agents from before 2023. Without a current span or transaction the headers stay as they are.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// let mut headers = HashMap::<String, Vec<u8>>::new();
+/// tower_apm::trace_context::inject_bytes(&mut headers);
+/// assert!(headers.is_empty(), "there is no transaction here");
+/// ```
+pub fn inject_bytes(carrier: &mut dyn BytesInjector) {
+    inject_bytes_from(&current_context(), carrier);
+}
+
+/// Like [`inject_bytes`], from the given context.
+pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInjector) {
+    let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
+    for (name, value) in headers {
+        match value {
+            Some(value) => carrier.set(name, value),
+            None => carrier.remove(name),
+        }
+    }
+}
+
 /// The headers that a message takes along: `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent`
 /// for consumers under Elastic agents from before 2023. None without a current transaction.
 #[must_use]
 pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
-    outgoing(&current_context()).map(|outgoing| outgoing.message_headers()).unwrap_or_default()
+    let outgoing = outgoing(&current_context());
+    let headers = outgoing.into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
+    headers.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// What the headers of an HTTP request or answer tell.

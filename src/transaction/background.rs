@@ -11,13 +11,18 @@ use std::{
     task::{self, Poll, ready},
 };
 
+use opentelemetry::trace::SpanContext;
 use tracing::Span;
 
 use super::{
-    Recorder, Shared, TraceContext, Transaction, continued, enter, enter_own, installed, new_record, new_request_span,
-    otel_context, poll_and_drop, root,
+    Entered, Ignored, Recorder, Shared, TraceContext, Transaction, continued, enter_handle, enter_own, ignored_context,
+    installed, new_record, new_request_span, otel_context, poll_and_drop, root,
 };
-use crate::record::{Monotonic, Name, Outcome, cut, is_nested};
+use crate::{
+    config::Config,
+    propagation::Incoming,
+    record::{Monotonic, Name, Outcome, TransactionRecord, cut, is_nested},
+};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -79,25 +84,54 @@ impl StartedTransaction {
         name: Cow<'static, str>,
         kind: Cow<'static, str>,
     ) -> Self {
-        let start = |recorder: Arc<Recorder>| {
-            let config = recorder.snapshot();
-            let incoming = sender.and_then(|sender| sender.incoming().cloned());
-            let continued = incoming.map(|incoming| continued(incoming, &config));
-            let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
-            let began = Monotonic::now();
-            let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
-            record.links.extend(link);
-            let shared = Shared::new(recorder, config, ids, began, record);
-            let mut context = otel_context(&shared);
-            if let Some(sender) = sender {
-                context = sender.with_baggage(context);
-            }
-            shared.attach_baggage(&context);
-            (Transaction::from_shared(shared), Some(context))
-        };
         let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
-        let (transaction, context) = recorder.map(start).unwrap_or_default();
-        Self { transaction, context }
+        let Some(recorder) = recorder else { return Self::off() };
+        let config = recorder.snapshot();
+        Self::begin(recorder, config, sender, name, kind, |_, _| {})
+    }
+
+    /// Nothing is recorded.
+    pub(crate) fn off() -> Self {
+        Self { transaction: Transaction::default(), context: None }
+    }
+
+    /// Starts a transaction with the options that hold now. `complete` adds to its record before anything else sees it.
+    pub(crate) fn begin(
+        recorder: Arc<Recorder>,
+        config: Arc<Config>,
+        sender: Option<&TraceContext>,
+        name: Cow<'static, str>,
+        kind: Cow<'static, str>,
+        complete: impl FnOnce(&mut TransactionRecord, &Config),
+    ) -> Self {
+        let incoming = sender.and_then(|sender| sender.incoming().cloned());
+        let continued = incoming.map(|incoming| continued(incoming, &config));
+        let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
+        let began = Monotonic::now();
+        let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
+        record.links.extend(link);
+        complete(&mut record, &config);
+        let shared = Shared::new(recorder, config, ids, began, record);
+        let mut context = otel_context(&shared);
+        if let Some(sender) = sender {
+            context = sender.with_baggage(context);
+        }
+        shared.attach_baggage(&context);
+        Self { transaction: Transaction::from_shared(shared), context: Some(context) }
+    }
+
+    /// Work that makes no transaction and no spans. The sender's trace goes on below, and errors are sent without a
+    /// transaction.
+    pub(crate) fn ignored(recorder: Arc<Recorder>, sender: &TraceContext) -> Self {
+        let place = sender.incoming().map_or_else(SpanContext::empty_context, Incoming::span_context);
+        let ignored = Arc::new(Ignored::new(recorder, place));
+        let context = sender.with_baggage(ignored_context(&ignored));
+        Self { transaction: Transaction::ignored(ignored), context: Some(context) }
+    }
+
+    /// Makes the work current until the guard is dropped. `None` if nothing is recorded.
+    fn enter(&self) -> Option<Entered> {
+        self.context.as_ref().map(|context| enter_handle(self.transaction.handle().clone(), context))
     }
 
     /// Runs a future as this transaction: [`Transaction::current`] and all spans below find it. Ends with the future.
@@ -105,18 +139,13 @@ impl StartedTransaction {
     /// A panic is recorded as an unhandled error and goes on; a future that is dropped before its end leaves the
     /// outcome unknown.
     pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        let context = self.context.clone();
-        let span = self.transaction.shared().zip(context.as_ref()).map_or_else(Span::none, |(shared, context)| {
-            let _entered = enter(shared, context);
-            new_request_span(None)
-        });
-        Running { work: Some(work), context, span, started: Some(self) }
+        let span = self.enter().map_or_else(Span::none, |_entered| new_request_span(None));
+        Running { work: Some(work), span, started: Some(self) }
     }
 
     /// Runs blocking code as this transaction.
     pub fn in_scope<T>(self, work: impl FnOnce() -> T) -> T {
-        let entered =
-            self.transaction.shared().zip(self.context.as_ref()).map(|(shared, context)| enter(shared, context));
+        let entered = self.enter();
         let span = if entered.is_some() { new_request_span(None) } else { Span::none() };
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
         drop(entered);
@@ -127,9 +156,7 @@ impl StartedTransaction {
         match result {
             Ok(result) => result,
             Err(panic) => {
-                if let Some(shared) = self.transaction.shared() {
-                    shared.panicked(&*panic);
-                }
+                self.transaction.handle().panicked(&*panic);
                 drop(self);
                 resume_unwind(panic)
             }
@@ -165,7 +192,6 @@ pin_project_lite::pin_project! {
         // None: it was dropped as a part of the transaction
         #[pin]
         work: Option<F>,
-        context: Option<opentelemetry::Context>,
         span: Span,
         started: Option<StartedTransaction>,
     }
@@ -173,15 +199,16 @@ pin_project_lite::pin_project! {
     impl<F> PinnedDrop for Running<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let shared = this.started.as_ref().and_then(|started| started.shared());
-            let Some((shared, context)) = shared.zip(this.context.as_ref()) else { return };
-            let entered = enter(shared, context);
+            let Some(started) = this.started.as_ref() else { return };
+            let Some(entered) = started.enter() else { return };
             let dropped = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| this.work.set(None))));
             if let Err(panic) = &dropped {
-                shared.panicked(&**panic);
+                started.handle().panicked(&**panic);
             }
             drop(entered);
-            shared.end(|_| Outcome::Unknown);
+            if let Some(shared) = started.shared() {
+                shared.end(|_| Outcome::Unknown);
+            }
             if let Err(panic) = dropped {
                 resume_unwind(panic);
             }
@@ -194,8 +221,7 @@ impl<F: Future> Future for Running<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let shared = this.started.as_ref().and_then(|started| started.shared());
-        let entered = shared.zip(this.context.as_ref()).map(|(shared, context)| enter(shared, context));
+        let entered = this.started.as_ref().and_then(StartedTransaction::enter);
         let work = this.work.as_mut();
         let polled = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| poll_and_drop(work, cx))));
         drop(entered);

@@ -232,6 +232,18 @@ impl Shared {
         }
     }
 
+    /// Sets the outcome that follows from the result of the work. An outcome that the user has set stays, and an outcome
+    /// that follows from captured errors yields.
+    pub(crate) fn propose_outcome(&self, outcome: Outcome) {
+        let state = &mut *self.lock();
+        if !state.outcome_by_user
+            && let Some(record) = &mut state.record
+        {
+            record.outcome = outcome;
+            state.outcome_by_user = true;
+        }
+    }
+
     /// Makes this transaction, begun by a span, the one of a request. False when it is not to be had, or over.
     pub(crate) fn adopt(&self, ids: Option<Ids>, change: impl FnOnce(&mut TransactionRecord)) -> bool {
         let mut state = self.lock();

@@ -63,27 +63,27 @@ fn headers<'a>(captured: &'a record::Headers, sanitizer: &Sanitizer, mut look: i
     let mut entries: Vec<(Cow<'a, str>, HeaderValue<'a>)> = Vec::with_capacity(captured.iter().size_hint().0);
     for (name, value) in captured.iter() {
         look(name, &value);
-        // cookies are sent one by one; a host with `@` contains a user and a password
-        let has_userinfo = (name == "host" || record::names_origin(name)) && value.contains('@');
-        let secret = name == "cookie" || has_userinfo || sanitizer.is_secret(name);
-        let value = match value {
-            _ if secret => Cow::Borrowed(REDACTED),
-            value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
-            value if name == "set-cookie" => keyword(sanitizer.set_cookie(&value).into_owned()),
-            value if has_no_text(name) => keyword(map_text(value, |text| sanitizer.urls_in(text))),
-            value => free_keyword(value, sanitizer),
-        };
+        let value = header_value(name, value, sanitizer);
         match entries.last_mut().filter(|(last, _)| last == name) {
-            Some((_, HeaderValue::Many(values))) => values.push(value),
-            Some((_, present)) => {
-                if let HeaderValue::One(first) = present {
-                    *present = HeaderValue::Many(vec![std::mem::take(first), value]);
-                }
-            }
+            Some((_, present)) => present.push(value),
             None => entries.push((Cow::Borrowed(name), HeaderValue::One(value))),
         }
     }
     Entries(entries)
+}
+
+/// The value of a header as it is sent. `name` is in lower case.
+pub(super) fn header_value<'a>(name: &str, value: Cow<'a, str>, sanitizer: &Sanitizer) -> Cow<'a, str> {
+    // cookies are sent one by one; a host with `@` contains a user and a password
+    let has_userinfo = (name == "host" || record::names_origin(name)) && value.contains('@');
+    let secret = name == "cookie" || has_userinfo || sanitizer.is_secret(name);
+    match value {
+        _ if secret => Cow::Borrowed(REDACTED),
+        value if name == "baggage" => keyword(sanitizer.baggage(&value).into_owned()),
+        value if name == "set-cookie" => keyword(sanitizer.set_cookie(&value).into_owned()),
+        value if has_no_text(name) => keyword(map_text(value, |text| sanitizer.urls_in(text))),
+        value => free_keyword(value, sanitizer),
+    }
 }
 
 /// Headers that browsers and frameworks send with every request, whose grammar has no place for a name with a value of
