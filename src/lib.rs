@@ -70,6 +70,7 @@
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
 //! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
+//! | `rdkafka` | Kafka through the crate `rdkafka`: a wrapper for producers, transactions for messages; needs a C compiler | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!
@@ -114,9 +115,13 @@ pub mod trace_context;
 mod transaction;
 mod transport;
 
+#[cfg(feature = "rdkafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+pub use crate::client::rdkafka;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
+    client::messaging,
     config::{
         CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
         OtlpCompression, OtlpProtocol, TraceContinuationStrategy,

@@ -4,6 +4,7 @@ mod builder;
 mod guard;
 mod layer;
 pub(crate) mod log_filter;
+mod messaging;
 #[cfg(feature = "sdk")]
 mod otel_metrics;
 mod resource;

@@ -3,7 +3,11 @@
 //! Each part of this module observes one kind of client and makes an [`ExitSpan`] of each call. The attributes are those of
 //! OpenTelemetry's semantic conventions, from which the exporters derive type, destination and service target.
 
+mod call_result;
 mod exit_span;
 mod future;
+pub mod messaging;
+#[cfg(feature = "rdkafka")]
+pub mod rdkafka;
 
 pub(crate) use self::{exit_span::ExitSpan, future::ExitFuture};

@@ -111,13 +111,8 @@ fn section_12_a_message_loses_its_body_and_then_its_headers() {
     let mut headers = MessageHeaders::default();
     headers.push("tenant", b"acme");
     let body = Body { bytes: vec![b'b'; 200_000], content_type: "text/plain".to_owned(), truncated: false };
-    let message = Message {
-        queue: "sales".to_owned(),
-        routing_key: None,
-        age: None,
-        headers: Some(headers),
-        body: Some(body),
-    };
+    let message =
+        Message { queue: "sales".to_owned(), routing_key: None, age: None, headers: Some(headers), body: Some(body) };
     let record = TransactionRecord {
         context: Context::default(),
         otel: None,

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn headers_keep_order_and_duplicates_and_leave_out_binary_values() {
-        let headers = headers(&[("b", b"1"), ("a", b""), ("binary", &[0, 255]), (" ", b"blank"), ("b", "ä".as_bytes())]);
+        let headers =
+            headers(&[("b", b"1"), ("a", b""), ("binary", &[0, 255]), (" ", b"blank"), ("b", "ä".as_bytes())]);
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("b", "1"), ("a", ""), ("b", "ä")]);
     }
 

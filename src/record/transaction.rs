@@ -99,6 +99,11 @@ impl TransactionRecord {
         }
     }
 
+    /// The kind of the span that this transaction is for OpenTelemetry, if `otherwise` holds for all but messages.
+    pub(crate) fn span_kind(&self, otherwise: SpanKind) -> SpanKind {
+        if self.kind == "messaging" { SpanKind::Consumer } else { otherwise }
+    }
+
     /// False: there is no room for it.
     pub(crate) fn add_link(&mut self, link: Link) -> bool {
         let room = self.links.len() < MAX_TRANSACTION_LINKS;

@@ -1,41 +1,36 @@
-//! Carries the trace on to the services that are called, and takes it up where a message comes in.
+//! Trace context in the headers of calls and messages: written on the way out, read on the way in.
 //!
-//! For HTTP that is [`inject`] on the way out; on the way in the layer does it. For messages, with Kafka's headers as the
-//! example (`rdkafka` has an `OwnedHeaders` for the first half and `Headers` for the second):
+//! Most services need nothing of this module: the layer reads the headers of requests, and
+//! [`messaging`](crate::messaging) and the clients of this crate write and read theirs. Use [`inject`] for a call of another
+//! client, and [`extract_message`] with [`Transaction::start_from`](crate::Transaction::start_from) for work that comes from
+//! elsewhere:
 //!
 //! ```
 //! use std::collections::HashMap;
 //! use tower_apm::{Transaction, trace_context};
 //!
-//! # struct Record { headers: HashMap<String, Vec<u8>> }
-//! fn produce(record: &mut Record) {
-//!     for (name, value) in trace_context::message_headers() {
-//!         record.headers.insert(name.to_owned(), value);
-//!     }
+//! struct Job {
+//!     headers: HashMap<String, Vec<u8>>,
 //! }
 //!
-//! async fn consume(record: &Record) {
-//!     let sender = trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice));
-//!     Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+//! fn enqueue(job: &mut Job) {
+//!     trace_context::inject_bytes(&mut job.headers);
 //! }
 //!
-//! async fn consume_batch(records: &[Record]) {
-//!     let batch = Transaction::start("Kafka RECEIVE from sales", "messaging");
-//!     for record in records {
-//!         batch.link(&trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice)));
-//!     }
-//!     batch.run(settle()).await;
+//! async fn work(job: Job) {
+//!     let sender = trace_context::extract_message(|name| job.headers.get(name).map(Vec::as_slice));
+//!     Transaction::start_from(&sender, "settle auctions", "scheduled").run(settle()).await;
 //! }
 //! # async fn settle() {}
-//! # let mut record = Record { headers: HashMap::new() };
-//! # produce(&mut record);
-//! # assert!(record.headers.is_empty());
-//! # let _ = (consume(&record), consume_batch(&[]));
+//! # let mut job = Job { headers: HashMap::new() };
+//! # enqueue(&mut job);
+//! # assert!(job.headers.is_empty());
+//! # drop(work(job));
 //! ```
 //!
-//! Baggage ([W3C](https://www.w3.org/TR/baggage/)) goes along: it is what
-//! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) has in the current context, and
-//! `baggage_to_attach` says which of it the events keep.
+//! Baggage ([W3C](https://www.w3.org/TR/baggage/)) is passed on with the trace. It is set with
+//! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) in the current context, and the
+//! option `baggage_to_attach` names the entries that are recorded with events.
 
 mod bytes_injector;
 mod propagator;

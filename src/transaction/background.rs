@@ -44,9 +44,10 @@ impl Transaction {
         StartedTransaction::new(installed(), None, name.into(), kind.into())
     }
 
-    /// As [`start`](Self::start), in the trace that a message or a call came with: see
-    /// [`trace_context`](crate::trace_context). `trace_continuation_strategy` holds here too; an empty context begins a
-    /// trace.
+    /// Starts a transaction in the trace of its sender: see [`trace_context`](crate::trace_context).
+    ///
+    /// `trace_continuation_strategy` applies. An empty context starts a trace. For messages,
+    /// [`messaging::receive`](crate::messaging::receive) records queue, age, headers and body too.
     ///
     /// ```
     /// use tower_apm::{Transaction, trace_context};
@@ -54,7 +55,7 @@ impl Transaction {
     /// # async fn settle() {}
     /// # async fn consume(headers: &http::HeaderMap) {
     /// let sender = trace_context::extract(headers);
-    /// Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+    /// Transaction::start_from(&sender, "settle auctions", "scheduled").run(settle()).await;
     /// # }
     /// ```
     #[must_use = "it ends when it is dropped"]

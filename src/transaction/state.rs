@@ -174,6 +174,7 @@ impl Shared {
     fn attach(&self, attached: Vec<KeyValue>) {
         self.update(|record| {
             let kind = if record.kind == "request" { SpanKind::Server } else { SpanKind::Internal };
+            let kind = record.span_kind(kind);
             let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
             for attribute in attached {
                 set_attribute(&mut otel.attributes, attribute);

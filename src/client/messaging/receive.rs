@@ -51,7 +51,8 @@ pub fn receive<'a>(system: impl Into<Cow<'static, str>>, source: impl AsRef<str>
         recorder: None,
         system,
         queue,
-        sender: TraceContext::default(),
+        trace: TraceHeaders::default(),
+        sender: None,
         headers: MessageHeaders::default(),
         content_type: None,
         routing_key: None,
@@ -74,7 +75,9 @@ pub struct Receive<'a> {
     recorder: Option<Arc<Recorder>>,
     system: Cow<'static, str>,
     queue: String,
-    sender: TraceContext,
+    trace: TraceHeaders,
+    /// Read from a carrier of text, in place of `trace`.
+    sender: Option<TraceContext>,
     headers: MessageHeaders,
     content_type: Option<String>,
     routing_key: Option<String>,
@@ -131,13 +134,11 @@ impl<'a> Receive<'a> {
         K: AsRef<str>,
         V: AsRef<[u8]>,
     {
-        let mut trace = TraceHeaders::default();
         for (name, value) in headers {
             let (name, value) = (name.as_ref(), value.as_ref());
-            trace.look_at(name, value);
+            self.trace.look_at(name, value);
             self.add_header(name, value);
         }
-        self.sender = trace.extract();
         self
     }
 
@@ -149,8 +150,12 @@ impl<'a> Receive<'a> {
                 None => self.add_header(name, carrier.get(name).unwrap_or_default().as_bytes()),
             }
         }
-        self.sender = TraceContext::from_text(carrier);
+        self.sender = Some(TraceContext::from_text(carrier));
         self
+    }
+
+    fn sender(&self) -> TraceContext {
+        self.sender.clone().unwrap_or_else(|| self.trace.extract())
     }
 
     fn add_header(&mut self, name: &str, value: &[u8]) {
@@ -248,12 +253,12 @@ impl<'a> Receive<'a> {
             if let Some(watch) = recorder.watch() {
                 watch.ignored(|| name);
             }
-            return StartedTransaction::ignored(recorder, &self.sender);
+            return StartedTransaction::ignored(recorder, &self.sender());
         }
         if self.excess_links > 0 {
             recorder.excess_links(self.excess_links);
         }
-        let sender = self.sender.clone();
+        let sender = self.sender();
         let complete = |record: &mut TransactionRecord, config: &Config| self.tell(record, config);
         StartedTransaction::begin(recorder, config, Some(&sender), name.into(), "messaging".into(), complete)
     }
@@ -310,7 +315,7 @@ impl fmt::Debug for Receive<'_> {
         f.debug_struct("Receive")
             .field("system", &self.system)
             .field("queue", &self.queue)
-            .field("sender", &self.sender)
+            .field("sender", &self.sender())
             .field("headers", &self.headers)
             .field("links", &self.linked.len())
             .finish_non_exhaustive()
@@ -322,7 +327,8 @@ mod tests {
     use super::*;
 
     fn kept(body: &[u8], content_type: Option<&str>) -> Option<String> {
-        text(body, content_type, 2).map(|body| format!("{}{}", body.content_type, String::from_utf8(body.bytes).unwrap()))
+        text(body, content_type, 2)
+            .map(|body| format!("{}{}", body.content_type, String::from_utf8(body.bytes).unwrap()))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, future::Future};
 
 use opentelemetry::{KeyValue, propagation::Injector, trace::SpanKind};
 
-use super::{CallResult, destination, name};
+use super::{CallResult, name};
 use crate::{
     client::{ExitFuture, ExitSpan},
     trace_context::{self, BytesInjector},
@@ -77,7 +77,18 @@ pub struct SendSpan {
     span: Option<ExitSpan>,
 }
 
+impl From<Option<ExitSpan>> for SendSpan {
+    fn from(span: Option<ExitSpan>) -> Self {
+        Self { span }
+    }
+}
+
 impl SendSpan {
+    #[cfg(feature = "rdkafka")]
+    pub(crate) fn into_exit_span(self) -> Option<ExitSpan> {
+        self.span
+    }
+
     /// Sets the routing key of the message. It is not part of the span's name.
     pub fn routing_key(self, key: impl AsRef<str>) -> Self {
         if let Some(span) = &self.span {
@@ -124,7 +135,7 @@ impl SendSpan {
         F::Output: CallResult<K>,
     {
         ExitFuture::new(send, self.span, |span, output: F::Output| {
-            let span = Self { span };
+            let span = Self::from(span);
             match output.error() {
                 Some(error) => span.fail(error),
                 None => span.end(),

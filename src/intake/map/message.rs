@@ -13,15 +13,22 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-pub(super) fn message<'a>(message: &'a Message, sanitizer: &Sanitizer) -> model::Message<'a> {
+/// `None` if nothing is known of the message, as of a batch from several topics.
+pub(super) fn message<'a>(message: &'a Message, sanitizer: &Sanitizer) -> Option<model::Message<'a>> {
     let queue = Some(&*message.queue).filter(|name| !name.is_empty());
-    model::Message {
+    let message = model::Message {
         queue: queue.map(|name| Queue { name: free_keyword(name, sanitizer) }),
         routing_key: message.routing_key.as_deref().map(|key| free_keyword(key, sanitizer)),
         age: message.age.map(|age| Age { ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }),
         headers: message.headers.as_ref().map(|all| headers(all, sanitizer)).unwrap_or_default(),
         body: message.body.as_ref().map(|captured| body(captured, sanitizer)),
-    }
+    };
+    let is_known = message.queue.is_some()
+        || message.routing_key.is_some()
+        || message.age.is_some()
+        || message.body.is_some()
+        || !message.headers.0.is_empty();
+    is_known.then_some(message)
 }
 
 /// Names of message headers are case-sensitive, and a name can come again after others.
