@@ -6,7 +6,7 @@ mod send;
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_apm::{
     AgentBuilder, OtlpProtocol,
     testkit::{Kind, TestAgent},
@@ -60,6 +60,29 @@ fn timeless(event: &Value) -> Value {
         event.as_object_mut().unwrap().remove(field);
     }
     event
+}
+
+/// What the server makes of the same span by OTLP.
+fn span_by_otlp(mut span: Value) -> Value {
+    for field in ["otel", "sync", "sample_rate"] {
+        span.as_object_mut().unwrap().remove(field);
+    }
+    let context = &mut span["context"];
+    context["destination"]["service"]["name"] = "kafka".into();
+    context["destination"]["service"]["type"] = "messaging".into();
+    context["service"]["framework"] = json!({ "name": "axum" });
+    span
+}
+
+/// What the server makes of the same transaction by OTLP, which has no place for age, headers and body of a message.
+fn transaction_by_otlp(mut transaction: Value) -> Value {
+    transaction["result"] = "Success".into();
+    let queue = transaction["context"]["message"]["queue"].clone();
+    transaction["context"]["message"] = json!({ "queue": queue });
+    let fields = transaction.as_object_mut().unwrap();
+    fields.remove("span_count");
+    fields.retain(|name, value| name != "sample_rate" || *value != 1.0);
+    transaction
 }
 
 fn text(headers: &HashMap<String, Vec<u8>>, name: &str) -> String {

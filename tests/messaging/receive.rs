@@ -15,7 +15,9 @@ use tower_apm::{
 };
 use tracing::{Instrument, info_span};
 
-use crate::{PARENT, PROTOCOLS, Refused, SaleError, TRACE, configured, only, start, timeless, traceparent};
+use crate::{
+    PARENT, PROTOCOLS, Refused, SaleError, TRACE, configured, only, start, timeless, traceparent, transaction_by_otlp,
+};
 
 type Handled = Result<(), SaleError>;
 
@@ -63,8 +65,7 @@ async fn message_is_a_transaction_in_the_trace_of_its_sender() {
             },
         });
         if protocol.is_some() {
-            // docs::otlp: the server takes the name of the queue only
-            expected["context"]["message"] = json!({ "queue": { "name": "sales" } });
+            expected = transaction_by_otlp(expected);
         } else {
             let age = sent["context"]["message"].as_object_mut().unwrap().remove("age").unwrap();
             let age = age["ms"].as_u64().unwrap();
@@ -89,7 +90,7 @@ async fn trace_goes_from_a_request_through_a_message_into_its_consumer() {
     let producer = apm.agent().start_transaction("sell", "scheduled");
     producer.run(async { messaging::send("kafka", "sales").inject_bytes(&mut headers).end() }).await;
     let received = messaging::receive("kafka", "sales").agent(apm.agent()).headers(&headers);
-    received.run(async {}.instrument(info_span!("settle"))).await;
+    received.run(async { async {}.instrument(info_span!("settle")).await }).await;
 
     let sent = apm.expect_span("Kafka SEND to sales").await;
     let received = apm.expect_transaction("Kafka RECEIVE from sales").await;
@@ -234,16 +235,21 @@ async fn ignored_queue_without_a_sender_has_no_trace() {
 }
 
 #[tokio::test]
-async fn unsampled_message_has_no_context_and_carries_the_decision_on() {
+async fn unsampled_message_records_errors_only_and_carries_the_decision_on() {
     let apm = configured(captures_all).await;
     let mut sent = HashMap::<String, String>::new();
     let headers = [("traceparent", format!("00-{TRACE}-{PARENT}-00")), ("tenant", "acme".to_owned())];
     let received = messaging::receive("kafka", "sales").agent(apm.agent()).headers(headers).body("sold");
-    received.run(async { messaging::send("kafka", "bills").inject(&mut sent).end() }).await;
-    let transaction = apm.expect_transaction("Kafka RECEIVE from sales").await;
-    assert_eq!(sent["traceparent"], format!("00-{TRACE}-{}-00", transaction.id()));
-    transaction.field("/sampled", false).no_field("/context").no_field("/sample_rate");
-    assert!(apm.events(Kind::Span).is_empty());
+    let settle = async {
+        messaging::send("kafka", "bills").inject(&mut sent).end();
+        Transaction::current().capture_error(&Refused);
+        Transaction::current().id().unwrap()
+    };
+    let id = received.start().run(settle).await;
+    assert_eq!(sent["traceparent"], format!("00-{TRACE}-{id}-00"));
+    let error = apm.expect_error("Refused").await.no_field("/context/message");
+    assert_eq!(error.json()["transaction"]["sampled"], false);
+    assert!(apm.events(Kind::Span).is_empty() && apm.events(Kind::Transaction).is_empty());
 }
 
 #[tokio::test]

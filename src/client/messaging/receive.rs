@@ -96,7 +96,7 @@ struct TraceHeaders([Option<Vec<u8>>; 4]);
 impl TraceHeaders {
     const NAMES: [&'static str; 4] = ["traceparent", "tracestate", "baggage", "elasticapmtraceparent"];
 
-    fn look_at(&mut self, name: &str, value: &[u8]) {
+    fn read(&mut self, name: &str, value: &[u8]) {
         if let Some(at) = Self::NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)) {
             self.0[at] = Some(value.to_owned());
         }
@@ -136,7 +136,7 @@ impl<'a> Receive<'a> {
     {
         for (name, value) in headers {
             let (name, value) = (name.as_ref(), value.as_ref());
-            self.trace.look_at(name, value);
+            self.trace.read(name, value);
             self.add_header(name, value);
         }
         self
@@ -175,7 +175,7 @@ impl<'a> Receive<'a> {
         V: AsRef<[u8]>,
     {
         let mut trace = TraceHeaders::default();
-        headers.into_iter().for_each(|(name, value)| trace.look_at(name.as_ref(), value.as_ref()));
+        headers.into_iter().for_each(|(name, value)| trace.read(name.as_ref(), value.as_ref()));
         if let Some(link) = trace.extract().link() {
             if self.linked.len() >= MAX_TRANSACTION_LINKS {
                 self.excess_links += u64::from(!self.links.contains(&(link.trace_id.0, link.span_id.0)));
@@ -259,11 +259,12 @@ impl<'a> Receive<'a> {
             recorder.excess_links(self.excess_links);
         }
         let sender = self.sender();
-        let complete = |record: &mut TransactionRecord, config: &Config| self.tell(record, config);
+        let complete = |record: &mut TransactionRecord, config: &Config| self.complete(record, config);
         StartedTransaction::begin(recorder, config, Some(&sender), name.into(), "messaging".into(), complete)
     }
 
-    fn tell(self, record: &mut TransactionRecord, config: &Config) {
+    /// Adds what is known of the message to the record of its transaction.
+    fn complete(self, record: &mut TransactionRecord, config: &Config) {
         record.context.framework = framework(&self.system);
         record.links.extend(self.linked);
         if !record.sampled {
@@ -282,7 +283,7 @@ impl<'a> Receive<'a> {
     }
 }
 
-/// The outcome of the work, by its result.
+/// Records the error that the work has returned, and the outcome.
 fn settle<K>(transaction: &Transaction, output: &impl CallResult<K>) {
     let Some(error) = output.error().filter(|_| !transaction.handle().is_none()) else { return };
     transaction.error(error).handled(false).capture();
