@@ -71,6 +71,7 @@
 //! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
 //! | `reqwest`, `reqwest-middleware` | [`client_layer`] for these clients: [`docs::outgoing_calls`] | no |
+//! | `rdkafka` | Kafka through the crate `rdkafka`: a wrapper for producers, transactions for messages; needs a C compiler | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!
@@ -115,6 +116,9 @@ pub mod trace_context;
 mod transaction;
 mod transport;
 
+#[cfg(feature = "rdkafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+pub use crate::client::rdkafka;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use crate::client::{RequestBuilderExt, ReqwestFuture};
@@ -122,7 +126,7 @@ pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
     client::{
-        ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer,
+        ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, messaging,
         sqlx::{self, SqlxDatabase},
     },
     config::{

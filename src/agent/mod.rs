@@ -5,6 +5,7 @@ mod filter_probe;
 mod guard;
 mod layer;
 pub(crate) mod log_filter;
+mod messaging;
 #[cfg(feature = "sdk")]
 mod otel_metrics;
 mod resource;

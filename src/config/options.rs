@@ -122,12 +122,13 @@ macro_rules! for_each_option {
             set(labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) =
                 labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
 
-        /// Whether the headers of requests and responses are captured. The scheme and the host that the client used, as
-        /// far as proxies report them, are recorded in the URL in any case.
+        /// Whether the headers of requests, responses and received messages are captured. The scheme and the host that the
+        /// client used, as far as proxies report them, are recorded in the URL in any case.
         @live capture_headers: Bool, "ELASTIC_APM_CAPTURE_HEADERS", default "true", set(capture: bool) = capture;
 
         /// For which requests the body is captured: text, JSON and forms, up to 10 000 characters, sanitised. As far as
-        /// the handler reads it, and of axum's body type only.
+        /// the handler reads it, and of axum's body type only. The body of a received message is captured with
+        /// `transactions` and `all`.
         @live capture_body: CaptureBody, "ELASTIC_APM_CAPTURE_BODY", default "off", set(capture: CaptureBody) = capture;
 
         /// The names whose values are replaced by `[REDACTED]`: headers, cookies, query parameters, form fields, JSON
@@ -202,7 +203,8 @@ macro_rules! for_each_option {
         use_path_as_transaction_name: Bool, "ELASTIC_APM_USE_PATH_AS_TRANSACTION_NAME", default "false",
             set(path: bool) = path;
 
-        /// Patterns of the names of queues and topics: messages of those make neither transactions nor spans.
+        /// Patterns of the names of queues and topics. Messages that are sent to or received from these make neither spans
+        /// nor transactions, and the trace goes on through them.
         @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 

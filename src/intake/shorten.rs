@@ -25,7 +25,7 @@ type Step = fn(&mut Line<'_>) -> bool;
 const STEPS: [(&str, Step); 10] = [
     ("the end of its long texts", |line| cut_texts(line, LONG)),
     ("its custom context", |line| context(line).is_some_and(leave_out_custom)),
-    ("the body of its request", |line| context(line).is_some_and(leave_out_body)),
+    ("the body of its request or message", |line| context(line).is_some_and(leave_out_body)),
     ("its headers and cookies", |line| context(line).is_some_and(leave_out_headers)),
     ("frames of its stack", halve_stacks),
     ("the causes of its error", leave_out_causes),
@@ -67,8 +67,9 @@ fn labels<'l, 'a>(line: &'l mut Line<'a>) -> impl Iterator<Item = &'l mut Tags<'
 }
 
 fn cut_texts(line: &mut Line<'_>, limit: usize) -> bool {
-    let body = context(line).and_then(|context| context.request.as_mut()?.body.as_mut());
-    let mut changed = body.is_some_and(|body| cut_text(body, limit));
+    let mut changed = context(line).is_some_and(|context| {
+        bodies(context).fold(false, |changed, body| changed | body.as_mut().is_some_and(|body| cut_text(body, limit)))
+    });
     match line {
         Line::Error(error) => {
             if let Some(log) = &mut error.log {
@@ -109,7 +110,14 @@ fn leave_out_custom(context: &mut Context<'_>) -> bool {
 }
 
 fn leave_out_body(context: &mut Context<'_>) -> bool {
-    context.request.as_mut().and_then(|request| request.body.take()).is_some()
+    bodies(context).fold(false, |present, body| present | body.take().is_some())
+}
+
+/// The body of the request and that of the message.
+fn bodies<'l, 'a>(context: &'l mut Context<'a>) -> impl Iterator<Item = &'l mut Option<Cow<'a, str>>> {
+    let of_request = context.request.as_mut().map(|request| &mut request.body);
+    let of_message = context.message.as_mut().map(|message| &mut message.body);
+    of_request.into_iter().chain(of_message)
 }
 
 fn leave_out_headers(context: &mut Context<'_>) -> bool {
@@ -122,6 +130,10 @@ fn leave_out_headers(context: &mut Context<'_>) -> bool {
     if let Some(response) = &mut context.response {
         present |= !response.headers.0.is_empty();
         response.headers = Entries::default();
+    }
+    if let Some(message) = &mut context.message {
+        present |= !message.headers.0.is_empty();
+        message.headers = Entries::default();
     }
     present
 }

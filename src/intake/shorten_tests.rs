@@ -6,8 +6,8 @@ use crate::{
     config::Config,
     intake::{json, map, tests::records},
     record::{
-        Body, CallTarget, Context, DroppedSpans, ErrorRecord, Exception, Label, LogRecord, Outcome, SpanRecord,
-        TransactionRecord,
+        Body, CallTarget, Context, DroppedSpans, ErrorRecord, Exception, Label, LogRecord, Message, MessageHeaders,
+        Outcome, SpanRecord, TransactionRecord,
     },
     sanitize::Sanitizer,
     stack::Frame,
@@ -74,7 +74,7 @@ fn section_12_a_transaction_loses_one_thing_after_the_other() {
         [
             "the end of its long texts",
             "its custom context",
-            "the body of its request",
+            "the body of its request or message",
             "its headers and cookies",
             "its statistics of dropped spans",
             "the end of its labels",
@@ -107,6 +107,31 @@ fn section_12_the_largest_labels_go_first() {
 }
 
 #[test]
+fn section_12_a_message_loses_its_body_and_then_its_headers() {
+    let mut headers = MessageHeaders::default();
+    headers.push("tenant", b"acme");
+    let body = Body { bytes: vec![b'b'; 200_000], content_type: "text/plain".to_owned(), truncated: false };
+    let message =
+        Message { queue: "sales".to_owned(), routing_key: None, age: None, headers: Some(headers), body: Some(body) };
+    let record = TransactionRecord {
+        context: Context::default(),
+        otel: None,
+        message: Some(Box::new(message)),
+        ..records::transaction()
+    };
+    let told = taken(Line::Transaction(map::transaction(&record, &sanitizer())));
+    let names = names(&told);
+    let of = |step: &str, pointer: &str| {
+        let at = names.iter().position(|name| *name == step).unwrap();
+        told[at].1["transaction"].pointer(pointer).cloned().unwrap_or_default()
+    };
+    assert_eq!(characters(&of("the end of its long texts", "/context/message/body")), 10_000);
+    assert_eq!(of("the body of its request or message", "/context/message/body"), serde_json::Value::Null);
+    assert_eq!(of("the body of its request or message", "/context/message/headers/tenant"), "acme");
+    assert_eq!(of("its headers and cookies", "/context/message"), serde_json::json!({ "queue": { "name": "sales" } }));
+}
+
+#[test]
 fn section_12_an_error_loses_one_thing_after_the_other() {
     let long = || "m".repeat(50_000);
     let cause = Exception { message: long(), ..Exception::default() };
@@ -122,7 +147,7 @@ fn section_12_an_error_loses_one_thing_after_the_other() {
         [
             "the end of its long texts",
             "its custom context",
-            "the body of its request",
+            "the body of its request or message",
             "its headers and cookies",
             "frames of its stack",
             "the causes of its error",

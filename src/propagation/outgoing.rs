@@ -32,11 +32,12 @@ impl Outgoing {
         [(TRACEPARENT.as_str(), Some(parent)), state, legacy].into_iter().chain(baggage)
     }
 
-    /// For a message: the text form, and the binary one for consumers under older agents.
-    pub(crate) fn message_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let text = self.headers().filter_map(|(name, value)| Some((name, value?.into_bytes())));
+    /// The headers of a message: the text form, and the binary one for consumers under older agents. `None` for one that
+    /// must be removed.
+    pub(crate) fn message_headers(&self) -> impl Iterator<Item = (&'static str, Option<Vec<u8>>)> {
+        let text = self.headers().map(|(name, value)| (name, value.map(String::into_bytes)));
         let binary = binary::encode(self.trace_id, self.parent_id, self.sampled).to_vec();
-        text.chain([(ELASTICAPMTRACEPARENT, binary)]).collect()
+        text.chain([(ELASTICAPMTRACEPARENT, Some(binary))])
     }
 }
 

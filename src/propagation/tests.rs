@@ -206,7 +206,8 @@ fn what_goes_out() {
 
 #[test]
 fn a_message_takes_both_forms_along_and_the_text_wins() {
-    let headers = out(Tracestate::Root(0.5), true).message_headers();
+    let headers: Vec<_> =
+        out(Tracestate::Root(0.5), true).message_headers().filter_map(|(name, value)| Some((name, value?))).collect();
     let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["traceparent", "tracestate", "elasticapmtraceparent"]);
     let read = |without: &str| {

@@ -32,7 +32,7 @@ pub(crate) struct HttpResponse {
     pub(crate) finished: bool,
 }
 
-/// A captured request body: at most four bytes for each character that is sent.
+/// The captured body of a request or a message: at most four bytes for each character that is sent.
 #[derive(Clone)]
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
@@ -40,6 +40,19 @@ pub(crate) struct Body {
     pub(crate) content_type: String,
     /// More came than was kept.
     pub(crate) truncated: bool,
+}
+
+/// Returns the media type of a `Content-Type` in lower case if it is text, JSON, XML, GraphQL or a form.
+pub(crate) fn text_type(content_type: &str) -> Option<String> {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_text = media_type.starts_with("text/")
+        || media_type.ends_with("+json")
+        || media_type.ends_with("+xml")
+        || matches!(
+            &*media_type,
+            "application/json" | "application/xml" | "application/graphql" | "application/x-www-form-urlencoded"
+        );
+    is_text.then_some(media_type)
 }
 
 /// Path, query, host and route in one buffer: at most one allocation, and nothing that pins the connection's.
@@ -104,12 +117,15 @@ impl RequestText {
 impl HttpRequest {
     pub(crate) fn heap_size(&self) -> usize {
         let headers = self.headers.as_ref().map_or(0, Headers::heap_size);
-        let body = self
-            .body
-            .as_ref()
-            .map_or(0, |body| size_of::<Body>() + body.bytes.capacity() + body.content_type.capacity());
+        let body = self.body.as_ref().map_or(0, |body| size_of::<Body>() + body.heap_size());
         let origin = self.origin.as_ref().map_or(0, |origin| size_of::<Headers>() + origin.heap_size());
         self.text.heap_size() + headers + origin + body
+    }
+}
+
+impl Body {
+    pub(super) fn heap_size(&self) -> usize {
+        self.bytes.capacity() + self.content_type.capacity()
     }
 }
 
@@ -135,6 +151,26 @@ impl std::fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn media_types_of_text_json_xml_graphql_and_forms_are_known() {
+        for (content_type, expected) in [
+            ("application/json; charset=utf-8", Some("application/json")),
+            ("Text/Plain", Some("text/plain")),
+            ("application/problem+json", Some("application/problem+json")),
+            ("application/x-www-form-urlencoded", Some("application/x-www-form-urlencoded")),
+            ("text/json", Some("text/json")),
+            ("application/xml", Some("application/xml")),
+            ("application/soap+xml; charset=utf-8", Some("application/soap+xml")),
+            ("application/graphql", Some("application/graphql")),
+            ("application/octet-stream", None),
+            ("image/png", None),
+            ("multipart/form-data; boundary=x", None),
+            ("", None),
+        ] {
+            assert_eq!(text_type(content_type).as_deref(), expected, "{content_type}");
+        }
+    }
 
     #[test]
     fn the_parts_come_back_as_they_went_in() {

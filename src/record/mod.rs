@@ -16,6 +16,7 @@ mod headers;
 mod http;
 mod ids;
 mod log;
+mod message;
 mod metric;
 mod random;
 mod resource;
@@ -37,8 +38,9 @@ pub(crate) use self::{
     exception::{bounded, is_debug_of},
     grpc::{GrpcStatus, is_grpc},
     headers::{Headers, names_origin},
-    http::{Body, HttpRequest, HttpResponse, RequestText},
+    http::{Body, HttpRequest, HttpResponse, RequestText, text_type},
     log::{LogPlace, LogRecord},
+    message::{Message, MessageHeaders, text_prefix},
     metric::{Breakdown, MetricsRecord, Sample, SelfTime, SelfTimes, SpanType, SpanTypeOf},
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::Method;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{Context, DroppedSpans, Link, SelfTime, SelfTimes, SpanId, TraceId};
+use super::{Context, DroppedSpans, Link, Message, SelfTime, SelfTimes, SpanId, TraceId};
 
 /// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -66,6 +66,8 @@ pub(crate) struct TransactionRecord {
     pub(crate) links: Vec<Link>,
     /// What user code set on OpenTelemetry's current span while it was this transaction.
     pub(crate) otel: Option<Box<OtelPart>>,
+    /// The message that a consumer processes. Errors do not repeat it: the server has no place for it there.
+    pub(crate) message: Option<Box<Message>>,
     pub(crate) context: Context,
 }
 
@@ -92,8 +94,14 @@ impl TransactionRecord {
             self_times: SelfTimes::new(),
             links: Vec::new(),
             otel: None,
+            message: None,
             context: Context::default(),
         }
+    }
+
+    /// The kind of the span that this transaction is for OpenTelemetry, if `otherwise` holds for all but messages.
+    pub(crate) fn span_kind(&self, otherwise: SpanKind) -> SpanKind {
+        if self.kind == "messaging" { SpanKind::Consumer } else { otherwise }
     }
 
     /// False: there is no room for it.
@@ -132,8 +140,10 @@ impl TransactionRecord {
     pub(crate) fn heap_size(&self) -> usize {
         let otel = self.otel.as_ref().map_or(0, |otel| 64 + super::span::attributes_size(&otel.attributes));
         let name = if let Name::Text(text) = &self.name { text.len() } else { 0 };
+        let message = self.message.as_ref().map_or(0, |message| size_of::<Message>() + message.heap_size());
         self.context.heap_size()
             + otel
+            + message
             + name
             + self.kind.len()
             + self.result.as_ref().map_or(0, |result| result.len())
@@ -191,7 +201,7 @@ pub(crate) fn known_method(method: &Method) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::CallTarget;
+    use crate::record::{Body, CallTarget, MessageHeaders};
 
     fn record() -> TransactionRecord {
         TransactionRecord::new(TraceId(1), SpanId(2), "scheduled".into(), Name::Route, 0)
@@ -213,6 +223,19 @@ mod tests {
         }
         let record = TransactionRecord { dropped_spans: vec![dropped], ..record() };
         assert!(record.heap_size() >= bare + 3000 + size_of::<DroppedSpans>());
+
+        let mut headers = MessageHeaders::default();
+        headers.push("a", &[b'a'; 1000]);
+        let body = Body { bytes: vec![0; 1000], content_type: String::new(), truncated: false };
+        let message = Message {
+            queue: "a".repeat(1000),
+            routing_key: Some("a".repeat(1000)),
+            age: None,
+            headers: Some(headers),
+            body: Some(body),
+        };
+        let record = TransactionRecord { message: Some(Box::new(message)), ..self::record() };
+        assert!(record.heap_size() >= bare + 4000 + size_of::<Message>());
     }
 
     #[test]

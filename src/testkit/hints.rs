@@ -25,7 +25,7 @@ pub(super) fn hints(scene: &Scene) -> Vec<String> {
     if !ignored.is_empty() {
         let names = listed(ignored.iter().map(String::as_str));
         hints.push(format!(
-            "{} ignored: {names} (`transaction_ignore_urls`, `transaction_ignore_user_agents`)",
+            "{} ignored: {names} (`transaction_ignore_urls`, `transaction_ignore_user_agents`, `ignore_message_queues`)",
             if ignored.len() == 1 { "1 request was".to_owned() } else { format!("{} requests were", ignored.len()) }
         ));
     }

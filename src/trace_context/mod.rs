@@ -1,42 +1,38 @@
-//! Carries the trace on to the services that are called, and takes it up where a message comes in.
+//! Trace context in the headers of calls and messages: written on the way out, read on the way in.
 //!
-//! For HTTP that is [`inject`] on the way out; on the way in the layer does it. For messages, with Kafka's headers as the
-//! example (`rdkafka` has an `OwnedHeaders` for the first half and `Headers` for the second):
+//! Most services need nothing of this module: the layer reads the headers of requests, and
+//! [`messaging`](crate::messaging) and the clients of this crate write and read theirs. Use [`inject`] for a call of another
+//! client, and [`extract_message`] with [`Transaction::start_from`](crate::Transaction::start_from) for work that comes from
+//! elsewhere:
 //!
 //! ```
 //! use std::collections::HashMap;
 //! use tower_apm::{Transaction, trace_context};
 //!
-//! # struct Record { headers: HashMap<String, Vec<u8>> }
-//! fn produce(record: &mut Record) {
-//!     for (name, value) in trace_context::message_headers() {
-//!         record.headers.insert(name.to_owned(), value);
-//!     }
+//! struct Job {
+//!     headers: HashMap<String, Vec<u8>>,
 //! }
 //!
-//! async fn consume(record: &Record) {
-//!     let sender = trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice));
-//!     Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+//! fn enqueue(job: &mut Job) {
+//!     trace_context::inject_bytes(&mut job.headers);
 //! }
 //!
-//! async fn consume_batch(records: &[Record]) {
-//!     let batch = Transaction::start("Kafka RECEIVE from sales", "messaging");
-//!     for record in records {
-//!         batch.link(&trace_context::extract_message(|name| record.headers.get(name).map(Vec::as_slice)));
-//!     }
-//!     batch.run(settle()).await;
+//! async fn work(job: Job) {
+//!     let sender = trace_context::extract_message(|name| job.headers.get(name).map(Vec::as_slice));
+//!     Transaction::start_from(&sender, "settle auctions", "scheduled").run(settle()).await;
 //! }
 //! # async fn settle() {}
-//! # let mut record = Record { headers: HashMap::new() };
-//! # produce(&mut record);
-//! # assert!(record.headers.is_empty());
-//! # let _ = (consume(&record), consume_batch(&[]));
+//! # let mut job = Job { headers: HashMap::new() };
+//! # enqueue(&mut job);
+//! # assert!(job.headers.is_empty());
+//! # drop(work(job));
 //! ```
 //!
-//! Baggage ([W3C](https://www.w3.org/TR/baggage/)) goes along: it is what
-//! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) has in the current context, and
-//! `baggage_to_attach` says which of it the events keep.
+//! Baggage ([W3C](https://www.w3.org/TR/baggage/)) is passed on with the trace. It is set with
+//! [`opentelemetry::baggage`](https://docs.rs/opentelemetry/latest/opentelemetry/baggage/) in the current context, and the
+//! option `baggage_to_attach` names the entries that are recorded with events.
 
+mod bytes_injector;
 mod propagator;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -46,7 +42,7 @@ use opentelemetry::{
     trace::TraceContextExt,
 };
 
-pub use self::propagator::ElasticPropagator;
+pub use self::{bytes_injector::BytesInjector, propagator::ElasticPropagator};
 pub use crate::transaction::TraceContext;
 use crate::{
     propagation::{Incoming, Outgoing, baggage_of},
@@ -89,7 +85,8 @@ pub fn inject_into(carrier: &mut dyn Injector) {
     inject_context(&current_context(), carrier);
 }
 
-fn inject_context(context: &Context, carrier: &mut dyn Injector) {
+/// Like [`inject_into`], from the given context.
+pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
     for (name, value) in headers {
         if let Some(value) = value {
@@ -98,11 +95,41 @@ fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     }
 }
 
+/// Writes the trace headers of the current span, or else of the current transaction, into a message whose header values are
+/// bytes, in place of those that are there.
+///
+/// These are `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent` for consumers under Elastic
+/// agents from before 2023. Without a current span or transaction the headers stay as they are.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// let mut headers = HashMap::<String, Vec<u8>>::new();
+/// tower_apm::trace_context::inject_bytes(&mut headers);
+/// assert!(headers.is_empty(), "there is no transaction here");
+/// ```
+pub fn inject_bytes(carrier: &mut dyn BytesInjector) {
+    inject_bytes_from(&current_context(), carrier);
+}
+
+/// Like [`inject_bytes`], from the given context.
+pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInjector) {
+    let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
+    for (name, value) in headers {
+        match value {
+            Some(value) => carrier.set(name, value),
+            None => carrier.remove(name),
+        }
+    }
+}
+
 /// The headers that a message takes along: `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent`
 /// for consumers under Elastic agents from before 2023. None without a current transaction.
 #[must_use]
 pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
-    outgoing(&current_context()).map(|outgoing| outgoing.message_headers()).unwrap_or_default()
+    let outgoing = outgoing(&current_context());
+    let headers = outgoing.into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
+    headers.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// What the headers of an HTTP request or answer tell.

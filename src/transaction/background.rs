@@ -12,13 +12,18 @@ use std::{
     task::{self, Poll, ready},
 };
 
+use opentelemetry::trace::SpanContext;
 use tracing::Span;
 
 use super::{
     Entered, Ignored, Recorder, Shared, TraceContext, Transaction, continued, enter_handle, enter_own, ignored_context,
     installed_or_warn, new_record, new_request_span, otel_context, poll_and_drop, root,
 };
-use crate::record::{Monotonic, Name, Outcome, cut, is_nested};
+use crate::{
+    config::Config,
+    propagation::Incoming,
+    record::{Monotonic, Name, Outcome, TransactionRecord, cut, is_nested},
+};
 
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
@@ -41,9 +46,10 @@ impl Transaction {
         StartedTransaction::new(installed_agent(), None, name.into(), kind.into())
     }
 
-    /// As [`start`](Self::start), in the trace that a message or a call came with: see
-    /// [`trace_context`](crate::trace_context). `trace_continuation_strategy` holds here too; an empty context begins a
-    /// trace.
+    /// Starts a transaction in the trace of its sender: see [`trace_context`](crate::trace_context).
+    ///
+    /// `trace_continuation_strategy` applies. An empty context starts a trace. For messages,
+    /// [`messaging::receive`](crate::messaging::receive) records queue, age, headers and body too.
     ///
     /// ```
     /// use tower_apm::{Transaction, trace_context};
@@ -51,7 +57,7 @@ impl Transaction {
     /// # async fn settle() {}
     /// # async fn consume(headers: &http::HeaderMap) {
     /// let sender = trace_context::extract(headers);
-    /// Transaction::start_from(&sender, "Kafka RECEIVE from sales", "messaging").run(settle()).await;
+    /// Transaction::start_from(&sender, "settle auctions", "scheduled").run(settle()).await;
     /// # }
     /// ```
     #[must_use = "it ends when it is dropped"]
@@ -86,37 +92,61 @@ impl StartedTransaction {
         name: Cow<'static, str>,
         kind: Cow<'static, str>,
     ) -> Self {
-        let start = |recorder: Arc<Recorder>| {
-            recorder.note_runtime();
-            let config = recorder.snapshot();
-            let incoming = sender.and_then(|sender| sender.incoming().cloned());
-            let continued = incoming.map(|incoming| continued(incoming, &config));
-            let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
-            let began = Monotonic::now();
-            let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
-            record.links.extend(link);
-            let shared = Shared::new(recorder, config, ids, began, record);
-            let mut context = otel_context(&shared);
-            if let Some(sender) = sender {
-                context = sender.with_baggage(context);
-            }
-            shared.attach_baggage(&context);
-            (Transaction::from_shared(shared), Some(context))
-        };
         let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
-        let (transaction, context) = recorder.map(start).unwrap_or_default();
-        Self { transaction, context }
+        let Some(recorder) = recorder else { return Self::off() };
+        let config = recorder.snapshot();
+        Self::begin(recorder, config, sender, name, kind, |_, _| {})
+    }
+
+    /// Nothing is recorded.
+    pub(crate) fn off() -> Self {
+        Self { transaction: Transaction::default(), context: None }
+    }
+
+    /// Starts a transaction with the options that hold now. `complete` adds to its record before anything else sees it.
+    pub(crate) fn begin(
+        recorder: Arc<Recorder>,
+        config: Arc<Config>,
+        sender: Option<&TraceContext>,
+        name: Cow<'static, str>,
+        kind: Cow<'static, str>,
+        complete: impl FnOnce(&mut TransactionRecord, &Config),
+    ) -> Self {
+        let incoming = sender.and_then(|sender| sender.incoming().cloned());
+        let continued = incoming.map(|incoming| continued(incoming, &config));
+        let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
+        recorder.note_runtime();
+        let began = Monotonic::now();
+        let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
+        record.links.extend(link);
+        complete(&mut record, &config);
+        let shared = Shared::new(recorder, config, ids, began, record);
+        let mut context = otel_context(&shared);
+        if let Some(sender) = sender {
+            context = sender.with_baggage(context);
+        }
+        shared.attach_baggage(&context);
+        Self { transaction: Transaction::from_shared(shared), context: Some(context) }
+    }
+
+    /// Work that makes no transaction and no spans. The sender's trace goes on below, and errors are sent without a
+    /// transaction.
+    pub(crate) fn ignored(recorder: Arc<Recorder>, sender: &TraceContext) -> Self {
+        let place = sender.incoming().map_or_else(SpanContext::empty_context, Incoming::span_context);
+        let ignored = Arc::new(Ignored::new(recorder, place));
+        let context = sender.with_baggage(ignored_context(&ignored));
+        Self { transaction: Transaction::ignored(ignored), context: Some(context) }
+    }
+
+    /// Makes the work current until the guard is dropped. `None` if nothing is recorded.
+    fn enter(&self) -> Option<Entered> {
+        self.context.as_ref().map(|context| enter_handle(self.transaction.handle().clone(), context))
     }
 
     /// Work of a request that is ignored: nothing that happens in it is recorded except errors.
-    pub(super) fn ignored(ignored: &Arc<Ignored>) -> Self {
+    pub(super) fn in_ignored(ignored: &Arc<Ignored>) -> Self {
         let context = Some(ignored_context(ignored));
         Self { transaction: Transaction::ignored(ignored.clone()), context }
-    }
-
-    fn enter(&self) -> Option<Entered> {
-        let enter = |context| enter_handle(self.transaction.handle().clone(), context);
-        self.context.as_ref().map(enter)
     }
 
     /// Runs a future as this transaction: [`Transaction::current`] and all spans below find it. Ends with the future.
@@ -124,10 +154,7 @@ impl StartedTransaction {
     /// A panic is recorded as an unhandled error and goes on; a future that is dropped before its end leaves the
     /// outcome unknown.
     pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        let span = match self.enter() {
-            Some(_entered) => new_request_span(None),
-            None => Span::none(),
-        };
+        let span = self.enter().map_or_else(Span::none, |_entered| new_request_span(None));
         Running { work: Some(work), span, started: Some(self) }
     }
 
@@ -151,7 +178,7 @@ impl StartedTransaction {
         match result {
             Ok(result) => result,
             Err(panic) => {
-                self.panicked(&*panic);
+                self.transaction.handle().panicked(&*panic);
                 drop(self);
                 resume_unwind(panic)
             }
@@ -198,7 +225,7 @@ pin_project_lite::pin_project! {
             let Some(entered) = started.enter() else { return };
             let dropped = enter_own(this.span, || catch_unwind(AssertUnwindSafe(|| this.work.set(None))));
             if let Err(panic) = &dropped {
-                started.panicked(&**panic);
+                started.handle().panicked(&**panic);
             }
             drop(entered);
             if let Some(shared) = started.shared() {

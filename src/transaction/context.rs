@@ -165,9 +165,8 @@ impl Span for TransactionSpan {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         self.shared.update(|record| {
-            let otel = record
-                .otel
-                .get_or_insert_with(|| Box::new(OtelPart { kind: SpanKind::Server, attributes: Vec::new() }));
+            let kind = record.span_kind(SpanKind::Server);
+            let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
             set_attribute(&mut otel.attributes, attribute);
         });
     }

@@ -68,7 +68,7 @@ impl Transaction {
         let start = |recorder| StartedTransaction::new(recorder, None, name.into(), BACKGROUND.into());
         match self.handle() {
             Handle::None => start(installed_agent()),
-            Handle::Ignored(ignored) => StartedTransaction::ignored(ignored),
+            Handle::Ignored(ignored) => StartedTransaction::in_ignored(ignored),
             Handle::Transaction(cause) => {
                 let started = start(Some(cause.recorder().clone()));
                 if let Some(shared) = started.shared() {

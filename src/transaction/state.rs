@@ -175,6 +175,7 @@ impl Shared {
     fn attach(&self, attached: Vec<KeyValue>) {
         self.update(|record| {
             let kind = if record.kind == "request" { SpanKind::Server } else { SpanKind::Internal };
+            let kind = record.span_kind(kind);
             let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));
             for attribute in attached {
                 set_attribute(&mut otel.attributes, attribute);
@@ -230,6 +231,18 @@ impl Shared {
             && let Some(record) = &mut state.record
         {
             record.name = name;
+        }
+    }
+
+    /// Sets the outcome that follows from the result of the work. An outcome that the user has set stays, and an outcome
+    /// that follows from captured errors yields.
+    pub(crate) fn propose_outcome(&self, outcome: Outcome) {
+        let state = &mut *self.lock();
+        if !state.outcome_by_user
+            && let Some(record) = &mut state.record
+        {
+            record.outcome = outcome;
+            state.outcome_by_user = true;
         }
     }
 

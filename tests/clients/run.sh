@@ -2,12 +2,13 @@
 # Runs the tests of client crates against real servers: `run.sh` for all clients, `run.sh sqlx -- cancelled` for one
 # client and a filter. Installs (on Debian, as root), starts and stops the servers that the clients need.
 #
-# Exports POSTGRES_URL, MARIADB_URL. A variable that is set already names a server to use instead.
+# Exports POSTGRES_URL, MARIADB_URL, KAFKA_BROKERS. A variable that is set already names a server to use instead.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 # per client: the servers that its tests need
 declare -A needs=(
+    [rdkafka]="kafka"
     [reqwest]=""
     [reqwest-middleware]=""
     [sqlx]="postgres mariadb"
@@ -83,6 +84,51 @@ mariadb() {
         CREATE USER app@127.0.0.1 IDENTIFIED BY 'hunter2'; GRANT ALL ON shop.* TO app@127.0.0.1;
         CREATE USER app@localhost IDENTIFIED BY 'hunter2'; GRANT ALL ON shop.* TO app@localhost"
     export MARIADB_URL=mysql://app:hunter2@127.0.0.1:$port/shop
+}
+
+# one broker that is its own controller; without an SLF4J binding it logs nothing
+kafka() {
+    if [ -n "${KAFKA_BROKERS:-}" ]; then return; fi
+    install /usr/bin/java openjdk-17-jre-headless
+    install /usr/bin/mvn maven
+    local port controller jars=$PWD/target/kafka data=$dir/kafka log=$dir/kafka.log
+    port=$(free_port)
+    controller=$(free_port)
+    if ! compgen -G "$jars/kafka_*.jar" >/dev/null; then
+        mvn -q -f kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$jars"
+    fi
+    mkdir "$data"
+    cat >"$data/server.properties" <<END
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$data/log
+auto.create.topics.enable=false
+num.network.threads=1
+num.io.threads=2
+log.cleaner.dedupe.buffer.size=4194304
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+END
+    local id
+    id=$(head -c 16 /dev/urandom | basenc --base64url | tr -d =)
+    java -cp "$jars/*" kafka.tools.StorageTool format -t "$id" -c "$data/server.properties" >"$log" 2>&1
+    java -Xmx96m -XX:MaxDirectMemorySize=32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" \
+        kafka.Kafka "$data/server.properties" >>"$log" 2>&1 &
+    pids+=($!)
+    # the port opens before the broker is ready: the tests wait for their topics
+    await "$log" bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+    export KAFKA_BROKERS=127.0.0.1:$port
 }
 
 clients=("${!needs[@]}")

@@ -1,6 +1,6 @@
 //! A service's traffic with something in every field that events have.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::SystemTime};
 
 use axum::{
     Router,
@@ -19,7 +19,7 @@ use opentelemetry::{
     },
 };
 use tower::ServiceExt;
-use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User};
+use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User, messaging};
 use tracing::{info_span, trace_span};
 
 /// Stands wherever a secret can be.
@@ -180,6 +180,14 @@ fn consume(agent: &Agent) {
     span.end();
 }
 
+/// A message with all that is recorded of one.
+async fn receive(agent: &Agent) {
+    let body = format!(r#"{{"bill":1,"password":"{SECRET}"}}"#);
+    let received = messaging::receive("rabbitmq", "billing").agent(agent).routing_key("bills.new").body(&body);
+    let received = received.headers([("tenant", "acme"), ("authorization", SECRET)]).timestamp(SystemTime::UNIX_EPOCH);
+    received.run(async { messaging::send("rabbitmq", "mails").end() }).await;
+}
+
 pub(crate) async fn day(agent: &Agent) {
     let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
     let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
@@ -202,6 +210,7 @@ pub(crate) async fn day(agent: &Agent) {
 
     foreign(agent);
     consume(agent);
+    receive(agent).await;
 
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
     nightly.outcome(Outcome::Unknown).result("done");

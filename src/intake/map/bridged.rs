@@ -67,7 +67,9 @@ pub(super) fn add<'a>(context: &mut Context<'a>, attributes: &Attributes<'a>, sa
             context.response = Some(Response { status_code: Some(status), ..Response::default() });
         }
     }
-    context.message = message(attributes, sanitizer);
+    if context.message.is_none() {
+        context.message = message(attributes, sanitizer);
+    }
     let told_by_http = context.request.is_some();
     let told_by_message = context.message.is_some();
     let is_told = |key: &str| {

@@ -8,6 +8,7 @@ mod error;
 mod histogram;
 mod labels;
 mod log;
+mod message;
 mod metadata;
 mod metricset;
 mod origin;

@@ -69,36 +69,41 @@ fn headers<'a>(
     for (name, value) in captured.iter() {
         let content = Content::of(name);
         look(name, content, &value);
-        let is_secret = match content {
-            // cookies are sent one by one
-            Content::Cookies => true,
-            // a host with `@` contains a user and a password
-            Content::Host | Content::Origin if value.contains('@') => true,
-            _ => sanitizer.is_secret(name),
-        };
-        let value = match content {
-            _ if is_secret => Cow::Borrowed(REDACTED),
-            Content::Baggage => keyword(sanitizer.baggage(&value).into_owned()),
-            Content::SetCookie => keyword(sanitizer.set_cookie(&value).into_owned()),
-            Content::Host | Content::NoText => keyword(map_text(value, |text| sanitizer.urls_in(text))),
-            Content::Cookies | Content::Origin | Content::Text => free_keyword(value, sanitizer),
-        };
+        let value = header_value(name, content, value, sanitizer);
         match entries.last_mut().filter(|(last, _)| last == name) {
-            Some((_, HeaderValue::Many(values))) => values.push(value),
-            Some((_, present)) => {
-                if let HeaderValue::One(first) = present {
-                    *present = HeaderValue::Many(vec![std::mem::take(first), value]);
-                }
-            }
+            Some((_, present)) => present.push(value),
             None => entries.push((Cow::Borrowed(name), HeaderValue::One(value))),
         }
     }
     Entries(entries)
 }
 
+/// The value of a header as it is sent. `name` is in lower case.
+pub(super) fn header_value<'a>(
+    name: &str,
+    content: Content,
+    value: Cow<'a, str>,
+    sanitizer: &Sanitizer,
+) -> Cow<'a, str> {
+    let is_secret = match content {
+        // cookies are sent one by one
+        Content::Cookies => true,
+        // a host with `@` contains a user and a password
+        Content::Host | Content::Origin if value.contains('@') => true,
+        _ => sanitizer.is_secret(name),
+    };
+    match content {
+        _ if is_secret => Cow::Borrowed(REDACTED),
+        Content::Baggage => keyword(sanitizer.baggage(&value).into_owned()),
+        Content::SetCookie => keyword(sanitizer.set_cookie(&value).into_owned()),
+        Content::Host | Content::NoText => keyword(map_text(value, |text| sanitizer.urls_in(text))),
+        Content::Cookies | Content::Origin | Content::Text => free_keyword(value, sanitizer),
+    }
+}
+
 /// What the value of a header consists of.
 #[derive(Debug, Clone, Copy)]
-enum Content {
+pub(super) enum Content {
     Cookies,
     SetCookie,
     Baggage,
@@ -113,7 +118,7 @@ enum Content {
 
 impl Content {
     /// `name` is in lower case.
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         match name {
             "cookie" => Self::Cookies,
             "set-cookie" => Self::SetCookie,

@@ -7,6 +7,7 @@ use opentelemetry::trace::SpanKind;
 use super::{
     bridged,
     context::context,
+    message::message,
     semconv::Attributes,
     truncate::{free_keyword, joined, map_text, name_keyword, short_keyword},
 };
@@ -20,6 +21,7 @@ use crate::{
 
 pub(crate) fn transaction<'a>(record: &'a TransactionRecord, sanitizer: &Sanitizer) -> Transaction<'a> {
     let mut context = context(&record.context, sanitizer);
+    context.message = record.message.as_deref().and_then(|received| message(received, sanitizer));
     if let Some(otel) = &record.otel {
         let attributes = Attributes::of(&otel.attributes);
         context.user = with_attributes(context.user.take(), &attributes, sanitizer);

@@ -17,7 +17,8 @@ mod value;
 pub(crate) use self::{
     cloud::{Cloud, Machine, Named},
     context::{
-        Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url, User,
+        Age, Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url,
+        User,
     },
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
     log::LogLine,

@@ -113,6 +113,16 @@ pub(crate) enum HeaderValue<'a> {
     Many(Vec<Cow<'a, str>>),
 }
 
+impl<'a> HeaderValue<'a> {
+    /// Adds a value to those of the same header.
+    pub(crate) fn push(&mut self, value: Cow<'a, str>) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![std::mem::take(first), value]),
+            Self::Many(values) => values.push(value),
+        }
+    }
+}
+
 /// A JSON object with free keys, in order.
 pub(crate) struct Entries<'a, V>(pub(crate) Vec<(Cow<'a, str>, V)>);
 
