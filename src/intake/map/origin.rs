@@ -240,6 +240,7 @@ mod tests {
             (&[("x-forwarded-proto", "HTTPS,http")], "https://h:1"),
             (&[("x-forwarded-protocol", "https")], "https://h:1"),
             (&[("x-url-scheme", "https"), ("x-forwarded-proto", "http")], "http://h:1"),
+            (&[("x-forwarded-proto", "http"), ("x-url-scheme", "https")], "http://h:1"),
             (&[("x-forwarded-ssl", "on")], "https://h:1"),
             (&[("front-end-https", "on")], "https://h:1"),
             (&[("front-end-https", "off")], "http://h:1"),
