@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     env,
-    io::{Read, Write},
+    io::Read,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -138,22 +138,40 @@ fn everything() {
     println!("errors: {:?}", sent(Kind::Error, "/exception/message"));
 }
 
-/// The process of a case, and what it has printed so far.
-struct Service {
-    process: Child,
-    printed: [Arc<Mutex<String>>; 2],
+/// What a process has printed to one of its outputs so far, and the thread that reads it.
+struct Output {
+    text: Arc<Mutex<String>>,
+    reader: thread::JoinHandle<()>,
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    let into = text.clone();
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = from.read(&mut bytes) {
-            into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-    });
-    text
+impl Output {
+    fn read(mut from: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let into = text.clone();
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        Self { text, reader }
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.text.lock().unwrap().contains(text)
+    }
+
+    /// Waits for the end of the output.
+    fn finish(self) -> String {
+        self.reader.join().unwrap();
+        self.text.lock().unwrap().clone()
+    }
+}
+
+/// The process of a case.
+struct Service {
+    process: Child,
+    outputs: [Output; 2],
 }
 
 impl Service {
@@ -162,30 +180,28 @@ impl Service {
         command.args(["the_service", "--exact", "--nocapture", "--test-threads=1"]).env(CASE, case);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let printed = [collect(process.stdout.take().unwrap()), collect(process.stderr.take().unwrap())];
-        Self { process, printed }
+        let outputs = [Output::read(process.stdout.take().unwrap()), Output::read(process.stderr.take().unwrap())];
+        Self { process, outputs }
     }
 
-    fn printed(&self) -> [String; 2] {
-        self.printed.each_ref().map(|text| text.lock().unwrap().clone())
-    }
-
-    /// Waits until the service has printed the text, and returns what it has printed to stdout and stderr.
-    fn until(mut self, text: &str) -> [String; 2] {
+    /// Waits until the service has printed the text, and returns everything that it prints to stdout and stderr.
+    fn until(self, text: &str) -> [String; 2] {
         let began = Instant::now();
-        while !self.printed().iter().any(|printed| printed.contains(text)) {
-            let is_over = self.process.try_wait().unwrap().is_some();
-            assert!(!is_over && began.elapsed() < LONG, "no {text:?} in {:#?}", self.printed());
+        while !self.outputs.iter().any(|output| output.contains(text)) && began.elapsed() < LONG {
             thread::sleep(Duration::from_millis(5));
         }
-        self.end()
+        let printed = self.end();
+        assert!(printed.iter().any(|printed| printed.contains(text)), "no {text:?} in {printed:#?}");
+        printed
     }
 
-    /// Ends the input of the service, waits for the end of the process, and returns stdout and stderr.
+    /// Ends the input of the service, waits for its end, and returns everything that it prints to stdout and stderr.
     fn end(mut self) -> [String; 2] {
-        self.process.stdin.take().unwrap().flush().unwrap();
-        assert!(self.process.wait().unwrap().success(), "{:#?}", self.printed());
-        self.printed()
+        drop(self.process.stdin.take());
+        let status = self.process.wait().unwrap();
+        let printed = self.outputs.map(Output::finish);
+        assert!(status.success(), "{printed:#?}");
+        printed
     }
 }
 
@@ -194,7 +210,7 @@ const HIDES_STATEMENTS: &str = "hides DEBUG events from the agent";
 
 #[test]
 fn install_without_subscriber_sets_everything_except_the_subscriber() {
-    let [stdout, stderr] = Service::start("everything:").until("errors: ");
+    let [stdout, stderr] = Service::start("everything:").end();
     for line in [
         r#"transactions: ["GET /listings", "job"]"#,
         r#"spans: ["by OpenTelemetry", "by tracing"]"#,
@@ -257,7 +273,7 @@ fn filter_that_hides_nothing_from_the_agent_is_not_reported() {
 
 #[test]
 fn use_without_an_installed_agent_is_reported_once() {
-    let [stdout, _] = Service::start("no agent:").until("test result");
+    let [stdout, _] = Service::start("no agent:").end();
     for warning in ["a request met", "a transaction was started", "an error was captured"] {
         assert_eq!(stdout.matches(warning).count(), 1, "{warning}: {stdout}");
     }
@@ -266,6 +282,6 @@ fn use_without_an_installed_agent_is_reported_once() {
 
 #[test]
 fn use_after_the_shutdown_of_the_agent_is_not_reported() {
-    let [stdout, _] = Service::start("after shutdown:").until("test result");
+    let [stdout, _] = Service::start("after shutdown:").end();
     assert!(!stdout.contains("no agent is installed"), "{stdout}");
 }

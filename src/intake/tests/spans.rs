@@ -200,21 +200,14 @@ fn section_7_4_what_calls_nobody_has_no_target() {
 fn other_attributes_are_labels() {
     let mut record =
         records::span("settle", SpanKind::Internal, attributes(&[("listing.id", "7"), ("user.id", "0xdef")]));
-    for key in [
-        "code.file.path",
-        "thread.id",
-        "busy_ns",
-        "idle_ns",
-        "target",
-        "level",
-        "exception.message",
-        "otel.status_code",
-    ] {
+    for key in ["code.file.path", "thread.id", "busy_ns", "idle_ns", "level", "exception.message", "otel.status_code"] {
         record.attributes.push(KeyValue::new(key, 1));
     }
     record.attributes.push(KeyValue::new("retries", Attribute::I64(2)));
+    record.attributes.push(KeyValue::new("target", "shop::market"));
     let span = schemas::span(&record);
-    assert_eq!(span["context"]["tags"], json!({ "listing_id": "7", "user_id": "0xdef", "retries": 2 }));
+    let labels = json!({ "listing_id": "7", "user_id": "0xdef", "retries": 2, "target": "shop::market" });
+    assert_eq!(span["context"]["tags"], labels);
 }
 
 #[test]
