@@ -8,18 +8,21 @@ use std::{
 };
 
 use super::ExitSpan;
+use crate::record::Outcome;
 
 pin_project_lite::pin_project! {
     /// Runs the call of a client in its exit span, and returns the span with the result of the call.
     ///
     /// The span is current while the call is polled and dropped. A call that is dropped before it has a result is recorded
-    /// as cancelled.
+    /// as cancelled, and a call that panics as failed.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct InExitSpan<F> {
         // `None` after it was dropped
         #[pin]
         call: Option<F>,
         span: Option<ExitSpan>,
+        // true after a panic
+        is_polling: bool,
     }
 
     impl<F> PinnedDrop for InExitSpan<F> {
@@ -27,6 +30,10 @@ pin_project_lite::pin_project! {
             let mut this = this.project();
             let _entered = this.span.as_ref().map(ExitSpan::enter);
             this.call.set(None);
+            if let (true, Some(span)) = (*this.is_polling, this.span.take()) {
+                span.set_outcome(Outcome::Failure);
+                span.end();
+            }
         }
     }
 }
@@ -34,7 +41,7 @@ pin_project_lite::pin_project! {
 impl<F> InExitSpan<F> {
     /// `span`: the exit span, if the call is recorded.
     pub(crate) fn new(call: F, span: Option<ExitSpan>) -> Self {
-        Self { call: Some(call), span }
+        Self { call: Some(call), span, is_polling: false }
     }
 }
 
@@ -46,7 +53,10 @@ impl<F: Future> Future for InExitSpan<F> {
         let entered = this.span.as_ref().map(ExitSpan::enter);
         // after its completion, a future is not polled again
         let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
-        let output = ready!(call.poll(cx));
+        *this.is_polling = true;
+        let polled = call.poll(cx);
+        *this.is_polling = false;
+        let output = ready!(polled);
         this.call.set(None);
         drop(entered);
         Poll::Ready((this.span.take(), output))

@@ -16,6 +16,6 @@ pub use self::http::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientS
 #[cfg(feature = "reqwest")]
 pub use self::http::{RequestBuilderExt, ReqwestFuture};
 pub(crate) use self::{
-    exit_span::ExitSpan,
+    exit_span::{ExitSpan, record_failure},
     future::{ExitFuture, InExitSpan},
 };

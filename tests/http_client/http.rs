@@ -110,6 +110,30 @@ async fn refused_connection_is_a_failure_with_an_error() {
     }
 }
 
+#[tokio::test]
+async fn errors_of_an_unsampled_transaction_are_recorded() {
+    let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
+    let refused = Request::get(format!("http://{}/", closed_port().await)).body(Full::<Bytes>::default()).unwrap();
+    let cut = Request::get(format!("http://{}/", cut_response().await)).body(Full::<Bytes>::default()).unwrap();
+    in_transaction(&apm, async {
+        recorded_client().oneshot(refused).await.unwrap_err();
+        recorded_client().oneshot(cut).await.unwrap().into_body().collect().await.unwrap_err();
+    })
+    .await;
+    assert_eq!((spans(&apm).await.len(), events(&apm, Kind::Error).await.len()), (0, 2));
+}
+
+#[tokio::test]
+async fn panic_of_the_client_is_a_failure() {
+    let apm = TestAgent::start().await;
+    let inner =
+        service_fn(async |_: Request<Empty<Bytes>>| -> io::Result<Response<Empty<Bytes>>> { panic!("no client") });
+    let request = Request::get("http://rates.example/").body(Empty::new()).unwrap();
+    let call = apm.agent().start_transaction("work", "scheduled").run(client_layer().layer(inner).oneshot(request));
+    tokio::spawn(call).await.unwrap_err();
+    assert_eq!(only_span(&apm).await["outcome"], "failure");
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the exchange is closed")]
 struct Closed(#[source] io::Error);

@@ -8,7 +8,7 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 
-use super::call::Call;
+use super::{call::Call, error::fail_body};
 
 pin_project_lite::pin_project! {
     /// The response body of [`ClientService`](super::ClientService). Frames, trailers and size hint are those of the inner
@@ -48,7 +48,12 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
-        let Some(call) = this.call.take() else { return Poll::Ready(frame) };
+        let Some(call) = this.call.take() else {
+            if let Some(Err(error)) = &frame {
+                fail_body(None, error);
+            }
+            return Poll::Ready(frame);
+        };
         match &frame {
             None => call.complete(None),
             Some(Err(error)) => call.fail(error),

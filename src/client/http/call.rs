@@ -99,7 +99,7 @@ impl Call {
 
     /// The body failed.
     pub(super) fn fail<E: fmt::Display + 'static>(self, error: &E) {
-        fail_body(&self.span, error);
+        fail_body(Some(&self.span), error);
         self.span.end();
     }
 

@@ -2,7 +2,10 @@
 
 use std::{any::Any, error::Error, fmt};
 
-use crate::{client::ExitSpan, record::catch};
+use crate::{
+    client::{ExitSpan, record_failure},
+    record::catch,
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -34,7 +37,7 @@ impl ClientError<BoxError> for BoxError {
 struct BodyError(String);
 
 /// Records the error of a response body: errors of HTTP clients and boxed errors with their causes, others as text.
-pub(super) fn fail_body<E: fmt::Display + 'static>(span: &ExitSpan, error: &E) {
+pub(super) fn fail_body<E: fmt::Display + 'static>(span: Option<&ExitSpan>, error: &E) {
     let any: &dyn Any = error;
     let known = any.downcast_ref::<BoxError>().map(|error| &**error as &(dyn Error + 'static));
     let known = known.or_else(|| any.downcast_ref::<hyper::Error>().map(|error| error as _));
@@ -44,7 +47,7 @@ pub(super) fn fail_body<E: fmt::Display + 'static>(span: &ExitSpan, error: &E) {
     #[cfg(feature = "axum")]
     let known = known.or_else(|| any.downcast_ref::<axum_core::Error>().map(|error| error as _));
     match known {
-        Some(error) => span.fail(error),
-        None => span.fail(&BodyError(catch(|| error.to_string()).unwrap_or_default())),
+        Some(error) => record_failure(span, error),
+        None => record_failure(span, &BodyError(catch(|| error.to_string()).unwrap_or_default())),
     }
 }

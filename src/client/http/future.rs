@@ -15,7 +15,7 @@ use super::{
     ClientBody, ClientError,
     call::{Call, Protocol},
 };
-use crate::client::{ExitSpan, InExitSpan};
+use crate::client::{ExitSpan, InExitSpan, record_failure};
 
 pin_project_lite::pin_project! {
     /// The response future of [`ClientService`](super::ClientService) for an `http::Request`.
@@ -51,13 +51,19 @@ where
         Poll::Ready(match (result, span) {
             (Ok(response), Some(span)) => Ok(respond(Call::new(span, protocol), response)),
             (Ok(response), None) => Ok(response.map(|body| ClientBody::new(body, None))),
-            (Err(error), Some(span)) => {
-                span.fail(error.as_error());
-                span.end();
+            (Err(error), span) => {
+                fail(span, &error);
                 Err(error)
             }
-            (Err(error), None) => Err(error),
         })
+    }
+}
+
+/// Records the error of the client, and ends the span.
+pub(super) fn fail<E: ClientError<K>, K>(span: Option<ExitSpan>, error: &E) {
+    record_failure(span.as_ref(), error.as_error());
+    if let Some(span) = span {
+        span.end();
     }
 }
 

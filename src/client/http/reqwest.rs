@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::{
     ClientBody, ClientError, ClientService,
     call::{self, Call, Protocol},
+    future::fail,
     target::{self, ServerAddress},
 };
 use crate::client::{ExitSpan, InExitSpan};
@@ -60,12 +61,11 @@ fn url(url: &::reqwest::Url) -> String {
 
 /// Records the response. The span ends with its body.
 pub(super) fn finish<E: ClientError<K>, K>(span: Option<ExitSpan>, result: Result<Response, E>) -> Result<Response, E> {
-    let Some(span) = span else { return result };
-    match result {
-        Ok(response) => Ok(respond(Call::new(span, Protocol::Http), response)),
-        Err(error) => {
-            span.fail(error.as_error());
-            span.end();
+    match (result, span) {
+        (Ok(response), Some(span)) => Ok(respond(Call::new(span, Protocol::Http), response)),
+        (Ok(response), None) => Ok(response),
+        (Err(error), span) => {
+            fail(span, &error);
             Err(error)
         }
     }
