@@ -118,8 +118,8 @@ pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
     config::{
-        CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
-        OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting,
+        LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
     },
     error::BuildError,
     log::{EcsFormat, WithTraceIds},

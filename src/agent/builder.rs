@@ -13,9 +13,9 @@ use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
     capture::panic_hook,
     config::{
-        CaptureBody, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig,
-        LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters,
-        option_setters, unknown_variables,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment,
+        Exporter, LiveConfig, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret,
+        TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
     intake::{self, IntakeExporter},

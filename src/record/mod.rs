@@ -8,6 +8,7 @@ mod clock;
 mod contained;
 mod context;
 mod current_context;
+mod debug_name;
 mod dropped;
 mod error;
 mod exception;
@@ -18,6 +19,7 @@ mod ids;
 mod log;
 mod metric;
 mod random;
+mod report;
 mod resource;
 mod short_text;
 mod span;
@@ -33,7 +35,7 @@ pub(crate) use self::{
         note_entered_span,
     },
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
-    error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
+    error::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack, UnformattedError},
     exception::{bounded, is_debug_of},
     grpc::GrpcStatus,
     headers::{Headers, names_origin},

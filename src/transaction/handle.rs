@@ -50,6 +50,7 @@ impl Ignored {
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>) {
         {
             let mut told = self.told();
+            told.failure.set_reason();
             if !told.judge(error.exception.as_ref()).is_to_be_told(&self.recorder) {
                 return;
             }
@@ -70,7 +71,7 @@ impl Ignored {
         self.recorder.error(error);
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    pub(super) fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

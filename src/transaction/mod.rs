@@ -16,6 +16,7 @@ mod errors;
 mod explicit_parent;
 #[cfg(feature = "axum")]
 mod extract;
+mod failures;
 mod filter;
 mod handle;
 mod ids;
@@ -55,7 +56,7 @@ pub(crate) use self::{
     captured_body::CapturedBody,
     contained::{UserCode, contain},
     context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context, while_locked},
-    current::{Entered, Panic, enter, enter_handle, hold, running, take_held},
+    current::{Entered, Panic, enter, enter_handle, hold, running, send_caught_panics, take_held},
     custom::{set_custom, to_json},
     explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},

@@ -10,10 +10,12 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, trace::SpanKind};
+use tracing::Level;
 
 use super::{
     captured_body::CapturedBody,
     errors::{BoxedError, Told},
+    failures::FailureLine,
     naming::renamed,
     recorder::Recorder,
     rest::Rest,
@@ -98,6 +100,21 @@ impl State {
 
     pub(super) fn take_waiting_errors(&mut self) -> Vec<BoxedError> {
         self.seldom.as_mut().map(|seldom| seldom.told.take_waiting()).unwrap_or_default()
+    }
+
+    pub(super) fn wants_line(&self, level: Level) -> bool {
+        self.record.is_some() && self.seldom.as_ref().is_none_or(|seldom| seldom.told.failure.wants_line(level))
+    }
+
+    pub(super) fn offer_line(&mut self, error: BoxedError, parent: Option<SpanId>, level: Level) {
+        if self.record.is_some() {
+            self.seldom().told.failure.offer(error, parent, level);
+        }
+    }
+
+    /// As [`Failure::unexplained`](super::failures::Failure::unexplained).
+    fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
+        self.seldom.as_mut().map_or(Some(None), |seldom| seldom.told.failure.unexplained())
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -284,7 +301,7 @@ impl Shared {
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
         let mut timers = None;
-        let (mut record, outcome_by_user, body, has_errors, waiting) = {
+        let (mut record, outcome_by_user, body, mut has_errors, waiting, unexplained) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
@@ -294,11 +311,12 @@ impl Shared {
                 timers = Some(std::mem::take(&mut spans.timers));
             }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
-            (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
+            let (has_errors, waiting) = (state.has_errors(), state.take_waiting_errors());
+            (record, state.outcome_by_user, body, has_errors, waiting, state.unexplained())
         };
         self.send_errors(waiting);
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
-            (body, self.config.capture_body, &mut record.context.request)
+            (&body, self.config.capture_body, &mut record.context.request)
         {
             request.body = body.get();
         }
@@ -313,6 +331,11 @@ impl Shared {
             if is_held {
                 self.lock().seldom().rest = Some(Rest::of(&record));
             }
+        }
+        if record.outcome == Outcome::Failure
+            && let Some(line) = unexplained
+        {
+            has_errors |= self.explain_failure(&record, line, body.as_ref());
         }
         if let Some(timers) = timers {
             self.close_spans(timers, &mut record);
