@@ -32,3 +32,6 @@ pub mod sensitive_data {}
 
 #[doc = include_str!("subscriber.md")]
 pub mod subscriber {}
+
+#[doc = include_str!("users.md")]
+pub mod users {}

@@ -23,6 +23,7 @@ mod report;
 mod resource;
 mod short_text;
 mod span;
+mod span_user;
 mod transaction;
 
 pub(crate) use self::{
@@ -46,6 +47,7 @@ pub(crate) use self::{
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, OUTCOME, STACKTRACE, SpanRecord, is_call, set_attribute},
+    span_user::is_user_attribute,
     transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

@@ -34,6 +34,7 @@ mod rest;
 mod self_time;
 pub(crate) mod span_chain;
 mod span_counts;
+mod span_user;
 mod spans;
 mod state;
 #[cfg(feature = "testkit")]
@@ -203,7 +204,10 @@ impl Transaction {
         self
     }
 
-    /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
+    /// Sets the user. The user is indexed, so you can search for it. Later values replace earlier ones, field by field.
+    ///
+    /// Without a call of this method the user is taken from the fields `user.id` (or `enduser.id`), `user.name` and
+    /// `user.email` of the transaction's spans: see the guide [`users`](crate::docs::users).
     pub fn user(&self, user: User) -> &Self {
         if let Some(shared) = self.shared().filter(|_| user.panicked) {
             shared.recorder().contained_panic(UserCode::Display);
