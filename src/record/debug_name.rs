@@ -1,4 +1,4 @@
-//! Names of types, read from what a derived `Debug` writes.
+//! What a derived `Debug` writes: the name of the type, and comparison with a text that was logged.
 //!
 //! The type of a `dyn Error` cannot be queried. A derived `Debug` begins with the name of the struct or of the enum's
 //! variant. `Debug` implementations that write a sentence are recognised, so that no word of a sentence becomes a type.
@@ -116,6 +116,29 @@ impl Write for Head {
     }
 }
 
+/// Whether this text is what an error's `Debug` writes. Compares at most 1 KiB, and stops the `Debug` at the first
+/// difference: that of `anyhow::Error` resolves a stack at its end.
+pub(crate) fn is_debug_of(text: &str, error: &(impl Debug + ?Sized)) -> bool {
+    struct Compared<'a> {
+        left: &'a [u8],
+        is_cut: bool,
+    }
+
+    impl Write for Compared<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            let compared = part.len().min(if self.is_cut { self.left.len() } else { usize::MAX });
+            self.left = self.left.strip_prefix(&part.as_bytes()[..compared]).ok_or(fmt::Error)?;
+            if self.is_cut && self.left.is_empty() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+
+    const MAX_COMPARED: usize = 1024;
+    let left = &text.as_bytes()[..text.len().min(MAX_COMPARED)];
+    let mut compared = Compared { left, is_cut: text.len() > MAX_COMPARED };
+    let written = write!(compared, "{error:?}");
+    compared.left.is_empty() && (written.is_ok() || compared.is_cut)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +201,19 @@ mod tests {
             }
         }
         assert_eq!(debug_name(&Endless, "endless").as_deref(), Some("Endless"));
+    }
+
+    #[test]
+    fn debug_text_is_compared_up_to_its_limit() {
+        let sale = Sale::Late { hours: 2 };
+        let text = format!("{sale:?}");
+        assert!(is_debug_of(&text, &sale));
+        for other in [&text[1..], &text[..text.len() - 1], &format!("{text}."), "", "no sale"] {
+            assert!(!is_debug_of(other, &sale), "{other}");
+        }
+        let long = "x".repeat(5000);
+        assert!(is_debug_of(&format!("{long:?}"), &long));
+        assert!(!is_debug_of(&format!("{long:?}"), &"xxxxx"));
     }
 
     #[test]

@@ -233,29 +233,6 @@ pub(crate) fn bounded(message: &(impl fmt::Display + ?Sized)) -> String {
     limited.text
 }
 
-/// Whether this text is what an error's `Debug` writes. Compares at most 1 KiB, and stops the `Debug` at the first
-/// difference: that of `anyhow::Error` resolves a stack at its end.
-pub(crate) fn is_debug_of(text: &str, error: &(impl fmt::Debug + ?Sized)) -> bool {
-    struct Compared<'a> {
-        left: &'a [u8],
-        is_cut: bool,
-    }
-
-    impl Write for Compared<'_> {
-        fn write_str(&mut self, part: &str) -> fmt::Result {
-            let compared = part.len().min(if self.is_cut { self.left.len() } else { usize::MAX });
-            self.left = self.left.strip_prefix(&part.as_bytes()[..compared]).ok_or(fmt::Error)?;
-            if self.is_cut && self.left.is_empty() { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-
-    const MAX_COMPARED: usize = 1024;
-    let left = &text.as_bytes()[..text.len().min(MAX_COMPARED)];
-    let mut compared = Compared { left, is_cut: text.len() > MAX_COMPARED };
-    let written = write!(compared, "{error:?}");
-    compared.left.is_empty() && (written.is_ok() || compared.is_cut)
-}
-
 /// Errors that nearly every service meets, and whose `Debug` does not tell.
 fn known_path(error: &(dyn Error + 'static)) -> Option<&'static str> {
     macro_rules! known {
@@ -388,19 +365,6 @@ mod tests {
         let exception = Exception::from_error(&Endless);
         assert_eq!(exception.message.len(), MAX_MESSAGE);
         assert_eq!(exception.causes.len(), MAX_CAUSES);
-    }
-
-    #[test]
-    fn debug_text_is_compared_up_to_its_limit() {
-        let error = sale();
-        let text = format!("{error:?}");
-        assert!(is_debug_of(&text, &error));
-        for other in [&text[1..], &text[..text.len() - 1], &format!("{text}."), "", "the sale failed"] {
-            assert!(!is_debug_of(other, &error), "{other}");
-        }
-        let long = io::Error::other("x".repeat(5000));
-        assert!(is_debug_of(&format!("{long:?}"), &long));
-        assert!(!is_debug_of(&format!("{long:?}"), &io::Error::other("x".repeat(5))));
     }
 
     #[test]
