@@ -130,8 +130,8 @@ pub use crate::{
         sqlx::{self, SqlxDatabase},
     },
     config::{
-        CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
-        OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting,
+        LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
     },
     error::BuildError,
     log::{EcsFormat, WithTraceIds},

@@ -15,9 +15,9 @@ use crate::{
     capture::panic_hook,
     client::sqlx::{IntoSqlxDatabase, SqlxDatabase, SqlxUrlError},
     config::{
-        CaptureBody, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment, Exporter, LiveConfig,
-        LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret, TraceContinuationStrategy, define_setters,
-        option_setters, unknown_variables,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment,
+        Exporter, LiveConfig, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret,
+        TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
     intake::{self, IntakeExporter},

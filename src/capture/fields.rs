@@ -14,10 +14,10 @@ use crate::{
 
 const SHORT: usize = 16 * 1024;
 
-/// What an event says: its message, the error in it, and all else.
+/// The fields of an event: the message, the error, and all others.
 #[derive(Debug, Default)]
 pub(crate) struct EventFields {
-    /// Of a field `error` or `err`, or of any that is an error value.
+    /// Of a field `error` or `err`, or of a field that is an error value.
     pub(crate) exception: Option<Exception>,
     pub(crate) message: Option<String>,
     others: Vec<(&'static str, LabelValue)>,
@@ -41,6 +41,34 @@ impl EventFields {
         self.line.and_then(|line| u32::try_from(line).ok()).or_else(|| metadata.line())
     }
 
+    /// Takes the text of the line: the message, or without one the first field that is text, as in `error!(e = %e)` and
+    /// `error!(?report)`. A field whose name is that of a secret is skipped.
+    pub(crate) fn take_line(&mut self, sanitizer: &Sanitizer) -> Option<String> {
+        if let Some(message) = self.message.take() {
+            return Some(message);
+        }
+        let is_line =
+            |(name, value): &(&str, LabelValue)| matches!(value, LabelValue::Text(_)) && !sanitizer.is_secret(name);
+        let at = self.others.iter().position(is_line)?;
+        match self.others.remove(at).1 {
+            LabelValue::Text(text) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+
+    /// Takes the first field that is an error report of several lines, as in `error!(?report, "purchase failed")`.
+    pub(crate) fn take_report(&mut self, sanitizer: &Sanitizer) -> Option<Exception> {
+        let report = |(name, value): &(&str, LabelValue)| match value {
+            LabelValue::Text(text) if text.contains('\n') && !sanitizer.is_secret(name) => {
+                Some(Exception::from_text(text.clone().into_owned())).filter(Exception::is_report)
+            }
+            _ => None,
+        };
+        let (at, exception) = self.others.iter().enumerate().find_map(|(at, field)| Some((at, report(field)?)))?;
+        self.others.remove(at);
+        Some(exception)
+    }
+
     /// All fields except message and error, redacted by name and within text, unlike labels that a developer sets.
     pub(crate) fn labels(self, sanitizer: &Sanitizer) -> impl Iterator<Item = Label> {
         self.raw_labels().map(|label| redacted(label, sanitizer))
@@ -54,9 +82,9 @@ impl EventFields {
     fn text(&mut self, field: &Field, text: String) {
         match field.name() {
             "message" => self.message = Some(text),
-            // the text of an error that came by value tells more than another's
+            // an error value has more data than a text
             "error" | "err" if self.exception.is_none() => {
-                self.exception = Some(Exception { message: text, erased: true, ..Exception::default() });
+                self.exception = Some(Exception::from_text(text));
             }
             "error" | "err" => {}
             "log.target" => self.target = Some(text),

@@ -176,6 +176,7 @@ impl CapturedError {
             level: "error",
             logger: None,
             template: Some(template),
+            stack: Stack::None,
         });
         let mut record = exception.into_record(SystemTime::now());
         *record = ErrorRecord { log, context, ..*record };

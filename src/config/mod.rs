@@ -14,8 +14,8 @@ mod value;
 pub use self::{
     env::Environment,
     value::{
-        CaptureBody, CaptureSpanFields, CloudProvider, Exporter, LogEcsReformatting, LogLevel, OtlpCompression,
-        OtlpProtocol, TraceContinuationStrategy,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Exporter, LogEcsReformatting, LogLevel,
+        OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
     },
 };
 pub(crate) use self::{

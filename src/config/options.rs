@@ -248,6 +248,14 @@ macro_rules! for_each_option {
         @live ignore_exceptions: Patterns, "ELASTIC_APM_IGNORE_EXCEPTIONS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
+        /// Which log lines become errors although they contain no error value: events of level ERROR such as
+        /// `error!("database error: {e}")`. `failed_requests` records one line for a transaction that fails and has no
+        /// other error: the first of the highest level, where lines of level WARN with a field `error` or `err` count too.
+        /// `all` records every line of level ERROR, also outside of transactions. Lines with a field `error` or `err` of
+        /// level ERROR are recorded in any case. Lines of the target `tower_http::trace::on_failure` are never recorded.
+        @live capture_log_errors: CaptureLogErrors, "ELASTIC_APM_CAPTURE_LOG_ERRORS", default "failed_requests",
+            set(capture: CaptureLogErrors) = capture;
+
         /// The most characters of long texts: bodies, SQL statements, messages of errors. From 1 to 1 048 576; the
         /// server takes no event of more than 300 KiB.
         long_field_max_length: Count, "ELASTIC_APM_LONG_FIELD_MAX_LENGTH", default "10000",

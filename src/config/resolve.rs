@@ -8,11 +8,11 @@ use super::{
     not_offered::instead_of,
     options::for_each_option,
     value::{
-        BacklogBytes, Bool, Boundaries, CaptureBody, CaptureSpanFields, CloudProvider, Count, Credential, Exporter,
-        GranularDuration, HeaderList, Kind, Labels, Limit, LogEcsReformatting, LogLevel, Milliseconds,
-        NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns, QueueBytes,
-        Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text, TraceContinuationStrategy, Url,
-        Urls,
+        BacklogBytes, Bool, Boundaries, CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Count,
+        Credential, Exporter, GranularDuration, HeaderList, Kind, Labels, Limit, LogEcsReformatting, LogLevel,
+        Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns,
+        QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
+        TraceContinuationStrategy, Url, Urls,
     },
 };
 

@@ -44,3 +44,6 @@ pub mod streams {}
 
 #[doc = include_str!("subscriber.md")]
 pub mod subscriber {}
+
+#[doc = include_str!("users.md")]
+pub mod users {}

@@ -108,8 +108,7 @@ impl Exporter for IntakeExporter {
                 encoder.add(&mut Line::Span(span))
             }
             Event::Error(mut record) => {
-                let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
-                let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
+                let frames = stack::resolve(record.take_stack(), frames_limit(&self.config));
                 let error = map::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, error.context.as_deref());
                 encoder.add(&mut Line::Error(error))

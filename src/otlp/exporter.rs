@@ -114,8 +114,7 @@ impl Exporter for OtlpExporter {
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Error(mut record) => {
-                let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack));
-                let frames = stack::resolve(stack.unwrap_or_default(), frames_limit(&self.config));
+                let frames = stack::resolve(record.take_stack(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, &told.attributes);
                 *lost_values += u64::from(told.dropped_attributes_count);

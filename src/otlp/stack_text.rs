@@ -18,7 +18,7 @@ pub(super) fn type_name(thrown: &Exception<'_>) -> Option<String> {
 
 /// None where there is neither a frame nor a cause.
 pub(super) fn of_error(error: &Error<'_>) -> Option<String> {
-    let thrown = error.exception.as_ref()?;
+    let Some(thrown) = &error.exception else { return of_frames(&error.log.as_ref()?.stacktrace) };
     if thrown.stacktrace.is_empty() && thrown.cause.is_empty() {
         return None;
     }
@@ -74,12 +74,13 @@ fn bounded(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::model::ErrorLog;
 
     #[test]
     fn causes_follow_the_frames() {
         let inner =
             Exception { r#type: Some("PoolTimedOut".into()), message: Some("no room".into()), ..<_>::default() };
-        let frame = Frame {
+        let frame = || Frame {
             function: Some("shop::buy"),
             filename: Some("src/buy.rs"),
             lineno: Some(7),
@@ -90,7 +91,7 @@ mod tests {
             r#type: Some("Error".into()),
             module: Some("sqlx".into()),
             message: Some("no connection".into()),
-            stacktrace: vec![frame],
+            stacktrace: vec![frame()],
             cause: vec![inner],
             ..Exception::default()
         };
@@ -109,5 +110,15 @@ mod tests {
         let want = "sqlx::Error: no connection\n    at shop::buy (src/buy.rs:7:9)\nCaused by: PoolTimedOut: no room\n";
         assert_eq!(of_error(&error).as_deref(), Some(want));
         assert_eq!(of_frames(&[]), None);
+        // a log line has its frames itself
+        let log = ErrorLog {
+            message: "no sale".into(),
+            level: None,
+            logger_name: None,
+            param_message: None,
+            stacktrace: vec![frame()],
+        };
+        let line = Error { exception: None, log: Some(log), ..error };
+        assert_eq!(of_error(&line).as_deref(), Some("    at shop::buy (src/buy.rs:7:9)\n"));
     }
 }

@@ -114,6 +114,8 @@ pub struct User {
     pub(crate) domain: Option<String>,
     /// The id's `Display` panicked: it is counted where the user is told.
     pub(crate) panicked: bool,
+    /// Attributes of spans named the user, and the code has set none.
+    pub(crate) is_from_span: bool,
 }
 
 impl User {
@@ -150,9 +152,12 @@ impl User {
 }
 
 impl User {
-    /// What `other` knows replaces what was known.
+    /// The fields that the code sets replace those that it has set before. A user that spans named is replaced as a whole.
     pub(crate) fn merge(&mut self, other: Self) {
-        let Self { id, email, name, domain, panicked: _ } = other;
+        if self.is_from_span {
+            *self = Self::default();
+        }
+        let Self { id, email, name, domain, panicked: _, is_from_span: _ } = other;
         for (known, new) in
             [(&mut self.id, id), (&mut self.email, email), (&mut self.name, name), (&mut self.domain, domain)]
         {

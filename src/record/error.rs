@@ -1,8 +1,11 @@
 //! An error or panic, with its causes and where it happened.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::SystemTime};
 
-use super::{Context, Name, SpanId, TraceId};
+use super::{Context, Name, SpanId, TraceId, micros};
+
+/// What an error holds on the heap cannot be measured; this is taken for it.
+const REPORT_SIZE: usize = 1024;
 
 /// One captured error.
 #[derive(Debug, Clone)]
@@ -14,8 +17,20 @@ pub(crate) struct ErrorRecord {
     pub(crate) parent: Option<ErrorParent>,
     pub(crate) exception: Option<Exception>,
     pub(crate) log: Option<LogMessage>,
+    pub(crate) origin: ErrorOrigin,
     /// A copy of the transaction's at the time of the capture, plus the error's own.
     pub(crate) context: Context,
+}
+
+/// Where the error comes from, which decides on its culprit and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorOrigin {
+    /// A place in the code: the culprit is a function, and functions make the group.
+    Code,
+    /// A log line that explains why a transaction failed: as [`Code`](Self::Code), one group for each transaction name.
+    FailureLog,
+    /// The end of the transaction: the culprit is the transaction's name, and there is one group for each name.
+    Response,
 }
 
 /// Where in a trace the error belongs.
@@ -35,6 +50,8 @@ pub(crate) struct ErrorParent {
 pub(crate) struct Exception {
     /// The type's name without its path; stable across builds.
     pub(crate) kind: Option<Cow<'static, str>>,
+    /// The variant, if the type is an enum.
+    pub(crate) variant: Option<Cow<'static, str>>,
     /// `kind` is a guess: the value came as `dyn Error`.
     pub(crate) erased: bool,
     /// The path of the type, without the name.
@@ -43,6 +60,8 @@ pub(crate) struct Exception {
     pub(crate) handled: bool,
     /// The error's `Debug`, where an error of the same transaction consists of that text.
     pub(crate) debug_text: Option<String>,
+    /// The text that was logged, if nothing else is known of the error. The message can be a part of it.
+    pub(crate) logged_text: Option<Box<str>>,
     /// Every `source()`, the nearest first; each without a stack of its own.
     pub(crate) causes: Vec<Exception>,
     pub(crate) stack: Stack,
@@ -57,6 +76,8 @@ pub(crate) struct LogMessage {
     pub(crate) logger: Option<Cow<'static, str>>,
     /// The message without its variable parts: what the server groups by.
     pub(crate) template: Option<Cow<'static, str>>,
+    /// Where it was logged, if there is no exception, which has the stack otherwise.
+    pub(crate) stack: Stack,
 }
 
 /// A stack in the form in which it could be had cheaply; the worker turns it into frames.
@@ -73,11 +94,26 @@ pub(crate) enum Stack {
     /// Where a panic happened, when nothing more is known.
     Location(Place),
     /// That of a `tracing` event. The event's metadata names the code that logged, also where that code was inlined.
-    Event { stack: Box<backtrace::Backtrace>, place: Place, module: Option<&'static str> },
+    /// `created` is the place at which the logged error was created, if its text contains it.
+    Event { stack: Box<backtrace::Backtrace>, place: Place, module: Option<&'static str>, created: Option<Place> },
+    /// That of the code that attached an error to a response. `report` is the error if its `Debug` can contain a stack of
+    /// its own.
+    Attached { stack: Box<backtrace::Backtrace>, report: Option<UnformattedError> },
+}
+
+/// An error whose `Debug` is written on the agent's thread, because resolving a stack takes long.
+#[derive(Clone)]
+pub(crate) struct UnformattedError(pub(crate) Arc<dyn Error + Send + Sync>);
+
+// An error may hold anything.
+impl fmt::Debug for UnformattedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnformattedError")
+    }
 }
 
 /// In the source, as the compiler knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) file: Cow<'static, str>,
     pub(crate) line: u32,
@@ -96,6 +132,9 @@ impl Stack {
             Self::Panic { stack, place } | Self::Event { stack, place, .. } => {
                 stack.frames().len() * 64 + place.file.len()
             }
+            Self::Attached { stack, report } => {
+                stack.frames().len() * 64 + report.as_ref().map_or(0, |report| size_of_val(&*report.0) + REPORT_SIZE)
+            }
             Self::Text(text) => text.len(),
             Self::Location(place) => place.file.len(),
             Self::None => 0,
@@ -104,8 +143,38 @@ impl Stack {
 }
 
 impl ErrorRecord {
+    /// A log line, with the error that its text contains.
+    pub(crate) fn of_line(log: LogMessage, exception: Option<Exception>, stack: Stack, at: SystemTime) -> Box<Self> {
+        let (exception, log) = match exception {
+            Some(exception) => (Some(Exception { stack, ..exception }), log),
+            None => (None, LogMessage { stack, ..log }),
+        };
+        Box::new(Self {
+            id: TraceId::random(),
+            timestamp: micros(at),
+            parent: None,
+            exception,
+            log: Some(log),
+            origin: ErrorOrigin::Code,
+            context: Context::default(),
+        })
+    }
+
+    /// Takes the stack, which belongs to the exception if there is one, and else to the log line.
+    pub(crate) fn take_stack(&mut self) -> Stack {
+        let stack = match (&mut self.exception, &mut self.log) {
+            (Some(exception), _) => &mut exception.stack,
+            (None, Some(log)) => &mut log.stack,
+            (None, None) => return Stack::None,
+        };
+        std::mem::take(stack)
+    }
+
     pub(crate) fn heap_size(&self) -> usize {
-        let log = self.log.as_ref().map_or(0, |log| log.message.len() + log.template.as_ref().map_or(0, |t| t.len()));
+        let log = self
+            .log
+            .as_ref()
+            .map_or(0, |log| log.message.len() + log.template.as_ref().map_or(0, |t| t.len()) + log.stack.heap_size());
         self.context.heap_size() + self.exception.as_ref().map_or(0, Exception::heap_size) + log
     }
 }
@@ -113,6 +182,7 @@ impl ErrorRecord {
 impl Exception {
     pub(super) fn heap_size(&self) -> usize {
         let causes: usize = self.causes.iter().map(|cause| size_of::<Exception>() + cause.heap_size()).sum();
-        self.message.len() + causes + self.stack.heap_size()
+        let text = self.logged_text.as_ref().map_or(0, |text| text.len());
+        self.message.len() + text + causes + self.stack.heap_size()
     }
 }

@@ -11,7 +11,12 @@ use std::{
 
 use opentelemetry::KeyValue;
 
-use super::{Context, ErrorRecord, Exception, Stack, TraceId, micros};
+use super::{
+    Context, ErrorOrigin, ErrorRecord, Exception, Stack, TraceId,
+    debug_name::{debug_name, type_of_text},
+    micros,
+    report::Report,
+};
 
 /// Causes that are followed; a chain may be circular.
 const MAX_CAUSES: usize = 50;
@@ -21,14 +26,22 @@ const MAX_MESSAGE: usize = 300 * 1024;
 impl Exception {
     /// An error with every `source()`.
     pub(crate) fn from_error<E: Error + 'static + ?Sized>(error: &E) -> Self {
-        let (path, erased) = (type_name::<E>(), type_name::<E>().starts_with("dyn "));
+        let path = type_name::<E>();
+        Self::build(error, (!path.starts_with("dyn ")).then_some(path))
+    }
+
+    /// As [`from_error`](Self::from_error), of a boxed error with a known type: `path` is its `type_name`.
+    pub(crate) fn from_boxed(error: &(dyn Error + 'static), path: &str) -> Self {
+        Self::build(error, Some(path))
+    }
+
+    fn build(error: &(impl Error + ?Sized), path: Option<&str>) -> Self {
         let mut exception = Self::of(error);
-        exception.erased = erased;
-        if erased {
-            // the text of the outer error decides: there is no `&dyn Error` to be had from an unsized `E`
-            exception.set_debug_name(error);
-        } else {
-            exception.set_path(path);
+        exception.erased = path.is_none();
+        let name = debug_name(error, &exception.message);
+        match path {
+            Some(path) => exception.set_enum_path(path, name),
+            None => exception.set_name(name),
         }
         let mut source = error.source();
         while let Some(error) = source.filter(|_| exception.causes.len() < MAX_CAUSES) {
@@ -36,21 +49,53 @@ impl Exception {
             cause.erased = true;
             match known_path(error) {
                 Some(path) => cause.set_path(path),
-                None => cause.set_debug_name(error),
+                None => cause.set_name(debug_name(error, &cause.message)),
             }
             exception.causes.push(cause);
             source = error.source();
         }
+        exception.take_type_of_cause();
         exception
+    }
+
+    /// An error of which only the text is known: the value of a field, or the message of an event. The text can be a
+    /// report with causes, or the `Debug` of an error, from which the type is read.
+    pub(crate) fn from_text(text: String) -> Self {
+        let of_text = |message: String| {
+            let mut exception = Self { erased: true, ..Self::default() };
+            exception.set_name(type_of_text(&message).map(str::to_owned));
+            exception.message = message;
+            exception
+        };
+        let mut exception = match Report::parse(&text) {
+            Some(report) => Self {
+                causes: report.causes.into_iter().map(of_text).collect(),
+                stack: match (report.backtrace, report.place) {
+                    (Some(backtrace), _) => Stack::Text(backtrace.into()),
+                    (None, Some(place)) => Stack::Location(place),
+                    (None, None) => Stack::None,
+                },
+                ..of_text(report.message)
+            },
+            None => of_text(text.clone()),
+        };
+        exception.take_type_of_cause();
+        exception.logged_text = Some(text.into());
+        exception
+    }
+
+    /// Whether more than a message was found in the text of [`from_text`](Self::from_text).
+    pub(crate) fn is_report(&self) -> bool {
+        self.kind.is_some() || !self.causes.is_empty() || !matches!(self.stack, Stack::None)
     }
 
     fn of(error: &(impl Error + ?Sized)) -> Self {
         Self { message: bounded(error), ..Self::default() }
     }
 
-    /// Only its text is known: neither type nor causes. `tracing` events that format an error give no more.
+    /// Whether only the text of the error is known, because a `tracing` event formatted it.
     pub(crate) fn is_text(&self) -> bool {
-        self.erased && self.kind.is_none() && self.causes.is_empty()
+        self.logged_text.is_some()
     }
 
     /// What a panic was raised with; unhandled.
@@ -93,19 +138,33 @@ impl Exception {
             None => (None, plain),
         };
         self.kind = (!kind.is_empty()).then(|| Cow::Owned(kind.to_owned()));
+        self.variant = None;
         self.module = module.map(|module| Cow::Owned(module.to_owned()));
     }
 
-    /// Sets the type from `Debug`: the type of an erased error is not known, but a derived `Debug` begins with the name
-    /// of the type or variant. Some crates write the path too, such as `reqwest::Error`.
-    fn set_debug_name(&mut self, error: &(impl fmt::Debug + ?Sized)) {
-        let is_name =
-            |text: &str, char: char| text.len() < 128 && (char.is_alphanumeric() || char == '_' || char == ':');
-        let mut limited = Limited { text: String::new(), fits: is_name };
-        let _ = write!(limited, "{error:?}");
-        let name = limited.text.rsplit("::").next().unwrap_or_default();
-        if name.starts_with(char::is_uppercase) {
-            self.set_path(&limited.text);
+    /// Sets the type of a value, and the variant if the name in its `Debug` is not the name of the type.
+    fn set_enum_path(&mut self, path: &str, debug_name: Option<String>) {
+        self.set_path(path);
+        // its `Debug` depends on how it was made
+        let is_io_error = self.module.as_deref() == Some("std::io");
+        let name = debug_name.as_deref().and_then(|name| name.rsplit("::").next()).filter(|_| !is_io_error);
+        self.variant = name.filter(|name| self.kind.as_deref() != Some(*name)).map(|name| name.to_owned().into());
+    }
+
+    /// Sets the type of an erased error from the name in its `Debug`.
+    fn set_name(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            self.set_path(&name);
+        }
+    }
+
+    /// An erased error without a type, such as a context of `anyhow`, gets the type of the nearest cause that has one.
+    fn take_type_of_cause(&mut self) {
+        if self.erased
+            && self.kind.is_none()
+            && let Some(cause) = self.causes.iter().find(|cause| cause.kind.is_some())
+        {
+            (self.kind, self.module) = (cause.kind.clone(), cause.module.clone());
         }
     }
 
@@ -125,6 +184,7 @@ impl Exception {
             parent: None,
             exception: Some(self),
             log: None,
+            origin: ErrorOrigin::Code,
             context: Context::default(),
         })
     }
@@ -134,12 +194,14 @@ impl Default for Exception {
     fn default() -> Self {
         Self {
             kind: None,
+            variant: None,
             erased: false,
             module: None,
             message: String::new(),
             handled: true,
             causes: Vec::new(),
             debug_text: None,
+            logged_text: None,
             stack: Stack::None,
         }
     }
@@ -169,29 +231,6 @@ pub(crate) fn bounded(message: &(impl fmt::Display + ?Sized)) -> String {
     // an error here is the limit, or a `Display` that gave up: what there is, is kept
     let _ = write!(limited, "{message}");
     limited.text
-}
-
-/// Whether this text is what an error's `Debug` writes. Compares at most 1 KiB, and stops the `Debug` at the first
-/// difference: that of `anyhow::Error` resolves a stack at its end.
-pub(crate) fn is_debug_of(text: &str, error: &(impl fmt::Debug + ?Sized)) -> bool {
-    struct Compared<'a> {
-        left: &'a [u8],
-        is_cut: bool,
-    }
-
-    impl Write for Compared<'_> {
-        fn write_str(&mut self, part: &str) -> fmt::Result {
-            let compared = part.len().min(if self.is_cut { self.left.len() } else { usize::MAX });
-            self.left = self.left.strip_prefix(&part.as_bytes()[..compared]).ok_or(fmt::Error)?;
-            if self.is_cut && self.left.is_empty() { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-
-    const MAX_COMPARED: usize = 1024;
-    let left = &text.as_bytes()[..text.len().min(MAX_COMPARED)];
-    let mut compared = Compared { left, is_cut: text.len() > MAX_COMPARED };
-    let written = write!(compared, "{error:?}");
-    compared.left.is_empty() && (written.is_ok() || compared.is_cut)
 }
 
 /// Errors that nearly every service meets, and whose `Debug` does not tell.
@@ -261,6 +300,55 @@ mod tests {
     }
 
     #[test]
+    fn enum_variant_belongs_to_the_type() {
+        fn parts(exception: &Exception) -> (&str, Option<&str>) {
+            (exception.kind.as_deref().unwrap(), exception.variant.as_deref())
+        }
+        let error = ChainError::Reverted("no funds".into(), io::Error::other("out of gas"));
+        let exception = Exception::from_error(&error);
+        assert_eq!(parts(&exception), ("ChainError", Some("Reverted")));
+        let boxed: Box<dyn Error> = error.into();
+        let path = type_name::<ChainError>();
+        assert_eq!(parts(&Exception::from_boxed(&*boxed, path)), ("ChainError", Some("Reverted")));
+        assert_eq!(parts(&Exception::from_error(&io::Error::other("gone"))), ("Error", None));
+        assert_eq!(parts(&Exception::from_error(&sale())), ("SaleError", None));
+    }
+
+    #[test]
+    fn anyhow_error_has_the_type_of_the_first_cause_that_has_one() {
+        let kind = |error: anyhow::Error| {
+            let boxed: Box<dyn Error + Send + Sync> = error.into();
+            let exception = Exception::from_error(&*boxed);
+            (exception.kind.map(Cow::into_owned), exception.message)
+        };
+        let typed = || anyhow::Error::from(sale());
+        assert_eq!(kind(typed()), (Some("SaleError".to_owned()), "the sale failed".to_owned()));
+        let wrapped = typed().context("HTTP error 502").context("cannot sell");
+        assert_eq!(kind(wrapped), (Some("SaleError".to_owned()), "cannot sell".to_owned()));
+        for message in ["HTTP error 502", "Timeout", "HTTP(502)"] {
+            assert_eq!(kind(anyhow::Error::msg(message)).0, None, "{message}");
+            assert_eq!(kind(anyhow::anyhow!("{message}").context(message)).0, None, "{message}");
+            let none = anyhow::Context::context(None::<()>, message).unwrap_err();
+            assert_eq!(kind(none).0, None, "{message}");
+        }
+    }
+
+    #[test]
+    fn text_of_an_anyhow_report_has_message_causes_and_type() {
+        let report = anyhow::Error::from(sale()).context("cannot sell");
+        let text = format!("{report:?}");
+        let exception = Exception::from_text(text.clone());
+        assert_eq!(exception.message, "cannot sell");
+        let causes: Vec<_> = exception.causes.iter().map(|cause| cause.message.as_str()).collect();
+        assert_eq!(causes, ["the sale failed", "reverted: no funds", "out of gas"]);
+        assert_eq!(exception.logged_text.as_deref(), Some(&*text));
+        assert!(exception.is_report() && exception.is_text());
+        let exception = Exception::from_text(format!("{:?}", sale()));
+        assert_eq!(exception.kind.as_deref(), Some("SaleError"));
+        assert!(!Exception::from_text("no sale".to_owned()).is_report());
+    }
+
+    #[test]
     fn section_9_3_endless_chains_and_messages_are_cut() {
         #[derive(Debug)]
         struct Endless;
@@ -277,19 +365,6 @@ mod tests {
         let exception = Exception::from_error(&Endless);
         assert_eq!(exception.message.len(), MAX_MESSAGE);
         assert_eq!(exception.causes.len(), MAX_CAUSES);
-    }
-
-    #[test]
-    fn debug_text_is_compared_up_to_its_limit() {
-        let error = sale();
-        let text = format!("{error:?}");
-        assert!(is_debug_of(&text, &error));
-        for other in [&text[1..], &text[..text.len() - 1], &format!("{text}."), "", "the sale failed"] {
-            assert!(!is_debug_of(other, &error), "{other}");
-        }
-        let long = io::Error::other("x".repeat(5000));
-        assert!(is_debug_of(&format!("{long:?}"), &long));
-        assert!(!is_debug_of(&format!("{long:?}"), &io::Error::other("x".repeat(5))));
     }
 
     #[test]

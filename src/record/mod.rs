@@ -8,6 +8,7 @@ mod clock;
 mod contained;
 mod context;
 mod current_context;
+mod debug_name;
 mod dropped;
 mod error;
 mod exception;
@@ -19,9 +20,11 @@ mod log;
 mod message;
 mod metric;
 mod random;
+mod report;
 mod resource;
 mod short_text;
 mod span;
+mod span_user;
 mod transaction;
 
 pub(crate) use self::{
@@ -33,9 +36,10 @@ pub(crate) use self::{
         Attached, attach, current_context, is_context_known, is_probing_context, is_thread_ending, map_current_context,
         note_entered_span,
     },
+    debug_name::is_debug_of,
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},
-    error::{ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack},
-    exception::{bounded, is_debug_of},
+    error::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack, UnformattedError},
+    exception::bounded,
     grpc::{GrpcStatus, is_grpc},
     headers::{Headers, names_origin},
     http::{Body, HttpRequest, HttpResponse, RequestText, text_type},
@@ -46,6 +50,7 @@ pub(crate) use self::{
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, OUTCOME, STACKTRACE, SpanRecord, is_call, set_attribute},
+    span_user::is_user_attribute,
     transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

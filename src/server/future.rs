@@ -23,7 +23,7 @@ use super::{
     outcome,
     response_error::{ResponseError, with_error_of},
 };
-use crate::transaction::{Entered, Transaction, enter, enter_handle, enter_own, poll_and_drop};
+use crate::transaction::{Entered, Transaction, enter, enter_handle, enter_own, poll_and_drop, send_caught_panics};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
 pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;
@@ -243,16 +243,18 @@ impl Owner {
     /// The head is there: the body, if there is more of it to come, takes the ending along.
     fn respond<B: http_body::Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         let mut response = run_hooks(&self.options, self.ending.transaction(), response);
+        send_caught_panics();
         let status = response.status();
         tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         self.ending.head(status, response.headers());
+        // before the error, which copies the name of the transaction
+        self.ending.answered(response.headers());
         if status.is_server_error()
             && let (Some(attached), Some(shared)) =
                 (response.extensions().get::<ResponseError>(), self.ending.transaction().shared())
         {
             self.ending.error(attached.exception(shared.recorder(), self.ending.transaction().handle()));
         }
-        self.ending.answered(response.headers());
         if response.body().is_end_stream() || outcome::has_no_body(self.asked, status) {
             self.ending.complete(true);
             return response.map(ResponseBody::untouched);

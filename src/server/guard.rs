@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{grpc, outcome};
 use crate::{
-    record::{Exception, Headers, HttpResponse, LabelValue, Name, Outcome, TransactionRecord},
+    record::{ErrorOrigin, Exception, Headers, HttpResponse, LabelValue, Name, Outcome, TransactionRecord},
     transaction::{Shared, Transaction},
 };
 
@@ -108,10 +108,12 @@ impl Ending {
         }
     }
 
-    /// Records the error behind a response, a service's or a body's.
+    /// Records the error behind a response, or that of a service or a body.
     pub(super) fn error(&self, exception: Exception) {
         if let Some(shared) = self.shared() {
-            shared.error(exception.into_record(SystemTime::now()), None);
+            let mut record = exception.into_record(SystemTime::now());
+            record.origin = ErrorOrigin::Response;
+            shared.error(record, None);
         }
     }
 

@@ -74,11 +74,13 @@ impl RequestContext {
 
     pub(super) fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
         let response = run_hooks(&self.options, &self.transaction, response);
-        if response.status().is_server_error()
-            && let (Some(attached), Some(recorder)) =
+        if response.status().is_server_error() {
+            if let (Some(attached), Some(recorder)) =
                 (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
-        {
-            self.error(attached.exception(recorder, self.transaction.handle()));
+            {
+                self.error(attached.exception(recorder, self.transaction.handle()));
+            }
+            self.transaction.handle().ignored_request_failed();
         }
         let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
         response.map(|body| {

@@ -1,27 +1,34 @@
-//! The error behind a response: a handler hands it over, the layer records it.
+//! The error behind a response: a handler attaches it, and the layer records it.
 
 use std::{
     any::{Any, type_name},
+    backtrace::{Backtrace, BacktraceStatus},
     error::Error,
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use http::Response;
 
 use crate::{
     capture::{exception_of, stack_here},
-    record::{Exception, Stack},
+    record::{Exception, Stack, UnformattedError},
     sanitize::Sanitizer,
     transaction::{Handle, Recorder, Transaction, UserCode, contain},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Hands the error behind a response over to the layer.
+/// Attaches the error behind a response.
 pub trait ResponseExt {
-    /// Attaches the error that made this response. With a status of 500 and above the layer records it, causes
-    /// included; below that only the hooks see it ([`ApmLayer::on_error`](crate::ApmLayer::on_error)).
+    /// Attaches the error that made this response.
+    ///
+    /// If the status is 500 or above, the layer records the error with its causes. Its culprit is the transaction's name,
+    /// and Kibana has one group per type (with the variant of an enum) and name. Below 500 only the hooks see the error
+    /// ([`ApmLayer::on_error`](crate::ApmLayer::on_error)). A second call replaces the error of the first.
+    ///
+    /// The error can be an `anyhow::Error`, an `eyre::Report` or a boxed error. See the guide
+    /// [`errors`](crate::docs::errors).
     ///
     /// ```
     /// use axum::{Json, http::StatusCode, response::{IntoResponse, Response}};
@@ -51,20 +58,21 @@ impl<B> ResponseExt for Response<B> {
             Some(recorder) if self.status().is_server_error() => stack_here(recorder),
             _ => Stack::None,
         };
-        let attached = Attached { error: error.into(), path: type_name::<E>(), stack: stack.into() };
+        let stack = if let Stack::Captured(stack) = stack { Some(stack) } else { None };
+        let attached = Attached { error: error.into().into(), path: type_name::<E>(), stack: stack.into() };
         self.extensions_mut().insert(ResponseError(Arc::new(attached)));
         self
     }
 }
 
-/// The extension that carries it.
+/// The extension that carries the error.
 #[derive(Clone)]
 pub(super) struct ResponseError(Arc<Attached>);
 
 struct Attached {
-    error: BoxError,
+    error: Arc<dyn Error + Send + Sync>,
     path: &'static str,
-    stack: std::sync::Mutex<Stack>,
+    stack: Mutex<Option<Box<backtrace::Backtrace>>>,
 }
 
 impl ResponseError {
@@ -72,20 +80,29 @@ impl ResponseError {
         &*self.0.error
     }
 
-    /// For an error of `handle`.
+    /// The exception, for an error of `handle`. Takes the stack.
     pub(super) fn exception(&self, recorder: &Recorder, handle: &Handle) -> Exception {
         let mut exception = self.without_stack(recorder);
         exception.debug_text = handle.debug_text(self.error());
-        exception.stack = self.0.stack.lock().map_or(Stack::None, |mut stack| std::mem::take(&mut stack));
+        let stack = self.0.stack.lock().map_or(None, |mut stack| stack.take());
+        // without a stack of the attachment, stacks are off (`stack_trace_limit`)
+        if let Some(stack) = stack {
+            let has_report = has_backtraces() || self.0.path == "eyre::Report";
+            let report = has_report.then(|| UnformattedError(self.0.error.clone()));
+            exception.stack = Stack::Attached { stack, report };
+        }
         exception
     }
 
-    /// As [`exception`](Self::exception), which can be told once.
+    /// As [`exception`](Self::exception), without the stack.
     pub(super) fn without_stack(&self, recorder: &Recorder) -> Exception {
-        let mut exception = exception_of(recorder, || Exception::from_error(self.error()));
-        if !is_erased(self.0.path) {
+        let mut exception = exception_of(recorder, || match self.0.path {
+            path if is_erased(path) => Exception::from_error(self.error()),
+            path => Exception::from_boxed(self.error(), path),
+        });
+        if exception.kind.is_none() && !is_erased(self.0.path) {
+            // its `Display` panicked
             exception.set_path(self.0.path);
-            exception.erased = false;
         }
         exception.handled = false;
         exception
@@ -95,6 +112,12 @@ impl ResponseError {
 /// Types that hold any error, or only text.
 fn is_erased(path: &str) -> bool {
     path.contains("dyn ") || ["anyhow::Error", "eyre::Report", "alloc::string::String", "&str"].contains(&path)
+}
+
+/// Whether errors can contain a stack: `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set.
+fn has_backtraces() -> bool {
+    static ENABLED: LazyLock<bool> = LazyLock::new(|| Backtrace::capture().status() == BacktraceStatus::Captured);
+    *ENABLED
 }
 
 /// A panic, as [`ApmLayer::on_error`](crate::ApmLayer::on_error) sees it.

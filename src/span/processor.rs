@@ -145,6 +145,7 @@ impl SpanProcessor for ApmSpanProcessor {
         let id = span.span_context().span_id();
         let (handling, nearest) = if is_recorded {
             let Some(data) = span.exported_data() else { return };
+            shared.find_user(&data.attributes);
             let (handling, nearest) = begin(&data, &shared, parent_id, context);
             if nearest != own(id) {
                 shared.replace_span(own(id), nearest);
@@ -172,6 +173,7 @@ impl SpanProcessor for ApmSpanProcessor {
             }
             (shared, nearest, handling)
         };
+        shared.find_user(&span.attributes);
         for event in span.events.iter().filter(|event| event.name == "exception") {
             shared.error(Exception::from_event(&event.attributes).into_record(event.timestamp), Some(nearest));
         }

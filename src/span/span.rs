@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::time::Start;
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, is_user_attribute, set_attribute},
     transaction::{Handle, Ignored, Shared, answer_handle, link_to, while_locked},
 };
 
@@ -165,8 +165,20 @@ impl Span for ApmSpan {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
+        let is_user = is_user_attribute(attribute.key.as_str());
         match (&mut self.role, self.handle.transaction()) {
-            (Role::Child(child), _) => child.record.is_retold |= set_attribute(&mut child.record.attributes, attribute),
+            (Role::Child(child), shared) => {
+                child.record.is_retold |= set_attribute(&mut child.record.attributes, attribute);
+                if let (true, Some(shared)) = (is_user, shared) {
+                    shared.propose_user(&child.record.attributes);
+                }
+            }
+            (role, Some(shared)) if is_user => {
+                shared.propose_user(std::slice::from_ref(&attribute));
+                if matches!(role, Role::Root(_)) {
+                    shared.update(|record| record.bridged_attribute(attribute));
+                }
+            }
             (Role::Root(_), Some(shared)) => shared.update(|record| record.bridged_attribute(attribute)),
             _ => {}
         }

@@ -16,7 +16,7 @@ use crate::{
     propagation::Incoming,
     record::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call,
-        is_contained, map_current_context, micros,
+        is_contained, is_user_attribute, map_current_context, micros,
     },
     transaction::{
         Beginning, Handle, Ignored, Recorder, Shared, answer, continued, followed, found_in, installed, link_to,
@@ -62,6 +62,11 @@ impl ApmTracer {
         let mut record = new_record(&ids, r#type, name, began);
         record.links = kept(link.into_iter().chain(links(builder.links)), MAX_TRANSACTION_LINKS, &recorder);
         record.otel = Some(Box::new(otel));
+        if let Some(otel) = &record.otel
+            && otel.attributes.iter().any(|attribute| is_user_attribute(attribute.key.as_str()))
+        {
+            record.context.propose_user(&otel.attributes);
+        }
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
         if let Start::Told(start) = start {
@@ -71,6 +76,9 @@ impl ApmTracer {
     }
 
     fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
+        if let Some(attributes) = &builder.attributes {
+            shared.find_user(attributes);
+        }
         let span = context.span();
         let parent = span.span_context();
         let transaction;

@@ -1,7 +1,7 @@
 //! One frame, and the way there from each form of a stack.
 
-use super::{names, symbols, text};
-use crate::record::{Place, Stack};
+use super::{names, report, symbols, text};
+use crate::record::{Place, Stack, UnformattedError};
 
 /// One call of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Frame {
     pub(crate) library: bool,
     /// Between what happened and the code that caught the stack.
     pub(crate) glue: bool,
+    /// Of the framework that calls handlers and middleware.
+    pub(crate) framework: bool,
 }
 
 impl Frame {
@@ -34,8 +36,21 @@ impl Frame {
         };
         let glue = function.as_deref().is_some_and(names::is_own_trait)
             || library && function.is_some() && names::is_glue_crate(whose);
+        let framework = library && names::is_framework_crate(whose);
         let module = function.as_deref().and_then(names::module).map(str::to_owned);
-        Self { module, function, file: file.map(names::file), line, column, library, glue }
+        Self { module, function, file: file.map(names::file), line, column, library, glue, framework }
+    }
+
+    /// A place without a function.
+    pub(super) fn at(place: &Place) -> Self {
+        let column = Some(place.column).filter(|column| *column > 0);
+        Self::new(None, Some(&place.file), Some(place.line), column)
+    }
+
+    /// Of an implementation of axum's `IntoResponse`, which turns errors of any place into responses.
+    pub(crate) fn is_into_response(&self) -> bool {
+        let name = self.function.as_deref().unwrap_or_default();
+        name == "into_response" || name.ends_with("IntoResponse>::into_response")
     }
 
     /// Of one function: closures within closures, and what calls itself.
@@ -48,37 +63,73 @@ impl Frame {
 ///
 /// What caught the stack (panic machinery, error constructors, this agent) is cut off its top, unless nothing else is
 /// there. The libraries' frames in which it happened stay; those between and below the application's are left out: they
-/// are the runtime's, and the compiler inlines them as it likes.
+/// are the runtime's, and the compiler inlines them as it likes. Frames below the framework that called the handler are cut
+/// off too: they are middleware and `main`, the same for every error. So are `into_response` functions, which turn errors of
+/// any place into responses, unless they panic or log.
 pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
     if limit == 0 {
         return Vec::new();
     }
     let (mut frames, place) = match stack {
         Stack::None => (Vec::new(), None),
-        Stack::Captured(captured) => (resolved(*captured), None),
-        Stack::Panic { stack, place } => (resolved(*stack), Some(place)),
-        Stack::Text(text) => (text::frames(&text), None),
+        Stack::Captured(captured) => (own_frames(resolved(*captured)), None),
+        Stack::Panic { stack, place } => (without_glue_and_callers(resolved(*stack)), Some(place)),
+        Stack::Text(text) => (own_frames(text::frames(&text)), None),
         Stack::Location(place) => (Vec::new(), Some(place)),
-        Stack::Event { stack, place, module } => {
+        Stack::Event { stack, place, module, created } => {
             let mut frames = resolved(*stack);
             begin_where_logged(&mut frames, &place, module);
+            frames = without_glue_and_callers(frames);
+            if let Some(created) = created {
+                frames.insert(0, Frame::at(&created));
+            }
             (frames, None)
         }
+        Stack::Attached { stack, report } => (attached(*stack, report), None),
     };
-    let glue = frames.iter().take_while(|frame| frame.glue).count();
-    if glue < frames.len() {
-        frames.drain(..glue);
-    }
-    if let Some(first) = frames.iter().position(|frame| !frame.library) {
-        let mut at = 0..;
-        frames.retain(|frame| at.next() <= Some(first) || !frame.library);
-    }
     frames.dedup_by(|outer, inner| inner.is_same_function(outer));
     if let Some(place) = place {
         fill(&mut frames, &place);
     }
     frames.truncate(limit);
     frames
+}
+
+/// The frames that say where in the application it happened.
+fn own_frames(frames: Vec<Frame>) -> Vec<Frame> {
+    let mut frames = without_glue_and_callers(frames);
+    frames.retain(|frame| !frame.is_into_response());
+    frames
+}
+
+/// Drops the frames above the place in question, those of the framework and below it, and those of libraries between.
+fn without_glue_and_callers(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let glue = frames.iter().take_while(|frame| frame.glue).count();
+    if glue < frames.len() {
+        frames.drain(..glue);
+    }
+    if let Some(first) = frames.iter().position(|frame| !frame.library) {
+        if let Some(framework) = frames[first..].iter().position(|frame| frame.framework) {
+            frames.truncate(first + framework);
+        }
+        let mut at = 0..;
+        frames.retain(|frame| at.next() <= Some(first) || !frame.library);
+    }
+    frames
+}
+
+/// The stack within the error, if there is one. Else the code between the handler and the attachment; an error that the
+/// framework turned into a response has none.
+fn attached(stack: backtrace::Backtrace, report: Option<UnformattedError>) -> Vec<Frame> {
+    if let Some(frames) = report.and_then(report::frames) {
+        return own_frames(frames);
+    }
+    let mut frames = resolved(stack);
+    let glue = frames.iter().take_while(|frame| frame.glue).count();
+    let framework = frames[glue..].iter().position(|frame| frame.framework);
+    frames.truncate(framework.map_or(frames.len(), |framework| glue + framework));
+    frames.drain(..glue);
+    own_frames(frames)
 }
 
 /// Cuts off what is between the code that logged an event and the code that took the stack: frames of macros, of layers and
@@ -127,7 +178,7 @@ fn is_in_crate(frame: &Frame, module: Option<&str>) -> bool {
 
 /// A panic knows where it was raised, also where there is no debug information.
 fn fill(frames: &mut Vec<Frame>, place: &Place) {
-    let raised = Frame::new(None, Some(&place.file), Some(place.line), Some(place.column));
+    let raised = Frame::at(place);
     if frames.is_empty() {
         return frames.push(raised);
     }
@@ -197,10 +248,30 @@ mod tests {
     #[test]
     fn our_traits_on_types_of_others_are_cut_off_too() {
         let text = "   0: <http::response::Response<B> as tower_apm::server::response_error::ResponseExt>::with_error\n   \
-                    1: <shop::AppError as axum_core::response::IntoResponse>::into_response\n";
+                    1: <shop::AppError as shop::IntoAnswer>::into_answer\n";
         let [first] = &resolve(Stack::Text(text.into()), 50)[..] else { panic!("not one frame") };
         assert_eq!(first.module.as_deref(), Some("shop"));
         assert!(first.function.as_deref().is_some_and(|name| name.starts_with("<shop::AppError")), "{first:?}");
+    }
+
+    #[test]
+    fn into_response_and_middleware_are_cut_off() {
+        let text = "   0: <shop::AppError as axum_core::response::into_response::IntoResponse>::into_response\n   \
+                    1: shop::buy\n   2: core::result::Result<T,E>::map_err\n   3: shop::purchase::{{closure}}\n   \
+                    4: <F as axum::handler::Handler<(M,T1),S>>::call::{{closure}}\n   5: shop::auth::{{closure}}\n   \
+                    6: axum::middleware::from_fn::FromFn::call\n   7: shop::main\n";
+        let functions = |text: &str| {
+            let frames = recorded(text).into_iter();
+            frames.map(|frame| frame.function.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(functions(text), ["shop::buy", "shop::purchase"]);
+        let text = "   0: <shop::AppError as axum_core::response::into_response::IntoResponse>::into_response\n   \
+                    1: axum_core::response::into_response::<impl IntoResponse for Result<T,E>>::into_response\n   \
+                    2: shop::auth::{{closure}}\n";
+        assert_eq!(functions(text), [""; 0]);
+        // a middleware that fails is the place of its error
+        let text = "   0: shop::auth::{{closure}}\n   1: axum::middleware::Next::run\n   2: shop::main\n";
+        assert_eq!(functions(text), ["shop::auth"]);
     }
 
     #[test]

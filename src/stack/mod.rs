@@ -4,6 +4,7 @@
 
 mod frame;
 mod names;
+mod report;
 mod symbols;
 mod text;
 

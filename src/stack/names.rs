@@ -104,6 +104,9 @@ const GLUE: &[&str] = &[
     "opentelemetry_sdk",
 ];
 
+/// Crates that call handlers and middleware.
+const FRAMEWORKS: &[&str] = &["axum", "axum_core", "axum_extra", "tonic", "tower_apm"];
+
 /// Without the hash, without the closures that `async` and iterators put behind the function that was written, without
 /// arguments of types, which one way of mangling writes and the other does not, and without the numbers of closures and
 /// `impl` blocks, which change with the code around them.
@@ -275,6 +278,10 @@ pub(super) fn is_library_crate(name: &str) -> bool {
 
 pub(super) fn is_glue_crate(name: &str) -> bool {
     GLUE.contains(&name) || is_runtime_symbol(name)
+}
+
+pub(super) fn is_framework_crate(name: &str) -> bool {
+    FRAMEWORKS.contains(&name)
 }
 
 /// A method of a trait of this agent, on a type of whomever: `<http::Response<B> as tower_apm::ResponseExt>::with_error`.

@@ -85,7 +85,8 @@ impl ExpectedError {
         Self { subject }
     }
 
-    /// The culprit, the application's innermost function, contains this.
+    /// The culprit contains this. It is the application's innermost function, or the transaction's name for an error of a
+    /// response.
     #[track_caller]
     pub fn culprit_contains(self, part: &str) -> Self {
         let what = format!("with {part:?} in the culprit");

@@ -164,6 +164,7 @@ impl Span for TransactionSpan {
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
+        self.shared.find_user(std::slice::from_ref(&attribute));
         self.shared.update(|record| {
             let kind = record.span_kind(SpanKind::Server);
             let otel = record.otel.get_or_insert_with(|| Box::new(OtelPart { kind, attributes: Vec::new() }));

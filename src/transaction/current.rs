@@ -125,6 +125,12 @@ pub(crate) fn take_held() -> Vec<Panic> {
         .unwrap_or_default()
 }
 
+/// Sends the panics that the handler has caught, once the hooks have seen the response and before the transaction ends.
+#[inline]
+pub(crate) fn send_caught_panics() {
+    release_held();
+}
+
 /// Sends what is held. True when there was something.
 #[inline]
 pub(super) fn release_held() -> bool {

@@ -7,10 +7,12 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Recorder, Shared, current::release_held, custom::set_custom, naming::renamed};
+use super::{
+    CapturedBody, Recorder, Shared, current::release_held, custom::set_custom, failures::Failure, naming::renamed,
+};
 use crate::{
     config::CaptureBody,
-    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, is_contained},
+    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord, is_contained},
 };
 
 /// The most error documents of one transaction. Further errors are counted.
@@ -32,6 +34,9 @@ pub(super) struct ErrorHistory {
     /// and the causes, and replaces the text. A text that is not replaced is sent with the head of the response. Background
     /// work has no response: its texts are sent at once.
     waiting: Vec<BoxedError>,
+    /// Log lines of level ERROR that were sent as errors.
+    lines: usize,
+    pub(super) failure: Failure,
 }
 
 /// Whether an error is recorded, and the reason if it is not.
@@ -49,7 +54,10 @@ impl ErrorHistory {
 
     /// Judges an error. An error that is known, or beyond the limit, is not recorded.
     pub(super) fn judge(&mut self, exception: Option<&Exception>) -> Verdict {
-        let Some(exception) = exception else { return Verdict::Recorded };
+        let Some(exception) = exception else {
+            self.lines += 1;
+            return if self.lines > MAX_ERRORS { Verdict::Suppressed } else { Verdict::Recorded };
+        };
         let fingerprint = Fingerprint::of(exception);
         if self.vetoed.iter().any(|vetoed| vetoed.is_same(&fingerprint)) {
             return Verdict::Vetoed;
@@ -88,17 +96,22 @@ impl ErrorHistory {
 
     /// Returns the texts that wait for an error value.
     pub(super) fn waiting_texts(&self) -> Vec<String> {
-        let message = |error: &BoxedError| error.exception.as_ref().map(|exception| exception.message.clone());
-        self.waiting.iter().filter_map(message).collect()
+        self.waiting.iter().filter_map(|error| Some(logged_text(error)?.to_owned())).collect()
     }
 
     /// Remembers an error that a hook does not want. Returns how many errors that wait are dropped with it.
     pub(super) fn veto(&mut self, exception: &Exception) -> usize {
+        self.failure.set_reason();
         if self.vetoed.len() < MAX_ERRORS {
             self.vetoed.push(Fingerprint::of(exception));
         }
         self.take_replaced(exception).len()
     }
+}
+
+/// The whole text of an error that was logged.
+fn logged_text(error: &ErrorRecord) -> Option<&str> {
+    error.exception.as_ref()?.logged_text.as_deref()
 }
 
 /// Gives an error what only the event knows that it replaces: the id, under which log lines name the error, the line that
@@ -162,12 +175,14 @@ impl Shared {
     /// The same error met again, and errors beyond the limit, are counted instead.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
         if self.recorder().ignores(&error) {
+            self.lock().rare().errors.failure.set_reason();
             return self.recorder().filtered(1);
         }
         let mut parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
             let (record, rare) = state.record_and_rare();
+            rare.errors.failure.set_reason();
             if !rare.errors.judge(error.exception.as_ref()).settle(&self.recorder) {
                 return;
             }
@@ -177,25 +192,7 @@ impl Shared {
             replace(&mut error, &mut parent, &mut replaced);
             let awaits_response = record.as_ref().is_some_and(|record| record.context.request.is_some());
             match record {
-                Some(record) => {
-                    let as_shown = || Name::Text(record.display_name().into_owned().into());
-                    let name = renamed(record, &self.config).unwrap_or_else(as_shown);
-                    error.parent = Some(self.error_parent(parent, record.kind.clone(), name));
-                    let own = std::mem::replace(&mut error.context, record.context.clone());
-                    if let (Some(body), CaptureBody::Errors | CaptureBody::All, Some(request)) =
-                        (&rare.body, self.config.capture_body, &mut error.context.request)
-                    {
-                        request.body = body.get();
-                    }
-                    own.labels.into_iter().for_each(|label| {
-                        if !error.context.set_label(label.key, label.value) {
-                            self.recorder.excess_label();
-                        }
-                    });
-                    own.custom.into_iter().for_each(|custom| {
-                        set_custom(&mut error.context, custom.key, custom.json, &self.recorder);
-                    });
-                }
+                Some(record) => self.complete_error(&mut error, record, rare.body.as_ref(), parent),
                 // the record is gone, name and type were kept
                 None => {
                     let (kind, name) = rare.ended.as_ref().map_or_else(
@@ -218,7 +215,33 @@ impl Shared {
         self.send_error(error);
     }
 
-    fn send_error(&self, error: Box<ErrorRecord>) {
+    /// Adds the data of the transaction to an error.
+    pub(super) fn complete_error(
+        &self,
+        error: &mut ErrorRecord,
+        record: &TransactionRecord,
+        body: Option<&CapturedBody>,
+        parent: Option<SpanId>,
+    ) {
+        let as_shown = || Name::Text(record.display_name().into_owned().into());
+        let name = renamed(record, &self.config).unwrap_or_else(as_shown);
+        error.parent = Some(self.error_parent(parent, record.kind.clone(), name));
+        let own = std::mem::replace(&mut error.context, record.context.clone());
+        if let Some(request) = &mut error.context.request {
+            let is_captured = matches!(self.config.capture_body, CaptureBody::Errors | CaptureBody::All);
+            request.body = body.filter(|_| is_captured).and_then(CapturedBody::get);
+        }
+        own.labels.into_iter().for_each(|label| {
+            if !error.context.set_label(label.key, label.value) {
+                self.recorder.excess_label();
+            }
+        });
+        own.custom.into_iter().for_each(|custom| {
+            set_custom(&mut error.context, custom.key, custom.json, &self.recorder);
+        });
+    }
+
+    pub(super) fn send_error(&self, error: Box<ErrorRecord>) {
         if !self.config.context_propagation_only {
             self.recorder.error(error);
         }
@@ -265,8 +288,11 @@ impl Fingerprint {
             chains.push(hash);
         }
         let kind = exception.kind.clone().filter(|_| !exception.erased);
-        let messages = std::iter::once(exception).chain(&exception.causes).map(|one| &one.message);
-        let texts = messages.chain(&exception.debug_text).map(|text| keys.hash_one(text)).collect();
+        let messages = std::iter::once(exception).chain(&exception.causes).map(|one| &*one.message);
+        let texts = match exception.logged_text.as_deref() {
+            Some(text) => vec![keys.hash_one(text)],
+            None => messages.chain(exception.debug_text.as_deref()).map(|text| keys.hash_one(text)).collect(),
+        };
         Self { chains, kind, texts, is_text: exception.is_text() }
     }
 
@@ -274,10 +300,12 @@ impl Fingerprint {
         self.is_text
     }
 
-    /// Returns true if the other error is the text of this one or of one of its causes.
+    /// Returns true if the other error is this one, or a cause of it, logged as text.
     fn covers_text_of(&self, other: &ErrorRecord) -> bool {
-        let text = other.exception.as_ref().map(|exception| keys().hash_one(&exception.message));
-        !self.is_text && text.is_some_and(|text| self.texts.contains(&text))
+        let Some(exception) = other.exception.as_ref().filter(|_| !self.is_text) else { return false };
+        let text = exception.logged_text.as_deref().map(|text| keys().hash_one(text));
+        let is_same_chain = || Fingerprint::of(exception).chains.last() == self.chains.last();
+        text.is_some_and(|text| self.texts.contains(&text) || is_same_chain())
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -309,7 +337,7 @@ mod tests {
     }
 
     fn text(message: &str) -> Exception {
-        Exception { message: message.to_owned(), erased: true, ..Exception::default() }
+        Exception::from_text(message.to_owned())
     }
 
     #[test]

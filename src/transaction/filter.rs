@@ -84,15 +84,22 @@ impl ReportedError<'_> {
         self.record.exception.as_ref()?.kind.as_deref()
     }
 
+    /// The variant, if the type is an enum. It is read from the error's `Debug`.
+    #[must_use]
+    pub fn variant(&self) -> Option<&str> {
+        self.record.exception.as_ref()?.variant.as_deref()
+    }
+
     /// The types of the error and of its causes, with their path as far as it is known.
     pub fn types(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.record.exception.iter().flat_map(Exception::types)
     }
 
-    /// The error's `Display`.
+    /// The error's `Display`. For an error that is only a log line it is the text of the line.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.record.exception.as_ref().map_or("", |exception| &exception.message)
+        let exception = self.record.exception.as_ref().map(|exception| &*exception.message);
+        exception.or(self.record.log.as_ref().map(|log| &*log.message)).unwrap_or_default()
     }
 
     /// False for panics, and for errors that nobody dealt with.

@@ -50,6 +50,7 @@ impl Ignored {
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>) {
         {
             let mut errors = self.errors();
+            errors.failure.set_reason();
             if !errors.judge(error.exception.as_ref()).settle(&self.recorder) {
                 return;
             }
@@ -70,7 +71,7 @@ impl Ignored {
         self.recorder.error(error);
     }
 
-    fn errors(&self) -> MutexGuard<'_, ErrorHistory> {
+    pub(super) fn errors(&self) -> MutexGuard<'_, ErrorHistory> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

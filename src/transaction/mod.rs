@@ -17,6 +17,7 @@ mod errors;
 mod explicit_parent;
 #[cfg(feature = "axum")]
 mod extract;
+mod failures;
 mod filter;
 mod handle;
 mod ids;
@@ -34,6 +35,7 @@ mod self_time;
 pub(crate) mod span_chain;
 mod span_counts;
 mod span_selection;
+mod span_user;
 mod spans;
 mod spawn;
 mod state;
@@ -58,7 +60,7 @@ pub(crate) use self::{
     captured_body::CapturedBody,
     contained::{UserCode, contain},
     context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context, while_locked},
-    current::{Entered, Panic, enter, enter_handle, hold, running, take_held},
+    current::{Entered, Panic, enter, enter_handle, hold, running, send_caught_panics, take_held},
     custom::{set_custom, to_json},
     explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},
@@ -207,7 +209,10 @@ impl Transaction {
         self
     }
 
-    /// Tells who it is: indexed, for finding. Later values replace earlier ones, field by field.
+    /// Sets the user. The user is indexed, so you can search for it. Later values replace earlier ones, field by field.
+    ///
+    /// Without a call of this method the user is taken from the fields `user.id` (or `enduser.id`), `user.name` and
+    /// `user.email` of the transaction's spans: see the guide [`users`](crate::docs::users).
     pub fn user(&self, user: User) -> &Self {
         if let Some(shared) = self.shared().filter(|_| user.panicked) {
             shared.recorder().contained_panic(UserCode::Display);

@@ -24,8 +24,8 @@ use crate::{
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
     record::{
-        Describe, ErrorRecord, Event, LabelValue, LogRecord, SpanRecord, SpanType, SpanTypeOf, TransactionRecord,
-        current_context,
+        Describe, ErrorRecord, Event, Exception, LabelValue, LogRecord, SpanRecord, SpanType, SpanTypeOf,
+        TransactionRecord, current_context,
     },
     sanitize::{REDACTED, Sanitizer},
 };
@@ -227,7 +227,8 @@ impl Recorder {
         &self.panics
     }
 
-    /// `ignore_exceptions` names the type, or that of a cause, with or without its path.
+    /// `ignore_exceptions` names the type, or that of a cause, with or without its path. The variant of an enum can follow
+    /// the type.
     pub(super) fn ignores(&self, record: &ErrorRecord) -> bool {
         let patterns = &self.config.load().ignore_exceptions;
         let matches = |text: &str| patterns.iter().any(|pattern| pattern.matches(text));
@@ -236,7 +237,16 @@ impl Recorder {
             Some((_, kind)) => matches(&path) || matches(kind),
             None => matches(&path) || matches(&format!("::{path}")),
         };
-        !patterns.is_empty() && record.exception.as_ref().is_some_and(|exception| exception.types().any(is_ignored))
+        let is_ignored_variant = |exception: &Exception| {
+            let of_type = |path: Cow<'_, str>| {
+                let variant = exception.variant.as_deref()?;
+                let kind = path.rsplit_once("::").map_or(&*path, |(_, kind)| kind);
+                Some(matches(&format!("{path}::{variant}")) || matches(&format!("{kind}::{variant}")))
+            };
+            exception.types().next().and_then(of_type).unwrap_or_default()
+        };
+        let ignores = |exception: &Exception| exception.types().any(is_ignored) || is_ignored_variant(exception);
+        !patterns.is_empty() && record.exception.as_ref().is_some_and(ignores)
     }
 
     /// Remembers the runtime of the calling thread as the one that serves requests, unless one is known.

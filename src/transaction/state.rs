@@ -10,11 +10,13 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, trace::SpanKind};
+use tracing::Level;
 
 use super::{
     captured_body::CapturedBody,
     ended::EndedTransaction,
     errors::{BoxedError, ErrorHistory},
+    failures::FailureLine,
     naming::renamed,
     recorder::Recorder,
     span_counts::SpanCounts,
@@ -99,6 +101,21 @@ impl State {
     /// `None` for a transaction without an error.
     pub(super) fn take_waiting_errors(&mut self) -> Option<Vec<BoxedError>> {
         self.rare.as_mut().map(|rare| rare.errors.take_waiting())
+    }
+
+    pub(super) fn wants_line(&self, level: Level) -> bool {
+        self.record.is_some() && self.rare.as_ref().is_none_or(|rare| rare.errors.failure.wants_line(level))
+    }
+
+    pub(super) fn offer_line(&mut self, error: BoxedError, parent: Option<SpanId>, level: Level) {
+        if self.record.is_some() {
+            self.rare().errors.failure.offer(error, parent, level);
+        }
+    }
+
+    /// As [`Failure::unexplained`](super::failures::Failure::unexplained).
+    fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
+        self.rare.as_mut().map_or(Some(None), |rare| rare.errors.failure.unexplained())
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -300,7 +317,7 @@ impl Shared {
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
         let mut closed = None;
-        let (mut record, outcome_by_user, body, has_errors, waiting) = {
+        let (mut record, outcome_by_user, body, mut has_errors, waiting, unexplained) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
@@ -310,13 +327,14 @@ impl Shared {
                 closed = Some(self.close(spans));
             }
             let body = state.rare.as_mut().and_then(|rare| rare.body.take());
-            (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
+            let (has_errors, waiting) = (state.has_errors(), state.take_waiting_errors());
+            (record, state.outcome_by_user, body, has_errors, waiting, state.unexplained())
         };
         if let Some(waiting) = waiting {
             self.send_errors(waiting);
         }
         if let (Some(body), CaptureBody::Transactions | CaptureBody::All, Some(request)) =
-            (body, self.config.capture_body, &mut record.context.request)
+            (&body, self.config.capture_body, &mut record.context.request)
         {
             request.body = body.get();
         }
@@ -331,6 +349,11 @@ impl Shared {
             if is_held {
                 self.lock().rare().ended = Some(EndedTransaction::of(&record));
             }
+        }
+        if record.outcome == Outcome::Failure
+            && let Some(line) = unexplained
+        {
+            has_errors |= self.explain_failure(&record, line, body.as_ref());
         }
         if let Some(closed) = closed {
             self.send_closed(closed, &mut record);

@@ -115,6 +115,7 @@ async fn day(apm: &TestAgent) -> Value {
         let error = std::io::Error::other("no such room");
         tower_apm::Transaction::current().capture_error(&"a".parse::<u8>().unwrap_err());
         tracing::error!(error = &error as &(dyn Error + 'static), seat = "1234", "not announced");
+        tracing::error!("not sold");
         ready(body)
     };
     let app = Router::new().route("/{id}", post(handler)).layer(apm.layer());
@@ -210,6 +211,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ),
         ("span_stack_trace_min_duration", "0ms", "stacks", json!(0), json!(5)),
         ("stack_trace_limit", "0", "has frames", json!(true), json!(false)),
+        ("capture_log_errors", "all", "errors", json!(2), json!(3)),
         ("ignore_exceptions", "*ParseIntError", "errors", json!(2), json!(1)),
         ("log_level", "error", "warnings", json!(1), json!(0)),
         ("log_sending", "true", "lines", json!(0), json!(1)),

@@ -43,8 +43,8 @@ async fn section_5_6_a_status_of_500_is_a_failure() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || StatusCode::SERVICE_UNAVAILABLE)).layer(apm.layer());
     call(app, "/").await;
-    apm.expect_transaction("GET /").await.result("HTTP 5xx").outcome("failure");
-    apm.expect_no_errors().await;
+    let error = "GET / returned 503 Service Unavailable";
+    apm.expect_transaction("GET /").await.result("HTTP 5xx").outcome("failure").error(error, |error| error);
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn section_9_3_a_500_shows_the_error_behind_it_with_all_causes() {
         .caused_by("the chain refused")
         .caused_by("execution reverted")
         .handled(false)
-        .culprit_contains("errors")
+        .field("/culprit", "GET /settle/{id}")
         .frame_contains("errors.rs")
         .child_of("GET /settle/{id}")
         .field_contains("/exception/module", "errors")

@@ -86,6 +86,24 @@ choice!(CaptureSpanFields, "`on` or `off`",
     CaptureSpanFields::Off => "off" | "false",
 );
 
+/// Which log lines of level ERROR become errors (`capture_log_errors`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CaptureLogErrors {
+    /// None. Lines with a field `error` or `err` are not concerned.
+    Off,
+    /// At most one line of each failed transaction, if no other error was captured in it.
+    #[default]
+    FailedRequests,
+    /// All lines of level ERROR. Lines of lower levels as with [`FailedRequests`](Self::FailedRequests).
+    All,
+}
+choice!(CaptureLogErrors, "`off`, `failed_requests` or `all`",
+    CaptureLogErrors::Off => "off",
+    CaptureLogErrors::FailedRequests => "failed_requests",
+    CaptureLogErrors::All => "all",
+);
+
 /// How much the agent says about itself (`log_level`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

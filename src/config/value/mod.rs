@@ -33,7 +33,10 @@ pub(crate) use self::{
     wildcard::{Patterns, Wildcard},
 };
 pub use self::{
-    choice::{CaptureBody, CaptureSpanFields, CloudProvider, LogEcsReformatting, LogLevel, TraceContinuationStrategy},
+    choice::{
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, LogEcsReformatting, LogLevel,
+        TraceContinuationStrategy,
+    },
     exporter::{Exporter, OtlpCompression, OtlpProtocol},
 };
 

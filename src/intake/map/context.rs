@@ -4,12 +4,12 @@ use super::{
     custom::custom,
     labels::tags,
     request::{request, response},
-    truncate::keyword,
+    truncate::{free_keyword, keyword},
 };
 use crate::{
     intake::model::{self, Framework, Service},
     record::{Context, User},
-    sanitize::Sanitizer,
+    sanitize::{REDACTED, Sanitizer},
 };
 
 pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> Box<model::Context<'a>> {
@@ -25,17 +25,26 @@ pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> Box<mo
         let framework = Some(Framework { name, version: None });
         told.service = Some(Service { framework, ..Service::default() });
     }
-    told.user = context.user.as_deref().map(user);
+    told.user = context.user.as_deref().map(|known| user(known, sanitizer));
     told.tags = tags(&context.labels);
     told.custom = custom(&context.custom, sanitizer);
     told
 }
 
-fn user(user: &User) -> model::User<'_> {
+/// A user that the code sets is sent as it is, as labels are. One that spans name is redacted as fields of spans are.
+fn user<'a>(user: &'a User, sanitizer: &Sanitizer) -> model::User<'a> {
+    let text = |field: &str, text: &'a Option<String>| {
+        let text = text.as_deref()?;
+        Some(match user.is_from_span {
+            false => keyword(text),
+            true if sanitizer.is_secret(field) => REDACTED.into(),
+            true => free_keyword(text, sanitizer),
+        })
+    };
     model::User {
-        id: user.id.as_deref().map(keyword),
-        email: user.email.as_deref().map(keyword),
-        username: user.name.as_deref().map(keyword),
-        domain: user.domain.as_deref().map(keyword),
+        id: text("user.id", &user.id),
+        email: text("user.email", &user.email),
+        username: text("user.name", &user.name),
+        domain: text("user.domain", &user.domain),
     }
 }

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use super::{
     context::context,
-    transaction::{kind, name},
-    truncate::{free_keyword, free_text, keyword, prefix},
+    transaction::{self, name},
+    truncate::{free_keyword, free_text, keyword, name_keyword, prefix},
 };
 use crate::{
     intake::model::{self, Error, ErrorLog, ErrorTransaction},
-    record::{ErrorRecord, Exception, LogMessage},
+    record::{ErrorOrigin, ErrorRecord, Exception, LogMessage, Name},
     sanitize::Sanitizer,
     stack::Frame,
 };
@@ -25,20 +25,37 @@ pub(crate) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer:
         parent_id: parent.map(|parent| parent.parent_id),
         transaction: parent.map(|parent| ErrorTransaction {
             name: name(&parent.name, record.context.request.as_ref(), sanitizer),
-            r#type: kind(&parent.kind, sanitizer),
+            r#type: transaction::kind(&parent.kind, sanitizer),
             sampled: parent.sampled,
         }),
-        culprit: culprit(frames).map(keyword),
+        culprit: culprit(record, frames, sanitizer),
         exception: record.exception.as_ref().map(|thrown| exception(thrown, frames, sanitizer)),
-        log: record.log.as_ref().map(|line| log(line, sanitizer)),
+        log: log(record, frames, sanitizer),
         context: Some(context(&record.context, sanitizer)),
     }
 }
 
-/// Where in the application it happened.
-fn culprit(frames: &[Frame]) -> Option<&str> {
-    let own = frames.iter().find(|frame| !frame.library)?;
-    own.function.as_deref().or(own.module.as_deref()).or(own.file.as_deref())
+/// The function of the application in which it happened. For the end of a transaction, and without such a function, it is
+/// the name of the transaction.
+fn culprit<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
+    let name = || transaction_name(record, sanitizer);
+    let function = || {
+        let is_no_place = |frame: &Frame| record.origin == ErrorOrigin::FailureLog && frame.is_into_response();
+        let own = frames.iter().find(|frame| !frame.library && !is_no_place(frame))?;
+        own.function.as_deref().or(own.module.as_deref()).or(own.file.as_deref()).map(keyword)
+    };
+    match record.origin {
+        ErrorOrigin::Response => name().or_else(function),
+        ErrorOrigin::Code | ErrorOrigin::FailureLog => function().or_else(name),
+    }
+}
+
+/// The transaction's name as Kibana groups by it.
+fn transaction_name<'a>(record: &'a ErrorRecord, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
+    let name = &record.parent.as_ref()?.name;
+    let text = name.resolve(record.context.request.as_ref());
+    let text = if matches!(name, Name::Route) { keyword(text) } else { name_keyword(text, sanitizer) };
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn exception<'a>(thrown: &'a Exception, frames: &'a [Frame], sanitizer: &Sanitizer) -> model::Exception<'a> {
@@ -65,10 +82,20 @@ fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a
     };
     model::Exception {
         message: Some(message(&thrown.message, sanitizer)),
-        r#type: named(&thrown.kind),
+        r#type: kind(thrown, sanitizer),
         module: named(&thrown.module),
         ..model::Exception::default()
     }
+}
+
+/// The type, with the variant of an enum: `AppError::Settlement`. Redacted in parts, because a colon follows the name of a
+/// secret.
+fn kind<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
+    let kind = thrown.kind.as_deref().filter(|kind| !kind.is_empty())?;
+    Some(match thrown.variant.as_deref() {
+        Some(variant) => keyword(format!("{}::{}", sanitizer.text(kind), sanitizer.text(variant))),
+        None => free_keyword(kind, sanitizer),
+    })
 }
 
 fn message<'a>(text: &'a str, sanitizer: &Sanitizer) -> Cow<'a, str> {
@@ -97,12 +124,31 @@ pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
     }
 }
 
-fn log<'a>(line: &'a LogMessage, sanitizer: &Sanitizer) -> ErrorLog<'a> {
-    ErrorLog {
-        message: message(&line.message, sanitizer),
-        level: Some(line.level),
-        logger_name: line.logger.as_deref().map(keyword),
-        param_message: line.template.as_deref().map(|template| free_keyword(template, sanitizer)),
-        stacktrace: Vec::new(),
-    }
+/// The log line. The server groups errors by the template, in addition to types and functions. Errors that explain why a
+/// transaction failed have the transaction's name there, so that each route has groups of its own.
+fn log<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Option<ErrorLog<'a>> {
+    let by_name = match record.origin {
+        ErrorOrigin::Code => None,
+        ErrorOrigin::FailureLog | ErrorOrigin::Response => transaction_name(record, sanitizer),
+    };
+    let template = |line: &'a LogMessage| line.template.as_deref().map(|template| free_keyword(template, sanitizer));
+    let line = match (&record.log, &record.exception) {
+        (Some(line), _) => ErrorLog {
+            message: message(&line.message, sanitizer),
+            level: Some(line.level),
+            logger_name: line.logger.as_deref().map(keyword),
+            param_message: template(line).or(by_name),
+            stacktrace: Vec::new(),
+        },
+        (None, Some(thrown)) if by_name.is_some() => ErrorLog {
+            message: message(&thrown.message, sanitizer),
+            level: Some("error"),
+            logger_name: None,
+            param_message: by_name,
+            stacktrace: Vec::new(),
+        },
+        _ => return None,
+    };
+    let stacktrace = if record.exception.is_none() { frames.iter().map(frame).collect() } else { Vec::new() };
+    Some(ErrorLog { stacktrace, ..line })
 }

@@ -9,9 +9,9 @@ use opentelemetry::{
 };
 
 use crate::record::{
-    Body, Context, Custom, ErrorParent, ErrorRecord, Exception, Headers, HttpRequest, HttpResponse, Kubernetes, Label,
-    LabelValue, Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanId, SpanRecord, Stack, TraceId,
-    TransactionRecord, User,
+    Body, Context, Custom, ErrorOrigin, ErrorParent, ErrorRecord, Exception, Headers, HttpRequest, HttpResponse,
+    Kubernetes, Label, LabelValue, Link, LogMessage, Name, OtelPart, Outcome, RequestText, Resource, SpanId,
+    SpanRecord, Stack, TraceId, TransactionRecord, User,
 };
 
 pub(in crate::intake) fn headers(pairs: &[(&str, &str)]) -> Headers {
@@ -137,12 +137,14 @@ pub(in crate::intake) fn error() -> ErrorRecord {
         }),
         exception: Some(Exception {
             kind: Some("SettlementError".into()),
+            variant: None,
             erased: false,
             module: Some("marketplace::market".into()),
             message: "settlement failed at http://chain/rpc?token=hunter2".to_owned(),
             handled: false,
             causes: vec![cause("the chain refused"), cause("execution reverted")],
             debug_text: None,
+            logged_text: None,
             stack: Stack::Text(stack.into()),
         }),
         log: Some(LogMessage {
@@ -150,7 +152,9 @@ pub(in crate::intake) fn error() -> ErrorRecord {
             level: "error",
             logger: Some("marketplace::market".into()),
             template: Some("purchase failed".into()),
+            stack: Stack::None,
         }),
+        origin: ErrorOrigin::Code,
         context: context(),
     }
 }

@@ -37,8 +37,7 @@ pub(in crate::intake) fn span(record: &SpanRecord) -> Value {
 }
 
 pub(in crate::intake) fn error(mut record: ErrorRecord) -> Value {
-    let stack = record.exception.as_mut().map(|exception| std::mem::take(&mut exception.stack)).unwrap_or_default();
-    let frames = stack::resolve(stack, 50);
+    let frames = stack::resolve(record.take_stack(), 50);
     valid(&Line::Error(map::error(&record, &frames, &Sanitizer::default())))
 }
 

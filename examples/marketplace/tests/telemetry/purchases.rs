@@ -96,11 +96,9 @@ async fn a_reverted_purchase_tells_the_chain_s_own_words() {
         }
         assert_eq!(event.custom("order"), &json!({ "buyer": "bob" }));
     }
-    let culprit = error["culprit"].as_str().unwrap();
-    assert!(culprit.contains("marketplace::error::AppError"), "{culprit}");
-    let top = error.at("/exception/stacktrace/0");
-    assert!(top["filename"].as_str().is_some_and(|file| file.ends_with("src/error.rs")), "{top}");
-    assert_ne!(top["library_frame"], true);
+    assert_eq!((error.at("/culprit"), error.at("/log/param_message")), (&json!(PURCHASE), &json!(PURCHASE)));
+    // `into_response` and the framework are no place of the error
+    assert_eq!(error.at("/exception/stacktrace"), &json!(null));
 
     let spans = market.spans_of(&purchase, 5).await;
     let failed: Vec<_> = spans.iter().filter(|span| span["outcome"] == "failure").map(|span| span.kind()).collect();

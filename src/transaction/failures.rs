@@ -1,0 +1,160 @@
+//! Errors of transactions that failed although no error value was captured in them.
+//!
+//! Many services report a failure with `error!("database error: {e}")` and an empty response of status 500. The first log
+//! line of the highest level is kept until the end of the transaction. If the transaction has failed and no other error
+//! was met in it, the line becomes its error. A request without such a line gets an error that is made of its status.
+
+use std::{borrow::Cow, time::SystemTime};
+
+use http::StatusCode;
+use tracing::Level;
+
+use super::{CapturedBody, Handle, Shared, errors::BoxedError};
+use crate::record::{ErrorOrigin, ErrorRecord, LogMessage, SpanId, Stack, TransactionRecord};
+
+/// A log line that explains a failure, if there is one.
+pub(super) struct FailureLine {
+    pub(super) error: BoxedError,
+    /// The span in which it was logged.
+    pub(super) parent: Option<SpanId>,
+    level: Level,
+}
+
+/// What a transaction knows about its failure.
+#[derive(Default)]
+pub(super) struct Failure {
+    /// An error was recorded, or left out by a filter, a hook or a limit: it is the reason of the failure.
+    has_reason: bool,
+    line: Option<Box<FailureLine>>,
+}
+
+impl Failure {
+    /// Any error was met.
+    pub(super) fn set_reason(&mut self) {
+        self.has_reason = true;
+        self.line = None;
+    }
+
+    /// Whether a line of this level would be kept.
+    pub(super) fn wants_line(&self, level: Level) -> bool {
+        // `Level` is ordered by verbosity
+        !self.has_reason && self.line.as_ref().is_none_or(|line| level < line.level)
+    }
+
+    /// Keeps a line, unless one of the same or a higher level is kept already.
+    pub(super) fn offer(&mut self, error: BoxedError, parent: Option<SpanId>, level: Level) {
+        if self.wants_line(level) {
+            self.line = Some(Box::new(FailureLine { error, parent, level }));
+        }
+    }
+
+    /// `None` if the reason of the failure is known. `Some(None)` if nothing is known about it.
+    pub(super) fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
+        (!self.has_reason).then(|| self.line.take())
+    }
+}
+
+impl Handle {
+    /// Whether a log line of this level can become the error of a failed transaction.
+    pub(crate) fn wants_line(&self, level: Level) -> bool {
+        match self {
+            Handle::None => false,
+            Handle::Transaction(shared) => shared.lock().wants_line(level),
+            Handle::Ignored(ignored) => ignored.errors().failure.wants_line(level),
+        }
+    }
+
+    /// Keeps a log line until the end of the transaction.
+    pub(crate) fn offer_line(&self, mut error: BoxedError, parent: Option<SpanId>, level: Level) {
+        error.origin = ErrorOrigin::FailureLog;
+        match self {
+            Handle::None => {}
+            Handle::Transaction(shared) => shared.lock().offer_line(error, parent, level),
+            Handle::Ignored(ignored) => ignored.errors().failure.offer(error, parent, level),
+        }
+    }
+
+    /// An ignored request has failed. Its log line is sent if nothing else explains the failure.
+    pub(crate) fn ignored_request_failed(&self) {
+        if let Handle::Ignored(ignored) = self {
+            let line = ignored.errors().failure.unexplained().flatten();
+            if let Some(line) = line {
+                ignored.recorder().error(line.error);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Sends the error of a transaction that has failed without one. Returns whether an error was sent.
+    pub(super) fn explain_failure(
+        &self,
+        record: &TransactionRecord,
+        line: Option<Box<FailureLine>>,
+        body: Option<&CapturedBody>,
+    ) -> bool {
+        let (mut error, parent) = match line {
+            Some(line) => (line.error, line.parent),
+            None => match of_response(record) {
+                Some(error) => (error, None),
+                None => return false,
+            },
+        };
+        let parent = parent.map(|span| self.pin(span));
+        self.complete_error(&mut error, record, body, parent);
+        self.send_error(error);
+        true
+    }
+}
+
+/// The error of a request of which nothing but the status is known.
+fn of_response(record: &TransactionRecord) -> Option<BoxedError> {
+    record.context.request.as_ref()?;
+    let status = record.context.response.as_ref()?.status;
+    let answer: Cow<'_, str> = match StatusCode::from_u16(status) {
+        // a call of gRPC, which has failed with status 200
+        Ok(status) if !status.is_server_error() => record.result.as_deref()?.to_owned().into(),
+        Ok(status) => status.to_string().into(),
+        Err(_) => return None,
+    };
+    let message = format!("{} returned {answer}", record.display_name());
+    let log = LogMessage { message, level: "error", logger: None, template: None, stack: Stack::None };
+    let mut error = ErrorRecord::of_line(log, None, Stack::None, SystemTime::now());
+    error.origin = ErrorOrigin::Response;
+    Some(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(message: &str) -> BoxedError {
+        let log =
+            LogMessage { message: message.into(), level: "error", logger: None, template: None, stack: Stack::None };
+        ErrorRecord::of_line(log, None, Stack::None, SystemTime::UNIX_EPOCH)
+    }
+
+    fn kept(failure: &mut Failure) -> Option<String> {
+        Some(failure.unexplained()?.map_or_else(String::new, |line| line.error.log.unwrap().message))
+    }
+
+    #[test]
+    fn first_line_of_the_highest_level_explains_a_failure() {
+        let mut failure = Failure::default();
+        for (message, level) in [("a", Level::INFO), ("b", Level::WARN), ("c", Level::ERROR), ("d", Level::ERROR)] {
+            failure.offer(line(message), None, level);
+        }
+        assert!(!failure.wants_line(Level::ERROR) && !failure.wants_line(Level::WARN));
+        assert_eq!(kept(&mut failure).as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn failure_with_an_error_needs_no_line() {
+        let mut failure = Failure::default();
+        assert_eq!(kept(&mut failure).as_deref(), Some(""));
+        failure.offer(line("a"), None, Level::ERROR);
+        failure.set_reason();
+        failure.offer(line("b"), None, Level::ERROR);
+        assert_eq!(kept(&mut failure), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The transaction's user, as far as spans name it.
+
+use opentelemetry::KeyValue;
+
+use super::Shared;
+use crate::record::is_user_attribute;
+
+impl Shared {
+    /// Looks for the user in attributes with which a span starts.
+    #[inline]
+    pub(crate) fn find_user(&self, attributes: &[KeyValue]) {
+        if attributes.iter().any(|attribute| is_user_attribute(attribute.key.as_str())) {
+            self.propose_user(attributes);
+        }
+    }
+
+    /// Takes the user from the attributes of one span, unless the code has set a user. Does nothing after the end.
+    #[cold]
+    pub(crate) fn propose_user(&self, attributes: &[KeyValue]) {
+        if let Some(record) = &mut self.lock().record {
+            record.context.propose_user(attributes);
+        }
+    }
+}
