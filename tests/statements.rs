@@ -213,6 +213,18 @@ async fn affected_rows_are_those_of_statements_that_change_rows() {
     }
 }
 
+/// As sqlx-tracing records them.
+#[tokio::test]
+async fn affected_rows_of_another_instrumentation_are_recorded() {
+    let work = || {
+        let kind = "client";
+        let span =
+            info_span!("sqlx.execute", otel.kind = kind, db.system.name = "mysql", db.response.affected_rows = 3);
+        span.in_scope(|| ());
+    };
+    assert_eq!(span(|agent| agent, work).await["context"]["db"]["rows_affected"], 3);
+}
+
 #[tokio::test]
 async fn statements_of_the_connection_are_left_out() {
     let found = spans(

@@ -57,6 +57,7 @@ fn calls() {
         db.namespace = "shop",
         db.query.text = statement,
         db.user = "app",
+        db.rows_affected = 3,
         server.address = "db.example",
         server.port = 5432
     )

@@ -87,7 +87,7 @@ attributes! {
         outcome: "event.outcome";
     }
     other {
-        db_rows_affected: "db.rows_affected";
+        db_rows_affected: "db.rows_affected", "db.response.affected_rows";
         messaging_temporary: "messaging.destination.temporary", "messaging.temp_destination";
         rpc_status: "rpc.response.status_code";
         rpc_grpc_status: "rpc.grpc.status_code";
