@@ -117,6 +117,7 @@ mod transport;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
+    client::db,
     config::{
         CaptureBody, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting, LogLevel,
         OtlpCompression, OtlpProtocol, TraceContinuationStrategy,

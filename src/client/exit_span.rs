@@ -101,6 +101,22 @@ impl ExitSpan {
     }
 }
 
+/// Records the error of a call, with its causes.
+///
+/// `span` is `None` if the call has no span, because the transaction is unsampled or the request is ignored. Errors are
+/// recorded there too. Outside of a transaction the error is left to the caller.
+pub(crate) fn record_failure<E: Error + 'static + ?Sized>(span: Option<&ExitSpan>, error: &E) {
+    match span {
+        Some(span) => span.fail(error),
+        None => {
+            let current = Transaction::current();
+            if !current.handle().is_none() {
+                current.capture_error(error);
+            }
+        }
+    }
+}
+
 impl Drop for ExitSpan {
     fn drop(&mut self) {
         if !self.has_ended {

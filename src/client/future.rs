@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::ExitSpan;
+use crate::record::Outcome;
 
 pin_project_lite::pin_project! {
     /// Runs the call of a client in its exit span, and passes the span to `finish` with the result of the call.
     ///
     /// The span is current while the call is polled and dropped. A call that is dropped before it has a result is recorded
-    /// as cancelled.
+    /// as cancelled, and a call that panics as failed.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct ExitFuture<F, D> {
         // `None` after it was dropped
@@ -21,6 +22,8 @@ pin_project_lite::pin_project! {
         call: Option<F>,
         span: Option<ExitSpan>,
         finish: Option<D>,
+        // true after a panic
+        is_polling: bool,
     }
 
     impl<F, D> PinnedDrop for ExitFuture<F, D> {
@@ -28,6 +31,10 @@ pin_project_lite::pin_project! {
             let mut this = this.project();
             let _entered = this.span.as_ref().map(ExitSpan::enter);
             this.call.set(None);
+            if let (true, Some(span)) = (*this.is_polling, this.span.take()) {
+                span.set_outcome(Outcome::Failure);
+                span.end();
+            }
         }
     }
 }
@@ -35,7 +42,7 @@ pin_project_lite::pin_project! {
 impl<F, D> ExitFuture<F, D> {
     /// `span`: the exit span, if the call is recorded. `finish` ends the span.
     pub(crate) fn new(call: F, span: Option<ExitSpan>, finish: D) -> Self {
-        Self { call: Some(call), span, finish: Some(finish) }
+        Self { call: Some(call), span, finish: Some(finish), is_polling: false }
     }
 }
 
@@ -51,7 +58,10 @@ where
         let entered = this.span.as_ref().map(ExitSpan::enter);
         // after its completion, a future is not polled again
         let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
-        let output = ready!(call.poll(cx));
+        *this.is_polling = true;
+        let polled = call.poll(cx);
+        *this.is_polling = false;
+        let output = ready!(polled);
         this.call.set(None);
         drop(entered);
         match this.finish.take() {

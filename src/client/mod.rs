@@ -3,7 +3,11 @@
 //! Each part of this module observes one kind of client and makes an [`ExitSpan`] of each call. The attributes are those of
 //! OpenTelemetry's semantic conventions, from which the exporters derive type, destination and service target.
 
+pub mod db;
 mod exit_span;
 mod future;
 
-pub(crate) use self::{exit_span::ExitSpan, future::ExitFuture};
+pub(crate) use self::{
+    exit_span::{ExitSpan, record_failure},
+    future::ExitFuture,
+};
