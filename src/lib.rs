@@ -69,6 +69,9 @@
 //! | `testkit` | `TestAgent`: tests of what your service sends | no |
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
 //! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
+//! | `redis` | exit spans for the commands of the crate `redis` 1 | no |
+//! | `diesel` | exit spans for the queries of the crate `diesel` 2.3 | no |
+//! | `mongodb` | exit spans for the commands of the crate `mongodb` 3 | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
@@ -114,6 +117,15 @@ pub mod trace_context;
 mod transaction;
 mod transport;
 
+#[cfg(feature = "diesel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "diesel")))]
+pub use crate::client::diesel;
+#[cfg(feature = "mongodb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mongodb")))]
+pub use crate::client::mongodb;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::client::redis;
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},

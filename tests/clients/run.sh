@@ -2,12 +2,15 @@
 # Runs the tests of client crates against real servers: `run.sh` for all clients, `run.sh sqlx -- cancelled` for one
 # client and a filter. Installs (on Debian, as root), starts and stops the servers that the clients need.
 #
-# Exports POSTGRES_URL, MARIADB_URL. A variable that is set already names a server to use instead.
+# Exports POSTGRES_URL, MARIADB_URL, REDIS_URL. A variable that is set already names a server to use instead.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 # per client: the servers that its tests need
 declare -A needs=(
+    [diesel]="libpq postgres"
+    [mongodb]=""
+    [redis]="redis"
     [sqlx]="postgres mariadb"
 )
 
@@ -81,6 +84,21 @@ mariadb() {
         CREATE USER app@127.0.0.1 IDENTIFIED BY 'hunter2'; GRANT ALL ON shop.* TO app@127.0.0.1;
         CREATE USER app@localhost IDENTIFIED BY 'hunter2'; GRANT ALL ON shop.* TO app@localhost"
     export MARIADB_URL=mysql://app:hunter2@127.0.0.1:$port/shop
+}
+
+# the library to which diesel links
+libpq() { install /usr/include/postgresql/libpq-fe.h libpq-dev; }
+
+redis() {
+    if [ -n "${REDIS_URL:-}" ]; then return; fi
+    install /usr/bin/redis-server redis-server
+    local port
+    port=$(free_port)
+    mkdir "$dir/redis"
+    redis-server --port "$port" --bind 127.0.0.1 --save "" --appendonly no --dir "$dir/redis" >"$dir/redis.log" 2>&1 &
+    pids+=($!)
+    await "$dir/redis.log" redis-cli -p "$port" ping
+    export REDIS_URL=redis://127.0.0.1:$port
 }
 
 clients=("${!needs[@]}")
