@@ -33,6 +33,7 @@ use std::{
 
 use mongodb::{
     bson::{Bson, Document},
+    error::ErrorKind,
     event::{
         EventHandler,
         command::{CommandEvent, CommandStartedEvent},
@@ -98,7 +99,11 @@ impl CommandRecorder {
             }
             CommandEvent::Failed(failed) => {
                 let span = self.take(failed.request_id);
-                match without_key(&failed.failure.to_string()) {
+                let message = match &*failed.failure.kind {
+                    ErrorKind::Command(error) => error.message.clone(),
+                    _ => failed.failure.to_string(),
+                };
+                match without_key(&message) {
                     Some(message) => record_failure(span.as_ref(), &CommandError(message.to_owned())),
                     None => record_failure(span.as_ref(), &failed.failure),
                 }

@@ -154,7 +154,8 @@ async fn failed_command_and_write_error_are_recorded_without_the_key() {
     assert_eq!(outcomes(&spans), ["failure"; 3]);
     for span in ["orders.insert", "orders.findAndModify"] {
         let error = apm.expect_error("CommandError").await.child_of(span);
-        assert!(error.json().to_string().contains("E11000 duplicate key error collection: shop.orders index: _id_"));
+        let text = error.json().to_string();
+        assert!(text.contains("E11000 duplicate key error") && !text.contains("dup key"), "{text}");
     }
     assert_eq!(apm.events(Kind::Error).len(), 3);
     apm.assert_no_secret(SECRET);
