@@ -69,6 +69,9 @@
 //! | `testkit` | `TestAgent`: tests of what your service sends | no |
 //! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
 //! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
+//! | `redis` | exit spans for the commands of the crate `redis` 1 | no |
+//! | `diesel` | exit spans for the queries of the crate `diesel` 2.3 | no |
+//! | `mongodb` | exit spans for the commands of the crate `mongodb` 3 | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
 //! | `reqwest`, `reqwest-middleware` | [`client_layer`] for these clients: [`docs::outgoing_calls`] | no |
 //! | `rdkafka` | Kafka through the crate `rdkafka`: a wrapper for producers, transactions for messages; needs a C compiler | no |
@@ -116,6 +119,15 @@ pub mod trace_context;
 mod transaction;
 mod transport;
 
+#[cfg(feature = "diesel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "diesel")))]
+pub use crate::client::diesel;
+#[cfg(feature = "mongodb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mongodb")))]
+pub use crate::client::mongodb;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::client::redis;
 #[cfg(feature = "rdkafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use crate::client::rdkafka;
@@ -126,7 +138,7 @@ pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
     capture::{CapturedError, panic_hook},
     client::{
-        ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, messaging,
+        ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, db, messaging,
         sqlx::{self, SqlxDatabase},
     },
     config::{

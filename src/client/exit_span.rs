@@ -94,10 +94,37 @@ impl ExitSpan {
         enter_handle(self.handle.clone(), &self.context)
     }
 
+    /// The options of the span's transaction.
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn config(&self) -> Option<&crate::config::Config> {
+        self.handle.transaction().map(|shared| shared.config())
+    }
+
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn has_transaction_ended(&self) -> bool {
+        self.handle.transaction().is_none_or(|shared| shared.read(|_| ()).is_none())
+    }
+
+    /// Whether the span belongs to the transaction that is current.
+    #[cfg(feature = "diesel")]
+    pub(crate) fn is_in_current_transaction(&self) -> bool {
+        match (self.handle.transaction(), Transaction::current().handle().transaction()) {
+            (Some(own), Some(current)) => std::sync::Arc::ptr_eq(own, current),
+            _ => false,
+        }
+    }
+
     /// Ends the span now.
     pub(crate) fn end(mut self) {
         self.has_ended = true;
         self.context.span().end();
+    }
+
+    /// Ends the span of a call of which only the start is known. It has no duration.
+    #[cfg(any(feature = "diesel", feature = "mongodb"))]
+    pub(crate) fn cancel_at(self, start: SystemTime) {
+        self.set_outcome(Outcome::Unknown);
+        self.end_at(start);
     }
 
     /// Ends the span at a time in the past.

@@ -4,12 +4,21 @@
 //! OpenTelemetry's semantic conventions, from which the exporters derive type, destination and service target.
 
 mod call_result;
+#[cfg(feature = "diesel")]
+mod connection_url;
+pub mod db;
+#[cfg(feature = "diesel")]
+pub mod diesel;
 mod exit_span;
 mod future;
 mod http;
 pub mod messaging;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "rdkafka")]
 pub mod rdkafka;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sqlx;
 
 pub use self::http::{ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer};

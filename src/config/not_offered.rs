@@ -10,7 +10,6 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("payload_log_file", "the development server (feature `devserver`) shows what is sent"),
     ("config_file", "use the environment, or the builder's setters"),
     ("elasticsearch_capture_body_urls", STATEMENTS),
-    ("mongodb_capture_statement_commands", STATEMENTS),
     ("api_buffer_size", "use `max_backlog_bytes`, and `max_queue_bytes` for events that are not encoded yet"),
     ("metrics_buffer_size", "use `max_queue_bytes`: all events wait in one queue"),
     ("context_manager", "it chooses between mechanisms of Node.js"),

@@ -208,6 +208,12 @@ macro_rules! for_each_option {
         @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
+        /// Patterns of the names of MongoDB's commands whose statements are sent, with `?` for each value: for the feature
+        /// `mongodb`.
+        @live mongodb_capture_statement_commands: Patterns, "ELASTIC_APM_MONGODB_CAPTURE_STATEMENT_COMMANDS",
+            default "find,aggregate,count,distinct,mapReduce",
+            set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
+
         /// The most spans that one transaction sends. Spans that start after the limit is reached are dropped and
         /// counted. Exit spans that are merged into one span, or dropped as too short, no longer count towards the
         /// limit. 0: none, below 0: no limit.

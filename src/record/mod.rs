@@ -49,7 +49,7 @@ pub(crate) use self::{
     random::random_u64,
     resource::{Cloud, CloudPart, Kubernetes, Resource},
     short_text::ShortText,
-    span::{Link, MAX_ATTRIBUTES, OUTCOME, STACKTRACE, SpanRecord, is_call, set_attribute},
+    span::{Link, MAX_ATTRIBUTES, OUTCOME, ROWS_AFFECTED, STACKTRACE, SpanRecord, is_call, set_attribute},
     span_user::is_user_attribute,
     transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };

@@ -75,6 +75,10 @@ pub(crate) const STACKTRACE: &str = "code.stacktrace";
 /// semantic conventions have no attribute for the outcome. It is not sent as a label.
 pub(crate) const OUTCOME: &str = "event.outcome";
 
+/// The attribute that holds the number of rows that a statement inserted, changed or deleted. Semantic conventions have no
+/// attribute for it.
+pub(crate) const ROWS_AFFECTED: &str = "db.rows_affected";
+
 /// Attributes and links that one span or transaction keeps; the SDK's limit.
 pub(crate) const MAX_ATTRIBUTES: usize = 128;
 

@@ -167,13 +167,6 @@ impl StartedTransaction {
         self.settle(result)
     }
 
-    fn panicked(&self, panic: &(dyn Any + Send)) {
-        match self.transaction.shared() {
-            Some(shared) => shared.panicked(panic),
-            None => self.transaction.handle().panicked(panic),
-        }
-    }
-
     fn settle<T>(self, result: Result<T, Box<dyn Any + Send>>) -> T {
         match result {
             Ok(result) => result,

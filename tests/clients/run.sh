@@ -2,15 +2,18 @@
 # Runs the tests of client crates against real servers: `run.sh` for all clients, `run.sh sqlx -- cancelled` for one
 # client and a filter. Installs (on Debian, as root), starts and stops the servers that the clients need.
 #
-# Exports POSTGRES_URL, MARIADB_URL, KAFKA_BROKERS. A variable that is set already names a server to use instead.
+# Exports POSTGRES_URL, MARIADB_URL, REDIS_URL, KAFKA_BROKERS. A variable that is set already names a server to use instead.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 # per client: the servers that its tests need
 declare -A needs=(
+    [diesel]="libpq postgres"
+    [mongodb]=""
     [rdkafka]="kafka"
     [reqwest]=""
     [reqwest-middleware]=""
+    [redis]="redis"
     [sqlx]="postgres mariadb"
 )
 
@@ -129,6 +132,21 @@ END
     # the port opens before the broker is ready: the tests wait for their topics
     await "$log" bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
     export KAFKA_BROKERS=127.0.0.1:$port
+}
+
+# the library to which diesel links
+libpq() { install /usr/include/postgresql/libpq-fe.h libpq-dev; }
+
+redis() {
+    if [ -n "${REDIS_URL:-}" ]; then return; fi
+    install /usr/bin/redis-server redis-server
+    local port
+    port=$(free_port)
+    mkdir "$dir/redis"
+    redis-server --port "$port" --bind 127.0.0.1 --save "" --appendonly no --dir "$dir/redis" >"$dir/redis.log" 2>&1 &
+    pids+=($!)
+    await "$dir/redis.log" redis-cli -p "$port" ping
+    export REDIS_URL=redis://127.0.0.1:$port
 }
 
 clients=("${!needs[@]}")

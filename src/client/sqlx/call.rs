@@ -14,7 +14,7 @@ use super::{
     observed_event::{self, expect_event},
     statement,
 };
-use crate::client::ExitSpan;
+use crate::{client::ExitSpan, record::ROWS_AFFECTED};
 
 /// A statement as the driver takes it, with its text known before.
 pub(super) struct Query<DB: Database> {
@@ -97,7 +97,7 @@ impl Call {
             self.span.fail(error);
         }
         if let Some(rows) = self.rows_affected {
-            self.span.set_attribute(statement::ROWS_AFFECTED, rows.value);
+            self.span.set_attribute(ROWS_AFFECTED, rows.value);
         }
         self.span.end();
     }

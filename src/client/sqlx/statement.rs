@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use opentelemetry::KeyValue;
 
-use crate::{record::boundary, sql::signature};
+use crate::{
+    record::{ROWS_AFFECTED, boundary},
+    sql::signature,
+};
 
 /// The most bytes of a statement that a span keeps until it is sent; `long_field_max_length` cuts it further.
 const MAX_STATEMENT: usize = 300 * 1024;
-
-/// The attribute of `context.db.rows_affected`. Semantic conventions have none.
-pub(super) const ROWS_AFFECTED: &str = "db.rows_affected";
 
 /// The beginning of a statement, as much as is ever sent.
 pub(super) fn beginning(sql: &str) -> &str {

@@ -97,8 +97,9 @@ attributes! {
         peer_port: "server.port", "net.peer.port" | "network.peer.port" | "net.sock.peer.port" | "peer.port";
     }
     dropped {
-        "busy_ns" | "idle_ns" | "level" | "db.operation" | "db.operation.name" | "db.connection_string"
-            | "rpc.method" | "http.flavor" | "http.user_agent" | "user_agent.original" | "http.route" | "http.client_ip"
+        "busy_ns" | "idle_ns" | "level" | "db.operation" | "db.operation.name" | "db.query.summary"
+            | "db.connection_string" | "rpc.method" | "http.flavor" | "http.user_agent" | "user_agent.original"
+            | "http.route" | "http.client_ip"
             | "http.server_name" | "url.port" | "url.domain" | "url.fragment" | "url.template" | "client.address"
             | "client.port" | "net.host.name" | "net.host.ip" | "net.host.port" | "net.transport" | "net.protocol.name"
             | "net.protocol.version" | "network.transport" | "network.type" | "network.protocol.name"
@@ -149,16 +150,21 @@ impl<'a> Attributes<'a> {
         [self.target_type, self.target_name].map(|value| value.map(text))
     }
 
-    pub(super) fn rows_affected(&self) -> Option<i64> {
-        self.db_rows_affected.and_then(integer)
-    }
-
     pub(super) fn peer(&self) -> Option<Cow<'a, str>> {
         self.peer_name().or_else(|| self.peer_ip())
     }
 
     pub(super) fn is_database(&self) -> bool {
         self.db_system().is_some() || self.db_statement().is_some()
+    }
+
+    pub(super) fn rows_affected(&self) -> Option<i64> {
+        self.db_rows_affected.and_then(integer).filter(|rows| *rows >= 0)
+    }
+
+    /// Whether the name of a database span was chosen for it. The conventions name a span after its query summary.
+    pub(super) fn is_query_summary(&self, name: &str) -> bool {
+        self.first(&["db.query.summary"]).is_some_and(|summary| summary == name)
     }
 
     /// Below the server's own span only calls are told as HTTP.

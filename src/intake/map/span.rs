@@ -226,10 +226,12 @@ fn of_database<'a>(
     let statement = attributes.db_statement().filter(|_| language != Language::Commands);
     let is_sql = matches!(language, Language::Sql | Language::SqlLike);
     let name = match &statement {
-        Some(statement) if is_sql && is_generic(&record.name) => match sql::signature(statement) {
-            name if name.is_empty() => system.clone().map_or(plain.name, Text::One),
-            name => Text::One(keyword(name.into_owned())),
-        },
+        Some(statement) if is_sql && is_generic(&record.name) && !attributes.is_query_summary(&record.name) => {
+            match sql::signature(statement) {
+                name if name.is_empty() => system.clone().map_or(plain.name, Text::One),
+                name => Text::One(keyword(name.into_owned())),
+            }
+        }
         None if is_sql => transaction_control(&record.name).map_or(plain.name, |name| Text::One(name.into())),
         _ => plain.name,
     };
