@@ -83,8 +83,6 @@ impl RequestContext {
             self.transaction.handle().ignored_request_failed();
         }
         let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
-        response.map(|body| {
-            if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) }
-        })
+        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) })
     }
 }

@@ -74,9 +74,9 @@ async fn error_of_an_ignored_service_is_sent_and_seen_by_hooks() {
 #[tokio::test]
 async fn panic_of_an_ignored_request_is_sent_and_seen_by_hooks() {
     let (apm, seen) = (ignoring().await, Seen::default());
-    let panics = |_: Request<Body>| async { panic!("no pulse") };
+    let panics = async |_: Request<Body>| -> Result<Response<Body>, io::Error> { panic!("no pulse") };
     let service = seen.layer(&apm).layer(service_fn(panics));
-    let result = tokio::spawn(service.oneshot(request())).await.map(|_: Result<Response<Body>, io::Error>| ());
+    let result = tokio::spawn(service.oneshot(request())).await.map(|_| ());
     assert!(result.unwrap_err().is_panic());
     without_transaction(apm.expect_error("no pulse").await);
     assert_eq!(seen.take(), ["error no pulse"]);
