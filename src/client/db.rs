@@ -115,7 +115,7 @@ impl<'a> DbCall<'a> {
     ///     .run_with(search(), |result, span| match result {
     ///         Ok(response) if response.0 >= 400 => span.set_outcome(Outcome::Failure),
     ///         Ok(_) => {}
-    ///         Err(error) => span.fail(&**error), // `anyhow::Error` and `Box<dyn Error>` are no `std::error::Error`
+    ///         Err(error) => span.fail(&**error), // `anyhow::Error` and `Box<dyn Error>` do not implement `std::error::Error`
     ///     })
     ///     .await?;
     /// # let _ = response;

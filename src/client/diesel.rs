@@ -12,7 +12,7 @@
 //! - A span is named by the SQL signature (`SELECT FROM orders`). `BEGIN`, `SAVEPOINT` and `COMMIT` are queries, too.
 //! - The statement is recorded without the values that are bound to it. The number of rows is not known to diesel.
 //! - Database, host and port are those of the connection's URL. User and password are not recorded.
-//! - A query that fails has the outcome `failure`, and its error is recorded. `NotFound` is no error of a query.
+//! - A query that fails has the outcome `failure`, and its error is recorded. `NotFound` is not an error of the query.
 //!
 //! Diesel blocks, so its queries run on other threads. A thread has no current transaction unless you pass it:
 //!
