@@ -101,7 +101,7 @@ pub(crate) fn map_current_context<T>(look: impl FnOnce(&Context) -> T) -> T {
 }
 
 /// [`Context::attach`]. Attaches nothing on a thread that is ending.
-#[inline(always)]
+#[inline]
 pub(crate) fn attach(context: Context) -> Attached {
     Attached(if is_thread_ending() { None } else { Some(context.attach()) })
 }
