@@ -1,6 +1,6 @@
 //! Log lines that become the error of a failed transaction.
 
-use std::io;
+use std::{any::Any, io};
 
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use tower_apm::{
     CaptureLogErrors, ErrorVerdict, Outcome, ResponseExt, Transaction, User,
     testkit::{Kind, TestAgent},
 };
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::{call, errors, line_of, only_error};
 
@@ -186,8 +187,13 @@ async fn panic_that_a_middleware_catches_is_the_only_error() {
         tx.user(User::id("ada"));
         panic!("boom")
     };
-    let app = Router::new().route("/", get(handler)).layer(tower_http::catch_panic::CatchPanicLayer::new());
-    let error = only_error(&apm, app, "/").await;
+    // a response without a body ends the transaction at once
+    let catch = CatchPanicLayer::custom(|_: Box<dyn Any + Send>| FAILED.into_response());
+    let app = Router::new().route("/", get(handler)).layer(catch);
+    call(app.layer(apm.layer().request_span(false)), "/").await;
+    let errors = errors(&apm).await;
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let error = &errors[0];
     assert_eq!((&error["exception"]["type"], &error["exception"]["message"]), (&json!("panic"), &json!("boom")));
     assert_eq!(error["context"]["user"]["id"], "ada", "it is sent before the transaction ends");
 }
