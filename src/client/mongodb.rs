@@ -99,14 +99,7 @@ impl CommandRecorder {
             }
             CommandEvent::Failed(failed) => {
                 let span = self.take(failed.request_id);
-                let message = match &*failed.failure.kind {
-                    ErrorKind::Command(error) => error.message.clone(),
-                    _ => failed.failure.to_string(),
-                };
-                match without_key(&message) {
-                    Some(message) => record_failure(span.as_ref(), &CommandError(message.to_owned())),
-                    None => record_failure(span.as_ref(), &failed.failure),
-                }
+                record_failure(span.as_ref(), &command_error(&failed.failure.kind));
                 span.into_iter().for_each(ExitSpan::end);
             }
             _ => {}
@@ -258,7 +251,7 @@ fn is_nested(value: &Bson) -> bool {
     matches!(value, Bson::Document(_) | Bson::Array(_))
 }
 
-/// An error of the server, without the key that it quotes.
+/// An error of a command, without values that the server quotes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 struct CommandError(String);
@@ -266,6 +259,17 @@ struct CommandError(String);
 /// The message of a duplicate key without the key.
 fn without_key(message: &str) -> Option<&str> {
     message.split_once(" dup key:").map(|(message, _)| message)
+}
+
+/// The error without the server's reply, which the driver adds to its text.
+fn command_error(kind: &ErrorKind) -> CommandError {
+    CommandError(match kind {
+        ErrorKind::Command(error) => {
+            let message = without_key(&error.message).unwrap_or(&error.message);
+            format!("{message} ({})", error.code_name)
+        }
+        other => other.to_string(),
+    })
 }
 
 /// The errors in the reply of a command that has succeeded.
