@@ -286,7 +286,7 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let mut closed = None;
+        let mut timers = None;
         let (mut record, outcome_by_user, body, has_errors, waiting) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
@@ -294,7 +294,7 @@ impl Shared {
                 state.seldom().rest = Some(Rest::of(&record));
             }
             if let Some(spans) = &mut state.spans {
-                closed = Some(self.close(spans));
+                timers = Some(std::mem::take(&mut spans.timers));
             }
             let body = state.seldom.as_mut().and_then(|seldom| seldom.body.take());
             (record, state.outcome_by_user, body, state.has_errors(), state.take_waiting_errors())
@@ -319,8 +319,8 @@ impl Shared {
                 self.lock().seldom().rest = Some(Rest::of(&record));
             }
         }
-        if let Some(closed) = closed {
-            self.send_closed(closed, &mut record);
+        if let Some(timers) = timers {
+            self.close_spans(timers, &mut record);
         }
         self.count_spans(&mut record);
         if self.config.context_propagation_only {
