@@ -41,13 +41,6 @@ pub(super) struct Spans {
     verdict: Option<bool>,
 }
 
-/// What a transaction that ends takes out of its [`Spans`].
-pub(super) struct ClosedSpans {
-    timers: Timers,
-    /// The spans that have waited and are to be sent.
-    ready: ArrayVec<Box<SpanRecord>, MAX_WAITING>,
-}
-
 impl Spans {
     fn child_of(&self, parent: SpanId) -> Option<usize> {
         self.waiting.iter().position(|waiting| waiting.record.parent_id == parent)
@@ -316,21 +309,18 @@ impl Shared {
         self.recorder.span(span);
     }
 
-    /// The transaction is over: nothing waits any longer. Called under the lock under which the transaction's record is
-    /// taken, so that no span begins to wait afterwards.
-    pub(super) fn close(&self, spans: &mut Spans) -> ClosedSpans {
-        let timers = std::mem::take(&mut spans.timers);
-        let waiting = std::mem::take(&mut spans.waiting);
-        let ready = waiting.into_iter().filter_map(|waiting| self.keep_unless_short(spans, waiting)).collect();
-        ClosedSpans { timers, ready }
-    }
-
-    /// Sends the spans that have waited, and adds the self times of all to the record of the transaction.
-    pub(super) fn send_closed(&self, closed: ClosedSpans, record: &mut TransactionRecord) {
+    /// The transaction is over: nothing waits any longer.
+    pub(super) fn close_spans(&self, timers: Timers, record: &mut TransactionRecord) {
         let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
         let end = record.timestamp.saturating_add(micros);
-        closed.timers.finish(record.id, [record.timestamp, end], &mut record.self_times);
-        closed.ready.into_iter().for_each(|record| self.deliver(record));
+        timers.finish(record.id, [record.timestamp, end], &mut record.self_times);
+        let ready: ArrayVec<Box<SpanRecord>, MAX_WAITING> = {
+            let mut state = self.lock();
+            let spans = state.spans();
+            let waiting = std::mem::take(&mut spans.waiting);
+            waiting.into_iter().filter_map(|waiting| self.keep_unless_short(spans, waiting)).collect()
+        };
+        ready.into_iter().for_each(|record| self.deliver(record));
     }
 
     pub(super) fn count_spans(&self, record: &mut TransactionRecord) {

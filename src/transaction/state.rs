@@ -316,7 +316,7 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let mut closed = None;
+        let mut timers = None;
         let (mut record, outcome_by_user, body, mut has_errors, waiting, unexplained) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
@@ -324,7 +324,7 @@ impl Shared {
                 state.rare().ended = Some(EndedTransaction::of(&record));
             }
             if let Some(spans) = &mut state.spans {
-                closed = Some(self.close(spans));
+                timers = Some(std::mem::take(&mut spans.timers));
             }
             let body = state.rare.as_mut().and_then(|rare| rare.body.take());
             let (has_errors, waiting) = (state.has_errors(), state.take_waiting_errors());
@@ -355,8 +355,8 @@ impl Shared {
         {
             has_errors |= self.explain_failure(&record, line, body.as_ref());
         }
-        if let Some(closed) = closed {
-            self.send_closed(closed, &mut record);
+        if let Some(timers) = timers {
+            self.close_spans(timers, &mut record);
         }
         self.count_spans(&mut record);
         if self.config.context_propagation_only {
