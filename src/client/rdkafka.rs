@@ -59,7 +59,7 @@ use ::rdkafka::{
 };
 
 use super::{
-    ExitFuture, ExitSpan,
+    ExitFuture, ExitSpan, InExitSpan,
     messaging::{self, Receive, SendSpan},
 };
 use crate::{record::catch, trace_context::BytesInjector};
@@ -102,11 +102,9 @@ where
         T: Into<Timeout>,
     {
         let (record, span) = start(record);
-        let finish = |span, result: OwnedDeliveryResult| {
-            finish(span, result.as_ref().err().map(|(error, _)| error));
-            result
-        };
-        ExitFuture::new(self.producer.send(record, queue_timeout), span.into_exit_span(), finish).await
+        let (span, result) = InExitSpan::new(self.producer.send(record, queue_timeout), span.into_exit_span()).await;
+        finish(span, result.as_ref().err().map(|(error, _)| error));
+        result
     }
 
     /// Puts a message into the queue like [`FutureProducer::send_result`], and records an exit span that ends with the

@@ -210,7 +210,7 @@ macro_rules! for_each_option {
 
         /// Patterns of the names of MongoDB's commands whose statements are sent, with `?` for each value: for the feature
         /// `mongodb`.
-        @live mongodb_capture_statement_commands: Patterns, "ELASTIC_APM_MONGODB_CAPTURE_STATEMENT_COMMANDS",
+        mongodb_capture_statement_commands: Patterns, "ELASTIC_APM_MONGODB_CAPTURE_STATEMENT_COMMANDS",
             default "find,aggregate,count,distinct,mapReduce",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 

@@ -108,7 +108,7 @@ async fn a_request_is_the_same_by_every_protocol() {
             .span_count(2)
             .no_span("exception")
             .span("settle", |span| span.kind("app", "internal").label("step", 1).child_of("POST /buy/{id}"))
-            .span("query", |span| span.kind("db", "sqlite").outcome("unknown").child_of("settle"))
+            .span("query", |span| span.kind("db", "sqlite").outcome("success").child_of("settle"))
             .error("SettlementError", |error| error.child_of("settle"));
         let expected = match protocol {
             None => "intake",

@@ -118,7 +118,7 @@ async fn debug_output_of_public_types_contains_no_secret() {
     let inner = service_fn(|_: Request<Body>| async { Ok::<_, std::io::Error>(Response::new(Body::from(SECRET))) });
     let layer = agent.layer().module("market").on_request(|tx, _| fill(tx));
     outputs.add("ApmLayer", &layer, "market");
-    let mut service = layer.layer(inner.clone());
+    let mut service = layer.layer(inner);
     let request = Request::get("/account?access_token=hunter2").header("authorization", "Bearer hunter2");
     let responding = service.call(request.body(Body::from(SECRET)).unwrap());
     outputs.add("ResponseFuture", &responding, "ResponseFuture");

@@ -11,7 +11,7 @@ use crate::client::InExitSpan;
 
 /// Records an exit span for each request that passes the middleware.
 ///
-/// ```
+/// ```no_run
 /// use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 ///
 /// let client: ClientWithMiddleware =

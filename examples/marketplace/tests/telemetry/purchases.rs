@@ -85,7 +85,7 @@ async fn a_reverted_purchase_tells_the_chain_s_own_words() {
     );
     assert_eq!(
         (error.at("/exception/type"), error.at("/exception/module"), error.at("/exception/handled")),
-        (&json!("PurchaseError"), &json!("marketplace::market::purchase"), &json!(false))
+        (&json!("PurchaseError::Settlement"), &json!("marketplace::market::purchase"), &json!(false))
     );
     for event in [&purchase, &error] {
         assert_eq!(event.user(), "bob");
