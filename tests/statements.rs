@@ -306,7 +306,6 @@ async fn nothing_is_recorded_outside_of_a_recording_transaction() {
     LOGGED.statement(LONG);
     apm.flush().await;
     assert!(apm.events(Kind::Span).is_empty());
-    assert_eq!(apm.agent().stats().recorded, 0, "unsampled transactions are not sent");
 }
 
 #[tokio::test]

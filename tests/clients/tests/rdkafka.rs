@@ -412,8 +412,9 @@ async fn message_outside_of_a_transaction_is_sent_as_it_is() {
 async fn header_name_that_is_not_utf_8_stops_neither_consumer_nor_producer() {
     let kafka = Kafka::mock();
     let apm = TestAgent::start().await;
+    let name = std::hint::black_box([b'n', 0xff]);
     // SAFETY: only pointer and length reach librdkafka; a producer in another language writes such a name
-    let name = unsafe { str::from_utf8_unchecked(&[b'n', 0xff]) };
+    let name = unsafe { str::from_utf8_unchecked(&name) };
     let headers = OwnedHeaders::new().insert(Header { key: name, value: Some("v") });
     let headers = headers.insert(Header { key: "traceparent", value: Some("old") });
     let producer = kafka.producer();
