@@ -199,7 +199,8 @@ impl DbSpan {
         }
     }
 
-    /// Sets the number of rows that the statement inserted, changed or deleted. OTLP has no place for it.
+    /// Sets the number of rows that the statement inserted, changed or deleted. By OTLP it becomes the label
+    /// `db_rows_affected`.
     pub fn set_rows_affected(&self, rows: u64) {
         if let Some(span) = &self.span {
             span.set_attribute(ROWS_AFFECTED, i64::try_from(rows).unwrap_or(i64::MAX));
