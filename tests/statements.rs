@@ -7,8 +7,10 @@ use opentelemetry::{
     trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use serde_json::{Value, json};
-use tower_apm::{Agent, AgentBuilder, Environment, OtlpProtocol, SqlxDatabase, devserver::Kind, testkit::TestAgent};
-use tracing::{Level, info_span};
+use tower_apm::{
+    Agent, AgentBuilder, Environment, OtlpProtocol, SqlxDatabase, db, devserver::Kind, testkit::TestAgent,
+};
+use tracing::{Instrument, Level, info_span};
 
 const LONG: &str = "SELECT id, price FROM listings WHERE id = $1";
 
@@ -271,6 +273,20 @@ async fn span_of_another_instrumentation_is_not_doubled() {
         .await
         .span_count(3)
         .span("SELECT FROM listings", |span| span.kind("db", "postgresql"));
+}
+
+#[tokio::test]
+async fn statement_within_a_database_call_is_not_doubled() {
+    let apm = TestAgent::start().await;
+    let work = async {
+        let caller = info_span!("load");
+        // sqlx logs in the span of its caller, which it enters again while the call is polled
+        let statement = async { caller.in_scope(|| LOGGED.statement(LONG)) };
+        let call = db::call("postgresql").statement(LONG);
+        call.run_with(statement, |(), _| {}).instrument(caller.clone()).await;
+    };
+    apm.agent().start_transaction("work", "scheduled").run(work).await;
+    apm.expect_transaction("work").await.span("SELECT FROM listings", |span| span.outcome("success")).span_count(2);
 }
 
 #[tokio::test]

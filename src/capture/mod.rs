@@ -25,7 +25,8 @@ pub(crate) use self::{
 };
 use crate::{
     record::{
-        Context, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested, map_current_context,
+        Context, ErrorOrigin, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested,
+        map_current_context,
     },
     transaction::{
         Handle, Recorder, Shared, Transaction, UserCode, contain, installed_or_warn, link_to, running, set_custom,
@@ -167,6 +168,10 @@ impl CapturedError {
 
     /// Records it.
     pub fn capture(self) {
+        self.capture_from(ErrorOrigin::Code);
+    }
+
+    pub(crate) fn capture_from(self, origin: ErrorOrigin) {
         let Some(Parts { recorder, mut exception, context, template }) = self.parts else { return };
         if matches!(exception.stack, Stack::None) {
             exception.stack = stack_here(&recorder);
@@ -179,7 +184,7 @@ impl CapturedError {
             stack: Stack::None,
         });
         let mut record = exception.into_record(SystemTime::now());
-        *record = ErrorRecord { log, context, ..*record };
+        *record = ErrorRecord { log, context, origin, ..*record };
         match self.handle {
             Handle::None => recorder.error(record),
             handle => handle.error(record, handle.transaction().and_then(|shared| active_span(shared))),

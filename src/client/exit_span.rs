@@ -1,6 +1,6 @@
 //! An exit span from its start to its end.
 
-use std::{borrow::Cow, error::Error, time::SystemTime};
+use std::{borrow::Cow, cell::Cell, error::Error, time::SystemTime};
 
 use http::HeaderMap;
 use opentelemetry::{
@@ -9,11 +9,35 @@ use opentelemetry::{
 };
 
 use crate::{
-    record::{OUTCOME, Outcome, current_context},
+    record::{ErrorOrigin, OUTCOME, Outcome, current_context},
     span::ApmTracer,
     trace_context,
     transaction::{Entered, Handle, Transaction, enter_handle, found_in},
 };
+
+thread_local! {
+    /// The exit spans of databases that are entered on this thread.
+    static DATABASE_CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether the exit span of a database call is entered on this thread, even if a `tracing` span was entered within it.
+pub(super) fn is_in_database_call() -> bool {
+    DATABASE_CALLS.get() > 0
+}
+
+/// An exit span that is the current span until this guard is dropped.
+pub(crate) struct EnteredExitSpan {
+    is_database: bool,
+    _entered: Entered,
+}
+
+impl Drop for EnteredExitSpan {
+    fn drop(&mut self) {
+        if self.is_database {
+            DATABASE_CALLS.set(DATABASE_CALLS.get().saturating_sub(1));
+        }
+    }
+}
 
 /// A call of another service that is running.
 ///
@@ -22,16 +46,11 @@ use crate::{
 pub(crate) struct ExitSpan {
     handle: Handle,
     context: Context,
+    is_database: bool,
     has_ended: bool,
 }
 
 impl ExitSpan {
-    /// Whether an exit span that starts now is recorded.
-    #[cfg(feature = "sqlx")]
-    pub(crate) fn is_recorded() -> bool {
-        found_in(&current_context()).transaction().is_some_and(|shared| shared.records_spans())
-    }
-
     /// Starts an exit span below the current span.
     ///
     /// Returns `None` outside of a transaction and in a transaction whose spans are not recorded. `describe` returns the
@@ -52,10 +71,11 @@ impl ExitSpan {
             return None;
         }
         let (name, attributes) = describe();
+        let is_database = attributes.iter().any(|attribute| attribute.key.as_str() == "db.system.name");
         let mut builder = SpanBuilder::from_name(name).with_kind(kind).with_attributes(attributes);
         builder.start_time = start;
         let span = ApmTracer::default().build_with_context(builder, parent);
-        Some(Self { handle, context: parent.with_span(span), has_ended: false })
+        Some(Self { handle, context: parent.with_span(span), is_database, has_ended: false })
     }
 
     /// Sets an attribute, named by OpenTelemetry's semantic conventions.
@@ -76,7 +96,7 @@ impl ExitSpan {
     pub(crate) fn fail<E: Error + 'static + ?Sized>(&self, error: &E) {
         self.set_outcome(Outcome::Failure);
         let _entered = self.enter();
-        Transaction::current().capture_error(error);
+        Transaction::current().error(error).capture_from(ErrorOrigin::ExitSpan);
     }
 
     /// Writes `traceparent`, `tracestate` and `baggage` of this span into the headers of the call.
@@ -90,8 +110,11 @@ impl ExitSpan {
     }
 
     /// Makes the span the current one until the guard is dropped.
-    pub(crate) fn enter(&self) -> Entered {
-        enter_handle(self.handle.clone(), &self.context)
+    pub(crate) fn enter(&self) -> EnteredExitSpan {
+        if self.is_database {
+            DATABASE_CALLS.set(DATABASE_CALLS.get() + 1);
+        }
+        EnteredExitSpan { is_database: self.is_database, _entered: enter_handle(self.handle.clone(), &self.context) }
     }
 
     /// The options of the span's transaction.
@@ -144,7 +167,7 @@ pub(crate) fn record_failure<E: Error + 'static + ?Sized>(span: Option<&ExitSpan
         None => {
             let current = Transaction::current();
             if !current.handle().is_none() {
-                current.capture_error(error);
+                current.error(error).capture_from(ErrorOrigin::ExitSpan);
             }
         }
     }

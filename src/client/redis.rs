@@ -136,7 +136,7 @@ fn recorded<'a, T: Send + 'a>(
         match result.as_ref().map(error_in) {
             Ok(None) => {}
             Ok(Some(error)) => record_server_error(span.as_ref(), error),
-            Err(error) => record_failure(span.as_ref(), error),
+            Err(error) => record_failure(span.as_ref(), &without_arguments(error)),
         }
         if let Some(span) = span {
             span.end();
@@ -150,18 +150,18 @@ fn record_server_error(span: Option<&ExitSpan>, error: &ServerError) {
         // `Script` then loads the script and repeats the command
         (Some(ServerErrorKind::NoScript), Some(span)) => span.set_outcome(Outcome::Failure),
         (Some(ServerErrorKind::NoScript), None) => {}
-        _ => record_failure(span, &without_arguments(error)),
+        _ => record_failure(span, &without_arguments(&RedisError::from(error.clone()))),
     }
 }
 
-/// The error as the caller gets it, without the arguments that the server quotes for an unknown command.
-fn without_arguments(error: &ServerError) -> RedisError {
-    match error.details().and_then(|details| details.split_once(", with args beginning with")) {
-        Some((details, _)) => {
-            let kind = error.kind().map_or(ErrorKind::Extension, ErrorKind::from);
-            RedisError::from((kind, "the server returned an error", details.to_owned()))
-        }
-        None => RedisError::from(error.clone()),
+/// The text before the arguments that the server quotes for an unknown command.
+const QUOTED_ARGUMENTS: &str = ", with args beginning with";
+
+/// The error without arguments of the command. The error of an atomic pipeline contains those of its commands.
+fn without_arguments(error: &RedisError) -> RedisError {
+    match error.to_string().split_once(QUOTED_ARGUMENTS) {
+        Some((text, _)) => RedisError::from((error.kind(), "the server returned an error", text.to_owned())),
+        None => error.clone(),
     }
 }
 
@@ -265,8 +265,12 @@ mod tests {
     fn error_does_not_quote_the_arguments_of_an_unknown_command() {
         let text = b"-ERR unknown command 'HGETT', with args beginning with: 'session:42' 'hunter2' \r\n";
         let Ok(Value::ServerError(error)) = redis::parse_redis_value(text) else { panic!() };
-        let text = without_arguments(&error).to_string();
-        assert!(text.ends_with("unknown command 'HGETT'"), "{text}");
+        let error = RedisError::from(error);
+        let aborted = (redis::ErrorKind::Extension, "Transaction aborted", format!("[(0, {error})]"));
+        for error in [error, RedisError::from(aborted)] {
+            let text = without_arguments(&error).to_string();
+            assert!(text.ends_with("unknown command 'HGETT'") || text.ends_with("unknown command HGETT"), "{text}");
+        }
     }
 
     #[test]

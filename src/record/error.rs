@@ -27,6 +27,8 @@ pub(crate) struct ErrorRecord {
 pub(crate) enum ErrorOrigin {
     /// A place in the code: the culprit is a function, and functions make the group.
     Code,
+    /// The call of an exit span. The service may handle it, or return an error value that has it as its cause.
+    ExitSpan,
     /// A log line that explains why a transaction failed: as [`Code`](Self::Code), one group for each transaction name.
     FailureLog,
     /// The end of the transaction: the culprit is the transaction's name, and there is one group for each name.
@@ -158,6 +160,11 @@ impl ErrorRecord {
             origin: ErrorOrigin::Code,
             context: Context::default(),
         })
+    }
+
+    /// Returns true for an error that an error value may replace later: a text, or the error of an exit span.
+    pub(crate) fn is_provisional(&self) -> bool {
+        self.origin == ErrorOrigin::ExitSpan || self.exception.as_ref().is_some_and(Exception::is_text)
     }
 
     /// Takes the stack, which belongs to the exception if there is one, and else to the log line.

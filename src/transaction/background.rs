@@ -190,7 +190,7 @@ impl Deref for StartedTransaction {
 impl Drop for StartedTransaction {
     fn drop(&mut self) {
         if let Some(shared) = self.transaction.shared() {
-            let outcome = if shared.has_errors() { Outcome::Failure } else { Outcome::Success };
+            let outcome = if shared.has_own_errors() { Outcome::Failure } else { Outcome::Success };
             shared.end(|_| outcome);
         }
     }

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     config::CaptureBody,
-    record::{ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord, is_contained},
+    record::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord, is_contained},
 };
 
 /// The most error documents of one transaction. Further errors are counted.
 const MAX_ERRORS: usize = 50;
 
-/// The most error texts that wait for an error value of the same failure.
+/// The most errors that wait for an error value of the same failure.
 const MAX_WAITING: usize = 8;
 
 /// An error in the box in which it enters the queue.
@@ -29,11 +29,14 @@ pub(super) type BoxedError = Box<ErrorRecord>;
 pub(super) struct ErrorHistory {
     errors: Vec<Fingerprint>,
     vetoed: Vec<Fingerprint>,
-    /// Errors of which only the text is known. One failure is often logged as text where it happens
-    /// (`#[instrument(err)]`) and handed over as a value where the response is made (`with_error`): the value has the type
-    /// and the causes, and replaces the text. A text that is not replaced is sent with the head of the response. Background
-    /// work has no response: its texts are sent at once.
+    /// Errors of which only the text is known, and errors of exit spans. One failure is often logged as text where it
+    /// happens (`#[instrument(err)]`) and handed over as a value where the response is made (`with_error`): the value has
+    /// the type and the causes, and replaces the text. It also replaces the error of an exit span that is its cause. An
+    /// error that is not replaced is sent with the head of the response. Background work has no response: its errors are
+    /// sent at once.
     waiting: Vec<BoxedError>,
+    /// An error was met that is not the error of an exit span.
+    has_own: bool,
     /// Log lines of level ERROR that were sent as errors.
     lines: usize,
     pub(super) failure: Failure,
@@ -52,18 +55,32 @@ impl ErrorHistory {
         self.errors.is_empty()
     }
 
+    /// Returns true if an error was met that is not the error of an exit span. The service may have handled those.
+    pub(super) fn has_own(&self) -> bool {
+        self.has_own
+    }
+
     /// Judges an error. An error that is known, or beyond the limit, is not recorded.
-    pub(super) fn judge(&mut self, exception: Option<&Exception>) -> Verdict {
-        let Some(exception) = exception else {
+    pub(super) fn judge(&mut self, error: &ErrorRecord) -> Verdict {
+        let is_of_exit_span = error.origin == ErrorOrigin::ExitSpan;
+        let Some(exception) = &error.exception else {
+            self.has_own = true;
+            self.failure.set_reason();
             self.lines += 1;
             return if self.lines > MAX_ERRORS { Verdict::Suppressed } else { Verdict::Recorded };
         };
-        let fingerprint = Fingerprint::of(exception);
+        let fingerprint = Fingerprint { is_of_exit_span, ..Fingerprint::of(exception) };
         if self.vetoed.iter().any(|vetoed| vetoed.is_same(&fingerprint)) {
             return Verdict::Vetoed;
         }
-        let is_replacing = self.waiting.iter().any(|waiting| fingerprint.covers_text_of(waiting));
-        if self.errors.iter().any(|known| known.covers(&fingerprint) && !(is_replacing && known.is_text()))
+        if is_of_exit_span {
+            self.failure.add_call(&exception.message);
+        } else {
+            self.has_own = true;
+            self.failure.set_reason();
+        }
+        let is_replacing = !is_of_exit_span && self.waiting.iter().any(|waiting| fingerprint.replaces(waiting));
+        if self.errors.iter().any(|known| known.covers(&fingerprint) && !(is_replacing && known.is_provisional()))
             || !is_replacing && self.errors.len() >= MAX_ERRORS
         {
             return Verdict::Suppressed;
@@ -72,24 +89,24 @@ impl ErrorHistory {
         Verdict::Recorded
     }
 
-    /// Keeps an error text until an error value of the same failure is captured. Returns the error to send now if too many
-    /// texts wait.
+    /// Keeps a provisional error until an error value of the same failure is captured. Returns the error to send now if too
+    /// many errors wait.
     pub(super) fn wait(&mut self, error: Box<ErrorRecord>) -> Option<Box<ErrorRecord>> {
         let first = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(error);
         first
     }
 
-    /// Removes and returns the waiting error texts of the same failure.
+    /// Removes and returns the waiting errors of the same failure.
     pub(super) fn take_replaced(&mut self, exception: &Exception) -> Vec<BoxedError> {
         if self.waiting.is_empty() || exception.is_text() {
             return Vec::new();
         }
         let fingerprint = Fingerprint::of(exception);
-        self.waiting.extract_if(.., |waiting| fingerprint.covers_text_of(waiting)).collect()
+        self.waiting.extract_if(.., |waiting| fingerprint.replaces(waiting)).collect()
     }
 
-    /// Removes and returns the texts that no error value has replaced.
+    /// Removes and returns the errors that no error value has replaced.
     pub(super) fn take_waiting(&mut self) -> Vec<BoxedError> {
         std::mem::take(&mut self.waiting)
     }
@@ -146,9 +163,9 @@ impl Verdict {
 }
 
 impl Shared {
-    /// An error was recorded on this transaction.
-    pub(crate) fn has_errors(&self) -> bool {
-        self.lock().has_errors()
+    /// An error was recorded on this transaction that is not the error of an exit span.
+    pub(crate) fn has_own_errors(&self) -> bool {
+        self.lock().has_own_errors()
     }
 
     /// A panic went through: recorded as an unhandled error, unless the panic hook has recorded it with more details.
@@ -175,19 +192,20 @@ impl Shared {
     /// The same error met again, and errors beyond the limit, are counted instead.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
         if self.recorder().ignores(&error) {
-            self.lock().rare().errors.failure.set_reason();
+            if error.origin != ErrorOrigin::ExitSpan {
+                self.lock().rare().errors.failure.set_reason();
+            }
             return self.recorder().filtered(1);
         }
         let mut parent = parent.map(|span| self.pin(span));
         {
             let mut state = self.lock();
             let (record, rare) = state.record_and_rare();
-            rare.errors.failure.set_reason();
-            if !rare.errors.judge(error.exception.as_ref()).settle(&self.recorder) {
+            if !rare.errors.judge(&error).settle(&self.recorder) {
                 return;
             }
-            let replaced = error.exception.as_ref().map(|exception| rare.errors.take_replaced(exception));
-            let mut replaced = replaced.unwrap_or_default();
+            let replacing = error.exception.as_ref().filter(|_| error.origin != ErrorOrigin::ExitSpan);
+            let mut replaced = replacing.map_or_else(Vec::new, |exception| rare.errors.take_replaced(exception));
             replaced.iter().for_each(|_| self.recorder.suppressed_error());
             replace(&mut error, &mut parent, &mut replaced);
             let awaits_response = record.as_ref().is_some_and(|record| record.context.request.is_some());
@@ -205,7 +223,7 @@ impl Shared {
             add_labels(&mut error, replaced);
             // Only a response brings an error value later. What a filter or a hook records is sent while the filter runs:
             // later it would be filtered again.
-            if awaits_response && !is_contained() && error.exception.as_ref().is_some_and(Exception::is_text) {
+            if awaits_response && !is_contained() && error.is_provisional() {
                 match rare.errors.wait(error) {
                     Some(first) => error = first,
                     None => return,
@@ -247,7 +265,7 @@ impl Shared {
         }
     }
 
-    /// Sends the error texts that no error value has replaced.
+    /// Sends the errors that no error value has replaced.
     pub(crate) fn send_waiting_errors(&self) {
         let waiting = self.lock().take_waiting_errors();
         if let Some(waiting) = waiting {
@@ -275,6 +293,7 @@ pub(super) struct Fingerprint {
     /// Of each text by which it may have been logged: its own, those of its causes, and its `Debug`.
     texts: Vec<u64>,
     is_text: bool,
+    is_of_exit_span: bool,
 }
 
 impl Fingerprint {
@@ -293,16 +312,19 @@ impl Fingerprint {
             Some(text) => vec![keys.hash_one(text)],
             None => messages.chain(exception.debug_text.as_deref()).map(|text| keys.hash_one(text)).collect(),
         };
-        Self { chains, kind, texts, is_text: exception.is_text() }
+        Self { chains, kind, texts, is_text: exception.is_text(), is_of_exit_span: false }
     }
 
-    fn is_text(&self) -> bool {
-        self.is_text
+    fn is_provisional(&self) -> bool {
+        self.is_text || self.is_of_exit_span
     }
 
-    /// Returns true if the other error is this one, or a cause of it, logged as text.
-    fn covers_text_of(&self, other: &ErrorRecord) -> bool {
+    /// Returns true if the other error is this one or a cause of it, and was logged as text or is the error of an exit span.
+    fn replaces(&self, other: &ErrorRecord) -> bool {
         let Some(exception) = other.exception.as_ref().filter(|_| !self.is_text) else { return false };
+        if other.origin == ErrorOrigin::ExitSpan {
+            return Fingerprint::of(exception).chains.last().is_some_and(|chain| self.chains.contains(chain));
+        }
         let text = exception.logged_text.as_deref().map(|text| keys().hash_one(text));
         let is_same_chain = || Fingerprint::of(exception).chains.last() == self.chains.last();
         text.is_some_and(|text| self.texts.contains(&text) || is_same_chain())

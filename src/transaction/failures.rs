@@ -26,13 +26,25 @@ pub(super) struct Failure {
     /// An error was recorded, or left out by a filter, a hook or a limit: it is the reason of the failure.
     has_reason: bool,
     line: Option<Box<FailureLine>>,
+    /// The messages of errors of exit spans. The service may have handled them.
+    calls: Vec<String>,
 }
+
+/// The most errors of exit spans whose messages are compared with the log line.
+const MAX_CALLS: usize = 8;
 
 impl Failure {
     /// Any error was met.
     pub(super) fn set_reason(&mut self) {
         self.has_reason = true;
         self.line = None;
+    }
+
+    /// The call of an exit span has failed.
+    pub(super) fn add_call(&mut self, message: &str) {
+        if self.calls.len() < MAX_CALLS {
+            self.calls.push(message.to_owned());
+        }
     }
 
     /// Whether a line of this level would be kept.
@@ -49,8 +61,16 @@ impl Failure {
     }
 
     /// `None` if the reason of the failure is known. `Some(None)` if nothing is known about it.
+    ///
+    /// The error of an exit span is the reason if the log line contains its message, or if there is no log line.
     pub(super) fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
-        (!self.has_reason).then(|| self.line.take())
+        if self.has_reason {
+            return None;
+        }
+        let Some(line) = self.line.take() else { return self.calls.is_empty().then_some(None) };
+        let text = line.error.log.as_ref().map_or("", |log| &*log.message);
+        let is_of_call = self.calls.iter().any(|message| !message.is_empty() && text.contains(message.as_str()));
+        (!is_of_call).then_some(Some(line))
     }
 }
 
@@ -100,6 +120,10 @@ impl Shared {
                 None => return false,
             },
         };
+        if self.recorder().ignores(&error) {
+            self.recorder().filtered(1);
+            return false;
+        }
         let parent = parent.map(|span| self.pin(span));
         self.complete_error(&mut error, record, body, parent);
         self.send_error(error);

@@ -50,13 +50,12 @@ impl Ignored {
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>) {
         {
             let mut errors = self.errors();
-            errors.failure.set_reason();
-            if !errors.judge(error.exception.as_ref()).settle(&self.recorder) {
+            if !errors.judge(&error).settle(&self.recorder) {
                 return;
             }
             let Some(exception) = &error.exception else { return self.recorder.error(error) };
             // as in a transaction
-            if exception.is_text() && !is_contained() {
+            if error.is_provisional() && !is_contained() {
                 match errors.wait(error) {
                     Some(first) => error = first,
                     None => return,

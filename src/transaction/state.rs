@@ -118,6 +118,10 @@ impl State {
         self.rare.as_mut().map_or(Some(None), |rare| rare.errors.failure.unexplained())
     }
 
+    pub(super) fn has_own_errors(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.errors.has_own())
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.errors.is_empty())
     }

@@ -14,7 +14,11 @@ use super::{
     observed_event::{self, expect_event},
     statement,
 };
-use crate::{client::ExitSpan, record::ROWS_AFFECTED};
+use crate::{
+    client::{ExitSpan, record_failure},
+    record::ROWS_AFFECTED,
+    transaction::Transaction,
+};
 
 /// A statement as the driver takes it, with its text known before.
 pub(super) struct Query<DB: Database> {
@@ -59,12 +63,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Begins the exit span. Returns the query unchanged where nothing is recorded.
+    /// Begins the exit span. Returns the query unchanged outside of a transaction. In a transaction without spans there is no
+    /// call, and errors are recorded nevertheless.
     pub(super) fn begin<'q, DB: Database, Q: Execute<'q, DB>>(
         database: &[KeyValue],
         query: Q,
     ) -> Result<(Option<Self>, Query<DB>), Q> {
-        if !ExitSpan::is_recorded() {
+        if Transaction::current().handle().is_none() {
             return Err(query);
         }
         let query = Query::<DB>::new(query);
@@ -127,8 +132,10 @@ impl<S> Observed<S> {
 
     /// The statement is over, but for a stream that may go on after an error.
     fn end(&mut self, error: Option<&Error>) {
-        if let Some(call) = self.call.take() {
-            call.end(error);
+        match (self.call.take(), error) {
+            (Some(call), error) => call.end(error),
+            (None, Some(error)) => record_failure(None, error),
+            (None, None) => {}
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     statement::{self, beginning, rows_affected},
 };
 use crate::{
-    client::ExitSpan,
+    client::{ExitSpan, exit_span::is_in_database_call},
     record::{OUTCOME, Outcome, SpanId, current_context, is_contained, is_thread_ending},
     transaction::handle_in,
 };
@@ -84,6 +84,10 @@ pub(crate) fn record(event: &Event<'_>) {
         // statements of the connection change no rows
         let rows = rows_affected(&statement::name(&fields.sql), fields.rows_affected);
         return observed_event::set_rows_affected(rows);
+    }
+    // sqlx logs in the `tracing` span of its caller, which hides the exit span around it
+    if is_in_database_call() {
+        return;
     }
     let parent = current_context();
     let Some(shared) = handle_in(&parent).filter(|shared| shared.records_spans()) else { return };

@@ -46,7 +46,7 @@ fn culprit<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitiz
     };
     match record.origin {
         ErrorOrigin::Response => name().or_else(function),
-        ErrorOrigin::Code | ErrorOrigin::FailureLog => function().or_else(name),
+        ErrorOrigin::Code | ErrorOrigin::ExitSpan | ErrorOrigin::FailureLog => function().or_else(name),
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
 /// transaction failed have the transaction's name there, so that each route has groups of its own.
 fn log<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Option<ErrorLog<'a>> {
     let by_name = match record.origin {
-        ErrorOrigin::Code => None,
+        ErrorOrigin::Code | ErrorOrigin::ExitSpan => None,
         ErrorOrigin::FailureLog | ErrorOrigin::Response => transaction_name(record, sanitizer),
     };
     let template = |line: &'a LogMessage| line.template.as_deref().map(|template| free_keyword(template, sanitizer));
