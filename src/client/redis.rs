@@ -29,7 +29,7 @@ use std::borrow::Cow;
 
 use opentelemetry::{KeyValue, trace::SpanKind};
 use redis::{
-    Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerError,
+    Arg, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, ServerError,
     ServerErrorKind, Value, aio::ConnectionLike,
 };
 
