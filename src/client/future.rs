@@ -11,13 +11,13 @@ use super::ExitSpan;
 use crate::record::Outcome;
 
 pin_project_lite::pin_project! {
-    /// Runs the call of a client in its exit span, and returns the span with the result of the call.
+    /// Runs the call of a client in its exit span and returns the span with the result of the call.
     ///
     /// The span is current while the call is polled and dropped. A call that is dropped before it has a result is recorded
     /// as cancelled, and a call that panics as failed.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct InExitSpan<F> {
-        // `None` after it was dropped
+        // `None` after the future was dropped
         #[pin]
         call: Option<F>,
         span: Option<ExitSpan>,
@@ -51,7 +51,7 @@ impl<F: Future> Future for InExitSpan<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let entered = this.span.as_ref().map(ExitSpan::enter);
-        // after its completion, a future is not polled again
+        // a completed future is not polled again
         let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
         *this.is_polling = true;
         let polled = call.poll(cx);
