@@ -1,4 +1,4 @@
-//! The errors of a transaction: each is sent once, with the context of the transaction.
+//! The errors of a transaction. Each error is sent once, with the context of the transaction.
 
 use std::{
     borrow::Cow,
@@ -52,7 +52,7 @@ impl ErrorHistory {
         self.errors.is_empty()
     }
 
-    /// Judges an error. An error that is known, or beyond the limit, is not recorded.
+    /// Decides on an error. A known error, and an error beyond the limit, are not recorded.
     pub(super) fn judge(&mut self, exception: Option<&Exception>) -> Verdict {
         let Some(exception) = exception else {
             self.lines += 1;
@@ -99,7 +99,7 @@ impl ErrorHistory {
         self.waiting.iter().filter_map(|error| Some(logged_text(error)?.to_owned())).collect()
     }
 
-    /// Remembers an error that a hook does not want. Returns how many errors that wait are dropped with it.
+    /// Remembers an error that a hook has discarded. Returns the number of waiting errors that are dropped with it.
     pub(super) fn veto(&mut self, exception: &Exception) -> usize {
         self.failure.set_reason();
         if self.vetoed.len() < MAX_ERRORS {
@@ -109,13 +109,13 @@ impl ErrorHistory {
     }
 }
 
-/// The whole text of an error that was logged.
+/// Returns the whole text of an error that was logged.
 fn logged_text(error: &ErrorRecord) -> Option<&str> {
     error.exception.as_ref()?.logged_text.as_deref()
 }
 
-/// Gives an error what only the event knows that it replaces: the id, under which log lines name the error, the line that
-/// was logged, and the span in which the failure happened.
+/// Copies data from a replaced event to the error: the id that log lines contain, the line that was logged, and the
+/// span in which the failure happened.
 pub(super) fn replace(error: &mut ErrorRecord, parent: &mut Option<SpanId>, replaced: &mut [BoxedError]) {
     if let Some(first) = replaced.first_mut() {
         error.id = first.id;
@@ -134,7 +134,7 @@ pub(super) fn add_labels(error: &mut ErrorRecord, replaced: Vec<BoxedError>) {
 }
 
 impl Verdict {
-    /// Counts an error that is not recorded. Returns whether it is recorded.
+    /// Returns true if the error is recorded. Counts the error otherwise.
     pub(super) fn settle(self, recorder: &Recorder) -> bool {
         match self {
             Verdict::Recorded => {}
@@ -151,7 +151,7 @@ impl Shared {
         self.lock().has_errors()
     }
 
-    /// A panic went through: recorded as an unhandled error, unless the panic hook has recorded it with more details.
+    /// Records a panic as an unhandled error, unless the panic hook has recorded it with more details.
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
         if !release_held() {
             self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
@@ -171,8 +171,8 @@ impl Shared {
         }
     }
 
-    /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
-    /// The same error met again, and errors beyond the limit, are counted instead.
+    /// Completes an error with the data of the transaction and sends it. The error's own labels and custom context take
+    /// precedence. A repeated error and errors beyond the limit are only counted.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
         if self.recorder().ignores(&error) {
             self.lock().rare().errors.failure.set_reason();
@@ -300,7 +300,7 @@ impl Fingerprint {
         self.is_text
     }
 
-    /// Returns true if the other error is this one, or a cause of it, logged as text.
+    /// Returns true if the other error is the text of this error or of one of its causes.
     fn covers_text_of(&self, other: &ErrorRecord) -> bool {
         let Some(exception) = other.exception.as_ref().filter(|_| !self.is_text) else { return false };
         let text = exception.logged_text.as_deref().map(|text| keys().hash_one(text));
@@ -313,8 +313,8 @@ impl Fingerprint {
         self.chains.last() == other.chains.last() && kinds.is_none_or(|(one, other)| one == other)
     }
 
-    /// Returns true for the same error, and for an error that is a cause of this one. An error that has this one as its
-    /// cause contains more, and is not covered.
+    /// Returns true for the same error, and for an error that is a cause of this error. An error that is caused by this
+    /// error contains more data and is not covered.
     fn covers(&self, other: &Self) -> bool {
         if other.is_text && other.texts.iter().all(|text| self.texts.contains(text)) {
             return true;

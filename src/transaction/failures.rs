@@ -1,8 +1,9 @@
 //! Errors of transactions that failed although no error value was captured in them.
 //!
-//! Many services report a failure with `error!("database error: {e}")` and an empty response of status 500. The first log
-//! line of the highest level is kept until the end of the transaction. If the transaction has failed and no other error
-//! was met in it, the line becomes its error. A request without such a line gets an error that is made of its status.
+//! Many services report a failure with `error!("database error: {e}")` and an empty response of status 500. The first
+//! log line of the highest level is kept until the end of the transaction. If the transaction has failed and no other
+//! error occurred in it, the line becomes its error. For a request without such a line, an error is created from its
+//! status.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -23,19 +24,19 @@ pub(super) struct FailureLine {
 /// What a transaction knows about its failure.
 #[derive(Default)]
 pub(super) struct Failure {
-    /// An error was recorded, or left out by a filter, a hook or a limit: it is the reason of the failure.
+    /// An error was recorded, or dropped by a filter, a hook or a limit. This error is the reason of the failure.
     has_reason: bool,
     line: Option<Box<FailureLine>>,
 }
 
 impl Failure {
-    /// Any error was met.
+    /// Notes that an error occurred, so that no log line is recorded.
     pub(super) fn set_reason(&mut self) {
         self.has_reason = true;
         self.line = None;
     }
 
-    /// Whether a line of this level would be kept.
+    /// Returns true if a line of this level would be kept.
     pub(super) fn wants_line(&self, level: Level) -> bool {
         // `Level` is ordered by verbosity
         !self.has_reason && self.line.as_ref().is_none_or(|line| level < line.level)
@@ -48,14 +49,14 @@ impl Failure {
         }
     }
 
-    /// `None` if the reason of the failure is known. `Some(None)` if nothing is known about it.
+    /// Returns `None` if the reason of the failure is known, and `Some(None)` if there is neither a reason nor a line.
     pub(super) fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
         (!self.has_reason).then(|| self.line.take())
     }
 }
 
 impl Handle {
-    /// Whether a log line of this level can become the error of a failed transaction.
+    /// Returns true if a log line of this level can become the error of a failed transaction.
     pub(crate) fn wants_line(&self, level: Level) -> bool {
         match self {
             Handle::None => false,
@@ -74,7 +75,7 @@ impl Handle {
         }
     }
 
-    /// An ignored request has failed. Its log line is sent if nothing else explains the failure.
+    /// Handles the failure of an ignored request. Sends its log line if nothing else explains the failure.
     pub(crate) fn ignored_request_failed(&self) {
         if let Handle::Ignored(ignored) = self {
             let line = ignored.errors().failure.unexplained().flatten();
@@ -86,7 +87,7 @@ impl Handle {
 }
 
 impl Shared {
-    /// Sends the error of a transaction that has failed without one. Returns whether an error was sent.
+    /// Sends an error for a transaction that has failed without an error. Returns whether an error was sent.
     pub(super) fn explain_failure(
         &self,
         record: &TransactionRecord,
@@ -107,12 +108,12 @@ impl Shared {
     }
 }
 
-/// The error of a request of which nothing but the status is known.
+/// Creates the error of a request from its status.
 fn of_response(record: &TransactionRecord) -> Option<BoxedError> {
     record.context.request.as_ref()?;
     let status = record.context.response.as_ref()?.status;
     let answer: Cow<'_, str> = match StatusCode::from_u16(status) {
-        // a call of gRPC, which has failed with status 200
+        // a gRPC call that has failed with HTTP status 200
         Ok(status) if !status.is_server_error() => record.result.as_deref()?.to_owned().into(),
         Ok(status) => status.to_string().into(),
         Err(_) => return None,

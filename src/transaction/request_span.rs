@@ -44,7 +44,7 @@ thread_local! {
 /// Our layer is part of some subscriber, so the span is expected to be seen.
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 
-/// The process has a subscriber that hides the span.
+/// True if the process has a subscriber that hides the span.
 static ANY_HIDES: AtomicBool = AtomicBool::new(false);
 
 /// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
@@ -75,7 +75,7 @@ fn is_hidden() -> bool {
     ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
 }
 
-/// Called before a subscriber is made that hides the span.
+/// Notes that a subscriber which hides the span will be created.
 pub(super) fn expect_hidden() {
     ANY_HIDES.store(true, Relaxed);
 }
@@ -127,7 +127,7 @@ pub(crate) fn expect() {
     EXPECTED.store(true, Relaxed);
 }
 
-/// `recorded`: the spans that the bridge knows.
+/// `recorded` is the filter of the spans that the bridge records.
 pub(crate) fn on_new_span<S>(
     attributes: &Attributes<'_>,
     id: &Id,
