@@ -290,6 +290,8 @@ impl BytesInjector for OwnedHeaders {
         *self = std::mem::take(self).insert(Header { key: name, value: Some(&value) });
     }
 
+    /// Removes a header.
+    ///
     /// Headers can only be appended, so all other headers are copied. A header whose name is not UTF-8 cannot be
     /// copied. If there is such a header, nothing is removed, and consumers use the last header of a name.
     fn remove(&mut self, name: &'static str) {

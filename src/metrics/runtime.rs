@@ -38,7 +38,7 @@ impl Runtime {
     }
 }
 
-/// Tokio provides these counters only on platforms with 64-bit atomics.
+/// Reads the counters that Tokio provides only on platforms with 64-bit atomics.
 #[cfg(target_has_atomic = "64")]
 fn reading(metrics: &RuntimeMetrics) -> Option<Reading> {
     let workers = 0..metrics.num_workers();

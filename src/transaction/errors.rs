@@ -146,7 +146,7 @@ impl Verdict {
 }
 
 impl Shared {
-    /// An error was recorded on this transaction.
+    /// Returns true if an error was recorded on this transaction.
     pub(crate) fn has_errors(&self) -> bool {
         self.lock().has_errors()
     }

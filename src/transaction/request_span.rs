@@ -127,7 +127,7 @@ pub(crate) fn expect() {
     EXPECTED.store(true, Relaxed);
 }
 
-/// `recorded` is the filter of the spans that the bridge records.
+/// Handles a new span. `recorded` is the filter of the spans that the bridge records.
 pub(crate) fn on_new_span<S>(
     attributes: &Attributes<'_>,
     id: &Id,

@@ -40,6 +40,8 @@ pub(super) fn start_span(describe: impl FnOnce() -> Described) -> Option<ExitSpa
     ExitSpan::start(SpanKind::Client, describe)
 }
 
+/// Injects the trace headers.
+///
 /// Without a span, the trace headers of the current context are injected, so that unsampled transactions and ignored
 /// requests pass their trace on.
 pub(super) fn inject(span: Option<&ExitSpan>, headers: &mut HeaderMap) {
