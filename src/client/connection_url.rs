@@ -66,7 +66,7 @@ impl ConnectionUrl {
         found
     }
 
-    /// OpenTelemetry's name of the database system.
+    /// Returns OpenTelemetry's name of the database system.
     pub(crate) fn system(&self) -> &'static str {
         self.system
     }

@@ -39,7 +39,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> InExitSpan<F> {
-    /// `span`: the exit span, if the call is recorded.
+    /// Creates the future. `span` is the exit span, if the call is recorded.
     pub(crate) fn new(call: F, span: Option<ExitSpan>) -> Self {
         Self { call: Some(call), span, is_polling: false }
     }
@@ -70,7 +70,7 @@ impl<F> fmt::Debug for InExitSpan<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// Like [`InExitSpan`], and passes the span to `finish` with the result of the call.
+    /// Runs a call like [`InExitSpan`] and passes the span and the result of the call to `finish`.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct ExitFuture<F, D> {
         #[pin]
@@ -80,7 +80,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F, D> ExitFuture<F, D> {
-    /// `span`: the exit span, if the call is recorded. `finish` ends the span.
+    /// Creates the future. `span` is the exit span, if the call is recorded. `finish` ends the span.
     pub(crate) fn new(call: F, span: Option<ExitSpan>, finish: D) -> Self {
         Self { call: InExitSpan::new(call, span), finish: Some(finish) }
     }

@@ -252,7 +252,7 @@ enum Source<'a> {
         name: Cow<'a, str>,
         origin: Origin,
         text: Cow<'a, str>,
-        /// Whether the text belongs to an older or other name of the option.
+        /// True if the text belongs to an older or another name of the option.
         is_alias: bool,
     },
 }

@@ -41,7 +41,7 @@ impl Frame {
         Self { module, function, file: file.map(names::file), line, column, library, glue, framework }
     }
 
-    /// A place without a function.
+    /// Creates the frame of a place without a function.
     pub(super) fn at(place: &Place) -> Self {
         let column = Some(place.column).filter(|column| *column > 0);
         Self::new(None, Some(&place.file), Some(place.line), column)

@@ -31,7 +31,7 @@ impl UserCode {
         }
     }
 
-    /// The bit of this kind in a set of kinds.
+    /// Returns the bit of this kind in a set of kinds.
     pub(super) fn bit(self) -> u8 {
         1 << self as u8
     }

@@ -39,7 +39,7 @@ pub(super) struct ErrorHistory {
     pub(super) failure: Failure,
 }
 
-/// Whether an error is recorded, and the reason if it is not.
+/// The decision whether an error is recorded, with the reason if it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Recorded,

@@ -21,7 +21,7 @@ pub(super) struct FailureLine {
     level: Level,
 }
 
-/// What a transaction knows about its failure.
+/// The data of a transaction about its failure.
 #[derive(Default)]
 pub(super) struct Failure {
     /// An error was recorded, or dropped by a filter, a hook or a limit. This error is the reason of the failure.

@@ -115,10 +115,10 @@ where
     parent.scope().find_map(made_in).or_else(current)
 }
 
-// What our layer of the subscriber does with spans: it attaches the OpenTelemetry context, in which the request's span
-// was made, wherever that span is entered.
+// The hooks of the agent's layer for spans. Wherever the request's span is entered, the layer attaches the
+// OpenTelemetry context in which that span was created.
 
-/// The bridge is about to enter this span.
+/// Notes that the bridge is about to enter this span.
 pub(super) fn bridge_enters(id: &Id) {
     BRIDGED.set(id.into_u64());
 }

@@ -98,7 +98,7 @@ impl State {
         self.rare.as_ref().map(|rare| rare.errors.waiting_texts()).unwrap_or_default()
     }
 
-    /// `None` for a transaction without an error.
+    /// Returns `None` for a transaction without an error.
     pub(super) fn take_waiting_errors(&mut self) -> Option<Vec<BoxedError>> {
         self.rare.as_mut().map(|rare| rare.errors.take_waiting())
     }

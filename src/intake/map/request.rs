@@ -117,7 +117,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// `name` is in lower case.
+    /// Returns the kind of the header. `name` is in lower case.
     pub(super) fn of(name: &str) -> Self {
         match name {
             "cookie" => Self::Cookies,
