@@ -1,6 +1,7 @@
-//! `cargo bench --bench client`: what the layer for clients costs, in time and allocations, next to a span made by hand.
+//! `cargo bench --bench client`: the cost of the client layer in time and allocations, compared with a manual span.
 //!
-//! The client responds at once and nothing is sent: the queue is full, so each span is made, offered, refused and freed.
+//! The client responds at once. Nothing is sent, because the queue is full: each span is created, offered, refused and
+//! freed.
 
 use std::{convert::Infallible, future::ready, hint::black_box, net::TcpListener, sync::Once};
 
@@ -97,7 +98,7 @@ enum Sampling {
     None,
 }
 
-/// Calls in one transaction for many calls, so that its own cost does not count.
+/// Measures many calls in one transaction, so that the cost of the transaction is negligible.
 fn measure<F: Future<Output = ()>>(bencher: Bencher<'_, '_>, sampling: Sampling, call: impl Fn(Request<()>) -> F) {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let agent = Agent::builder()

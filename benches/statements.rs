@@ -1,5 +1,7 @@
-//! `cargo bench --bench statements`: what the span of an sqlx statement costs on the thread of the request, next to a span of
-//! `tracing` with the same fields. Each measurement is a transaction with a hundred of them.
+//! `cargo bench --bench statements`: the cost of the span of an sqlx statement on the thread of the request, compared
+//! with a `tracing` span with the same fields.
+//!
+//! Each measurement is a transaction with a hundred spans.
 
 use std::{net::TcpListener, sync::Once};
 
@@ -81,7 +83,7 @@ fn statement() {
     );
 }
 
-/// A printer that prints nothing, behind a filter of its own, as `install()` has one.
+/// A printer that prints nothing and has its own filter, like the printer of `install()`.
 struct Quiet;
 impl<S: tracing::Subscriber> Layer<S> for Quiet {}
 

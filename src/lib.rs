@@ -73,8 +73,8 @@
 //! | `diesel` | exit spans for the queries of the crate `diesel` 2.3 | no |
 //! | `mongodb` | exit spans for the commands of the crate `mongodb` 3 | no |
 //! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
-//! | `reqwest`, `reqwest-middleware` | [`client_layer`] for these clients: [`docs::outgoing_calls`] | no |
-//! | `rdkafka` | Kafka through the crate `rdkafka`: a wrapper for producers, transactions for messages; needs a C compiler | no |
+//! | `reqwest`, `reqwest-middleware` | exit spans for the requests of these clients: [`docs::outgoing_calls`] | no |
+//! | `rdkafka` | exit spans and transactions for Kafka messages of the crate `rdkafka`; needs a C compiler | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!

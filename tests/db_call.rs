@@ -1,4 +1,4 @@
-//! `db::call`: what is recorded of a call, and how it ends.
+//! Calls that are recorded with `db::call`: their documents and outcomes.
 
 use std::{
     error::Error,
@@ -101,7 +101,7 @@ async fn call_is_recorded_as_a_database_exit_span() {
     assert_eq!(updated(&TestAgent::start().await).await, expected);
 }
 
-/// As an APM Server understands it.
+/// Returns the document that an APM Server creates.
 #[tokio::test]
 async fn call_is_recorded_as_a_database_exit_span_by_otlp() {
     let expected = json!({
@@ -124,7 +124,7 @@ async fn call_is_recorded_as_a_database_exit_span_by_otlp() {
                 "framework": { "name": "axum" },
                 "target": { "type": "postgresql", "name": "shop" },
             },
-            // the server has no field for it by OTLP
+            // the server has no field for it over OTLP
             "tags": { "db_rows_affected": 3 },
         },
     });

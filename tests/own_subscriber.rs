@@ -1,5 +1,5 @@
-//! The agent in a service that has its own `tracing` subscriber. Each case is a process of its own, because subscribers,
-//! propagators and panic hooks are set once.
+//! The agent in a service that has its own `tracing` subscriber. Each case runs in a separate process, because
+//! subscribers, propagators and panic hooks can be set only once.
 
 use std::{
     collections::HashMap,
@@ -51,7 +51,7 @@ fn set_subscriber(agent: &Agent, filter: &str) {
     }
 }
 
-/// Not a test but the service that the others start. It runs until its input ends.
+/// The service that the other tests start; not a test of its own. It runs until its input ends.
 #[test]
 fn the_service() {
     let Ok(case) = env::var(CASE) else { return };
@@ -96,7 +96,7 @@ fn use_without_an_agent() {
     }
 }
 
-/// What `install_without_subscriber()` sets, seen by the server.
+/// Uses everything that `install_without_subscriber()` sets, so that the server receives it.
 fn everything() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let agent = builder().server_url(server.url()).install_without_subscriber().unwrap();
@@ -138,7 +138,7 @@ fn everything() {
     println!("errors: {:?}", sent(Kind::Error, "/exception/message"));
 }
 
-/// What a process has printed to one of its outputs so far, and the thread that reads it.
+/// The text that a process has printed to one of its outputs so far, and the thread that reads it.
 struct Output {
     text: Arc<Mutex<String>>,
     reader: thread::JoinHandle<()>,

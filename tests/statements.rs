@@ -1,4 +1,4 @@
-//! Exit spans from the events that sqlx 0.8 and 0.9 log. `tests/clients` has the same with real databases.
+//! Exit spans from the events that sqlx 0.8 and 0.9 log. `tests/clients` tests the same with real databases.
 
 use std::{thread, time::Duration};
 
@@ -14,7 +14,7 @@ use tracing::{Instrument, Level, info_span};
 
 const LONG: &str = "SELECT id, price FROM listings WHERE id = $1";
 
-/// What sqlx logs: the whole statement is in `summary` if it has at most four words.
+/// An event as logged by sqlx: `summary` contains the whole statement if it has at most four words.
 #[derive(Clone, Copy)]
 struct Logged {
     level: Level,
@@ -81,7 +81,7 @@ async fn span(configure: fn(AgentBuilder) -> AgentBuilder, work: impl FnOnce()) 
     spans.remove(0)
 }
 
-/// Without what differs in each run.
+/// Returns the document without values that differ in each run.
 fn document(mut span: Value) -> Value {
     for key in ["id", "parent_id", "trace_id", "transaction_id", "timestamp"] {
         assert!(span.as_object_mut().unwrap().remove(key).is_some(), "no {key}");
@@ -166,7 +166,7 @@ async fn short_statement_is_taken_from_the_summary() {
         let found = span(|agent| agent, || LOGGED.statement(sql)).await;
         assert_eq!(found["context"]["db"]["statement"], sql);
     }
-    // more than four words, or more than one blank between two
+    // more than four words, or more than one space between two words
     for sql in ["SELECT  1", "\n  SELECT id\n  FROM orders\n", "SELECT id FROM orders LIMIT 1"] {
         let found = span(|agent| agent, || LOGGED.statement(sql)).await;
         assert_eq!(found["context"]["db"]["statement"], sql);
@@ -299,7 +299,7 @@ async fn statement_in_a_span_that_is_no_database_call_is_its_child() {
     apm.expect_transaction("work").await.span("SELECT FROM listings", |span| span.child_of("load")).span_count(3);
 }
 
-/// On SQLite sqlx logs on a thread of its own, where only the caller's `tracing` span is entered.
+/// On SQLite, sqlx logs on a separate thread, where only the caller's `tracing` span is entered.
 #[tokio::test]
 async fn statement_on_another_thread_is_found_through_the_tracing_span() {
     let apm = TestAgent::start().await;

@@ -29,7 +29,7 @@ async fn call(app: Router, path: &str) -> Response<Body> {
     send(app, Request::get(path).body(Body::empty()).unwrap()).await
 }
 
-/// The user of the only transaction, of a handler that does this.
+/// Returns the user of the only transaction after a handler has run this code.
 async fn user_after<F>(work: fn(Transaction) -> F) -> Value
 where
     F: Future<Output = ()> + Send + 'static,
@@ -228,7 +228,7 @@ struct Claims {
     email: String,
 }
 
-/// Stands for a library that checks the signature.
+/// Replaces a library that checks the signature.
 fn verify(token: &str) -> Option<Claims> {
     let known = HashMap::from([("token-of-ada", ("ada", "ada@example.com"))]);
     known.get(token).map(|(sub, email)| Claims { sub: (*sub).to_owned(), email: (*email).to_owned() })

@@ -151,9 +151,9 @@ impl AgentBuilder {
 
     /// Sets the database of the statements that sqlx logs.
     ///
-    /// The spans of the statements then have its subtype, name, address and service target. By default their subtype is
-    /// `sql`. Called several times, the last database is used for all statements, because sqlx does not log which one a
-    /// statement is for: see [`tower_apm::sqlx`](crate::sqlx).
+    /// The spans of the statements then have the subtype, name, address and service target of this database. By
+    /// default, their subtype is `sql`. If the method is called several times, the last database is used for all
+    /// statements, because sqlx does not log the database of a statement. See [`tower_apm::sqlx`](crate::sqlx).
     ///
     /// The argument is a [`SqlxDatabase`] or the result of [`SqlxDatabase::from_url`]. A URL that is not valid does not fail
     /// the build. It is logged as a warning, without the URL.
@@ -176,13 +176,13 @@ impl AgentBuilder {
     /// Starts the agent and sets nothing globally: for tests, and for several agents in one process.
     ///
     /// [`tower_apm::layer()`](crate::layer), [`Transaction::start`](crate::Transaction::start) and errors outside of
-    /// transactions use the installed agent, so they do not use this one: use [`Agent::layer`],
+    /// transactions use the installed agent and not this one. Instead, use [`Agent::layer`],
     /// [`Agent::start_transaction`] and [`Agent::capture_error`].
     ///
     /// # Errors
     ///
-    /// Returns an error if a certificate cannot be read or used, or if no thread can be started. Other options never fail:
-    /// see [`Agent::warnings`].
+    /// Returns an error if a certificate cannot be read or used, or if no thread can be started. Other options cannot
+    /// cause an error. See [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
         let agent = self.start(cloud_around)?;
         agent.log_startup();
@@ -191,10 +191,10 @@ impl AgentBuilder {
 
     /// Starts the agent and installs it for the process, for a service that has its own `tracing` subscriber.
     ///
-    /// It sets everything that [`install`](Self::install) sets except the subscriber and the logger of the `log` crate.
-    /// Add [`Agent::tracing_layer`] to your subscriber; [`log_format`](Self::log_format) and
-    /// [`log_filter`](Self::log_filter) have no effect. The order of the two does not matter. The agent logs its start and
-    /// its warnings as soon as the subscriber is set.
+    /// The method sets everything that [`install`](Self::install) sets, except for the subscriber and the logger of the
+    /// `log` crate. Add [`Agent::tracing_layer`] to your subscriber. The subscriber can be set before or after this call.
+    /// The agent logs its start and its warnings as soon as the subscriber is set. [`log_format`](Self::log_format) and
+    /// [`log_filter`](Self::log_filter) have no effect.
     ///
     /// Keep the guard until the end of `main`.
     ///
@@ -266,7 +266,7 @@ impl AgentBuilder {
 
     /// Starts the agent and sets up the process for it.
     ///
-    /// It sets the global `tracing` subscriber with a filter and a log format, the logger of the `log` crate,
+    /// The method sets the global `tracing` subscriber with a filter and a log format, the logger of the `log` crate,
     /// OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that
     /// [`tower_apm::layer()`](crate::layer), [`Transaction::start`](crate::Transaction::start) and errors outside of
     /// transactions use. A service with its own subscriber uses
@@ -293,7 +293,7 @@ impl AgentBuilder {
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         install_globally(&recorder);
-        // only now there is a subscriber that prints
+        // no subscriber could print before this point
         agent.log_startup();
         Ok(AgentGuard::new(agent))
     }
@@ -397,7 +397,7 @@ async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<Cl
     resource
 }
 
-/// The tasks of the agent's thread that need no server: they filter recorded panics, and log the start.
+/// Runs the tasks of the agent's thread that need no server: it filters recorded panics and logs the start.
 async fn background_tasks(recorder: Arc<Recorder>, startup: Arc<Startup>, warnings: Arc<[String]>) {
     tokio::join!(recorder.keep_settling_panics(), startup.log_in_subscriber(recorder.clone(), warnings));
 }

@@ -1,8 +1,9 @@
 //! Detects a filter on the whole subscriber that hides spans or SQL statements from the agent.
 //!
-//! Such a filter also hides the warning about it. A subscriber answers for each callsite whether it wants the callsite at
-//! all, and a filter on one layer does not change that answer. So the agent asks for callsites of its own, which no code
-//! reaches. `Subscriber::enabled` is no alternative: it leaves the filters of layers in the state of this question.
+//! Such a filter can also hide the warning about itself. For each callsite, a subscriber returns whether it is
+//! interested in the callsite at all. A filter on one layer does not change this result. The agent therefore registers
+//! callsites of its own, which no code reaches. `Subscriber::enabled` cannot be used instead, because a call changes
+//! the state of the filters of layers.
 
 use tracing::{
     Dispatch, Level, Metadata,
@@ -22,7 +23,7 @@ pub(super) const STATEMENTS: &str = "the level or filter of the `tracing` subscr
      service uses sqlx, its SQL statements are not recorded. Put the filter on the layer that prints: \
      `registry().with(fmt::layer().with_filter(filter)).with(agent.tracing_layer())`";
 
-/// A library that no filter names, so that the filter's default applies.
+/// The name of a library that no filter contains, so that the default of the filter applies.
 const ANY_LIBRARY: &str = "library_that_no_filter_names";
 
 struct Probe(Metadata<'static>);
@@ -46,7 +47,7 @@ static SPAN: Probe = Probe(Metadata::new(
     Kind::SPAN,
 ));
 
-/// The event by which sqlx logs a statement.
+/// The event with which sqlx logs a statement.
 static STATEMENT: Probe = Probe(Metadata::new(
     "probe",
     "sqlx::query",
@@ -73,17 +74,17 @@ fn hides(subscriber: &Dispatch, probe: &'static Probe) -> bool {
     *probe.0.level() > STATIC_MAX_LEVEL || subscriber.register_callsite(&probe.0).is_never()
 }
 
-/// Whether INFO spans of any library are hidden, although the agent records spans of this level.
+/// Returns true if INFO spans of any library are hidden, although the agent records spans of this level.
 pub(super) fn hides_spans(subscriber: &Dispatch, recorded: LevelFilter) -> bool {
     recorded >= LevelFilter::INFO && hides(subscriber, &SPAN)
 }
 
-/// Whether the statements that sqlx logs are hidden.
+/// Returns true if the statements that sqlx logs are hidden.
 pub(super) fn hides_statements(subscriber: &Dispatch) -> bool {
     hides(subscriber, &STATEMENT)
 }
 
-/// Whether the agent's own warnings are hidden.
+/// Returns true if the agent's own warnings are hidden.
 pub(super) fn hides_warnings(subscriber: &Dispatch) -> bool {
     hides(subscriber, &WARNING_EVENT)
 }

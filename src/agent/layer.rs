@@ -1,5 +1,7 @@
-//! Our layers of a `tracing` subscriber: the bridge to OpenTelemetry, one for all else, and one that only sets the level.
-//! Each layer that has hooks for spans costs every span of the process.
+//! The agent's layers of a `tracing` subscriber: the bridge to OpenTelemetry, a layer for all other data, and a layer
+//! that only sets the level.
+//!
+//! Each layer with hooks for spans adds a cost to every span of the process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,7 +34,7 @@ pub(super) enum SubscriberOwner {
     Agent,
 }
 
-/// Spans of `tracing` become Elastic's. `startup` is `None` for a layer whose agent has logged its start.
+/// Returns the layer that records `tracing` spans. `startup` is `None` if the agent has already logged its start.
 pub(super) fn with_spans<S>(
     recorder: Option<Arc<Recorder>>,
     owner: SubscriberOwner,
@@ -41,7 +43,7 @@ pub(super) fn with_spans<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    // the target is a static text; the location and the thread cost more than the span itself
+    // the target is a static string; the location and the thread would cost more than the span itself
     let bridge = tracing_opentelemetry::layer()
         .with_tracer(ApmTracer::new(recorder.clone()))
         .with_location(false)
@@ -58,7 +60,8 @@ where
             (RecordedSpans::in_service_subscriber(other.clone(), selection), Some(other))
         }
     };
-    // the bridge comes first: the second layer looks at what it attaches. The level of the last one is that of all.
+    // the bridge comes first, because the second layer reads the data that the bridge attaches; the last layer sets the
+    // level
     let level = StatementLevel::above(own.selection.level());
     bridge.with_filter(filter).and_then(AgentLayer { other, ..own }).and_then(level)
 }
@@ -82,7 +85,7 @@ where
     with_spans(None, SubscriberOwner::Agent, None)
 }
 
-/// The agent's own log lines, ERROR events, sqlx's statements, and the request's span.
+/// Handles the agent's own log lines, ERROR events, sqlx's statements, and the spans of requests.
 struct AgentLayer {
     logs: Option<Arc<Recorder>>,
     errors: ErrorEvents,

@@ -1,10 +1,10 @@
-//! Received messages of an agent that is not the installed one.
+//! Recording of received messages with an agent that is not installed.
 
 use super::Agent;
 use crate::client::messaging::Receive;
 
 impl Receive<'_> {
-    /// Records into this agent instead of the installed one, as tests do with their own agent.
+    /// Records into this agent instead of the installed agent. Use this in tests.
     ///
     /// ```
     /// use tower_apm::messaging;

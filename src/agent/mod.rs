@@ -39,7 +39,7 @@ use crate::{
 /// | ending of the builder | what it does |
 /// |---|---|
 /// | [`install`](AgentBuilder::install) | sets the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) and [`Transaction::start`](crate::Transaction::start) use |
-/// | [`install_without_subscriber`](AgentBuilder::install_without_subscriber) | sets the same except the subscriber: add [`tracing_layer`](Self::tracing_layer) to yours |
+/// | [`install_without_subscriber`](AgentBuilder::install_without_subscriber) | sets the same, except for the subscriber: add [`tracing_layer`](Self::tracing_layer) to your subscriber |
 /// | [`build`](AgentBuilder::build) | sets nothing: for tests, and for several agents in one process, each with its own [`layer`](Self::layer) |
 #[derive(Clone)]
 pub struct Agent {
@@ -96,9 +96,9 @@ impl Agent {
     /// The layer records `tracing` spans as Elastic spans, and ERROR events that contain an error as error documents.
     /// One layer serves all agents of the process. The options `span_level` and `ignore_spans` select the spans.
     ///
-    /// Put filters on the layers that print, not on the subscriber: a filter on the subscriber that disables the spans of
-    /// your database crate also hides them from the agent. The agent reports such a filter once, on stderr if the filter
-    /// hides the agent's log lines too.
+    /// Put filters on the layers that print, not on the subscriber. A filter on the subscriber that disables the spans
+    /// of your database crate also hides these spans from the agent. The agent reports such a filter once, on stderr if
+    /// the filter hides the agent's log lines too.
     ///
     /// Other layers of the subscriber see nothing of the agent: requests have no `tracing` span unless
     /// [`ApmLayer::request_span`] enables it. To carry the transaction into a spawned task, use
@@ -297,8 +297,8 @@ impl Agent {
         self.inner.queue.stats()
     }
 
-    /// Returns the warnings about the options, a sentence for each. The agent also logs them once, as soon as there is a
-    /// subscriber.
+    /// Returns the warnings about the options, one sentence for each. The agent also logs them once, as soon as there
+    /// is a subscriber.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.inner.warnings.iter().cloned()
     }
@@ -320,7 +320,7 @@ impl Agent {
         resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
     }
 
-    /// Logs the start of the agent, now or once its layer is part of a subscriber.
+    /// Logs the start of the agent, now or as soon as its layer is part of a subscriber.
     fn log_startup(&self) {
         self.inner.startup.log_now(&self.inner.recorder, &self.inner.warnings);
     }

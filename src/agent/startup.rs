@@ -1,7 +1,8 @@
-//! Logs the agent's start and its warnings, once a subscriber can print them.
+//! Logs the agent's start and its warnings as soon as a subscriber can print them.
 //!
-//! A service with its own subscriber builds the agent first, because the subscriber needs the agent's layer. Until then
-//! there is nothing that prints. So the agent's thread logs the lines as soon as the layer is part of a subscriber.
+//! A service with its own subscriber builds the agent first, because the subscriber needs the agent's layer. Before
+//! that, nothing prints log lines. The agent's thread therefore logs the lines as soon as the layer is part of a
+//! subscriber.
 
 use std::{
     io::{self, Write},
@@ -23,7 +24,7 @@ use tracing::{
 use super::{filter_probe, resource};
 use crate::transaction::Recorder;
 
-/// How often, and how many times, it is checked whether `tracing` has finished the registration of the subscriber.
+/// The interval of the checks whether `tracing` has finished the registration of the subscriber.
 const CHECK: Duration = Duration::from_millis(2);
 const MAX_CHECKS: u32 = 500;
 
@@ -48,9 +49,11 @@ impl Startup {
         }
     }
 
-    /// The agent's layer is part of this subscriber. `tracing` holds a lock during the call, so nothing is logged here.
+    /// Stores the subscriber that the agent's layer is part of.
+    ///
+    /// `tracing` holds a lock during the call, so nothing is logged here.
     pub(super) fn set_subscriber(&self, subscriber: &Dispatch, records_spans: bool) {
-        // the first subscriber gets the lines
+        // the lines are logged in the first subscriber
         let _ = self.subscriber.set(Registered { subscriber: subscriber.downgrade(), records_spans });
         self.registered.notify_one();
     }
@@ -83,9 +86,10 @@ fn log(recorder: &Recorder, warnings: &[String]) {
     tracing::info!(target: "tower_apm", "{start}");
 }
 
-/// Reports a filter that hides spans, once per process: in the service's log, or on stderr where the filter hides the
-/// agent's warnings too. Whether the service uses sqlx is not known, so a filter that hides only its statements is no
-/// warning.
+/// Reports a filter that hides spans, once per process.
+///
+/// The report is a line in the service's log, or on stderr if the filter hides the agent's warnings too. The agent does
+/// not know whether the service uses sqlx, so a filter that hides only statements is reported at INFO.
 fn report_filter(subscriber: &Dispatch, recorder: &Recorder) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
 

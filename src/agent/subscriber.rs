@@ -136,7 +136,7 @@ pub(super) fn set_global(
              agent, unless the logger forwards them to `tracing`"
         );
     }
-    // after the logger, which must not get the level of sqlx's statements
+    // set after the logger, which must not get the level of sqlx's statements
     enable_statements();
     if let Some(reason) = fault {
         tracing::warn!(

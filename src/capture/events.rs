@@ -20,18 +20,20 @@ thread_local! {
     static LAST: Cell<Option<(&'static Metadata<'static>, TraceId)>> = const { Cell::new(None) };
 }
 
-/// The id of the error that this event was recorded as. Our layer sees an event before the layers that print it.
+/// Returns the id of the error that this event was recorded as.
+///
+/// The agent's layer receives an event before the layers that print it.
 pub(crate) fn error_id(event: &Event<'_>) -> Option<TraceId> {
     let (metadata, id) = LAST.get()?;
     ptr::eq(metadata, event.metadata()).then_some(id)
 }
 
-/// True while code of the agent's own connections or of an exporter runs, and while the thread ends.
+/// Returns true while code of the agent's own connections or of an exporter runs, and while the thread ends.
 pub(crate) fn is_suppressed() -> bool {
     is_thread_ending() || map_current_context(opentelemetry::Context::is_telemetry_suppressed)
 }
 
-/// Which events can become errors. Known from the metadata alone, so that all other events cost nothing.
+/// Returns true if an event can become an error. Only the metadata is used, so all other events cost nothing.
 fn can_be_error(metadata: &Metadata<'_>) -> bool {
     let has = |name| metadata.fields().field(name).is_some();
     match *metadata.level() {
@@ -51,7 +53,7 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The stack of the code that logged.
+/// Returns the stack of the code that logged the event.
 fn stack_of_event(
     recorder: &Recorder,
     fields: &mut EventFields,
@@ -59,7 +61,7 @@ fn stack_of_event(
     found: Stack,
 ) -> Stack {
     let created = match found {
-        // what the logged text contains is nearer to the error
+        // a stack in the logged text is closer to the origin of the error
         Stack::Text(text) => return Stack::Text(text),
         Stack::Location(place) => Some(place),
         _ => None,
@@ -73,7 +75,7 @@ fn stack_of_event(
     }
 }
 
-/// Sees events that report an error: those of level ERROR, and those of lower levels with an error in a field.
+/// Records events that report an error: events of level ERROR, and events of lower levels with an error in a field.
 ///
 /// An event of level ERROR with an error value, or with a field `error` or `err`, is an error. All other events are log lines,
 /// which become errors as `capture_log_errors` says. Further fields become labels of the error. The agent's own events
@@ -85,7 +87,7 @@ pub(crate) struct ErrorEvents {
 }
 
 impl ErrorEvents {
-    /// For an agent, or (without one) for the installed agent.
+    /// Records into the agent of `recorder`, or into the installed agent if it is `None`.
     pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
         Self { recorder }
     }
@@ -95,7 +97,7 @@ impl ErrorEvents {
         recorder.or_else(|| self.recorder.clone()).or_else(installed).filter(|recorder| recorder.is_recording())
     }
 
-    /// A new event begins, before any layer sees it.
+    /// Handles the start of a new event, before any layer receives the event.
     pub(crate) fn begin(&self, metadata: &Metadata<'_>) {
         if *metadata.level() == Level::ERROR {
             LAST.set(None);
@@ -107,7 +109,7 @@ impl ErrorEvents {
         if !can_be_error(metadata) || metadata.target().starts_with("tower_apm") {
             return;
         }
-        // events of the agent's own HTTP client are no errors of the service
+        // events of the agent's own HTTP client are not errors of the service
         if is_suppressed() {
             return;
         }
@@ -155,7 +157,7 @@ fn record_error(
     };
     let parent = active_span(shared);
     if parent.is_some_and(|span| span != shared.ids().id) {
-        // a span that met an error has failed; a request's outcome is its status
+        // a span with an error has failed; the outcome of a request depends on its status
         current_context().span().set_status(Status::error(""));
     }
     shared.error(record, parent);

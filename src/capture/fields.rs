@@ -17,7 +17,7 @@ const SHORT: usize = 16 * 1024;
 /// The fields of an event: the message, the error, and all others.
 #[derive(Debug, Default)]
 pub(crate) struct EventFields {
-    /// Of a field `error` or `err`, or of a field that is an error value.
+    /// The error of a field `error` or `err`, or of a field that is an error value.
     pub(crate) exception: Option<Exception>,
     pub(crate) message: Option<String>,
     others: Vec<(&'static str, LabelValue)>,
@@ -41,8 +41,8 @@ impl EventFields {
         self.line.and_then(|line| u32::try_from(line).ok()).or_else(|| metadata.line())
     }
 
-    /// Takes the text of the line: the message, or without one the first field that is text, as in `error!(e = %e)` and
-    /// `error!(?report)`. A field whose name is that of a secret is skipped.
+    /// Takes the text of the line: the message, or the first text field if there is no message, as in `error!(e = %e)`
+    /// and `error!(?report)`. Fields with the name of a secret are skipped.
     pub(crate) fn take_line(&mut self, sanitizer: &Sanitizer) -> Option<String> {
         if let Some(message) = self.message.take() {
             return Some(message);
@@ -56,7 +56,7 @@ impl EventFields {
         }
     }
 
-    /// Takes the first field that is an error report of several lines, as in `error!(?report, "purchase failed")`.
+    /// Takes the first field that contains a multi-line error report, as in `error!(?report, "purchase failed")`.
     pub(crate) fn take_report(&mut self, sanitizer: &Sanitizer) -> Option<Exception> {
         let report = |(name, value): &(&str, LabelValue)| match value {
             LabelValue::Text(text) if text.contains('\n') && !sanitizer.is_secret(name) => {
@@ -82,7 +82,7 @@ impl EventFields {
     fn text(&mut self, field: &Field, text: String) {
         match field.name() {
             "message" => self.message = Some(text),
-            // an error value has more data than a text
+            // an error value contains more data than a text
             "error" | "err" if self.exception.is_none() => {
                 self.exception = Some(Exception::from_text(text));
             }

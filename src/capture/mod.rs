@@ -37,9 +37,9 @@ use crate::{
 impl Transaction {
     /// Records an error that was handled, with all its causes and the stack of this call.
     ///
-    /// It does not change the outcome of a request: the status does. Outside of any transaction the installed agent records
-    /// the error, without a transaction. If no agent is installed, the error is not recorded, and one warning is logged;
-    /// [`Agent::capture_error`](crate::Agent::capture_error) uses a given agent.
+    /// The error does not change the outcome of a request, which depends on the status. Outside of transactions, the
+    /// installed agent records the error without a transaction. If no agent is installed, the error is not recorded and
+    /// one warning is logged. To use a given agent, call [`Agent::capture_error`](crate::Agent::capture_error).
     ///
     /// ```
     /// use tower_apm::Transaction;

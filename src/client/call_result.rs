@@ -1,16 +1,16 @@
-//! What a call or a handler returns, and whether that is an error.
+//! The results of calls and handlers, and the errors in them.
 
 use std::error::Error;
 
-/// What the future of a call or of a message handler returns.
+/// Describes what the future of a call or of a message handler can return.
 ///
-/// Implemented for
+/// It is implemented for
 ///
 /// - `()`, which always succeeds,
 /// - `Result<T, E>` with an [`Error`], or with `anyhow::Error`, `eyre::Report`, `Box<dyn Error + Send + Sync>` or
 ///   `Box<dyn Error>`.
 ///
-/// `Kind` tells these implementations apart. The compiler infers it.
+/// `Kind` distinguishes these implementations. The compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no outcome that can be recorded",
     label = "neither `()` nor a `Result` with an error",

@@ -1,9 +1,9 @@
-//! Where a database connection leads, by its URL and without its credentials.
+//! The target of a database connection, read from its URL without the credentials.
 
 use opentelemetry::KeyValue;
 use percent_encoding::percent_decode_str;
 
-/// System, database and address of a connection.
+/// The system, database and address of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionUrl {
     system: &'static str,
@@ -20,8 +20,8 @@ impl Default for ConnectionUrl {
 }
 
 impl ConnectionUrl {
-    /// Reads `postgres://…`, `postgresql://…`, `mysql://…`, `mariadb://…` and PostgreSQL's `host=… dbname=…`. Anything else
-    /// is the path of a SQLite database, which is not kept.
+    /// Reads `postgres://…`, `postgresql://…`, `mysql://…`, `mariadb://…` and PostgreSQL's `host=… dbname=…`. Anything
+    /// else is taken for the path of an SQLite database. The path is not kept.
     pub(crate) fn parse(url: &str) -> Self {
         match url.split_once("://") {
             Some(("postgres" | "postgresql", rest)) => Self::of_url("postgresql", 5432, rest),
@@ -36,7 +36,7 @@ impl ConnectionUrl {
         let none = Self { system, ..Self::default() };
         let (rest, parameters) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
         if parameters.contains('@') {
-            // a password that is not percent-encoded: where it ends is not known
+            // a password that is not percent-encoded: its end is not known
             return none;
         }
         let rest = rest.rsplit_once('@').map_or(rest, |(_credentials, rest)| rest);
@@ -47,7 +47,7 @@ impl ConnectionUrl {
             None => first.split_once(':').map_or((first, None), |(host, port)| (host, Some(port))),
         };
         let host = decoded(host);
-        // a path is that of a Unix socket
+        // a path is the path of a Unix socket
         let host = host.filter(|host| !host.starts_with('/'));
         let port = host.as_ref().and_then(|_| port.map_or(Some(default_port), |port| port.parse().ok()));
         Self { database: decoded(database), host, port, ..none }
@@ -66,12 +66,12 @@ impl ConnectionUrl {
         found
     }
 
-    /// OpenTelemetry's name of the database system.
+    /// Returns OpenTelemetry's name of the database system.
     pub(crate) fn system(&self) -> &'static str {
         self.system
     }
 
-    /// System, database and address as attributes of a span.
+    /// Returns the system, the database and the address as attributes of a span.
     pub(crate) fn attributes(&self) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(5);
         attributes.push(KeyValue::new("db.system.name", self.system));
@@ -92,14 +92,14 @@ fn decoded(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| percent_decode_str(text).decode_utf8_lossy().into_owned())
 }
 
-/// Whether this is libpq's form with key words.
+/// Returns true for libpq's form with keywords.
 fn is_key_value(text: &str) -> bool {
     let word = text.trim_start().split(|char: char| !char.is_ascii_lowercase() && char != '_').next();
     let word = word.unwrap_or_default();
     !word.is_empty() && text.trim_start()[word.len()..].trim_start().starts_with('=')
 }
 
-/// The pairs of `key = value`. A value is in single quotes if it contains spaces; a backslash escapes the next character.
+/// Returns the pairs of `key = value`. A value with spaces is in single quotes. A backslash escapes the next character.
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     let mut chars = text.chars().peekable();
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Exit spans for database clients that have no integration of their own.
 //!
-//! tokio-postgres, elasticsearch, fred and many other clients offer no place where an agent could observe them. [`call`]
-//! records one call of such a client:
+//! An agent cannot observe tokio-postgres, elasticsearch, fred and many other clients, because these have no hooks.
+//! [`call`] records one call of such a client:
 //!
 //! ```
 //! use tower_apm::db;
@@ -26,7 +26,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 use super::{ExitFuture, ExitSpan, record_failure};
 use crate::record::{Outcome, ROWS_AFFECTED};
 
-/// Describes a call of a database, to be run by [`DbCall::run`].
+/// Describes a call of a database. [`DbCall::run`] runs and records the call.
 ///
 /// `system` is the database's name in Elastic or in OpenTelemetry's `db.system.name`: `postgresql`, `mysql`, `mariadb`,
 /// `mssql`, `oracle`, `sqlite`, `cassandra`, `elasticsearch`, `mongodb`, `redis`, … It becomes the subtype of the span.
@@ -34,10 +34,10 @@ pub fn call<'a>(system: impl Into<Cow<'a, str>>) -> DbCall<'a> {
     DbCall { system: system.into(), name: None, instance: None, statement: None, address: None }
 }
 
-/// A call of a database, made by [`call`].
+/// Describes a call of a database. Created by [`call`].
 ///
-/// Nothing is copied before the call is recorded: outside of a transaction and in an unsampled one, [`run`](Self::run)
-/// costs a check.
+/// Nothing is copied unless the call is recorded. Outside of a transaction and in an unsampled transaction,
+/// [`run`](Self::run) costs only a check.
 #[derive(Clone)]
 #[must_use = "nothing happens before `run`"]
 pub struct DbCall<'a> {
@@ -49,9 +49,9 @@ pub struct DbCall<'a> {
 }
 
 impl<'a> DbCall<'a> {
-    /// Sets the name of the span, which must not contain values: `GET`, `Elasticsearch: POST /orders/_search`.
+    /// Sets the name of the span. It must not contain values: `GET`, `Elasticsearch: POST /orders/_search`.
     ///
-    /// Default: verb and table of the statement for databases that speak SQL (`SELECT FROM orders`), else the system.
+    /// Default: the verb and the table of the statement for SQL databases (`SELECT FROM orders`), otherwise the system.
     pub fn name(self, name: impl Into<Cow<'a, str>>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
@@ -61,10 +61,10 @@ impl<'a> DbCall<'a> {
         Self { instance: Some(instance.into()), ..self }
     }
 
-    /// Sets the statement, which is recorded up to 10 000 characters (`long_field_max_length`).
+    /// Sets the statement. Up to 10 000 characters of it are recorded (`long_field_max_length`).
     ///
-    /// Pass it with placeholders: literals in SQL are not redacted. The statements of Redis and Memcached consist of values
-    /// and are not recorded.
+    /// Pass a statement with placeholders, because literals in SQL are not redacted. The statements of Redis and
+    /// Memcached consist of values and are not recorded.
     pub fn statement(self, statement: impl Into<Cow<'a, str>>) -> Self {
         Self { statement: Some(statement.into()), ..self }
     }
@@ -76,9 +76,10 @@ impl<'a> DbCall<'a> {
 
     /// Runs the call and records it as an exit span of the current transaction.
     ///
-    /// `Ok` gives the outcome `success`. `Err` gives `failure`, and the error is recorded with its causes. A future that is
-    /// dropped before it is ready was cancelled and has the outcome `unknown`. The error type must implement
-    /// [`std::error::Error`], as those of client crates do; for any other output there is [`run_with`](Self::run_with).
+    /// `Ok` gives the outcome `success`. `Err` gives `failure`, and the error is recorded with its causes. A future
+    /// that is dropped before it is ready was cancelled and has the outcome `unknown`. The error type must implement
+    /// [`std::error::Error`], as the error types of client crates do. For any other output, use
+    /// [`run_with`](Self::run_with).
     ///
     /// The span starts when the returned future is polled for the first time, and is the current span of `call`.
     pub async fn run<F, T, E>(self, call: F) -> Result<T, E>
@@ -99,10 +100,10 @@ impl<'a> DbCall<'a> {
         ExitFuture::new(call, span, finish).await
     }
 
-    /// Runs a call with any output, and records it as an exit span of the current transaction.
+    /// Runs a call with any output and records it as an exit span of the current transaction.
     ///
-    /// `inspect` gets the output, and sets what the span records of it. A call for which it sets nothing has the outcome
-    /// `success`. It is called for unrecorded calls too.
+    /// `inspect` gets the output and sets what the span records. If `inspect` sets nothing, the outcome is `success`.
+    /// `inspect` is called even if the call is not recorded.
     ///
     /// ```
     /// use tower_apm::{Outcome, db};
@@ -148,7 +149,7 @@ impl<'a> DbCall<'a> {
         let mut attributes = Vec::with_capacity(6);
         attributes.push(KeyValue::new("db.system.name", text(&self.system)));
         if let Some(name) = &self.name {
-            // states that the name was chosen, and is not to be replaced by the signature of the statement
+            // marks the name as chosen, so that the signature of the statement does not replace it
             attributes.push(KeyValue::new("db.query.summary", text(name)));
         }
         if let Some(instance) = &self.instance {
@@ -165,7 +166,7 @@ impl<'a> DbCall<'a> {
     }
 }
 
-/// A statement can contain values, and is not shown.
+/// Omits the statement, because it can contain values.
 impl fmt::Debug for DbCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DbCall")
@@ -177,9 +178,9 @@ impl fmt::Debug for DbCall<'_> {
     }
 }
 
-/// The span of a call that is ready, for the closure of [`DbCall::run_with`].
+/// The span of a completed call, for the closure of [`DbCall::run_with`].
 ///
-/// Each method does nothing if the call is not recorded, except that [`fail`](Self::fail) records the error in unsampled
+/// If the call is not recorded, the methods do nothing. Only [`fail`](Self::fail) records the error in unsampled
 /// transactions too.
 #[derive(Debug)]
 pub struct DbSpan {
@@ -187,20 +188,21 @@ pub struct DbSpan {
 }
 
 impl DbSpan {
-    /// Sets the outcome `failure`, and records the error with its causes.
+    /// Sets the outcome to `failure` and records the error with its causes.
     pub fn fail<E: Error + 'static + ?Sized>(&self, error: &E) {
         record_failure(self.span.as_ref(), error);
     }
 
-    /// Sets the outcome, for a failure that is no error value.
+    /// Sets the outcome. Use this for failures without an error value.
     pub fn set_outcome(&self, outcome: Outcome) {
         if let Some(span) = &self.span {
             span.set_outcome(outcome);
         }
     }
 
-    /// Sets the number of rows that the statement inserted, changed or deleted. By OTLP it becomes the label
-    /// `db_rows_affected`.
+    /// Sets the number of rows that the statement inserted, changed or deleted.
+    ///
+    /// Over OTLP, the number is sent as a label.
     pub fn set_rows_affected(&self, rows: u64) {
         if let Some(span) = &self.span {
             span.set_attribute(ROWS_AFFECTED, i64::try_from(rows).unwrap_or(i64::MAX));

@@ -1,6 +1,6 @@
 //! Exit spans for the queries of [`diesel`](::diesel) 2.3 (feature `diesel`).
 //!
-//! Once, before the first connection:
+//! Set the instrumentation once, before the first connection is established:
 //!
 //! ```
 //! use diesel::connection::set_default_instrumentation;
@@ -9,12 +9,15 @@
 //! # Ok::<(), diesel::result::Error>(())
 //! ```
 //!
-//! - A span is named by the SQL signature (`SELECT FROM orders`). `BEGIN`, `SAVEPOINT` and `COMMIT` are queries, too.
-//! - The statement is recorded without the values that are bound to it. The number of rows is not known to diesel.
-//! - Database, host and port are those of the connection's URL. User and password are not recorded.
-//! - A query that fails has the outcome `failure`, and its error is recorded. `NotFound` is not an error of the query.
+//! - A span is named after the SQL signature (`SELECT FROM orders`). `BEGIN`, `SAVEPOINT` and `COMMIT` are recorded
+//!   too.
+//! - The statement is recorded without its bound values. The number of rows is not recorded, because diesel does not
+//!   report it.
+//! - The database, the host and the port are taken from the connection's URL. User and password are not recorded.
+//! - A query that fails has the outcome `failure`, and its error is recorded. `NotFound` is not
+//!   recorded as an error.
 //!
-//! Diesel blocks, so its queries run on other threads. A thread has no current transaction unless you pass it:
+//! Diesel blocks, so its queries usually run on other threads. A thread has no current transaction unless you pass it:
 //!
 //! ```
 //! use tower_apm::Transaction;
@@ -42,26 +45,27 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{ExitSpan, connection_url::ConnectionUrl, record_failure};
 
-/// Queries of one connection that run at the same time. Only the pipelined queries of diesel-async do.
+/// The most queries of one connection that run at the same time. Only diesel-async pipelines queries.
 const MAX_RUNNING: usize = 32;
 
-/// Makes the instrumentation of a new connection, for [`set_default_instrumentation`].
+/// Creates the instrumentation of a new connection, for [`set_default_instrumentation`].
 ///
-/// Connections that exist keep what they have.
+/// Existing connections are not changed.
 ///
 /// [`set_default_instrumentation`]: ::diesel::connection::set_default_instrumentation
 pub fn default_instrumentation() -> Option<Box<dyn Instrumentation>> {
     Some(Box::new(ApmInstrumentation::default()))
 }
 
-/// Makes the instrumentation of one connection, for [`set_instrumentation`](::diesel::Connection::set_instrumentation).
+/// Creates the instrumentation of one connection, for
+/// [`set_instrumentation`](::diesel::Connection::set_instrumentation).
 ///
-/// `url` is the URL with which the connection was established. Only database, host and port are kept.
+/// `url` is the URL with which the connection was established. Only the database, the host and the port are kept.
 pub fn instrument(url: &str) -> ApmInstrumentation {
     ApmInstrumentation { database: ConnectionUrl::parse(url), ..ApmInstrumentation::default() }
 }
 
-/// Records the queries of one connection, see [`instrument`] and [`default_instrumentation`].
+/// Records the queries of one connection. See [`instrument`] and [`default_instrumentation`].
 #[derive(Debug, Default)]
 pub struct ApmInstrumentation {
     database: ConnectionUrl,
@@ -96,7 +100,8 @@ impl Instrumentation for ApmInstrumentation {
 
 impl ApmInstrumentation {
     fn start(&mut self, query: &dyn DebugQuery) {
-        // what still runs there was cancelled: a connection runs one query, or pipelined queries of one task
+        // queries that still run there were cancelled: a connection runs one query, or the pipelined queries of one
+        // task
         let is_current = |running: &Running| running.span.is_in_current_transaction();
         if !self.running.iter().all(is_current) {
             let running = std::mem::take(&mut self.running);
@@ -139,15 +144,15 @@ impl ApmInstrumentation {
     }
 }
 
-/// The statement without the values that are bound to it.
+/// Returns the statement without its bound values.
 fn statement(query: &dyn DebugQuery) -> String {
     let mut statement = Unbound(String::new());
-    // an error here is the end of the statement
+    // an error means that the end of the statement was reached
     let _ = write!(statement, "{query}");
     statement.0
 }
 
-/// Keeps what is before the bound values, and stops the writer there: values can be large.
+/// Keeps the text before the bound values and stops the writer there, because values can be large.
 struct Unbound(String);
 
 impl Write for Unbound {

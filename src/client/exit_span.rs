@@ -39,7 +39,7 @@ impl Drop for EnteredExitSpan {
     }
 }
 
-/// A call of another service that is running.
+/// The span of a running call of another service.
 ///
 /// A span that is dropped without [`end`](Self::end) was cancelled: it is recorded with the outcome `unknown`.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct ExitSpan {
 impl ExitSpan {
     /// Starts an exit span below the current span.
     ///
-    /// Returns `None` outside of a transaction and in a transaction whose spans are not recorded. `describe` returns the
+    /// Returns `None` outside of a transaction and in a transaction that records no spans. `describe` returns the
     /// name and the attributes, and runs only if there is a span.
     pub(crate) fn start(kind: SpanKind, describe: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>)) -> Option<Self> {
         Self::start_at(&current_context(), kind, None, describe)
@@ -83,7 +83,7 @@ impl ExitSpan {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
 
-    /// Sets the outcome, in place of the one that follows from the attributes.
+    /// Sets the outcome, which replaces the outcome that follows from the attributes.
     pub(crate) fn set_outcome(&self, outcome: Outcome) {
         self.set_attribute(OUTCOME, outcome.as_str());
         if outcome == Outcome::Failure {
@@ -92,7 +92,7 @@ impl ExitSpan {
         }
     }
 
-    /// Sets the outcome `failure`, and records the error with its causes as a child of this span.
+    /// Sets the outcome to `failure` and records the error with its causes as a child of this span.
     pub(crate) fn fail<E: Error + 'static + ?Sized>(&self, error: &E) {
         self.set_outcome(Outcome::Failure);
         let _entered = self.enter();
@@ -104,7 +104,7 @@ impl ExitSpan {
         trace_context::inject_from(&self.context, headers);
     }
 
-    /// The context whose current span is this one.
+    /// Returns a context in which this span is current.
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }
@@ -117,7 +117,7 @@ impl ExitSpan {
         EnteredExitSpan { is_database: self.is_database, _entered: enter_handle(self.handle.clone(), &self.context) }
     }
 
-    /// The options of the span's transaction.
+    /// Returns the options of the span's transaction.
     #[cfg(feature = "mongodb")]
     pub(crate) fn config(&self) -> Option<&crate::config::Config> {
         self.handle.transaction().map(|shared| shared.config())
@@ -128,7 +128,7 @@ impl ExitSpan {
         self.handle.transaction().is_none_or(|shared| shared.read(|_| ()).is_none())
     }
 
-    /// Whether the span belongs to the transaction that is current.
+    /// Returns true if the span belongs to the current transaction.
     #[cfg(feature = "diesel")]
     pub(crate) fn is_in_current_transaction(&self) -> bool {
         match (self.handle.transaction(), Transaction::current().handle().transaction()) {
@@ -143,7 +143,7 @@ impl ExitSpan {
         self.context.span().end();
     }
 
-    /// Ends the span of a call of which only the start is known. It has no duration.
+    /// Ends the span at its start time, for a call whose end is not known. The span has no duration.
     #[cfg(any(feature = "diesel", feature = "mongodb"))]
     pub(crate) fn cancel_at(self, start: SystemTime) {
         self.set_outcome(Outcome::Unknown);
@@ -159,8 +159,8 @@ impl ExitSpan {
 
 /// Records the error of a call, with its causes.
 ///
-/// `span` is `None` if the call has no span, because the transaction is unsampled or the request is ignored. Errors are
-/// recorded there too. Outside of a transaction the error is left to the caller.
+/// `span` is `None` if the call has no span, because the transaction is unsampled or the request is ignored. The error
+/// is recorded nevertheless. Outside of a transaction, the error is not recorded.
 pub(crate) fn record_failure<E: Error + 'static + ?Sized>(span: Option<&ExitSpan>, error: &E) {
     match span {
         Some(span) => span.fail(error),

@@ -11,13 +11,13 @@ use super::ExitSpan;
 use crate::record::Outcome;
 
 pin_project_lite::pin_project! {
-    /// Runs the call of a client in its exit span, and returns the span with the result of the call.
+    /// Runs the call of a client in its exit span and returns the span with the result of the call.
     ///
     /// The span is current while the call is polled and dropped. A call that is dropped before it has a result is recorded
     /// as cancelled, and a call that panics as failed.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct InExitSpan<F> {
-        // `None` after it was dropped
+        // `None` after the future was dropped
         #[pin]
         call: Option<F>,
         span: Option<ExitSpan>,
@@ -39,7 +39,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> InExitSpan<F> {
-    /// `span`: the exit span, if the call is recorded.
+    /// Creates the future. `span` is the exit span, if the call is recorded.
     pub(crate) fn new(call: F, span: Option<ExitSpan>) -> Self {
         Self { call: Some(call), span, is_polling: false }
     }
@@ -51,7 +51,7 @@ impl<F: Future> Future for InExitSpan<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let entered = this.span.as_ref().map(ExitSpan::enter);
-        // after its completion, a future is not polled again
+        // a completed future is not polled again
         let Some(call) = this.call.as_mut().as_pin_mut() else { return Poll::Pending };
         *this.is_polling = true;
         let polled = call.poll(cx);
@@ -70,7 +70,7 @@ impl<F> fmt::Debug for InExitSpan<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// Like [`InExitSpan`], and passes the span to `finish` with the result of the call.
+    /// Runs a call like [`InExitSpan`] and passes the span and the result of the call to `finish`.
     #[must_use = "futures do nothing unless they are awaited or polled"]
     pub(crate) struct ExitFuture<F, D> {
         #[pin]
@@ -80,7 +80,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F, D> ExitFuture<F, D> {
-    /// `span`: the exit span, if the call is recorded. `finish` ends the span.
+    /// Creates the future. `span` is the exit span, if the call is recorded. `finish` ends the span.
     pub(crate) fn new(call: F, span: Option<ExitSpan>, finish: D) -> Self {
         Self { call: InExitSpan::new(call, span), finish: Some(finish) }
     }

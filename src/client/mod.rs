@@ -1,7 +1,7 @@
-//! Exit spans: spans for the calls of other services, which client crates do not record on their own.
+//! Exit spans: spans for calls of other services, because most client crates do not record such spans.
 //!
-//! Each part of this module observes one kind of client and makes an [`ExitSpan`] of each call. The attributes are those of
-//! OpenTelemetry's semantic conventions, from which the exporters derive type, destination and service target.
+//! Each part of this module observes one kind of client and creates an [`ExitSpan`] for each call. The attributes
+//! follow OpenTelemetry's semantic conventions. The exporters derive type, destination and service target from them.
 
 mod call_result;
 #[cfg(feature = "diesel")]

@@ -12,16 +12,17 @@
 //! # }
 //! ```
 //!
-//! - A span is named by collection and command: `orders.find`. The service target is the database: `mongodb/shop`.
-//! - The command is recorded as extended JSON in which each value is `?`, if its name matches the option
-//!   `mongodb_capture_statement_commands`.
-//! - A command that fails has the outcome `failure`, and its error is recorded. So is a command that succeeds with write
-//!   errors in its reply.
+//! - A span is named after the collection and the command: `orders.find`. The service target is the database:
+//!   `mongodb/shop`.
+//! - A command whose name matches the option `mongodb_capture_statement_commands` is recorded as extended JSON in which
+//!   each value is `?`.
+//! - A command that fails has the outcome `failure`, and its error is recorded. The same applies to a command that
+//!   succeeds with write errors in its reply.
 //! - A command that is cancelled has the outcome `unknown` and no duration, because the driver does not report when it ended.
 //!
-//! The driver makes copies of each command and each reply for its events, outside of transactions too.
+//! The driver copies each command and each reply for its events, even outside of transactions.
 //!
-//! This feature enables no feature of the driver. TLS provider and version of bson are those that your service enables.
+//! This feature enables no features of the driver. Your service chooses the TLS provider and the version of bson.
 
 use std::{
     borrow::Cow,
@@ -44,20 +45,20 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{ExitSpan, record_failure};
 
-/// Commands that wait for their end. The oldest is given up for a new one.
+/// The most commands that wait for their end. At this limit, a new command replaces the oldest one.
 const MAX_RUNNING: usize = 1024;
-/// A command of a transaction that has ended is taken for cancelled after this time.
+/// The time after which a command of an ended transaction is treated as cancelled.
 const MAX_AFTER_TRANSACTION: Duration = Duration::from_secs(60);
 
-/// Makes the handler that records the commands of a client, for `ClientOptions::command_event_handler`.
+/// Creates the handler that records the commands of a client, for `ClientOptions::command_event_handler`.
 ///
-/// A client has one handler. To add a handler of your own, use [`CommandRecorder`].
+/// A client has only one handler. To use a handler of your own, call [`CommandRecorder`] in it.
 pub fn command_events() -> EventHandler<CommandEvent> {
     let recorder = CommandRecorder::default();
     EventHandler::callback(move |event| recorder.record(&event))
 }
 
-/// Records the commands of one client, see [`command_events`].
+/// Records the commands of one client. See [`command_events`].
 ///
 /// ```
 /// use mongodb::event::{EventHandler, command::CommandEvent};
@@ -66,7 +67,7 @@ pub fn command_events() -> EventHandler<CommandEvent> {
 /// let apm = CommandRecorder::default();
 /// let handler = EventHandler::callback(move |event: CommandEvent| {
 ///     apm.record(&event);
-///     // your own
+///     // code of your own
 /// });
 /// # let _ = handler;
 /// ```
@@ -85,8 +86,8 @@ struct Running {
 impl CommandRecorder {
     /// Starts or ends the span of a command.
     ///
-    /// Call it in an `EventHandler::callback`: an asynchronous callback and a channel leave the task of the caller, in which
-    /// the transaction is found.
+    /// Call this method in an `EventHandler::callback`. An asynchronous callback and a channel run outside of the
+    /// caller's task, where the transaction cannot be found.
     pub fn record(&self, event: &CommandEvent) {
         match event {
             CommandEvent::Started(started) => self.start(started),
@@ -112,7 +113,7 @@ impl CommandRecorder {
         let patterns = span.config().map(|config| &config.mongodb_capture_statement_commands);
         let is_captured =
             patterns.is_some_and(|patterns| patterns.iter().any(|one| one.matches(&started.command_name)));
-        // the driver redacts commands that hold credentials: nothing is left of them
+        // the driver removes the content of commands that contain credentials
         if is_captured && !started.command.is_empty() {
             span.set_attribute("db.query.text", shape_of_command(&started.command));
         }
@@ -157,13 +158,13 @@ fn describe(started: &CommandStartedEvent) -> (Cow<'static, str>, Vec<KeyValue>)
     (name.into(), attributes)
 }
 
-/// The collection is the value of the command's own field, and of another field for `getMore`.
+/// Returns the collection: the value of the field with the command's name, or of `collection` for `getMore`.
 fn collection<'a>(name: &str, command: &'a Document) -> Option<&'a str> {
     let field = if name == "getMore" { "collection" } else { name };
     command.get_str(field).ok().filter(|collection| !collection.is_empty())
 }
 
-/// What the driver adds to each command.
+/// Fields that the driver adds to each command.
 const ADDED: [&str; 10] = [
     "lsid",
     "$db",
@@ -177,7 +178,7 @@ const ADDED: [&str; 10] = [
     "apiVersion",
 ];
 
-/// A command as extended JSON in which each value but the collection is `?`.
+/// Returns a command as extended JSON in which each value is `?`, except the collection.
 fn shape_of_command(command: &Document) -> String {
     let mut shape = Shape::default();
     let fields = command.iter().filter(|(key, _)| !ADDED.contains(&key.as_str()));
@@ -195,7 +196,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// A statement is cut to `long_field_max_length` characters when it is sent. This bounds what is written before.
+    /// The maximum length of the JSON. A statement is cut to `long_field_max_length` characters when it is sent.
     const MAX_LENGTH: usize = 40_000;
     const MAX_DEPTH: usize = 32;
 
@@ -242,7 +243,7 @@ impl Shape {
     }
 
     fn string(&mut self, text: &str) {
-        // the JSON of a text cannot fail
+        // serializing a string cannot fail
         let _ = write!(self.json, "{}", serde_json::Value::from(text));
     }
 }
@@ -251,17 +252,17 @@ fn is_nested(value: &Bson) -> bool {
     matches!(value, Bson::Document(_) | Bson::Array(_))
 }
 
-/// An error of a command, without values that the server quotes.
+/// An error of a command, without the values that the server quotes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 struct CommandError(String);
 
-/// The message of a duplicate key without the key.
+/// Returns the message of a duplicate key error without the key.
 fn without_key(message: &str) -> Option<&str> {
     message.split_once(" dup key:").map(|(message, _)| message)
 }
 
-/// The error without the server's reply, which the driver adds to its text.
+/// Returns the error without the server's reply, which the driver adds to the text.
 fn command_error(kind: &ErrorKind) -> CommandError {
     CommandError(match kind {
         ErrorKind::Command(error) => {
@@ -272,7 +273,7 @@ fn command_error(kind: &ErrorKind) -> CommandError {
     })
 }
 
-/// The errors in the reply of a command that has succeeded.
+/// Returns the errors in the reply of a command that has succeeded.
 fn write_error(reply: &Document) -> Option<CommandError> {
     let first = |errors: &'static str| reply.get_array(errors).ok()?.first()?.as_document();
     if let Some(error) = first("writeErrors").or_else(|| reply.get_document("writeConcernError").ok()) {

@@ -1,4 +1,4 @@
-//! Kafka through the crate [`rdkafka`](https://docs.rs/rdkafka): one line for a producer, one for a received message.
+//! Kafka messages of the crate [`rdkafka`](https://docs.rs/rdkafka): exit spans and transactions with one line each.
 //!
 //! ```
 //! use rdkafka::producer::FutureRecord;
@@ -6,7 +6,7 @@
 //!
 //! # use rdkafka::{client::DefaultClientContext, producer::FutureProducer, util::AsyncRuntime};
 //! # async fn sell<R: AsyncRuntime>(producer: FutureProducer<DefaultClientContext, R>) {
-//! let producer = tower_apm::rdkafka::instrument(producer); // once, where the producer is made
+//! let producer = tower_apm::rdkafka::instrument(producer); // once, where the producer is created
 //!
 //! // in a handler: an exit span, with the trace in the headers of the message
 //! let record = FutureRecord::to("sales").key("42").payload("sold");
@@ -24,7 +24,7 @@
 //! # {
 //! loop {
 //!     let message = consumer.recv().await?;
-//!     // a transaction in the trace of the sender, whose outcome is the result of `handle`
+//!     // a transaction in the trace of the sender; the result of `handle` sets its outcome
 //!     let result = tower_apm::rdkafka::receive(&message).run(handle(&message)).await;
 //! #   drop(result);
 //! }
@@ -32,10 +32,10 @@
 //! # async fn handle(_: &BorrowedMessage<'_>) -> Result<(), std::io::Error> { Ok(()) }
 //! ```
 //!
-//! [`BaseProducer`](::rdkafka::producer::BaseProducer) and [`ThreadedProducer`](::rdkafka::producer::ThreadedProducer) have
-//! no wrapper: use [`messaging::send`], for which [`OwnedHeaders`] is a carrier.
+//! [`BaseProducer`](::rdkafka::producer::BaseProducer) and [`ThreadedProducer`](::rdkafka::producer::ThreadedProducer)
+//! have no wrapper. Use [`messaging::send`], which can inject the trace into [`OwnedHeaders`].
 //!
-//! Spans are named by topic, as in `Kafka SEND to sales`. See [`messaging`] for what is recorded.
+//! Spans are named after the topic, as in `Kafka SEND to sales`. [`messaging`] describes the recorded data.
 
 use std::{
     fmt,
@@ -66,9 +66,9 @@ use crate::{record::catch, trace_context::BytesInjector};
 
 const SYSTEM: &str = "kafka";
 
-/// Wraps a producer that records an exit span for each message and writes the trace into its headers.
+/// Wraps a producer. The wrapper records an exit span for each message and writes the trace into its headers.
 ///
-/// Outside of a transaction the producer works as without the wrapper. Clones of the wrapper share the producer.
+/// Outside of a transaction, the wrapper only forwards to the producer. Clones of the wrapper share the producer.
 pub fn instrument<C, R>(producer: FutureProducer<C, R>) -> InstrumentedProducer<C, R>
 where
     C: ClientContext + 'static,
@@ -76,9 +76,9 @@ where
     InstrumentedProducer { producer }
 }
 
-/// A [`FutureProducer`] that records the messages that it sends, made by [`instrument`].
+/// A [`FutureProducer`] that records the messages that it sends. Created by [`instrument`].
 ///
-/// It dereferences to the producer, for `flush`, transactions and everything else that sends no message.
+/// It dereferences to the producer for everything that sends no message, such as `flush` and transactions.
 #[must_use = "the polling thread of the producer stops when it is dropped"]
 pub struct InstrumentedProducer<C = DefaultClientContext, R = DefaultRuntime>
 where
@@ -92,9 +92,9 @@ where
     C: ClientContext + 'static,
     R: AsyncRuntime,
 {
-    /// Sends a message like [`FutureProducer::send`], and records an exit span until Kafka has acknowledged the message.
+    /// Sends a message like [`FutureProducer::send`] and records an exit span until Kafka has acknowledged the message.
     ///
-    /// An error is recorded with the outcome `failure`.
+    /// An error is recorded, and the outcome is `failure`.
     pub async fn send<K, P, T>(&self, record: FutureRecord<'_, K, P>, queue_timeout: T) -> OwnedDeliveryResult
     where
         K: ToBytes + ?Sized,
@@ -110,7 +110,7 @@ where
     /// Puts a message into the queue like [`FutureProducer::send_result`], and records an exit span that ends with the
     /// returned future.
     ///
-    /// A future that is dropped before the message is acknowledged leaves the outcome `unknown`.
+    /// If the future is dropped before the message is acknowledged, the outcome is `unknown`.
     ///
     /// # Errors
     ///
@@ -217,9 +217,9 @@ fn finish<E: std::error::Error + 'static>(span: Option<ExitSpan>, error: Option<
     }
 }
 
-/// Describes a received message, to be processed by [`Receive::run`] in a transaction that continues its sender's trace.
+/// Describes a received message. [`Receive::run`] processes it in a transaction that continues the sender's trace.
 ///
-/// The message is a `BorrowedMessage` or an `OwnedMessage`. Topic, headers, timestamp and payload are taken from it.
+/// The message is a `BorrowedMessage` or an `OwnedMessage`. The topic, headers, timestamp and payload are read from it.
 ///
 /// ```
 /// use rdkafka::message::{OwnedMessage, Timestamp};
@@ -246,11 +246,10 @@ pub fn receive<M: Message>(message: &M) -> Receive<'_> {
     }
 }
 
-/// Describes a batch of received messages, to be processed by [`Receive::run`] in a transaction that is linked to the
-/// traces of their senders.
+/// Describes a batch of received messages. [`Receive::run`] processes it in a transaction with links to the senders.
 ///
-/// Messages of several topics give a transaction that is named without a topic, and is not ignored by
-/// `ignore_message_queues`.
+/// If the messages come from several topics, the name of the transaction contains no topic, and `ignore_message_queues`
+/// does not apply.
 ///
 /// ```
 /// use rdkafka::message::OwnedMessage;
@@ -273,13 +272,14 @@ pub fn receive_batch<'m, M: Message + 'm>(
         .fold(received, |received, headers| received.message(pairs(headers)))
 }
 
-/// Names and values of the headers that have a value. `rdkafka` panics for a name that is not UTF-8, which any producer can
-/// send.
+/// Returns the names and values of the headers that have a value.
+///
+/// `rdkafka` panics for a name that is not UTF-8, and any producer can send such a name.
 fn pairs<H: Headers>(headers: &H) -> impl Iterator<Item = (&str, &[u8])> {
     all(headers).filter_map(|header| header.and_then(|header| Some((header.key, header.value?))))
 }
 
-/// `None` for a header that cannot be read.
+/// Returns a header, or `None` if it cannot be read.
 fn all<H: Headers>(headers: &H) -> impl Iterator<Item = Option<Header<'_, &[u8]>>> {
     (0..headers.count()).map(|at| catch(|| headers.try_get(at)).flatten())
 }
@@ -290,8 +290,10 @@ impl BytesInjector for OwnedHeaders {
         *self = std::mem::take(self).insert(Header { key: name, value: Some(&value) });
     }
 
-    /// Headers can only be appended, so the others are copied. Headers with a name that is not UTF-8 cannot be copied: with
-    /// such a header nothing is removed, and the last header of a name counts.
+    /// Removes a header.
+    ///
+    /// Headers can only be appended, so all other headers are copied. A header whose name is not UTF-8 cannot be
+    /// copied. If there is such a header, nothing is removed, and consumers use the last header of a name.
     fn remove(&mut self, name: &'static str) {
         if !all(self).any(|header| header.is_some_and(|header| header.key == name)) {
             return;
@@ -306,7 +308,7 @@ impl BytesInjector for OwnedHeaders {
     }
 }
 
-/// The headers of a record, which are made when the first one is set.
+/// The headers of a record. They are created when the first header is set.
 struct HeadersOf<'r>(&'r mut Option<OwnedHeaders>);
 
 impl BytesInjector for HeadersOf<'_> {

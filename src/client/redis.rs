@@ -14,16 +14,17 @@
 //! # }
 //! ```
 //!
-//! - A span is named by the command (`GET`). A pipeline is one span: `PIPELINE`, or `MULTI` if it is atomic, followed by the
-//!   command if all of its commands are the same (`MULTI DECR`).
+//! - A span is named after the command (`GET`). A pipeline is one span, named `PIPELINE`, or `MULTI` if it is atomic.
+//!   If all of its commands are the same, the command follows (`MULTI DECRBY`).
 //! - Neither keys nor values are recorded.
-//! - An error that the server returns, also for one command of a pipeline, gives the outcome `failure` and is recorded. So is
-//!   a lost connection. `NOSCRIPT` fails the span and makes no error, because `Script` then loads the script.
+//! - If the server returns an error, even for only one command of a pipeline, the outcome is `failure` and the error is
+//!   recorded. The same applies to a lost connection. For `NOSCRIPT`, the outcome is `failure` but no error is
+//!   recorded, because `Script` then loads the script.
 //! - A conversion that fails in the caller (`let n: i64 = redis.get("text").await?`) is not an error of the command.
-//! - A command that is dropped before its answer, for instance by a timeout, has the outcome `unknown`.
+//! - A command that is dropped before its reply, for instance by a timeout, has the outcome `unknown`.
 //!
-//! Subscriptions, `send_packed_command` and the routing methods of a cluster connection bypass the wrapper and are not
-//! recorded: call them on [`get_mut`](InstrumentedConnection::get_mut).
+//! Subscriptions, `send_packed_command` and the routing methods of a cluster connection are not recorded. Call them on
+//! [`get_mut`](InstrumentedConnection::get_mut).
 
 use std::borrow::Cow;
 
@@ -36,16 +37,16 @@ use redis::{
 use super::{ExitFuture, ExitSpan, record_failure};
 use crate::{record::Outcome, transaction::Transaction};
 
-/// Wraps a connection, so that each command and each pipeline becomes an exit span of the current transaction.
+/// Wraps a connection. Each command and each pipeline becomes an exit span of the current transaction.
 ///
-/// `connection` is any asynchronous connection: `MultiplexedConnection`, `ConnectionManager`, `ClusterConnection`, or one
-/// from a pool. The wrapper implements the same traits, so `AsyncCommands` and `query_async` work as before, and it is
-/// `Clone` if the connection is.
+/// `connection` is any asynchronous connection: `MultiplexedConnection`, `ConnectionManager`, `ClusterConnection`, or
+/// one from a pool. The wrapper implements the same traits, so `AsyncCommands` and `query_async` work as before. It
+/// implements `Clone` if the connection does.
 pub fn instrument<C: ConnectionLike>(connection: C) -> InstrumentedConnection<C> {
     InstrumentedConnection { connection, address: None }
 }
 
-/// A connection whose commands become exit spans, made by [`instrument`].
+/// A connection whose commands become exit spans. Created by [`instrument`].
 #[derive(Debug, Clone)]
 pub struct InstrumentedConnection<C> {
     connection: C,
@@ -53,13 +54,13 @@ pub struct InstrumentedConnection<C> {
 }
 
 impl<C> InstrumentedConnection<C> {
-    /// Sets the host name or IP address and the port that spans show. A connection does not know them.
+    /// Sets the host name or IP address and the port of the spans, because a connection does not know its address.
     #[must_use]
     pub fn address(self, host: impl Into<String>, port: u16) -> Self {
         Self { address: Some((host.into().into(), port)), ..self }
     }
 
-    /// Sets the address that spans show to that of `info`. A Unix socket has none.
+    /// Sets the address of the spans from `info`. A Unix socket has no address.
     #[must_use]
     pub fn connection_info(self, info: &ConnectionInfo) -> Self {
         match info.addr() {
@@ -70,12 +71,14 @@ impl<C> InstrumentedConnection<C> {
         }
     }
 
-    /// The wrapped connection.
+    /// Returns a reference to the wrapped connection.
     pub fn get_ref(&self) -> &C {
         &self.connection
     }
 
-    /// The wrapped connection, for methods that are not part of `ConnectionLike`. Their calls are not recorded.
+    /// Returns a mutable reference to the wrapped connection.
+    ///
+    /// Use it for methods that are not part of `ConnectionLike`. Calls of these methods are not recorded.
     pub fn get_mut(&mut self) -> &mut C {
         &mut self.connection
     }
@@ -123,7 +126,7 @@ impl<C: ConnectionLike> ConnectionLike for InstrumentedConnection<C> {
     }
 }
 
-/// Runs a call in its span. `error_in` finds the error of the server in an answer.
+/// Runs a call in its span. `error_in` finds the error of the server in a reply.
 fn recorded<'a, T: Send + 'a>(
     call: RedisFuture<'a, T>,
     span: Option<ExitSpan>,
@@ -165,7 +168,7 @@ fn without_arguments(error: &RedisError) -> RedisError {
     }
 }
 
-/// The first error in these answers. The answer of `EXEC` is an array, and so may be that of a script.
+/// Returns the first error in these replies. The reply of `EXEC` is an array, and the reply of a script can be one.
 fn first_error(answers: &[Value]) -> Option<&ServerError> {
     answers.iter().find_map(|answer| match answer {
         Value::ServerError(error) => Some(error),
@@ -174,7 +177,7 @@ fn first_error(answers: &[Value]) -> Option<&ServerError> {
     })
 }
 
-/// `GET`, in upper case.
+/// Returns the name of a command in upper case, such as `GET`.
 fn command_name(cmd: &Cmd) -> Cow<'static, str> {
     match cmd.args_iter().next() {
         Some(Arg::Simple(name)) => operation(name),
@@ -182,7 +185,9 @@ fn command_name(cmd: &Cmd) -> Cow<'static, str> {
     }
 }
 
-/// `PIPELINE`, `MULTI`, `PIPELINE SET`, `MULTI DECR`, and the command alone for a pipeline that consists of one.
+/// Returns the name of a pipeline: `PIPELINE`, `MULTI`, `PIPELINE SET`, `MULTI DECRBY`.
+///
+/// The name of a pipeline with one command is the name of that command.
 fn pipeline_name(pipeline: &Pipeline) -> Cow<'static, str> {
     let mut names = pipeline.cmd_iter().map(command_name);
     let name = names.next().filter(|first| names.all(|name| name == *first));
@@ -197,7 +202,8 @@ fn pipeline_name(pipeline: &Pipeline) -> Cow<'static, str> {
 
 const UNKNOWN: Cow<'static, str> = Cow::Borrowed("redis");
 
-/// The first word of a command. A word that no command has could be a value, and is not recorded.
+/// Returns the first word of a command. A word that cannot be the name of a command could be a value and is not
+/// recorded.
 fn operation(name: &[u8]) -> Cow<'static, str> {
     const MAX_LENGTH: usize = 32;
     let end = name.iter().position(u8::is_ascii_whitespace).unwrap_or(name.len());

@@ -16,7 +16,7 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("opentelemetry_bridge_enabled", "OpenTelemetry's API is always bridged"),
 ];
 
-const STATEMENTS: &str = "a statement is sent where the crate that makes the span tells it, as `db.query.text` or \
+const STATEMENTS: &str = "a statement is sent if the crate that creates the span records `db.query.text` or \
                           `db.statement`: switch it off there";
 
 /// What is to be said of a name.

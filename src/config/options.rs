@@ -153,16 +153,18 @@ macro_rules! for_each_option {
         /// `install()` or `Agent::tracing_layer()`; the test kit's subscriber records spans down to INFO.
         span_level: LogLevel, "ELASTIC_APM_SPAN_LEVEL", default "info", set(level: LogLevel) = level;
 
-        /// Patterns of `tracing` spans that are not recorded, such as `tower_sessions*` or `*::get_record`. A pattern is
-        /// compared with the span's target, and with its target and name as `target::name`. The label `target` of a span
-        /// contains its target. Spans below an ignored span hang below the next span that is recorded. The patterns
-        /// belong to the layer of `install()` or `Agent::tracing_layer()`; the test kit's subscriber ignores no span.
+        /// Patterns of `tracing` spans that are not recorded, such as `tower_sessions*` or `*::get_record`. A pattern
+        /// is compared with the span's target, and with its target and name as `target::name`. The label `target` of a
+        /// span contains its target. The children of an ignored span become children of the nearest recorded span above
+        /// it. The patterns belong to the layer of `install()` or `Agent::tracing_layer()`; the test kit's subscriber
+        /// ignores no span.
         ignore_spans: Patterns, "ELASTIC_APM_IGNORE_SPANS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// Whether an exit span (kind `client` or `producer`) without a transaction becomes a transaction. By default such
-        /// a span and the spans below it are not recorded, as in other Elastic agents: queries of a connection pool or of
-        /// a task that was spawned without its transaction would otherwise each be a transaction of the type `unknown`.
+        /// Whether an exit span (kind `client` or `producer`) without a transaction becomes a transaction. By default,
+        /// such a span and the spans below it are not recorded, as in other Elastic agents. Otherwise, each query of a
+        /// connection pool, or of a task that was spawned without its transaction, would be a transaction of the type
+        /// `unknown`.
         @live root_exit_spans: Bool, "ELASTIC_APM_ROOT_EXIT_SPANS", default "false", set(record: bool) = record;
 
         /// The share of traces that are sampled where this service is their root, from 0 to 1, rounded to four
@@ -203,13 +205,13 @@ macro_rules! for_each_option {
         use_path_as_transaction_name: Bool, "ELASTIC_APM_USE_PATH_AS_TRANSACTION_NAME", default "false",
             set(path: bool) = path;
 
-        /// Patterns of the names of queues and topics. Messages that are sent to or received from these make neither spans
-        /// nor transactions, and the trace goes on through them.
+        /// Patterns of the names of queues and topics. For messages that are sent to or received from matching queues
+        /// and topics, neither spans nor transactions are recorded. The trace context is still passed on.
         @live ignore_message_queues: Patterns, "ELASTIC_APM_IGNORE_MESSAGE_QUEUES",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// Patterns of the names of MongoDB's commands whose statements are sent, with `?` for each value: for the feature
-        /// `mongodb`.
+        /// Patterns of the names of the MongoDB commands that are sent as statements, with `?` in place of each value.
+        /// The feature `mongodb` uses this option.
         mongodb_capture_statement_commands: Patterns, "ELASTIC_APM_MONGODB_CAPTURE_STATEMENT_COMMANDS",
             default "find,aggregate,count,distinct,mapReduce",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();

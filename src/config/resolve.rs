@@ -252,7 +252,7 @@ enum Source<'a> {
         name: Cow<'a, str>,
         origin: Origin,
         text: Cow<'a, str>,
-        /// Whether the text belongs to an older or other name of the option.
+        /// True if the text belongs to an older or another name of the option.
         is_alias: bool,
     },
 }
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// The first of the option's sources with an allowed value. Each one that is not allowed adds a warning.
+    /// Returns the first source of the option that has an allowed value. Each value that is not allowed adds a warning.
     fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
         for source in self.sources(row, K::ALIASES_LAST) {
             let (reading, origin) = match (&source, code) {
@@ -307,8 +307,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The option's sources in the order of their precedence: central configuration, the environment, code, and
-    /// OpenTelemetry's resource attributes. With `aliases_last`, other names than the option's own come after code.
+    /// Returns the option's sources in the order of their precedence: central configuration, the environment, code, and
+    /// OpenTelemetry's resource attributes. With `aliases_last`, other names of the option come after code.
     fn sources(&self, row: &OptionRow, aliases_last: bool) -> Vec<Source<'a>> {
         let end = row.variables.len();
         let split = if aliases_last { 1 } else { end };
@@ -324,7 +324,7 @@ impl<'a> Reader<'a> {
         sources
     }
 
-    /// What central configuration and the environment have under some of the option's names.
+    /// Returns the values that central configuration and the environment have for some of the option's names.
     fn named(&self, row: &OptionRow, names: Range<usize>) -> Vec<Source<'a>> {
         let central = row.central_names().enumerate().filter(|(index, _)| names.contains(index));
         let central = central.filter_map(|(index, name)| {
@@ -337,7 +337,7 @@ impl<'a> Reader<'a> {
             Some((index, Cow::Borrowed(*name), Origin::Environment(name), text))
         });
         let text = |(index, name, origin, text)| {
-            // the first name is the option's own
+            // the first name is the option's own name
             Source::Text { name, origin, text: Cow::Borrowed(text), is_alias: index > 0 }
         };
         central.chain(environment).map(text).collect()

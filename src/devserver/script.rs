@@ -28,7 +28,7 @@ pub struct Answer {
     pub(crate) delay: Duration,
 }
 
-/// Whether the events of a request are stored.
+/// The treatment of the events of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Ingestion {
     /// Valid ones are stored.

@@ -206,7 +206,8 @@ impl DevServer {
         self.script.len()
     }
 
-    /// As [`script`](Self::script), for requests for central configuration. Their effect on events is ignored there.
+    /// Sets the script for requests for central configuration, like [`script`](Self::script). Effects on events are
+    /// ignored.
     ///
     /// ```
     /// use tower_apm::devserver::{Answer, DevServer};

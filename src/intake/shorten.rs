@@ -113,7 +113,7 @@ fn leave_out_body(context: &mut Context<'_>) -> bool {
     bodies(context).fold(false, |present, body| present | body.take().is_some())
 }
 
-/// The body of the request and that of the message.
+/// Removes the body of the request and the body of the message.
 fn bodies<'l, 'a>(context: &'l mut Context<'a>) -> impl Iterator<Item = &'l mut Option<Cow<'a, str>>> {
     let of_request = context.request.as_mut().map(|request| &mut request.body);
     let of_message = context.message.as_mut().map(|message| &mut message.body);

@@ -49,7 +49,8 @@ impl Metrics {
         }
     }
 
-    /// Processor, memory and runtime, as far as they are known; and the load of the agent's own thread, if its option is on.
+    /// Returns the available metrics of the processor, the memory and the runtime, and the load of the agent's own
+    /// thread if its option is on.
     fn host(&mut self, config: &Config) -> [Option<MetricsRecord>; 3] {
         let now = CpuTimes::read();
         let both = now.zip(self.cpu);
@@ -63,7 +64,7 @@ impl Metrics {
         let samples = wanted(samples.into_iter().flatten(), config);
         [
             labelled(Vec::new(), samples),
-            // a set of its own: one name that the server does not know moves the whole set to another data stream
+            // a separate set, because a name that the server does not know moves the whole set to another data stream
             labelled(Vec::new(), wanted(runtime, config)),
             labelled(vec![text("task", overhead::TASK)], overhead.unwrap_or_default()),
         ]

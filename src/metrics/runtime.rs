@@ -1,4 +1,4 @@
-//! The Tokio runtime that serves requests: what Tokio measures without `tokio_unstable`.
+//! Metrics of the Tokio runtime that serves requests, as far as Tokio measures them without `tokio_unstable`.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Runtime {
     }
 }
 
-/// Tokio counts these in 64 bits only.
+/// Reads the counters that Tokio provides only on platforms with 64-bit atomics.
 #[cfg(target_has_atomic = "64")]
 fn reading(metrics: &RuntimeMetrics) -> Option<Reading> {
     let workers = 0..metrics.num_workers();

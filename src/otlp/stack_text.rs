@@ -110,7 +110,7 @@ mod tests {
         let want = "sqlx::Error: no connection\n    at shop::buy (src/buy.rs:7:9)\nCaused by: PoolTimedOut: no room\n";
         assert_eq!(of_error(&error).as_deref(), Some(want));
         assert_eq!(of_frames(&[]), None);
-        // a log line has its frames itself
+        // a log line without an exception has the frames
         let log = ErrorLog {
             message: "no sale".into(),
             level: None,

@@ -68,8 +68,7 @@ fn parent_in(headers: &HeaderMap) -> Option<Incoming> {
     Some(Incoming::new(parent, values(&TRACESTATE)))
 }
 
-/// Whether [`extract`] finds something only if there is this header, or another one of which this is true. `name` is in
-/// lower case.
+/// Returns true for the headers of which [`extract`] needs at least one. `name` is in lower case.
 #[inline]
 pub(crate) fn is_read(name: &str) -> bool {
     matches!(name, "traceparent" | "elastic-apm-traceparent" | "baggage")

@@ -32,8 +32,8 @@ impl Outgoing {
         [(TRACEPARENT.as_str(), Some(parent)), state, legacy].into_iter().chain(baggage)
     }
 
-    /// The headers of a message: the text form, and the binary one for consumers under older agents. `None` for one that
-    /// must be removed.
+    /// Returns the headers of a message: the text form, and the binary form for consumers that use older agents. `None`
+    /// means that the header must be removed.
     pub(crate) fn message_headers(&self) -> impl Iterator<Item = (&'static str, Option<Vec<u8>>)> {
         let text = self.headers().map(|(name, value)| (name, value.map(String::into_bytes)));
         let binary = binary::encode(self.trace_id, self.parent_id, self.sampled).to_vec();

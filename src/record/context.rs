@@ -114,7 +114,7 @@ pub struct User {
     pub(crate) domain: Option<String>,
     /// The id's `Display` panicked: it is counted where the user is told.
     pub(crate) panicked: bool,
-    /// Attributes of spans named the user, and the code has set none.
+    /// True if the user was taken from attributes of spans, because the code has not set a user.
     pub(crate) is_from_span: bool,
 }
 
@@ -152,7 +152,8 @@ impl User {
 }
 
 impl User {
-    /// The fields that the code sets replace those that it has set before. A user that spans named is replaced as a whole.
+    /// Sets fields of the user. They replace fields that the code has set before. A user from spans is replaced as a
+    /// whole.
     pub(crate) fn merge(&mut self, other: Self) {
         if self.is_from_span {
             *self = Self::default();

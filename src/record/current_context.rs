@@ -110,7 +110,7 @@ pub(crate) fn attach(context: Context) -> Attached {
 pub(crate) struct Attached(Option<ContextGuard>);
 
 impl Attached {
-    /// For a context that is current already.
+    /// Returns a guard for a context that is already current.
     pub(crate) fn nothing() -> Self {
         Self(None)
     }

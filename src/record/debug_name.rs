@@ -1,4 +1,4 @@
-//! What a derived `Debug` writes: the name of the type, and comparison with a text that was logged.
+//! Reads the name of the type from the output of a derived `Debug`, and compares that output with a logged text.
 //!
 //! The type of a `dyn Error` cannot be queried. A derived `Debug` begins with the name of the struct or of the enum's
 //! variant. `Debug` implementations that write a sentence are recognised, so that no word of a sentence becomes a type.
@@ -8,13 +8,13 @@ use std::fmt::{self, Debug, Write};
 /// The longest name that is read, in bytes.
 const MAX_NAME: usize = 128;
 
-/// Reads the name from an error's `Debug`: `Settlement`, or `reqwest::Error` for types that write their path. Returns
-/// `None` if the `Debug` is a sentence or is not derived.
+/// Reads the name from an error's `Debug` output: `Settlement`, or `reqwest::Error` for types that write their path.
+/// Returns `None` if the `Debug` is a sentence or is not derived.
 ///
 /// `display` is the error's `Display`. `anyhow` and others use it as the `Debug` of errors that are only a message.
 pub(super) fn debug_name(error: &(impl Debug + ?Sized), display: &str) -> Option<String> {
-    // The alternate form makes `anyhow` and `eyre` write the error that they wrap. It also shows that a `Debug` was made
-    // with the helpers of `Formatter`, because these put the first field into a line of its own.
+    // The alternate form makes `anyhow` and `eyre` write the error that they wrap. It also shows that a `Debug` was
+    // made with the helpers of `Formatter`, because these put the first field on a separate line.
     let mut head = Head { text: String::new() };
     let is_complete = write!(head, "{error:#?}").is_ok();
     let head = head.text;
@@ -33,8 +33,9 @@ pub(super) fn debug_name(error: &(impl Debug + ?Sized), display: &str) -> Option
     is_type.then(|| name.to_owned())
 }
 
-/// The type that a whole text names if it is the `Debug` of an error: `Settlement(Timeout)`, `SaleError { id: 7 }`, or a
-/// name of at least two words such as `RowNotFound`.
+/// Returns the type if the whole text is the `Debug` output of an error.
+///
+/// Such a text is `Settlement(Timeout)`, `SaleError { id: 7 }`, or a name of at least two words such as `RowNotFound`.
 pub(super) fn type_of_text(text: &str) -> Option<&str> {
     let (name, after) = text.split_at(end_of_path(text));
     let last = name.rsplit("::").next().unwrap_or_default();
@@ -47,7 +48,7 @@ pub(super) fn type_of_text(text: &str) -> Option<&str> {
     (is_whole && is_type(name) && last.contains(|letter: char| letter.is_lowercase())).then_some(name)
 }
 
-/// Whether the first bracket is closed by the last character, apart from brackets in quoted text.
+/// Returns true if the last character closes the first bracket. Brackets in quoted text are ignored.
 fn is_enclosed(text: &str, opening: u8, closing: u8) -> bool {
     let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
     let bytes = text.as_bytes();
@@ -70,17 +71,17 @@ fn is_enclosed(text: &str, opening: u8, closing: u8) -> bool {
     false
 }
 
-/// `RowNotFound`: a capital after a small letter.
+/// Returns true for a name such as `RowNotFound`: an upper-case letter follows a lower-case letter.
 fn is_compound(name: &str) -> bool {
     name.as_bytes().windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
-/// The end of the path of identifiers at the start of a text.
+/// Returns the end of the path of identifiers at the start of a text.
 fn end_of_path(text: &str) -> usize {
     text.find(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':')).unwrap_or(text.len())
 }
 
-/// A path of identifiers. The last one begins with a capital, as the names of types and variants do.
+/// Reads a path of identifiers. The last one starts with an upper-case letter, like the names of types and variants.
 fn is_type(path: &str) -> bool {
     let is_name =
         |part: &str| part.starts_with(|first: char| first.is_alphabetic() || first == '_') && !part.contains(':');
@@ -89,7 +90,7 @@ fn is_type(path: &str) -> bool {
         && path.rsplit("::").next().is_some_and(|last| last.starts_with(char::is_uppercase))
 }
 
-/// Keeps the beginning of a text, and stops the writer then.
+/// Keeps the beginning of a text and then stops the writer.
 struct Head {
     text: String,
 }
@@ -116,8 +117,10 @@ impl Write for Head {
     }
 }
 
-/// Whether this text is what an error's `Debug` writes. Compares at most 1 KiB, and stops the `Debug` at the first
-/// difference: that of `anyhow::Error` resolves a stack at its end.
+/// Returns true if this text is the `Debug` output of an error.
+///
+/// At most 1 KiB is compared. The output stops at the first difference, because `anyhow::Error` resolves a stack at the
+/// end of its output.
 pub(crate) fn is_debug_of(text: &str, error: &(impl Debug + ?Sized)) -> bool {
     struct Compared<'a> {
         left: &'a [u8],

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::SystemTime};
 
 use super::{Context, Name, SpanId, TraceId, micros};
 
-/// What an error holds on the heap cannot be measured; this is taken for it.
+/// The assumed size of an error's data on the heap, which cannot be measured.
 const REPORT_SIZE: usize = 1024;
 
 /// One captured error.
@@ -22,16 +22,16 @@ pub(crate) struct ErrorRecord {
     pub(crate) context: Context,
 }
 
-/// Where the error comes from, which decides on its culprit and its group.
+/// The origin of an error, which determines its culprit and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorOrigin {
-    /// A place in the code: the culprit is a function, and functions make the group.
+    /// A place in the code. The culprit is a function, and the group depends on functions.
     Code,
     /// The call of an exit span. The service may handle it, or return an error value that has it as its cause.
     ExitSpan,
     /// A log line that explains why a transaction failed: as [`Code`](Self::Code), one group for each transaction name.
     FailureLog,
-    /// The end of the transaction: the culprit is the transaction's name, and there is one group for each name.
+    /// The end of the transaction. The culprit is the transaction's name, and there is one group for each name.
     Response,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Exception {
     pub(crate) handled: bool,
     /// The error's `Debug`, where an error of the same transaction consists of that text.
     pub(crate) debug_text: Option<String>,
-    /// The text that was logged, if nothing else is known of the error. The message can be a part of it.
+    /// The text that was logged, if only the text of the error is known. The message can be a part of this text.
     pub(crate) logged_text: Option<Box<str>>,
     /// Every `source()`, the nearest first; each without a stack of its own.
     pub(crate) causes: Vec<Exception>,
@@ -78,7 +78,7 @@ pub(crate) struct LogMessage {
     pub(crate) logger: Option<Cow<'static, str>>,
     /// The message without its variable parts: what the server groups by.
     pub(crate) template: Option<Cow<'static, str>>,
-    /// Where it was logged, if there is no exception, which has the stack otherwise.
+    /// The stack of the log line. If there is an exception, the exception has the stack.
     pub(crate) stack: Stack,
 }
 
@@ -98,16 +98,16 @@ pub(crate) enum Stack {
     /// That of a `tracing` event. The event's metadata names the code that logged, also where that code was inlined.
     /// `created` is the place at which the logged error was created, if its text contains it.
     Event { stack: Box<backtrace::Backtrace>, place: Place, module: Option<&'static str>, created: Option<Place> },
-    /// That of the code that attached an error to a response. `report` is the error if its `Debug` can contain a stack of
-    /// its own.
+    /// The stack of the code that attached an error to a response. `report` is the error, if its `Debug` output can
+    /// contain a stack.
     Attached { stack: Box<backtrace::Backtrace>, report: Option<UnformattedError> },
 }
 
-/// An error whose `Debug` is written on the agent's thread, because resolving a stack takes long.
+/// An error that is formatted on the agent's thread, because resolving a stack is slow.
 #[derive(Clone)]
 pub(crate) struct UnformattedError(pub(crate) Arc<dyn Error + Send + Sync>);
 
-// An error may hold anything.
+// The error is omitted, because it can contain any data.
 impl fmt::Debug for UnformattedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UnformattedError")
@@ -145,7 +145,7 @@ impl Stack {
 }
 
 impl ErrorRecord {
-    /// A log line, with the error that its text contains.
+    /// Creates the record of a log line, with the error that its text contains.
     pub(crate) fn of_line(log: LogMessage, exception: Option<Exception>, stack: Stack, at: SystemTime) -> Box<Self> {
         let (exception, log) = match exception {
             Some(exception) => (Some(Exception { stack, ..exception }), log),

@@ -30,7 +30,7 @@ impl Exception {
         Self::build(error, (!path.starts_with("dyn ")).then_some(path))
     }
 
-    /// As [`from_error`](Self::from_error), of a boxed error with a known type: `path` is its `type_name`.
+    /// Creates an exception from a boxed error with a known type. `path` is its `type_name`.
     pub(crate) fn from_boxed(error: &(dyn Error + 'static), path: &str) -> Self {
         Self::build(error, Some(path))
     }
@@ -58,8 +58,9 @@ impl Exception {
         exception
     }
 
-    /// An error of which only the text is known: the value of a field, or the message of an event. The text can be a
-    /// report with causes, or the `Debug` of an error, from which the type is read.
+    /// Creates an exception from a text: the value of a field, or the message of an event.
+    ///
+    /// The text can be a report with causes, or the `Debug` output of an error, from which the type is read.
     pub(crate) fn from_text(text: String) -> Self {
         let of_text = |message: String| {
             let mut exception = Self { erased: true, ..Self::default() };
@@ -84,7 +85,7 @@ impl Exception {
         exception
     }
 
-    /// Whether more than a message was found in the text of [`from_text`](Self::from_text).
+    /// Returns true if [`from_text`](Self::from_text) has found more than a message.
     pub(crate) fn is_report(&self) -> bool {
         self.kind.is_some() || !self.causes.is_empty() || !matches!(self.stack, Stack::None)
     }
@@ -93,7 +94,7 @@ impl Exception {
         Self { message: bounded(error), ..Self::default() }
     }
 
-    /// Whether only the text of the error is known, because a `tracing` event formatted it.
+    /// Returns true if only the text of the error is known, because a `tracing` event formatted it.
     pub(crate) fn is_text(&self) -> bool {
         self.logged_text.is_some()
     }
@@ -142,23 +143,24 @@ impl Exception {
         self.module = module.map(|module| Cow::Owned(module.to_owned()));
     }
 
-    /// Sets the type of a value, and the variant if the name in its `Debug` is not the name of the type.
+    /// Sets the type of a value, and the variant if the name in its `Debug` output is not the name of the type.
     fn set_enum_path(&mut self, path: &str, debug_name: Option<String>) {
         self.set_path(path);
-        // its `Debug` depends on how it was made
+        // its `Debug` output depends on how the error was created
         let is_io_error = self.module.as_deref() == Some("std::io");
         let name = debug_name.as_deref().and_then(|name| name.rsplit("::").next()).filter(|_| !is_io_error);
         self.variant = name.filter(|name| self.kind.as_deref() != Some(*name)).map(|name| name.to_owned().into());
     }
 
-    /// Sets the type of an erased error from the name in its `Debug`.
+    /// Sets the type of an erased error from the name in its `Debug` output.
     fn set_name(&mut self, name: Option<String>) {
         if let Some(name) = name {
             self.set_path(&name);
         }
     }
 
-    /// An erased error without a type, such as a context of `anyhow`, gets the type of the nearest cause that has one.
+    /// Sets the type of an erased error without a type, such as a context of `anyhow`, to the type of the nearest
+    /// cause.
     fn take_type_of_cause(&mut self) {
         if self.erased
             && self.kind.is_none()

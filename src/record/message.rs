@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use super::{Body, context::boundary};
 
-/// The most that is kept of one header value, in bytes.
+/// The maximum length of a header value that is kept, in bytes.
 const MAX_VALUE: usize = 4 * 1024;
-/// The most that is kept of one header name, in bytes.
+/// The maximum length of a header name that is kept, in bytes.
 const MAX_NAME: usize = 1024;
-/// The most headers of one message that are kept, in the order of arrival.
+/// The maximum number of headers that are kept for one message, in the order of arrival.
 const MAX_HEADERS: usize = 256;
 
-/// What is kept of a received message, or of a batch of messages.
+/// The recorded data of a received message, or of a batch of messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     /// The name of the queue or topic. Empty if a batch comes from several topics.
@@ -37,7 +37,7 @@ impl Message {
 pub(crate) struct MessageHeaders {
     /// Names and values, one after the other.
     text: String,
-    /// Where each name and each value ends.
+    /// The end of each name and of each value.
     ends: Vec<(u32, u32)>,
 }
 
@@ -55,7 +55,7 @@ impl MessageHeaders {
         self.ends.push((name_end, self.text.len() as u32));
     }
 
-    /// Each header in the order of arrival. A name that came twice comes twice.
+    /// Returns the headers in the order of arrival. A name can occur several times.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
         let mut from = 0;
@@ -71,14 +71,14 @@ impl MessageHeaders {
     }
 }
 
-// Values can be secret: only the names are shown.
+// Only the names are shown, because values can be secret.
 impl fmt::Debug for MessageHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 
-/// The first `limit` bytes as text, cut between two characters. `None` if they are not UTF-8.
+/// Returns the first `limit` bytes as text, cut between two characters, or `None` if they are not UTF-8.
 pub(crate) fn text_prefix(bytes: &[u8], limit: usize) -> Option<&str> {
     let kept = bytes.get(..limit).unwrap_or(bytes);
     match str::from_utf8(kept) {

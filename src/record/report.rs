@@ -3,16 +3,16 @@
 
 use super::Place;
 
-/// Causes that are read from one text.
+/// The maximum number of causes that are read from one text.
 const MAX_CAUSES: usize = 50;
 
 /// The parts of a formatted error.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) message: String,
-    /// From the nearest to the root cause.
+    /// The causes, from the nearest cause to the root cause.
     pub(super) causes: Vec<String>,
-    /// Where the error was created (`Location:` of eyre).
+    /// The place at which the error was created (`Location:` of eyre).
     pub(super) place: Option<Place>,
     /// The lines below `Stack backtrace:`.
     pub(super) backtrace: Option<String>,
@@ -116,13 +116,13 @@ fn is_backtrace_head(line: &str) -> bool {
     line.eq_ignore_ascii_case("stack backtrace:") || line.contains("━ BACKTRACE ━")
 }
 
-/// `2: the cause`
+/// Returns the cause in a line such as `2: the cause`.
 fn numbered(line: &str) -> Option<(usize, &str)> {
     let (number, text) = line.split_once(": ")?;
     Some((number.parse().ok()?, text.trim()))
 }
 
-/// `src/main.rs:10:5`
+/// Reads a place such as `src/main.rs:10:5`.
 fn place(line: &str) -> Option<Place> {
     let (rest, last) = line.rsplit_once(':')?;
     let last = last.parse().ok()?;

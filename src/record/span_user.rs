@@ -1,17 +1,19 @@
-//! The user that spans name, in attributes of OpenTelemetry's semantic conventions.
+//! Reads the user from span attributes of OpenTelemetry's semantic conventions.
 
 use opentelemetry::KeyValue;
 
 use super::{Context, User, cut};
 
-/// Whether an attribute is a field of the user. Called for every attribute of every span.
+/// Returns true if an attribute is a field of the user. This is called for every attribute of every span.
 #[inline]
 pub(crate) fn is_user_attribute(key: &str) -> bool {
     matches!(key, "user.id" | "user.name" | "user.email" | "enduser.id")
 }
 
 impl User {
-    /// The user that the attributes of one span name. `user.id` wins over the older `enduser.id`. Empty values are skipped.
+    /// Reads the user from the attributes of one span.
+    ///
+    /// `user.id` takes precedence over the older `enduser.id`. Empty values are skipped.
     fn from_attributes(attributes: &[KeyValue]) -> Self {
         let value = |key: &str| {
             let found = attributes.iter().find(|attribute| attribute.key.as_str() == key)?;
@@ -27,7 +29,7 @@ impl User {
         }
     }
 
-    /// Adds the fields that are not known. Another user is not mixed in: if a field has another value, nothing is added.
+    /// Adds the missing fields. If a field has another value, it is a different user and nothing is added.
     fn complete(&mut self, other: Self) {
         let is_other = |known: &Option<String>, other: &Option<String>| {
             known.as_ref().zip(other.as_ref()).is_some_and(|(known, other)| known != other)
@@ -42,8 +44,9 @@ impl User {
 }
 
 impl Context {
-    /// Takes the user from the attributes of a span, unless the code has set one. The first span with a user wins; spans
-    /// that come later complete it.
+    /// Takes the user from the attributes of a span, unless the code has set a user.
+    ///
+    /// The first span with a user is used. Later spans add missing fields.
     pub(crate) fn propose_user(&mut self, attributes: &[KeyValue]) {
         let found = User::from_attributes(attributes);
         if found == (User { is_from_span: true, ..User::default() }) {

@@ -18,7 +18,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome with this name on the wire.
+    /// Returns the outcome that has this name in the intake protocol.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Outcome::Success, Outcome::Failure, Outcome::Unknown].into_iter().find(|outcome| outcome.as_str() == name)
     }
@@ -99,7 +99,8 @@ impl TransactionRecord {
         }
     }
 
-    /// The kind of the span that this transaction is for OpenTelemetry, if `otherwise` holds for all but messages.
+    /// Returns the OpenTelemetry span kind of this transaction. `otherwise` is the kind of all transactions except
+    /// messages.
     pub(crate) fn span_kind(&self, otherwise: SpanKind) -> SpanKind {
         if self.kind == "messaging" { SpanKind::Consumer } else { otherwise }
     }

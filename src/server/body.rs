@@ -25,7 +25,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: Option<B>,
         watch: Option<Watch>,
-        // of an ignored request, or of an event stream
+        // the body of an ignored request, or of an event stream
         context: Option<Box<RequestContext>>,
     }
 
@@ -70,7 +70,7 @@ impl<B> ResponseBody<B> {
         Self { inner: Some(inner), watch: None, context: None }
     }
 
-    /// A body that is made while it is sent, of a request that is ignored or whose transaction has ended.
+    /// Wraps the streamed body of a request that is ignored, or of a request whose transaction has ended.
     pub(super) fn in_context(inner: B, context: RequestContext) -> Self {
         Self { inner: Some(inner), watch: None, context: Some(Box::new(context)) }
     }

@@ -247,7 +247,7 @@ impl Owner {
         let status = response.status();
         tell_trace_id(&self.options, self.ending.transaction(), &mut response);
         self.ending.head(status, response.headers());
-        // before the error, which copies the name of the transaction
+        // must run before the error is recorded, which copies the name of the transaction
         self.ending.answered(response.headers());
         if status.is_server_error()
             && let (Some(attached), Some(shared)) =
@@ -265,7 +265,7 @@ impl Owner {
             return response.map(|body| ResponseBody::known(body, self.ending, size));
         }
         if outcome::is_event_stream(response.headers()) {
-            // the transaction ends here, and the work of the stream still belongs to it
+            // the transaction ends here, but the work of the stream still belongs to it
             let transaction = self.ending.transaction().clone();
             self.ending.complete(false);
             let after = RequestContext::new(transaction, self.context, self.span, self.options);

@@ -108,7 +108,7 @@ impl Ending {
         }
     }
 
-    /// Records the error behind a response, or that of a service or a body.
+    /// Records the error that caused a response, or an error of a service or a body.
     pub(super) fn error(&self, exception: Exception) {
         if let Some(shared) = self.shared() {
             let mut record = exception.into_record(SystemTime::now());
@@ -117,7 +117,7 @@ impl Ending {
         }
     }
 
-    /// Nothing more is recorded of the response. `finished`: the whole body was delivered.
+    /// Ends the recording of the response. `finished` is true if the whole body was delivered.
     pub(super) fn complete(mut self, finished: bool) {
         let call = self.call;
         self.end(|record| completed(record, finished, call));

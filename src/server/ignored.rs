@@ -1,4 +1,4 @@
-//! Requests that are ignored: they have no transaction and no spans, and their errors are sent without a transaction
+//! Ignored requests. They have no transaction and no spans, and their errors are sent without a transaction
 //! (agent-spec 5.5).
 
 use std::{
@@ -24,8 +24,10 @@ use crate::{
     transaction::{Entered, Transaction, enter_handle, enter_own},
 };
 
-/// The context of a request without a transaction to end: of an ignored request, with its response body if that is made
-/// while it is sent, and of an event stream, whose transaction ends before its body.
+/// The context of a request that has no transaction to end.
+///
+/// This is an ignored request, including a streamed response body, or an event stream, because its transaction ends
+/// before its body.
 pub(super) struct RequestContext {
     transaction: Transaction,
     context: Context,

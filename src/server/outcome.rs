@@ -4,8 +4,10 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::record::Outcome;
 
-/// A server's response is a failure from status 500 on: a 404 is a mistake of the client. A response whose body goes on
-/// after the transaction is no success yet: its client may leave, and its body may fail.
+/// Returns the outcome of a response.
+///
+/// A response is a failure for status 500 and above. A 404 is an error of the client. The outcome of a response whose
+/// body is sent after the end of the transaction is unknown, because the client may disconnect and the body may fail.
 pub(super) fn of_response(status: u16, finished: bool) -> Outcome {
     match (status, finished) {
         (500.., _) => Outcome::Failure,

@@ -11,14 +11,15 @@ use crate::{
     record::{Context, Headers, HttpRequest, RequestText, names_origin},
 };
 
-/// The headers of a request that the agent looks for. One walk over all of them takes less time than a look-up of each:
-/// most requests have none of the others but `host`.
+/// The headers of a request that the agent looks for.
+///
+/// One iteration over all headers is faster than a look-up of each of them, because most requests have only `host`.
 pub(super) struct Noted<'a> {
     headers: &'a HeaderMap,
     host: Option<&'a HeaderValue>,
-    /// There is a header that contains the caller's place in its trace or its baggage.
+    /// True if a header contains the caller's trace context or baggage.
     has_trace: bool,
-    /// There is a header in which proxies report the scheme or the host that the client used.
+    /// True if a header of a proxy reports the scheme or the host that the client used.
     has_origin: bool,
 }
 
@@ -27,7 +28,7 @@ impl<'a> Noted<'a> {
         let mut noted = Self { headers, host: None, has_trace: false, has_origin: false };
         for (name, value) in headers {
             let name = name.as_str();
-            // the first letter tells most names apart from all of these
+            // the first letter distinguishes most names from these
             match name.as_bytes() {
                 b"host" => noted.host = noted.host.or(Some(value)),
                 [b'b' | b'e' | b't', ..] => noted.has_trace |= propagation::is_read(name),
@@ -38,13 +39,13 @@ impl<'a> Noted<'a> {
         noted
     }
 
-    /// The caller's place in its trace, and its baggage.
+    /// Returns the caller's trace context and baggage.
     pub(super) fn trace(&self) -> (Option<Incoming>, Vec<KeyValueMetadata>) {
         if self.has_trace { propagation::extract(self.headers) } else { (None, Vec::new()) }
     }
 }
 
-/// Records the request of a transaction that begins. `https`: the server itself terminates TLS.
+/// Records the request of a transaction that begins. `https` is true if the server terminates TLS.
 pub(super) fn tell<B: 'static>(
     request: &Request<B>,
     noted: &Noted<'_>,

@@ -1,4 +1,4 @@
-//! The error behind a response: a handler attaches it, and the layer records it.
+//! The error that caused a response. A handler attaches the error, and the layer records it.
 
 use std::{
     any::{Any, type_name},
@@ -19,13 +19,14 @@ use crate::{
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Attaches the error behind a response.
+/// Attaches the error that caused a response.
 pub trait ResponseExt {
-    /// Attaches the error that made this response.
+    /// Attaches the error that caused this response.
     ///
-    /// If the status is 500 or above, the layer records the error with its causes. Its culprit is the transaction's name,
-    /// and Kibana has one group per type (with the variant of an enum) and name. Below 500 only the hooks see the error
-    /// ([`ApmLayer::on_error`](crate::ApmLayer::on_error)). A second call replaces the error of the first.
+    /// If the status is 500 or above, the layer records the error with its causes. Its culprit is the transaction's
+    /// name, and Kibana has one group per type (with the variant of an enum) and name. Below 500, the error is only
+    /// passed to the hooks ([`ApmLayer::on_error`](crate::ApmLayer::on_error)). A second call replaces the error of the
+    /// first call.
     ///
     /// The error can be an `anyhow::Error`, an `eyre::Report` or a boxed error. See the guide
     /// [`errors`](crate::docs::errors).
@@ -80,12 +81,12 @@ impl ResponseError {
         &*self.0.error
     }
 
-    /// The exception, for an error of `handle`. Takes the stack.
+    /// Returns the exception for an error of `handle`, and takes the stack.
     pub(super) fn exception(&self, recorder: &Recorder, handle: &Handle) -> Exception {
         let mut exception = self.without_stack(recorder);
         exception.debug_text = handle.debug_text(self.error());
         let stack = self.0.stack.lock().map_or(None, |mut stack| stack.take());
-        // without a stack of the attachment, stacks are off (`stack_trace_limit`)
+        // if no stack was captured, stacks are disabled (`stack_trace_limit`)
         if let Some(stack) = stack {
             let has_report = has_backtraces() || self.0.path == "eyre::Report";
             let report = has_report.then(|| UnformattedError(self.0.error.clone()));
@@ -94,7 +95,7 @@ impl ResponseError {
         exception
     }
 
-    /// As [`exception`](Self::exception), without the stack.
+    /// Returns the exception without the stack.
     pub(super) fn without_stack(&self, recorder: &Recorder) -> Exception {
         let mut exception = exception_of(recorder, || match self.0.path {
             path if is_erased(path) => Exception::from_error(self.error()),
@@ -114,7 +115,7 @@ fn is_erased(path: &str) -> bool {
     path.contains("dyn ") || ["anyhow::Error", "eyre::Report", "alloc::string::String", "&str"].contains(&path)
 }
 
-/// Whether errors can contain a stack: `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set.
+/// Returns true if errors can contain a stack: `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set.
 fn has_backtraces() -> bool {
     static ENABLED: LazyLock<bool> = LazyLock::new(|| Backtrace::capture().status() == BacktraceStatus::Captured);
     *ENABLED

@@ -60,10 +60,10 @@ struct Known {
 
 enum SpanHandling {
     Sent(Begun),
-    /// An exit span beyond the limit. It is counted by its service target.
+    /// An exit span beyond the limit. It is counted for its service target.
     BeyondLimit(Begun),
     Dropped,
-    /// The span is ignored, or part of an exit span that is recorded already.
+    /// The span is ignored, or part of an exit span that is already recorded.
     Ignored,
 }
 
@@ -103,7 +103,7 @@ fn own(id: OtelSpanId) -> SpanId {
     SpanId(u64::from_be_bytes(id.to_bytes()))
 }
 
-/// Decides how a span that begins is handled. Returns the parent of its children too.
+/// Decides how a new span is handled. Also returns the parent of its children.
 fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context) -> (SpanHandling, SpanId) {
     let (kind, attributes) = (&span.span_kind, &span.attributes[..]);
     if is_ignored(Some(attributes), shared.config()) {
@@ -152,7 +152,7 @@ impl SpanProcessor for ApmSpanProcessor {
             }
             (handling, nearest)
         } else {
-            // its errors are sent all the same (agent-spec 9.2)
+            // its errors are sent nevertheless (agent-spec 9.2)
             (SpanHandling::Ignored, parent_id)
         };
         self.spans().known.insert(id, Known { shared, nearest, handling: Some(handling) });

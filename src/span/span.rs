@@ -18,8 +18,8 @@ pub(crate) struct ApmSpan {
     context: SpanContext,
     handle: Handle,
     role: Role,
-    /// The span has ended. It may be replaced by another span, which its transaction must know for as long as this one is
-    /// held.
+    /// The span has ended. Another span may replace it, and the transaction must keep that span as long as this span
+    /// exists.
     is_replaceable: bool,
 }
 

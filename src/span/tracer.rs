@@ -42,7 +42,7 @@ impl ApmTracer {
         let recorder = self.recorder.clone().or_else(installed).filter(|recorder| recorder.is_recording());
         let Some(recorder) = recorder else { return ApmSpan::off(parent.clone()) };
         let config = recorder.snapshot();
-        // an exit span without a transaction is no work of this service, and neither is anything below it
+        // an exit span without a transaction is not work of this service, and neither are the spans below it
         let is_lone_exit = builder.span_kind.as_ref().is_some_and(is_call) && !config.root_exit_spans;
         if is_lone_exit || is_ignored(builder.attributes.as_deref(), &config) {
             return ApmSpan::ignored(Arc::new(Ignored::new(recorder, parent.clone())), parent.clone());

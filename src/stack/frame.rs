@@ -18,7 +18,7 @@ pub(crate) struct Frame {
     pub(crate) library: bool,
     /// Between what happened and the code that caught the stack.
     pub(crate) glue: bool,
-    /// Of the framework that calls handlers and middleware.
+    /// Returns true for frames of the framework that calls handlers and middleware.
     pub(crate) framework: bool,
 }
 
@@ -41,13 +41,13 @@ impl Frame {
         Self { module, function, file: file.map(names::file), line, column, library, glue, framework }
     }
 
-    /// A place without a function.
+    /// Creates the frame of a place without a function.
     pub(super) fn at(place: &Place) -> Self {
         let column = Some(place.column).filter(|column| *column > 0);
         Self::new(None, Some(&place.file), Some(place.line), column)
     }
 
-    /// Of an implementation of axum's `IntoResponse`, which turns errors of any place into responses.
+    /// Returns true for implementations of axum's `IntoResponse`, which convert errors of any origin into responses.
     pub(crate) fn is_into_response(&self) -> bool {
         let name = self.function.as_deref().unwrap_or_default();
         name == "into_response" || name.ends_with("IntoResponse>::into_response")
@@ -95,14 +95,15 @@ pub(crate) fn resolve(stack: Stack, limit: usize) -> Vec<Frame> {
     frames
 }
 
-/// The frames that say where in the application it happened.
+/// Returns the frames that show where in the application the error occurred.
 fn own_frames(frames: Vec<Frame>) -> Vec<Frame> {
     let mut frames = without_glue_and_callers(frames);
     frames.retain(|frame| !frame.is_into_response());
     frames
 }
 
-/// Drops the frames above the place in question, those of the framework and below it, and those of libraries between.
+/// Removes the frames above the place of the error, the frames of the framework and below, and frames of libraries
+/// between.
 fn without_glue_and_callers(mut frames: Vec<Frame>) -> Vec<Frame> {
     let glue = frames.iter().take_while(|frame| frame.glue).count();
     if glue < frames.len() {
@@ -118,8 +119,9 @@ fn without_glue_and_callers(mut frames: Vec<Frame>) -> Vec<Frame> {
     frames
 }
 
-/// The stack within the error, if there is one. Else the code between the handler and the attachment; an error that the
-/// framework turned into a response has none.
+/// Returns the stack in the error, if there is one, otherwise the frames between the handler and the attachment.
+///
+/// An error that the framework converted into a response has no such frames.
 fn attached(stack: backtrace::Backtrace, report: Option<UnformattedError>) -> Vec<Frame> {
     if let Some(frames) = report.and_then(report::frames) {
         return own_frames(frames);
@@ -269,7 +271,7 @@ mod tests {
                     1: axum_core::response::into_response::<impl IntoResponse for Result<T,E>>::into_response\n   \
                     2: shop::auth::{{closure}}\n";
         assert_eq!(functions(text), [""; 0]);
-        // a middleware that fails is the place of its error
+        // the error of a failed middleware occurred in the middleware
         let text = "   0: shop::auth::{{closure}}\n   1: axum::middleware::Next::run\n   2: shop::main\n";
         assert_eq!(functions(text), ["shop::auth"]);
     }

@@ -104,7 +104,7 @@ const GLUE: &[&str] = &[
     "opentelemetry_sdk",
 ];
 
-/// Crates that call handlers and middleware.
+/// The crates that call handlers and middleware.
 const FRAMEWORKS: &[&str] = &["axum", "axum_core", "axum_extra", "tonic", "tower_apm"];
 
 /// Without the hash, without the closures that `async` and iterators put behind the function that was written, without

@@ -1,20 +1,20 @@
-//! The stack that an error carries: `anyhow` and others write it as a part of their `Debug`.
+//! Reads the stack that an error contains. `anyhow` and other crates write it as a part of their `Debug` output.
 
 use std::fmt::{self, Write};
 
 use super::{Frame, text};
 use crate::record::{Exception, Stack, UnformattedError, catch};
 
-/// The longest `Debug` that is read, in bytes. A stack of a few hundred frames fits into it.
+/// The maximum length of `Debug` output that is read, in bytes. A stack of a few hundred frames is shorter.
 const MAX_TEXT: usize = 256 * 1024;
 
 /// Formats the error and reads the stack, or the place of its creation. Returns `None` if the error has neither.
 ///
-/// Code of the user runs here. A panic in it is contained.
+/// This runs user code. A panic in the code is contained.
 pub(super) fn frames(error: UnformattedError) -> Option<Vec<Frame>> {
     let format = move || {
         let mut bounded = Bounded(String::new());
-        // an error is the limit, or a `Debug` that gave up: the text up to there is read
+        // on an error (the limit, or an error of the `Debug` code), the text up to this point is read
         let _ = write!(bounded, "{:?}", error.0);
         bounded.0
     };
@@ -23,7 +23,8 @@ pub(super) fn frames(error: UnformattedError) -> Option<Vec<Frame>> {
     frames.filter(|frames| !frames.is_empty())
 }
 
-/// The `Debug` of a `std::backtrace::Backtrace` within that of an error: `Backtrace [{ fn: "shop::buy", file: "…", line: 7 }, …]`.
+/// Reads the `Debug` output of a `std::backtrace::Backtrace` in the output of an error:
+/// `Backtrace [{ fn: "shop::buy", file: "…", line: 7 }, …]`.
 fn of_backtrace(text: &str) -> Option<Vec<Frame>> {
     let (_, list) = text.split_once("Backtrace [")?;
     let mut frames = Vec::new();
@@ -41,12 +42,12 @@ fn of_backtrace(text: &str) -> Option<Vec<Frame>> {
     Some(frames)
 }
 
-/// The text between quotes, and what follows it.
+/// Returns the text between quotes and the remaining text.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('"')?.split_once('"')
 }
 
-/// A report as `anyhow` and `eyre` write it, possibly within the `Debug` of another error.
+/// Reads a report of `anyhow` or `eyre`, possibly in the `Debug` output of another error.
 fn of_report(text: &str) -> Option<Vec<Frame>> {
     match Exception::from_text(text.to_owned()).stack {
         Stack::Text(text) => Some(text::frames(&text)),
@@ -55,7 +56,7 @@ fn of_report(text: &str) -> Option<Vec<Frame>> {
     }
 }
 
-/// Keeps the beginning of a text, and stops the writer then.
+/// Keeps the beginning of a text and then stops the writer.
 struct Bounded(String);
 
 impl Write for Bounded {

@@ -85,8 +85,9 @@ impl ExpectedError {
         Self { subject }
     }
 
-    /// The culprit contains this. It is the application's innermost function, or the transaction's name for an error of a
-    /// response.
+    /// Checks that the culprit contains this text.
+    ///
+    /// The culprit is the application's innermost function, or the transaction's name for an error of a response.
     #[track_caller]
     pub fn culprit_contains(self, part: &str) -> Self {
         let what = format!("with {part:?} in the culprit");

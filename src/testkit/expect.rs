@@ -1,4 +1,4 @@
-//! Expectations of a test: events that arrive, and events that do not.
+//! Expectations of a test: events that arrive, and events that do not arrive.
 
 use std::{future::Future, panic::Location, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
 const UNDELIVERED: &str = "events wait that could not be delivered before the deadline";
 
 impl TestAgent {
-    /// Waits for a transaction of this name. Checks before `.await` are part of what the test waits for; see
+    /// Waits for a transaction of this name. The test also waits for the checks before `.await`. See
     /// [`PendingTransaction`].
     ///
     /// # Panics
@@ -89,7 +89,7 @@ impl TestAgent {
         async move { ExpectedSpan { subject: found.await } }
     }
 
-    /// Waits for an error with this type (without its module) or message, or of this log line.
+    /// Waits for an error with this type (without its module), with this message, or of this log line.
     ///
     /// # Panics
     /// The future panics if none has arrived before the deadline.
@@ -158,8 +158,8 @@ impl TestAgent {
         }
     }
 
-    /// Checks that no key or value of an event or its metadata contains this text: as it is, percent-encoded, in Base64, in
-    /// hex or escaped.
+    /// Checks that no key or value of an event or its metadata contains this text: unchanged, percent-encoded, in
+    /// Base64, in hex, or escaped.
     ///
     /// ```
     /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -199,8 +199,8 @@ impl TestAgent {
     /// Returns the transaction of this name with its spans and errors, without values that differ from run to run: for a
     /// snapshot test.
     ///
-    /// Ids become `[transaction]`, `[span-1]`, `[error-1]`. An id has the same name everywhere, so that the tree of spans
-    /// stays visible. Times, durations, stacks and ports become `[time]`, `[duration]`, `[frames]`, `[port]`.
+    /// Ids become `[transaction]`, `[span-1]`, `[error-1]`. The same id gets the same name everywhere, so the tree of
+    /// spans remains visible. Times, durations, stacks and ports become `[time]`, `[duration]`, `[frames]`, `[port]`.
     ///
     /// ```
     /// use tower_apm::testkit::TestAgent;

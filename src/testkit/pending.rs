@@ -21,8 +21,8 @@ use super::{
 
 /// The future of [`TestAgent::expect_transaction`](super::TestAgent::expect_transaction), which waits for a transaction.
 ///
-/// Checks before the `.await` wait too: for spans and errors that arrive after their transaction, because a spawned task
-/// records them. Checks after the `.await` look at what has arrived so far and do not wait.
+/// Checks before the `.await` also wait, for spans and errors that arrive after their transaction because a spawned
+/// task records them. Checks after the `.await` use the events that have arrived so far and do not wait.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::post};
@@ -50,8 +50,8 @@ use super::{
 /// ```
 ///
 /// # Panics
-/// The future panics if nothing that fits has arrived before the [deadline](super::TestAgentBuilder::deadline). The message
-/// shows everything that has arrived.
+/// The future panics if no matching transaction has arrived before the [deadline](super::TestAgentBuilder::deadline).
+/// The message shows all events that have arrived.
 #[must_use = "an expectation does nothing unless it is awaited"]
 pub struct PendingTransaction {
     search: Search,
@@ -67,7 +67,7 @@ struct Search {
 }
 
 struct Check {
-    /// Its part of the sentence in a failure.
+    /// The part of the failure message that describes the check.
     what: String,
     test: Box<Test>,
 }
@@ -147,13 +147,13 @@ impl Search {
         (check.test)(&self.scene, received, transaction)
     }
 
-    /// The expectation up to the last of these checks.
+    /// Describes the expectation up to the last of these checks.
     fn sentence(&self, checks: &[Arc<Check>]) -> String {
         let checks = checks.iter().map(|check| format!("\n    {}", check.what));
         format!("a transaction {:?}{}", self.name, checks.collect::<String>())
     }
 
-    /// The message for the first check that no transaction of the name passes, or for the lack of such a transaction.
+    /// Returns the message for the first check that no transaction of the name passes, or for a missing transaction.
     fn failure(&self) -> String {
         let (received, deadline) = (self.scene.received(), self.scene.deadline);
         let mut left: Vec<_> = received.transactions.iter().filter(|event| is_named(event, &self.name)).collect();

@@ -2,7 +2,7 @@
 
 use super::{checks::event_checks, received::text, subject::Subject};
 
-/// A span that has arrived. Each check selects the spans that pass, and panics if none passes; see the [module](super).
+/// A span that has arrived. Each check selects the spans that pass, and panics if none passes. See the [module](super).
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -29,7 +29,7 @@ pub struct ExpectedSpan {
 event_checks!(ExpectedSpan);
 
 impl ExpectedSpan {
-    /// Checks type and subtype: `db` and `sqlite`, `external` and `http`, `app` and `internal`.
+    /// Checks the type and the subtype, such as `db` and `sqlite`, `external` and `http`, or `app` and `internal`.
     #[track_caller]
     pub fn kind(self, kind: &str, subtype: &str) -> Self {
         let subject = self.subject.check(&format!("of type {kind}/{subtype}"), |span| {

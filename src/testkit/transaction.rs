@@ -14,7 +14,7 @@ use super::{
     subject::{Subject, compare},
 };
 
-/// A transaction that has arrived. Each check selects the transactions that pass, and panics if none passes; see the
+/// A transaction that has arrived. Each check selects the transactions that pass, and panics if none passes. See the
 /// [module](super).
 ///
 /// ```
@@ -76,7 +76,7 @@ impl ExpectedTransaction {
         Self { subject }
     }
 
-    /// Checks the result: `HTTP 2xx` and the like, or the text that the code has set.
+    /// Checks the result, such as `HTTP 2xx`, or the text that the code has set.
     #[track_caller]
     pub fn result(self, result: &str) -> Self {
         let subject = self.subject.check(&format!("with result {result:?}"), |transaction| {
@@ -198,17 +198,17 @@ impl ExpectedTransaction {
     }
 }
 
-/// The part of a sentence that stands for the check of a span.
+/// Describes the check of a span in a failure message.
 pub(super) fn with_span(name: &str) -> String {
     format!("with a span {name:?} as described")
 }
 
-/// The part of a sentence that stands for the check of an error.
+/// Describes the check of an error in a failure message.
 pub(super) fn with_error(type_or_message: &str) -> String {
     format!("with an error {type_or_message:?} as described")
 }
 
-/// Looks for a span of a transaction for which the checks hold. Returns what was found instead.
+/// Looks for a span of a transaction that passes the checks. Returns a description of the nearest span otherwise.
 pub(super) fn find_span(
     scene: &Scene,
     received: &Received,
@@ -225,7 +225,7 @@ pub(super) fn find_span(
     checked.subject.result().map_err(|miss| format!("its span {name:?} is {miss}"))
 }
 
-/// Looks for an error of a transaction for which the checks hold. Returns what was found instead.
+/// Looks for an error of a transaction that passes the checks. Returns a description of the nearest error otherwise.
 pub(super) fn find_error(
     scene: &Scene,
     received: &Received,

@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher,
 };
 
-/// Headers of a message into which a trace is written, if their values are bytes.
+/// Writes the trace context into message headers whose values are bytes.
 ///
 /// OpenTelemetry's [`Injector`](opentelemetry::propagation::Injector) is for headers whose values are text. This trait is
 /// implemented for maps and lists of `String` and `Vec<u8>` (or `bytes::Bytes`). Implement it for the header type of your
@@ -31,10 +31,10 @@ use std::{
 /// tower_apm::trace_context::inject_bytes(&mut Properties::default());
 /// ```
 pub trait BytesInjector {
-    /// Sets a header, in place of all headers of this name.
+    /// Sets a header and removes all other headers of this name.
     ///
-    /// A message that is forwarded has the headers of its first sender. A second `traceparent` beside those would be read
-    /// by some consumers and ignored by others.
+    /// A forwarded message still has the headers of its first sender. Some consumers would read a second `traceparent`,
+    /// and others would ignore it.
     fn set(&mut self, name: &'static str, value: Vec<u8>);
 
     /// Removes all headers of this name.

@@ -1,9 +1,9 @@
-//! Trace context in the headers of calls and messages: written on the way out, read on the way in.
+//! Writes the trace context into the headers of outgoing calls and messages, and reads it from incoming ones.
 //!
-//! Most services need nothing of this module: the layer reads the headers of requests, and
-//! [`messaging`](crate::messaging) and the clients of this crate write and read theirs. Use [`inject`] for a call of another
-//! client, and [`extract_message`] with [`Transaction::start_from`](crate::Transaction::start_from) for work that comes from
-//! elsewhere:
+//! Most services do not need this module: the layer reads the headers of requests, and [`messaging`](crate::messaging)
+//! and the client integrations of this crate handle the headers of messages and calls. Use [`inject`] for calls of
+//! another client, and [`extract_message`] with [`Transaction::start_from`](crate::Transaction::start_from) for work
+//! that comes from elsewhere:
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -62,7 +62,7 @@ pub fn inject(headers: &mut HeaderMap) {
     inject_from(&current_context(), headers);
 }
 
-/// Like [`inject`], from the given context.
+/// Writes the trace headers of the given context. Otherwise the same as [`inject`].
 pub(crate) fn inject_from(context: &Context, headers: &mut HeaderMap) {
     let Some(outgoing) = outgoing(context) else { return };
     for (name, value) in outgoing.headers() {
@@ -85,7 +85,7 @@ pub fn inject_into(carrier: &mut dyn Injector) {
     inject_context(&current_context(), carrier);
 }
 
-/// Like [`inject_into`], from the given context.
+/// Writes the trace headers of the given context. Otherwise the same as [`inject_into`].
 pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
     for (name, value) in headers {
@@ -95,11 +95,11 @@ pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     }
 }
 
-/// Writes the trace headers of the current span, or else of the current transaction, into a message whose header values are
-/// bytes, in place of those that are there.
+/// Writes the trace headers into the headers of a message whose values are bytes.
 ///
-/// These are `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent` for consumers under Elastic
-/// agents from before 2023. Without a current span or transaction the headers stay as they are.
+/// The trace headers are those of the current span, otherwise of the current transaction: `traceparent`, `tracestate`
+/// and `baggage` as text, and `elasticapmtraceparent` for consumers that use Elastic agents from before 2023. Existing
+/// trace headers are replaced. Without a current span or transaction, the headers are not changed.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -112,7 +112,7 @@ pub fn inject_bytes(carrier: &mut dyn BytesInjector) {
     inject_bytes_from(&current_context(), carrier);
 }
 
-/// Like [`inject_bytes`], from the given context.
+/// Writes the trace headers of the given context. Otherwise the same as [`inject_bytes`].
 pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInjector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
     for (name, value) in headers {

@@ -28,10 +28,10 @@ use crate::{
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
     ///
-    /// `kind` is the transaction's type: `scheduled`, `messaging` or another word of low cardinality. Without an
-    /// installed agent the transaction does nothing, and one warning is logged;
-    /// [`Agent::start_transaction`](crate::Agent::start_transaction) uses a given agent. For work that a request starts,
-    /// see [`spawn`](Self::spawn).
+    /// `kind` is the transaction's type: `scheduled`, `messaging` or another word of low cardinality. If no
+    /// agent is installed, the transaction does nothing and one warning is logged. To use a given agent, call
+    /// [`Agent::start_transaction`](crate::Agent::start_transaction). For work that a request starts, see
+    /// [`spawn`](Self::spawn).
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -46,10 +46,11 @@ impl Transaction {
         StartedTransaction::new(installed_agent(), None, name.into(), kind.into())
     }
 
-    /// Starts a transaction in the trace of its sender: see [`trace_context`](crate::trace_context).
+    /// Starts a transaction in the trace of its sender. See [`trace_context`](crate::trace_context).
     ///
-    /// `trace_continuation_strategy` applies. An empty context starts a trace. For messages,
-    /// [`messaging::receive`](crate::messaging::receive) records queue, age, headers and body too.
+    /// The option `trace_continuation_strategy` applies. An empty context starts a new trace. For messages, use
+    /// [`messaging::receive`](crate::messaging::receive), which also records the queue, the age, the headers and the
+    /// body.
     ///
     /// ```
     /// use tower_apm::{Transaction, trace_context};
@@ -98,12 +99,12 @@ impl StartedTransaction {
         Self::begin(recorder, config, sender, name, kind, |_, _| {})
     }
 
-    /// Nothing is recorded.
+    /// Returns work that is not recorded.
     pub(crate) fn off() -> Self {
         Self { transaction: Transaction::default(), context: None }
     }
 
-    /// Starts a transaction with the options that hold now. `complete` adds to its record before anything else sees it.
+    /// Starts a transaction with the current options. `complete` adds data to the new record before it is used.
     pub(crate) fn begin(
         recorder: Arc<Recorder>,
         config: Arc<Config>,
@@ -129,7 +130,7 @@ impl StartedTransaction {
         Self { transaction: Transaction::from_shared(shared), context: Some(context) }
     }
 
-    /// Work that makes no transaction and no spans. The sender's trace goes on below, and errors are sent without a
+    /// Returns work without a transaction and spans. The sender's trace is passed on, and errors are sent without a
     /// transaction.
     pub(crate) fn ignored(recorder: Arc<Recorder>, sender: &TraceContext) -> Self {
         let place = sender.incoming().map_or_else(SpanContext::empty_context, Incoming::span_context);
@@ -138,12 +139,12 @@ impl StartedTransaction {
         Self { transaction: Transaction::ignored(ignored), context: Some(context) }
     }
 
-    /// Makes the work current until the guard is dropped. `None` if nothing is recorded.
+    /// Makes the work current until the guard is dropped. Returns `None` if nothing is recorded.
     fn enter(&self) -> Option<Entered> {
         self.context.as_ref().map(|context| enter_handle(self.transaction.handle().clone(), context))
     }
 
-    /// Work of a request that is ignored: nothing that happens in it is recorded except errors.
+    /// Returns work of an ignored request, in which only errors are recorded.
     pub(super) fn in_ignored(ignored: &Arc<Ignored>) -> Self {
         let context = Some(ignored_context(ignored));
         Self { transaction: Transaction::ignored(ignored.clone()), context }

@@ -1,4 +1,4 @@
-//! User code that runs within the agent: its panics and long runs are contained, counted, and logged once.
+//! Runs user code within the agent. Its panics are contained. Panics and slow runs are counted, and logged once.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl UserCode {
         }
     }
 
-    /// The bit of this kind in a set of kinds.
+    /// Returns the bit of this kind in a set of kinds.
     pub(super) fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -55,7 +55,7 @@ impl UserCode {
 }
 
 /// Runs a hook or a `Serialize` of the user's; a panic in it is counted and goes no further, and so is counted what
-/// takes long. A panic and a slow run are each logged once for each kind of code.
+/// takes long. Panics and slow runs are logged once for each kind of code.
 pub(crate) fn contain<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce() -> T) -> Option<T> {
     let began = Instant::now();
     let result = catch(run);

@@ -125,7 +125,7 @@ pub(crate) fn take_held() -> Vec<Panic> {
         .unwrap_or_default()
 }
 
-/// Sends the panics that the handler has caught, once the hooks have seen the response and before the transaction ends.
+/// Sends the panics that the handler has caught, after the hooks have run and before the transaction ends.
 #[inline]
 pub(crate) fn send_caught_panics() {
     release_held();

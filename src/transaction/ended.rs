@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::record::{Name, ShortText, TransactionRecord, known_method};
 
-/// Name and type of a transaction that has ended. User, labels and request are dropped with the record.
+/// The name and type of a transaction that has ended. User, labels and request are dropped with the record.
 pub(super) struct EndedTransaction {
     name: Kept,
     pub(super) kind: Cow<'static, str>,
@@ -15,7 +15,7 @@ pub(super) struct EndedTransaction {
 enum Kept {
     Static(&'static str),
     Text(ShortText),
-    /// Method and route. The name is put together when it is needed.
+    /// The method and the route. The name is composed when it is needed.
     Route(Method, ShortText),
 }
 

@@ -1,4 +1,4 @@
-//! The errors of a transaction: each is sent once, with the context of the transaction.
+//! The errors of a transaction. Each error is sent once, with the context of the transaction.
 
 use std::{
     borrow::Cow,
@@ -42,7 +42,7 @@ pub(super) struct ErrorHistory {
     pub(super) failure: Failure,
 }
 
-/// Whether an error is recorded, and the reason if it is not.
+/// The decision whether an error is recorded, with the reason if it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Recorded,
@@ -116,7 +116,7 @@ impl ErrorHistory {
         self.waiting.iter().filter_map(|error| Some(logged_text(error)?.to_owned())).collect()
     }
 
-    /// Remembers an error that a hook does not want. Returns how many errors that wait are dropped with it.
+    /// Remembers an error that a hook has discarded. Returns the number of waiting errors that are dropped with it.
     pub(super) fn veto(&mut self, exception: &Exception) -> usize {
         self.failure.set_reason();
         if self.vetoed.len() < MAX_ERRORS {
@@ -126,13 +126,13 @@ impl ErrorHistory {
     }
 }
 
-/// The whole text of an error that was logged.
+/// Returns the whole text of an error that was logged.
 fn logged_text(error: &ErrorRecord) -> Option<&str> {
     error.exception.as_ref()?.logged_text.as_deref()
 }
 
-/// Gives an error what only the event knows that it replaces: the id, under which log lines name the error, the line that
-/// was logged, and the span in which the failure happened.
+/// Copies data from a replaced event to the error: the id that log lines contain, the line that was logged, and the
+/// span in which the failure happened.
 pub(super) fn replace(error: &mut ErrorRecord, parent: &mut Option<SpanId>, replaced: &mut [BoxedError]) {
     if let Some(first) = replaced.first_mut() {
         error.id = first.id;
@@ -151,7 +151,7 @@ pub(super) fn add_labels(error: &mut ErrorRecord, replaced: Vec<BoxedError>) {
 }
 
 impl Verdict {
-    /// Counts an error that is not recorded. Returns whether it is recorded.
+    /// Returns true if the error is recorded. Counts the error otherwise.
     pub(super) fn settle(self, recorder: &Recorder) -> bool {
         match self {
             Verdict::Recorded => {}
@@ -168,7 +168,7 @@ impl Shared {
         self.lock().has_own_errors()
     }
 
-    /// A panic went through: recorded as an unhandled error, unless the panic hook has recorded it with more details.
+    /// Records a panic as an unhandled error, unless the panic hook has recorded it with more details.
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
         if !release_held() {
             self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
@@ -188,8 +188,8 @@ impl Shared {
         }
     }
 
-    /// Completes an error with what the transaction knows and sends it. The error's own labels and custom context win.
-    /// The same error met again, and errors beyond the limit, are counted instead.
+    /// Completes an error with the data of the transaction and sends it. The error's own labels and custom context take
+    /// precedence. A repeated error and errors beyond the limit are only counted.
     pub(crate) fn error(&self, mut error: Box<ErrorRecord>, parent: Option<SpanId>) {
         if self.recorder().ignores(&error) {
             if error.origin != ErrorOrigin::ExitSpan {
@@ -335,8 +335,8 @@ impl Fingerprint {
         self.chains.last() == other.chains.last() && kinds.is_none_or(|(one, other)| one == other)
     }
 
-    /// Returns true for the same error, and for an error that is a cause of this one. An error that has this one as its
-    /// cause contains more, and is not covered.
+    /// Returns true for the same error, and for an error that is a cause of this error. An error that is caused by this
+    /// error contains more data and is not covered.
     fn covers(&self, other: &Self) -> bool {
         if other.is_text && other.texts.iter().all(|text| self.texts.contains(text)) {
             return true;

@@ -1,8 +1,9 @@
 //! Errors of transactions that failed although no error value was captured in them.
 //!
-//! Many services report a failure with `error!("database error: {e}")` and an empty response of status 500. The first log
-//! line of the highest level is kept until the end of the transaction. If the transaction has failed and no other error
-//! was met in it, the line becomes its error. A request without such a line gets an error that is made of its status.
+//! Many services report a failure with `error!("database error: {e}")` and an empty response of status 500. The first
+//! log line of the highest level is kept until the end of the transaction. If the transaction has failed and no other
+//! error occurred in it, the line becomes its error. For a request without such a line, an error is created from its
+//! status.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -20,10 +21,10 @@ pub(super) struct FailureLine {
     level: Level,
 }
 
-/// What a transaction knows about its failure.
+/// The data of a transaction about its failure.
 #[derive(Default)]
 pub(super) struct Failure {
-    /// An error was recorded, or left out by a filter, a hook or a limit: it is the reason of the failure.
+    /// An error was recorded, or dropped by a filter, a hook or a limit. This error is the reason of the failure.
     has_reason: bool,
     line: Option<Box<FailureLine>>,
     /// The messages of errors of exit spans. The service may have handled them.
@@ -34,7 +35,7 @@ pub(super) struct Failure {
 const MAX_CALLS: usize = 8;
 
 impl Failure {
-    /// Any error was met.
+    /// Notes that an error occurred, so that no log line is recorded.
     pub(super) fn set_reason(&mut self) {
         self.has_reason = true;
         self.line = None;
@@ -75,7 +76,7 @@ impl Failure {
 }
 
 impl Handle {
-    /// Whether a log line of this level can become the error of a failed transaction.
+    /// Returns true if a log line of this level can become the error of a failed transaction.
     pub(crate) fn wants_line(&self, level: Level) -> bool {
         match self {
             Handle::None => false,
@@ -94,7 +95,7 @@ impl Handle {
         }
     }
 
-    /// An ignored request has failed. Its log line is sent if nothing else explains the failure.
+    /// Handles the failure of an ignored request. Sends its log line if nothing else explains the failure.
     pub(crate) fn ignored_request_failed(&self) {
         if let Handle::Ignored(ignored) = self {
             let line = ignored.errors().failure.unexplained().flatten();
@@ -106,7 +107,7 @@ impl Handle {
 }
 
 impl Shared {
-    /// Sends the error of a transaction that has failed without one. Returns whether an error was sent.
+    /// Sends an error for a transaction that has failed without an error. Returns whether an error was sent.
     pub(super) fn explain_failure(
         &self,
         record: &TransactionRecord,
@@ -131,12 +132,12 @@ impl Shared {
     }
 }
 
-/// The error of a request of which nothing but the status is known.
+/// Creates the error of a request from its status.
 fn of_response(record: &TransactionRecord) -> Option<BoxedError> {
     record.context.request.as_ref()?;
     let status = record.context.response.as_ref()?.status;
     let answer: Cow<'_, str> = match StatusCode::from_u16(status) {
-        // a call of gRPC, which has failed with status 200
+        // a gRPC call that has failed with HTTP status 200
         Ok(status) if !status.is_server_error() => record.result.as_deref()?.to_owned().into(),
         Ok(status) => status.to_string().into(),
         Err(_) => return None,

@@ -84,7 +84,7 @@ impl ReportedError<'_> {
         self.record.exception.as_ref()?.kind.as_deref()
     }
 
-    /// The variant, if the type is an enum. It is read from the error's `Debug`.
+    /// Returns the variant, if the type is an enum. The variant is read from the error's `Debug` output.
     #[must_use]
     pub fn variant(&self) -> Option<&str> {
         self.record.exception.as_ref()?.variant.as_deref()
@@ -95,7 +95,7 @@ impl ReportedError<'_> {
         self.record.exception.iter().flat_map(Exception::types)
     }
 
-    /// The error's `Display`. For an error that is only a log line it is the text of the line.
+    /// Returns the error's `Display` output. For an error that is only a log line, this is the text of the line.
     #[must_use]
     pub fn message(&self) -> &str {
         let exception = self.record.exception.as_ref().map(|exception| &*exception.message);

@@ -120,14 +120,14 @@ impl Handle {
         }
     }
 
-    /// Records a panic that went through, unless the panic hook has recorded it with more details.
+    /// Records a panic, unless the panic hook has recorded it with more details.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
         if !release_held() {
             self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
         }
     }
 
-    /// Drops this error, now and when it is captured again: a hook does not want it.
+    /// Drops an error that a hook has discarded, now and when it is captured again.
     pub(crate) fn veto(&self, exception: &Exception) {
         let dropped = match self {
             Handle::None => 0,

@@ -211,8 +211,8 @@ impl Transaction {
 
     /// Sets the user. The user is indexed, so you can search for it. Later values replace earlier ones, field by field.
     ///
-    /// Without a call of this method the user is taken from the fields `user.id` (or `enduser.id`), `user.name` and
-    /// `user.email` of the transaction's spans: see the guide [`users`](crate::docs::users).
+    /// If this method is not called, the user is taken from the fields `user.id` (or `enduser.id`), `user.name` and
+    /// `user.email` of the transaction's spans. See the guide [`users`](crate::docs::users).
     pub fn user(&self, user: User) -> &Self {
         if let Some(shared) = self.shared().filter(|_| user.panicked) {
             shared.recorder().contained_panic(UserCode::Display);

@@ -48,7 +48,7 @@ thread_local! {
 
 /// A layer has decided, and `tracing` has cached the interests that held before.
 static STALE: AtomicBool = AtomicBool::new(false);
-/// A layer has become inactive, and no warning was logged.
+/// True if a layer has become inactive and no warning was logged yet.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 const UNKNOWN: u8 = 0;
@@ -130,8 +130,9 @@ impl OtherBridge {
     }
 }
 
-/// Puts into effect what a layer has decided: has `tracing` ask for interests again, and warns of a layer that has
-/// become inactive. Called where no subscriber is at work.
+/// Applies the decision of a layer: `tracing` asks for interests again, and a warning reports an inactive layer.
+///
+/// This is called where no subscriber is running.
 #[inline]
 pub(super) fn settle() {
     if STALE.load(Relaxed) {
@@ -141,7 +142,7 @@ pub(super) fn settle() {
 
 #[cold]
 fn settle_here() {
-    // with a single subscriber, `tracing` asks that of the current thread, which may have none
+    // with a single subscriber, `tracing` asks the subscriber of the current thread, which may not exist
     let is_here = dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some());
     if !is_here || !STALE.swap(false, Relaxed) {
         return;

@@ -1,4 +1,4 @@
-//! Which spans of `tracing` the bridge to OpenTelemetry sees.
+//! Selects the `tracing` spans that the bridge to OpenTelemetry records.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use super::{OtherBridge, SpanSelection, explicit_parent, request_span};
 
-/// The bridge's filter: the spans of a [`SpanSelection`].
+/// The filter of the bridge, which enables the spans of a [`SpanSelection`].
 ///
 /// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
@@ -26,13 +26,13 @@ pub(crate) struct RecordedSpans {
 }
 
 impl RecordedSpans {
-    /// The filter for the agent's own subscriber.
+    /// Returns the filter for the agent's own subscriber.
     pub(crate) fn in_own_subscriber(selection: Arc<SpanSelection>) -> Self {
         request_span::expect_hidden();
         Self { selection, other: None }
     }
 
-    /// The filter for a subscriber of the service, which may have other layers.
+    /// Returns the filter for a subscriber of the service, which may have other layers.
     pub(crate) fn in_service_subscriber(other: Arc<OtherBridge>, selection: Arc<SpanSelection>) -> Self {
         Self { selection, other: Some(other) }
     }

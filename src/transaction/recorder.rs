@@ -52,7 +52,7 @@ pub(crate) struct Recorder {
     runtime: OnceLock<Handle>,
     describe: Describe,
     span_type: SpanTypeOf,
-    /// Attributes of the database of sqlx's statements.
+    /// The attributes of the database for sqlx's statements.
     database: Vec<KeyValue>,
     /// The kinds of user code for which a panic has been logged.
     logged_panics: AtomicU8,
@@ -107,12 +107,12 @@ impl Recorder {
         Self { describe, span_type, ..self }
     }
 
-    /// Sets the attributes of the database that sqlx's statements are for.
+    /// Sets the attributes of the database for sqlx's statements.
     pub(crate) fn with_database(self, database: Vec<KeyValue>) -> Self {
         Self { database, ..self }
     }
 
-    /// The attributes of the database that sqlx's statements are for.
+    /// Returns the attributes of the database for sqlx's statements.
     pub(crate) fn database(&self) -> &[KeyValue] {
         &self.database
     }
@@ -227,8 +227,9 @@ impl Recorder {
         &self.panics
     }
 
-    /// `ignore_exceptions` names the type, or that of a cause, with or without its path. The variant of an enum can follow
-    /// the type.
+    /// Returns true if `ignore_exceptions` matches the type of the error or of a cause.
+    ///
+    /// Patterns match the type with or without its path. The variant of an enum can follow the type.
     pub(super) fn ignores(&self, record: &ErrorRecord) -> bool {
         let patterns = &self.config.load().ignore_exceptions;
         let matches = |text: &str| patterns.iter().any(|pattern| pattern.matches(text));
@@ -260,12 +261,12 @@ impl Recorder {
     #[cold]
     fn note_current_runtime(&self) {
         if let Ok(runtime) = Handle::try_current() {
-            // another thread may have been first
+            // another thread may have set the runtime first
             let _ = self.runtime.set(runtime);
         }
     }
 
-    /// The runtime that serves requests, once it is known.
+    /// Returns the runtime that serves requests, if it is known.
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         self.runtime.get()
     }
@@ -342,7 +343,7 @@ impl ErrorBudget {
 
 /// The process-wide slot that `tower_apm::layer()` looks into at request time.
 static INSTALLED: OnceLock<ArcSwapOption<Recorder>> = OnceLock::new();
-/// There is or was an installed agent.
+/// True if an agent is or was installed.
 static WAS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 fn slot() -> &'static ArcSwapOption<Recorder> {
@@ -359,7 +360,7 @@ pub(crate) fn installed() -> Option<Arc<Recorder>> {
     slot().load_full()
 }
 
-/// As [`installed`]. If no agent was ever installed, logs the warning, once for each `warned`.
+/// Returns the installed agent. If no agent was installed before, logs the warning, once for each `warned`.
 pub(crate) fn installed_or_warn(warned: &AtomicBool, warning: &str) -> Option<Arc<Recorder>> {
     let recorder = installed();
     if recorder.is_none() && !WAS_INSTALLED.load(Relaxed) && !warned.swap(true, Relaxed) {

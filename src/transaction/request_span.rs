@@ -44,7 +44,7 @@ thread_local! {
 /// Our layer is part of some subscriber, so the span is expected to be seen.
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 
-/// The process has a subscriber that hides the span.
+/// True if the process has a subscriber that hides the span.
 static ANY_HIDES: AtomicBool = AtomicBool::new(false);
 
 /// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
@@ -75,7 +75,7 @@ fn is_hidden() -> bool {
     ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
 }
 
-/// Called before a subscriber is made that hides the span.
+/// Notes that a subscriber which hides the span will be created.
 pub(super) fn expect_hidden() {
     ANY_HIDES.store(true, Relaxed);
 }
@@ -115,10 +115,10 @@ where
     parent.scope().find_map(made_in).or_else(current)
 }
 
-// What our layer of the subscriber does with spans: it attaches the OpenTelemetry context, in which the request's span
-// was made, wherever that span is entered.
+// The hooks of the agent's layer for spans. Wherever the request's span is entered, the layer attaches the
+// OpenTelemetry context in which that span was created.
 
-/// The bridge is about to enter this span.
+/// Notes that the bridge is about to enter this span.
 pub(super) fn bridge_enters(id: &Id) {
     BRIDGED.set(id.into_u64());
 }
@@ -127,7 +127,7 @@ pub(crate) fn expect() {
     EXPECTED.store(true, Relaxed);
 }
 
-/// `recorded`: the spans that the bridge knows.
+/// Handles a new span. `recorded` is the filter of the spans that the bridge records.
 pub(crate) fn on_new_span<S>(
     attributes: &Attributes<'_>,
     id: &Id,

@@ -1,4 +1,4 @@
-//! Which `tracing` spans the agent records, by level and by target.
+//! Selects the `tracing` spans that the agent records, by level and by target.
 
 use tracing::{Metadata, level_filters::LevelFilter};
 
@@ -12,7 +12,7 @@ pub(crate) struct SpanSelection {
     ignored: Vec<Wildcard>,
 }
 
-/// The options' defaults, for a layer that belongs to no agent.
+/// The defaults of the options, for a layer that belongs to no agent.
 impl Default for SpanSelection {
     fn default() -> Self {
         Self { level: LevelFilter::INFO, ignored: Vec::new() }
@@ -28,7 +28,7 @@ impl SpanSelection {
         self.level
     }
 
-    /// Never the span that accompanies a request: the transaction is recorded instead.
+    /// Returns true if the span is recorded. The span of a request is not, because the transaction is recorded instead.
     pub(crate) fn records(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span()
             && *metadata.level() <= self.level

@@ -1,4 +1,4 @@
-//! The transaction's user, as far as spans name it.
+//! Takes the user of a transaction from the attributes of its spans.
 
 use opentelemetry::KeyValue;
 
@@ -6,7 +6,7 @@ use super::Shared;
 use crate::record::is_user_attribute;
 
 impl Shared {
-    /// Looks for the user in attributes with which a span starts.
+    /// Looks for the user in the attributes of a span that starts.
     #[inline]
     pub(crate) fn find_user(&self, attributes: &[KeyValue]) {
         if attributes.iter().any(|attribute| is_user_attribute(attribute.key.as_str())) {
@@ -14,7 +14,7 @@ impl Shared {
         }
     }
 
-    /// Takes the user from the attributes of one span, unless the code has set a user. Does nothing after the end.
+    /// Takes the user from the attributes of one span, unless the code has set a user or the transaction has ended.
     #[cold]
     pub(crate) fn propose_user(&self, attributes: &[KeyValue]) {
         if let Some(record) = &mut self.lock().record {

@@ -141,7 +141,7 @@ impl Shared {
         id != self.ids().id && self.has_calls.load(Relaxed)
     }
 
-    /// Whether the span is the call of a database that has not ended.
+    /// Returns true if the span is a database call that has not ended.
     pub(crate) fn is_open_database_call(&self, id: SpanId) -> bool {
         self.may_be_call(id) && self.lock().spans().calls.span_type(id).is_some_and(|known| known.kind == "db")
     }

@@ -1,4 +1,4 @@
-//! Background work that another transaction causes.
+//! Background work that is started by another transaction.
 
 use std::{borrow::Cow, future::Future};
 
@@ -27,14 +27,14 @@ impl Transaction {
     /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::post(purchase));
     /// ```
     ///
-    /// [`start_background`](Self::start_background) describes the transaction. It starts when `spawn` is called, so its
-    /// duration contains the time that the task waits for a worker. A panic in the task is recorded as an unhandled error,
-    /// and a task that is aborted has the outcome `unknown`.
+    /// [`start_background`](Self::start_background) documents the new transaction. It starts when `spawn` is called, so
+    /// its duration includes the time that the task waits for a worker. A panic in the task is recorded as an unhandled
+    /// error, and a task that is aborted has the outcome `unknown`.
     ///
     /// # Panics
     ///
-    /// Panics if it is called outside of a Tokio runtime, as [`tokio::spawn`] does. In a service without Tokio, give the
-    /// future of `tx.start_background(name).run(work)` to your own executor.
+    /// Panics if it is called outside of a Tokio runtime, as [`tokio::spawn`] does. In a service without Tokio, run
+    /// the future of `tx.start_background(name).run(work)` on your own executor.
     #[track_caller]
     pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, work: F) -> JoinHandle<F::Output>
     where
@@ -46,9 +46,9 @@ impl Transaction {
 
     /// Starts a transaction of the type `background`, which is linked to this transaction.
     ///
-    /// The new transaction is the root of its own trace. Kibana shows the link in both transactions. It has the user of this
-    /// transaction, unless this transaction has ended, and it belongs to the same agent. It must not be named by ids, because
-    /// Kibana groups by name.
+    /// The new transaction is the root of its own trace. Kibana shows the link in both transactions. It has the user of
+    /// this transaction, unless this transaction has ended, and it belongs to the same agent. The name must not contain
+    /// ids, because Kibana groups transactions by name.
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -61,8 +61,8 @@ impl Transaction {
     /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::post(upload));
     /// ```
     ///
-    /// Without a transaction behind this handle, the new transaction belongs to the installed agent and has no link. In a
-    /// request that is ignored, the work is ignored too.
+    /// If this handle has no transaction, the new transaction belongs to the installed agent and has no link. If the
+    /// request is ignored, the work is ignored too.
     #[must_use = "the transaction ends when it is dropped"]
     pub fn start_background(&self, name: impl Into<Cow<'static, str>>) -> StartedTransaction {
         let start = |recorder| StartedTransaction::new(recorder, None, name.into(), BACKGROUND.into());

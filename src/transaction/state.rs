@@ -71,11 +71,11 @@ pub(crate) struct State {
     rare: Option<Box<RareState>>,
 }
 
-/// State that few transactions have.
+/// The part of the state that few transactions need.
 #[derive(Default)]
 pub(super) struct RareState {
     pub(super) errors: ErrorHistory,
-    /// Set at the end of the transaction if a handle is left that could capture an error.
+    /// Set at the end of the transaction if a remaining handle could capture an error.
     pub(super) ended: Option<EndedTransaction>,
     /// The body of the request, if `capture_body` is on for it.
     pub(super) body: Option<CapturedBody>,
@@ -98,7 +98,7 @@ impl State {
         self.rare.as_ref().map(|rare| rare.errors.waiting_texts()).unwrap_or_default()
     }
 
-    /// `None` for a transaction without an error.
+    /// Returns `None` for a transaction without an error.
     pub(super) fn take_waiting_errors(&mut self) -> Option<Vec<BoxedError>> {
         self.rare.as_mut().map(|rare| rare.errors.take_waiting())
     }
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// As [`Failure::unexplained`](super::failures::Failure::unexplained).
+    /// Returns [`Failure::unexplained`](super::failures::Failure::unexplained).
     fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
         self.rare.as_mut().map_or(Some(None), |rare| rare.errors.failure.unexplained())
     }
@@ -255,8 +255,10 @@ impl Shared {
         }
     }
 
-    /// Sets the outcome that follows from the result of the work. An outcome that the user has set stays, and an outcome
-    /// that follows from captured errors yields.
+    /// Sets the outcome that follows from the result of the work.
+    ///
+    /// It does not replace an outcome that the user has set, but it replaces an outcome that follows from captured
+    /// errors.
     pub(crate) fn propose_outcome(&self, outcome: Outcome) {
         let state = &mut *self.lock();
         if !state.outcome_by_user

@@ -1,11 +1,13 @@
-//! Enables sqlx's statement events, which are DEBUG, without making other DEBUG and TRACE call sites slower.
+//! Enables sqlx's statement events, which are DEBUG events, without making other DEBUG and TRACE call sites slower.
 //!
-//! `tracing` has one maximum level for the process, so statement events are dispatched only if that level is DEBUG. Two
-//! things would then become slower, and are avoided:
-//! - Every `debug!` of the process would ask the subscriber whether it is enabled. The layer turns off the call sites that
-//!   are above the level of the other layers, so that they cost the same as below the maximum level.
+//! `tracing` has one maximum level for the process, so statement events are dispatched only if that level is DEBUG.
+//! This module avoids two costs of the higher level:
+//!
+//! - Every `debug!` of the process would ask the subscriber whether it is enabled. The layer therefore disables the
+//!   call sites that are more verbose than the level of the other layers.
 //! - `init()` of a service's own subscriber and a `reload::Handle` copy the maximum level to the `log` crate, so every
-//!   `log::debug!` would be dispatched. The level is therefore the natural one then, and is raised by the next transaction.
+//!   `log::debug!` would be dispatched. The agent's layer therefore reports the natural level to
+//!   them, and the next transaction raises the level.
 
 use std::{
     any::TypeId,
@@ -23,10 +25,10 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry};
 
-/// The target of the events that sqlx logs: one for each statement, at a level that the service chooses, DEBUG by default.
+/// The target of the events that sqlx logs for statements. Their level is DEBUG unless the service sets another level.
 const STATEMENTS: &str = "sqlx::query";
 
-/// Why the layers are asked for their level.
+/// The reason why the layers are asked for their level.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// A subscriber is new, or a layer was reloaded.
@@ -39,20 +41,21 @@ thread_local! {
     static ASKED: Cell<Asked> = const { Cell::new(Asked::ByOthers) };
 }
 
-/// The maximum level is to be raised by the next transaction.
+/// True if the next transaction has to raise the maximum level.
 static IS_WANTED: AtomicBool = AtomicBool::new(false);
-/// The maximum level contains the statements.
+/// True if the maximum level includes the statements.
 static IS_RAISED: AtomicBool = AtomicBool::new(false);
 /// The maximum level without the statements.
 static NATURAL: Mutex<LevelFilter> = Mutex::new(LevelFilter::TRACE);
 
-/// Whether this is the event of a statement, or the question whether that is enabled, which sqlx asks before.
+/// Returns true for the event of a statement, and for sqlx's check whether that event is enabled.
 pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
     metadata.target() == STATEMENTS && !metadata.is_span()
 }
 
-/// Raises the maximum level of the process, if that is wanted. Called before each transaction, where no subscriber is at
-/// work.
+/// Raises the maximum level of the process, if necessary.
+///
+/// This is called before each transaction, where no subscriber is running.
 #[inline]
 pub(crate) fn enable_statements() {
     if IS_WANTED.load(Relaxed) {
@@ -62,7 +65,7 @@ pub(crate) fn enable_statements() {
 
 #[cold]
 fn raise() {
-    // with a single subscriber, `tracing` asks that of the current thread, which may have none
+    // with a single subscriber, `tracing` asks the subscriber of the current thread, which may not exist
     let has_subscriber = dispatcher::get_default(|current| !current.is::<NoSubscriber>());
     if !has_subscriber || !IS_WANTED.swap(false, Relaxed) {
         return;
@@ -78,17 +81,19 @@ fn raise() {
     ASKED.set(Asked::ByOthers);
 }
 
-/// The layer that sets the level for all layers of the agent. It must be the last one of them, whose level `tracing` uses.
+/// The layer that sets the level for all layers of the agent.
+///
+/// It must be the last of these layers, because `tracing` uses the level of the last layer.
 #[derive(Debug)]
 pub(crate) struct StatementLevel {
     /// The level of the agent's layers without the statements.
     own: LevelFilter,
-    /// An inner layer has no filter, so it receives events of every level.
+    /// True if an inner layer has no filter and therefore receives events of every level.
     is_above_unfiltered: bool,
 }
 
 impl StatementLevel {
-    /// `spans`: the level of the spans that are recorded.
+    /// Creates the layer. `spans` is the level of the recorded spans.
     pub(crate) fn above(spans: LevelFilter) -> Self {
         Self { own: spans.max(LevelFilter::INFO), is_above_unfiltered: false }
     }
@@ -101,11 +106,11 @@ impl<S: Subscriber> Layer<S> for StatementLevel {
         if is_enabled { Interest::always() } else { Interest::never() }
     }
 
-    /// A filter of the agent's layers would cost every span more than the layers do; the hint keeps what is below INFO, or
-    /// below `span_level`, as cheap as it was.
+    /// Returns the level of the agent's layers as a hint.
     ///
-    /// The subscriber takes the highest hint for all of its layers, so there is none above a layer without a filter. Of the
-    /// layers that come later nothing is known.
+    /// A filter on the agent's layers would cost more per span than the layers themselves. With the hint, spans and
+    /// events below INFO, or below `span_level`, have no additional cost. The subscriber uses the highest hint of all
+    /// layers, so there is no hint if an inner layer has no filter. Layers that are added later are not known.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         let natural = (!self.is_above_unfiltered).then_some(self.own);
         match ASKED.get() {

@@ -1,4 +1,4 @@
-//! Requests that `transaction_ignore_urls` names: hooks run for them, and their errors are sent without a transaction.
+//! Requests that match `transaction_ignore_urls`: hooks run for them, and their errors are sent without a transaction.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ async fn ignoring() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/*"])).start().await
 }
 
-/// What the hooks of a layer have seen.
+/// The calls of the hooks of a layer.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 

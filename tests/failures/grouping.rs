@@ -1,4 +1,4 @@
-//! Which errors are one group in Kibana, by the rule of the APM Server.
+//! Groups of errors in Kibana, computed by the rule of the APM Server.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,8 @@ async fn authenticated(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The parts that the server hashes: the types of the exception and its causes, the template of the message, and the module
-/// (or file) and function of each frame. Messages count only if there is nothing else.
+/// The parts that the server hashes: the types of the exception and its causes, the template of the message, and the
+/// module (or file) and function of each frame. Messages are used only if there is nothing else.
 fn key(error: &Value) -> Vec<String> {
     fn walk<'a>(exception: &'a Value, found: &mut Vec<&'a Value>) {
         found.push(exception);

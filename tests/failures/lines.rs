@@ -160,7 +160,7 @@ async fn line_yields_to_every_other_error_of_the_request() {
         let error = only_error(&apm, app.clone(), path).await;
         assert_eq!(error["exception"]["type"], "SaleError", "{path}");
     }
-    // an error that is left out is the reason all the same
+    // a discarded error is still the reason of the failure
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_error(|_, _| ErrorVerdict::Discard);
     call(app.clone().layer(layer), "/attached").await;

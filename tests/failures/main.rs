@@ -1,4 +1,4 @@
-//! Failed transactions: which error document explains each of them, and which documents are one group in Kibana.
+//! Failed transactions: the error documents that explain them, and the groups of these documents in Kibana.
 
 mod app;
 mod calls;

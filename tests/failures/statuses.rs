@@ -1,4 +1,4 @@
-//! Failed requests of which nothing but the status is known.
+//! Failed requests without an error and without a log line.
 
 use axum::{
     Router,

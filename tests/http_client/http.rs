@@ -1,4 +1,4 @@
-//! Requests over HTTP: documents, outcomes, ends.
+//! HTTP requests: documents, outcomes, and the ends of spans.
 
 use std::{error::Error, io};
 

@@ -12,7 +12,7 @@ use tower_apm::{
     testkit::{Kind, TestAgent},
 };
 
-/// An agent that sends by intake, and one that sends by OTLP.
+/// Starts an agent that sends over the intake protocol, and an agent that sends over OTLP.
 async fn agents() -> [TestAgent; 2] {
     [TestAgent::start().await, TestAgent::builder().otlp(OtlpProtocol::HttpProtobuf).start().await]
 }
@@ -37,7 +37,7 @@ async fn only_span(apm: &TestAgent) -> Value {
     spans[0].clone()
 }
 
-/// The event without ids and times, and with the port 8080 in place of the server's.
+/// Returns the event without ids and times, and with the port 8080 instead of the server's port.
 fn document(event: &Value, port: u16) -> Value {
     let mut event = event.clone();
     let fields = event.as_object_mut().unwrap();
@@ -48,8 +48,9 @@ fn document(event: &Value, port: u16) -> Value {
     serde_json::from_str(&event.to_string().replace(&port.to_string(), "8080")).unwrap()
 }
 
-/// The document of a span that is sent by OTLP, for a document by intake: OTLP has no place for some fields, and the
-/// server adds others.
+/// Converts the intake document of a span to the document over OTLP.
+///
+/// OTLP does not support some fields, and the server adds others.
 fn by_otlp(mut document: Value) -> Value {
     for name in ["action", "sync", "sample_rate", "otel"] {
         document.as_object_mut().unwrap().remove(name);

@@ -20,7 +20,7 @@ async fn fetch(server: Server) {
     response.into_body().collect().await.unwrap();
 }
 
-/// A service that calls the server for each request, and gets requests with these headers.
+/// Sends requests with these headers to a service that calls the server for each request.
 async fn serve(apm: &TestAgent, server: &Server, path: &str, headers: &[(&'static str, &str)]) {
     let (app, server) = (Router::new(), server.clone());
     let handler = async move || fetch(server).await;

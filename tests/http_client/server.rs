@@ -76,7 +76,7 @@ impl Server {
         Request::get(self.url(path)).body(Full::default()).unwrap()
     }
 
-    /// The value of a header in each request.
+    /// Returns the value of a header in each request.
     pub(crate) fn header(&self, name: &str) -> Vec<Option<String>> {
         let value = |headers: &HeaderMap| Some(headers.get(name)?.to_str().unwrap().to_owned());
         self.received.lock().unwrap().iter().map(value).collect()
@@ -92,7 +92,7 @@ async fn keep_headers(
     next.run(request).await
 }
 
-/// Succeeds from the third request on.
+/// Fails the first two requests and succeeds afterwards.
 async fn flaky(State(received): State<Arc<Mutex<Vec<HeaderMap>>>>) -> impl IntoResponse {
     if received.lock().unwrap().len() < 3 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }

@@ -1,4 +1,4 @@
-//! The layer within stacks of tower.
+//! The client layer in stacks of tower.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     spans,
 };
 
-/// Repeats requests with a status of 500 or above.
+/// Retries requests for which the status is 500 or above.
 #[derive(Clone)]
 struct Attempts(usize);
 

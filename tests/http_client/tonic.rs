@@ -63,7 +63,7 @@ fn call(outcome: &str) -> Value {
     })
 }
 
-/// The document by intake, and the one by OTLP.
+/// Returns the documents over the intake protocol and over OTLP.
 fn both(outcome: &str) -> [Value; 2] {
     [call(outcome), by_otlp(call(outcome))]
 }
@@ -183,7 +183,7 @@ async fn address_is_unknown_unless_the_layer_sets_it() {
     assert_eq!(context["destination"].get("address"), None);
 }
 
-/// Calls a server whose response has this status, these headers and these trailers.
+/// Calls a server that responds with this status, these headers and these trailers.
 async fn outcome(status: u16, headers: &[(&'static str, &str)], trailers: Option<&[(&'static str, &str)]>) -> Value {
     let map = |pairs: &[(&'static str, &str)]| -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()

@@ -1,4 +1,4 @@
-//! A batch of received messages.
+//! Batches of received messages.
 
 use std::{collections::HashMap, future::ready};
 

@@ -1,4 +1,4 @@
-//! Messages that are sent and received, by `tower_apm::messaging`, without a broker.
+//! Messages that are sent and received with `tower_apm::messaging`, without a broker.
 
 mod batch;
 mod receive;
@@ -42,14 +42,14 @@ async fn configured(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send 
     TestAgent::builder().configure(configure).start().await
 }
 
-/// The only event of this kind.
+/// Returns the only event of this kind.
 fn only(apm: &TestAgent, kind: Kind) -> Value {
     let mut events = apm.events(kind);
     assert_eq!(events.len(), 1, "{events:?}");
     events.remove(0)
 }
 
-/// A document without ids and times.
+/// Returns the document without ids and times.
 fn timeless(event: &Value) -> Value {
     let mut event = event.clone();
     let fields = event.as_object_mut().unwrap();
@@ -62,7 +62,7 @@ fn timeless(event: &Value) -> Value {
     event
 }
 
-/// What the server makes of the same span by OTLP.
+/// Returns the document that the server creates from the same span over OTLP.
 fn span_by_otlp(mut span: Value) -> Value {
     for field in ["otel", "sync", "sample_rate"] {
         span.as_object_mut().unwrap().remove(field);
@@ -74,7 +74,8 @@ fn span_by_otlp(mut span: Value) -> Value {
     span
 }
 
-/// What the server makes of the same transaction by OTLP, which has no place for age, headers and body of a message.
+/// Returns the document that the server creates from the same transaction over OTLP, which has no fields for the age,
+/// the headers and the body of a message.
 fn transaction_by_otlp(mut transaction: Value) -> Value {
     transaction["result"] = "Success".into();
     let queue = transaction["context"]["message"]["queue"].clone();

@@ -1,4 +1,4 @@
-//! A message that is received and processed alone.
+//! Received messages that are processed one by one.
 
 use std::{
     collections::HashMap,
@@ -113,7 +113,7 @@ async fn headers_are_read_from_text_bytes_and_the_binary_form() {
         receive().headers(&text),
         receive().headers([("traceparent", traceparent().into_bytes())]),
         receive().headers([("elasticapmtraceparent", binary)]),
-        // the last one counts: producers append
+        // the last one is used, because producers append
         receive()
             .headers([("traceparent", format!("00-{}-{PARENT}-01", "1".repeat(32))), ("traceparent", traceparent())]),
     ];

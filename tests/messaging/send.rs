@@ -1,4 +1,4 @@
-//! A message that is sent.
+//! Sent messages.
 
 use std::{
     collections::{BTreeMap, HashMap},

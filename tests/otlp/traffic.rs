@@ -181,7 +181,7 @@ fn consume(agent: &Agent) {
     span.end();
 }
 
-/// A message with all that is recorded of one.
+/// A message with all recorded fields.
 async fn receive(agent: &Agent) {
     let body = format!(r#"{{"bill":1,"password":"{SECRET}"}}"#);
     let received = messaging::receive("rabbitmq", "billing").agent(agent).routing_key("bills.new").body(&body);

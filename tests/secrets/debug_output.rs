@@ -1,4 +1,4 @@
-//! `Debug` output of public types: it shows what helps to find a fault, and no secret.
+//! `Debug` output of public types, which helps to find a fault and shows no secrets.
 
 use std::{
     fmt::Debug,

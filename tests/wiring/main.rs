@@ -1,4 +1,4 @@
-//! How a service is wired: streams, background work, the selection of spans, the runtime, GraphQL.
+//! The wiring of a service: streams, background work, the selection of spans, the runtime, GraphQL.
 
 mod client;
 mod graphql;

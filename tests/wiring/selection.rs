@@ -1,4 +1,4 @@
-//! Which spans are recorded: `span_level`, `ignore_spans`, and the label `target`.
+//! The selection of recorded spans: `span_level`, `ignore_spans`, and the label `target`.
 
 use tower_apm::{
     AgentBuilder, CaptureSpanFields, LogLevel,
@@ -7,7 +7,7 @@ use tower_apm::{
 use tracing::{info_span, trace_span};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
 
-/// Runs a job in a subscriber of the service, below which a library opens spans.
+/// Runs a job in a subscriber of the service. A library opens spans below the job.
 fn run(apm: &TestAgent) {
     let printer = tracing_subscriber::fmt::layer().with_writer(std::io::sink).with_filter(LevelFilter::WARN);
     let subscriber = tracing_subscriber::registry().with(printer).with(apm.agent().tracing_layer());

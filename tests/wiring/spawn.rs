@@ -1,4 +1,4 @@
-//! Background transactions that a request causes.
+//! Background transactions that are started by a request.
 
 use axum::{Router, routing::get};
 use serde_json::json;

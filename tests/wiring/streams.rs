@@ -27,14 +27,14 @@ use tracing::{Instrument, info_span};
 
 use crate::client::{self, connect, exchange};
 
-/// The trace ids that code in a stream has seen.
+/// The trace ids that were current in the code of a stream.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 fn current_trace_id() -> String {
     Transaction::current().trace_id().map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// An event stream that runs a query for each of its events, of which there are `count`, and then waits.
+/// An event stream with `count` events that runs a query for each event and then waits.
 fn prices(count: usize, seen: &Seen) -> impl IntoResponse + use<> {
     let seen = seen.clone();
     let events = stream::iter(0..count).then(move |_| {
@@ -45,7 +45,7 @@ fn prices(count: usize, seen: &Seen) -> impl IntoResponse + use<> {
     Sse::new(events.chain(stream::pending()))
 }
 
-/// Reads so many frames of a body and drops the rest, as a client that leaves.
+/// Reads this number of frames of a body and drops the rest, like a client that disconnects.
 async fn read(response: Response, frames: usize) {
     let mut body = response.into_body();
     for _ in 0..frames {

@@ -1,4 +1,4 @@
-//! The response body. Its end is the end of the exit span.
+//! The response body, which ends the exit span.
 
 use std::{
     fmt,
@@ -11,8 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 use super::{call::Call, error::fail_body};
 
 pin_project_lite::pin_project! {
-    /// The response body of [`ClientService`](super::ClientService). Frames, trailers and size hint are those of the inner
-    /// body.
+    /// The response body of [`ClientService`](super::ClientService).
+    ///
+    /// Frames, trailers and the size hint are passed through from the inner body.
     ///
     /// The exit span ends with the body: at its end, at its error, or when it is dropped.
     pub struct ClientBody<R> {

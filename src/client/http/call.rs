@@ -15,16 +15,16 @@ use crate::{
     trace_context,
 };
 
-/// What decides the outcome of a call.
+/// The protocol of a call, which determines its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// The status of the response.
+    /// The outcome depends on the status of the response.
     Http,
-    /// The status in the trailers.
+    /// The outcome depends on the status in the trailers.
     Grpc,
 }
 
-/// Starts the exit span of a request, and injects the trace headers.
+/// Starts the exit span of a request and injects the trace headers.
 pub(super) fn start<B>(request: &mut Request<B>, server: Option<&ServerAddress>) -> (Option<ExitSpan>, Protocol) {
     let protocol = if is_grpc(request.headers()) { Protocol::Grpc } else { Protocol::Http };
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
@@ -40,8 +40,10 @@ pub(super) fn start_span(describe: impl FnOnce() -> Described) -> Option<ExitSpa
     ExitSpan::start(SpanKind::Client, describe)
 }
 
-/// Without a span, the trace headers are those of the current context: an unsampled transaction and an ignored request
-/// pass their trace on.
+/// Injects the trace headers.
+///
+/// Without a span, the trace headers of the current context are injected, so that unsampled transactions and ignored
+/// requests pass their trace on.
 pub(super) fn inject(span: Option<&ExitSpan>, headers: &mut HeaderMap) {
     match span {
         Some(span) => span.inject(headers),
@@ -49,7 +51,7 @@ pub(super) fn inject(span: Option<&ExitSpan>, headers: &mut HeaderMap) {
     }
 }
 
-/// The span of a call whose response body is read.
+/// The span of a call until the end of its response body.
 #[derive(Debug)]
 pub(super) struct Call {
     span: ExitSpan,
@@ -81,7 +83,7 @@ impl Call {
         None
     }
 
-    /// The body was read to its end.
+    /// Ends the span after the body was read to its end.
     pub(super) fn complete(self, trailers: Option<&HeaderMap>) {
         if self.protocol == Protocol::Grpc {
             self.set_grpc_status(trailers.and_then(GrpcStatus::in_headers).unwrap_or(GrpcStatus::UNKNOWN));
@@ -89,7 +91,8 @@ impl Call {
         self.span.end();
     }
 
-    /// The body was dropped before its end. The outcome of an HTTP request is known then; that of a gRPC call is not.
+    /// Ends the span after the body was dropped early. The outcome of an HTTP request is known then, that of a gRPC
+    /// call is not.
     pub(super) fn abandon(self) {
         match self.protocol {
             Protocol::Http => self.span.end(),
@@ -97,7 +100,7 @@ impl Call {
         }
     }
 
-    /// The body failed.
+    /// Ends the span after an error of the body.
     pub(super) fn fail<E: fmt::Display + 'static>(self, error: &E) {
         fail_body(Some(&self.span), error);
         self.span.end();

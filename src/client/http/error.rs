@@ -1,4 +1,4 @@
-//! Errors of clients, which are recorded with their causes.
+//! Errors of clients.
 
 use std::{any::Any, error::Error, fmt};
 
@@ -9,11 +9,11 @@ use crate::{
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// An error that an exit span records with its causes: any [`std::error::Error`], or a boxed one.
+/// An error of a client: any [`std::error::Error`], or a boxed error. It is recorded with its causes.
 ///
-/// `K` distinguishes the two, and the compiler infers it: `()` for a type that implements [`std::error::Error`], and
-/// `Box<dyn Error + Send + Sync>` for that box, which does not implement the trait. The services of tower's `timeout`,
-/// `buffer` and `load_shed` have boxed errors.
+/// The compiler infers `K`. It is `()` for a type that implements [`std::error::Error`], and
+/// `Box<dyn Error + Send + Sync>` for boxed errors, which do not implement the trait. The services of tower's
+/// `timeout`, `buffer` and `load_shed` have boxed errors.
 pub trait ClientError<K> {
     /// Returns the error that is recorded.
     fn as_error(&self) -> &(dyn Error + 'static);
@@ -31,12 +31,12 @@ impl ClientError<BoxError> for BoxError {
     }
 }
 
-/// An error of a body that is recorded as text.
+/// An error of a body, recorded as text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BodyError(String);
 
-/// Records the error of a response body: errors of HTTP clients and boxed errors with their causes, others as text.
+/// Records the error of a response body. Errors of HTTP clients and boxed errors have causes, others are only text.
 pub(super) fn fail_body<E: fmt::Display + 'static>(span: Option<&ExitSpan>, error: &E) {
     let any: &dyn Any = error;
     let known = any.downcast_ref::<BoxError>().map(|error| &**error as &(dyn Error + 'static));

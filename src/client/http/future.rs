@@ -1,4 +1,4 @@
-//! The response to come.
+//! The response future of the client service.
 
 use std::{
     fmt,
@@ -59,7 +59,7 @@ where
     }
 }
 
-/// Records the error of the client, and ends the span.
+/// Records the error of the client and ends the span.
 pub(super) fn fail<E: ClientError<K>, K>(span: Option<ExitSpan>, error: &E) {
     record_failure(span.as_ref(), error.as_error());
     if let Some(span) = span {

@@ -8,8 +8,8 @@ use super::{ClientService, target::ServerAddress};
 
 /// Returns a tower layer that records an exit span for each outgoing HTTP request and gRPC call.
 ///
-/// The layer wraps any client that is a `Service<http::Request<B>>`: the client of `hyper-util`, a `Channel` of `tonic`, a
-/// stack of `ServiceBuilder`. With the feature `reqwest` it wraps `reqwest::Client` too.
+/// The layer wraps any client that is a `Service<http::Request<B>>`, such as the client of `hyper-util`, a `Channel` of
+/// `tonic`, or a stack of `ServiceBuilder`. With the feature `reqwest` it wraps `reqwest::Client` too.
 ///
 /// ```
 /// use http::Request;
@@ -34,24 +34,25 @@ use super::{ClientService, target::ServerAddress};
 /// |---|---|---|
 /// | name | `GET host:port`, without the scheme's default port | `/package.Service/Method` |
 /// | type, subtype | `external`, `http` | `external`, `grpc` |
-/// | destination, service target | host and port of the URI, or else of the `Host` header | as HTTP |
+/// | destination, service target | host and port of the URI, otherwise of the `Host` header | as HTTP |
 /// | other fields | method, status, URL without secrets | |
-/// | outcome | `failure` from status 400 | `success` for status `OK` only |
+/// | outcome | `failure` for status 400 and above | `success` only for status `OK` |
 ///
 /// The span starts with the request and ends with the response body: at its end, at its error, or when it is dropped. A
-/// body that is dropped early does not change the outcome of an HTTP request; a gRPC call without a status has the outcome
-/// `unknown`. A request whose future is dropped before the response has arrived is cancelled: its outcome is `unknown`.
+/// body that is dropped early does not change the outcome of an HTTP request. A gRPC call whose body is dropped before
+/// the status arrives has the outcome `unknown`. If the future of a request is dropped before the response arrives, the
+/// request is cancelled and has the outcome `unknown`.
 ///
 /// An error of the client or of the body is recorded with its causes, and the outcome is `failure`.
 ///
-/// Nothing is recorded outside of a transaction. The trace headers (`traceparent`, `tracestate`, `baggage`) are injected
-/// wherever there is a trace: in unsampled transactions and in ignored requests too.
+/// Nothing is recorded outside of a transaction. The trace headers (`traceparent`, `tracestate`, `baggage`) are
+/// injected whenever there is a trace, including unsampled transactions and ignored requests.
 ///
 /// # The order of layers
 ///
-/// Put the layer below layers that repeat requests, such as tower's `retry`, to get one span for each attempt, and above
-/// them to get one span for all attempts. A timeout above the layer drops the request, which is recorded as cancelled. A
-/// timeout below the layer is an error of the client, which is recorded with the outcome `failure`.
+/// To get one span for each attempt, put the layer below layers that retry requests, such as tower's `retry`. To get
+/// one span for all attempts, put it above them. A timeout above the layer drops the request, which is recorded as
+/// cancelled. A timeout below the layer is an error of the client, which is recorded with the outcome `failure`.
 ///
 /// Redirects that the client follows on its own are part of one span, with the status of the last response.
 #[must_use]
@@ -59,19 +60,21 @@ pub fn client_layer<K>() -> ClientLayer<K> {
     ClientLayer { server: None, kind: PhantomData }
 }
 
-/// Records an exit span for each outgoing request; see [`client_layer`]. Cheap to clone.
+/// Records an exit span for each outgoing request. See [`client_layer`].
 ///
-/// `K` is inferred; see [`ClientError`](super::ClientError).
+/// The layer is cheap to clone.
+///
+/// `K` is inferred. See [`ClientError`](super::ClientError).
 pub struct ClientLayer<K = ()> {
     pub(super) server: Option<Arc<ServerAddress>>,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K> ClientLayer<K> {
-    /// Sets the address of the server, which the spans record as their destination in place of the request's.
+    /// Sets the address of the server. Spans record it as their destination instead of the request's address.
     ///
-    /// Default: the host and port of the request's URI, or else of its `Host` header. The requests that pass a layer over a
-    /// `tonic` channel contain neither, because the channel adds them later.
+    /// Default: the host and port of the request's URI, otherwise of its `Host` header. Requests that pass a layer on
+    /// top of a `tonic` channel contain neither, because the channel adds them later.
     ///
     /// ```
     /// use tonic::transport::Endpoint;

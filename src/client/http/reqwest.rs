@@ -1,4 +1,4 @@
-//! `reqwest::Client`, which has requests and responses of its own types.
+//! Support for `reqwest::Client`, which has its own request and response types.
 
 use std::{
     fmt,
@@ -42,14 +42,14 @@ where
     }
 }
 
-/// Starts the exit span of a request, and injects the trace headers.
+/// Starts the exit span of a request and injects the trace headers.
 pub(super) fn start(request: &mut Request, server: Option<&ServerAddress>) -> Option<ExitSpan> {
     let span = call::start_span(|| target::http(request.method(), Some(url(request.url())), server));
     call::inject(span.as_ref(), request.headers_mut());
     span
 }
 
-/// The URL without user, password and fragment.
+/// Returns the URL without user, password and fragment.
 fn url(url: &::reqwest::Url) -> String {
     let url = url.as_str();
     let url = url.split_once('#').map_or(url, |(url, _)| url);
@@ -79,7 +79,7 @@ fn respond(call: Call, response: Response) -> Response {
     let url = response.url().clone();
     let (mut parts, body) = http::Response::<Body>::from(response).into_parts();
     let call = call.head(parts.status, &parts.headers, !body.is_end_stream());
-    // a response that is made from `http::Response` has the URL of this extension
+    // a response that is created from an `http::Response` takes its URL from this extension
     if let Ok(response) = http::Response::builder().url(url).body(()) {
         parts.extensions.extend(response.into_parts().0.extensions);
     }
@@ -119,9 +119,10 @@ impl<F, K> fmt::Debug for ReqwestFuture<F, K> {
 
 /// Sends a request of `reqwest` with an exit span.
 pub trait RequestBuilderExt {
-    /// Like `reqwest::RequestBuilder::send`, and records an exit span; see [`client_layer`](crate::client_layer).
+    /// Sends the request like `send` and records an exit span. See [`client_layer`](crate::client_layer).
     ///
-    /// `send` itself cannot be observed. A request that cannot be built is returned as an error and is not recorded.
+    /// The agent cannot observe `reqwest::RequestBuilder::send`. A request that cannot be built is returned as an error
+    /// and is not recorded.
     ///
     /// ```
     /// use tower_apm::RequestBuilderExt;

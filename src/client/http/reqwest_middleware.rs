@@ -19,7 +19,7 @@ use crate::client::InExitSpan;
 /// # drop(client);
 /// ```
 ///
-/// To get one span for each attempt, add it after the middleware that repeats requests.
+/// To get one span for each attempt, add the layer after the middleware that retries requests.
 #[async_trait::async_trait]
 impl Middleware for ClientLayer {
     async fn handle(

@@ -1,4 +1,4 @@
-//! The service: what happens to an outgoing request.
+//! The service that handles outgoing requests.
 
 use std::{
     fmt,
@@ -14,9 +14,9 @@ use tower_service::Service;
 use super::{ClientError, ClientFuture, call, target::ServerAddress};
 use crate::client::ExitSpan;
 
-/// A client under a [`ClientLayer`](super::ClientLayer).
+/// A client that is wrapped by a [`ClientLayer`](super::ClientLayer).
 ///
-/// `K` is inferred; see [`ClientError`]. To name the type of a service with boxed errors, write
+/// `K` is inferred. See [`ClientError`]. To name the type of a service with boxed errors, write
 /// `ClientService<S, Box<dyn Error + Send + Sync>>`.
 pub struct ClientService<S, K = ()> {
     pub(super) inner: S,
@@ -29,12 +29,12 @@ impl<S, K> ClientService<S, K> {
         Self { inner, server, kind: PhantomData }
     }
 
-    /// Returns the client.
+    /// Returns a reference to the client.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// Returns the client, to be changed.
+    /// Returns a mutable reference to the client.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

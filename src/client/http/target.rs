@@ -1,4 +1,4 @@
-//! The server that a request is for, and its URL as it is recorded. Pure.
+//! The server that a request is sent to, and the URL that is recorded. The functions have no side effects.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -7,7 +7,7 @@ use opentelemetry::{KeyValue, StringValue, Value};
 
 use crate::record::{cut, known_method};
 
-/// The address of the server, as it was set on the layer.
+/// The address of the server that was set on the layer.
 #[derive(Debug, Clone)]
 pub(super) struct ServerAddress {
     host: Arc<str>,
@@ -30,9 +30,9 @@ impl ServerAddress {
     }
 }
 
-/// Returns the name and the attributes of the span for a request over HTTP.
+/// Returns the name and the attributes of the span for an HTTP request.
 ///
-/// The exporter completes the name, `GET`, with host and port.
+/// The name is the method, such as `GET`. The exporter adds the host and the port.
 pub(super) fn http(method: &Method, url: Option<String>, server: Option<&ServerAddress>) -> Described {
     let method = method_name(method);
     let mut attributes = Vec::with_capacity(6);
@@ -61,7 +61,7 @@ pub(super) fn grpc(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress
     (cut(path.to_owned().into()), attributes)
 }
 
-/// Host and port of the URI, or else of the `Host` header.
+/// Returns the host and port of the URI, otherwise of the `Host` header.
 fn address(uri: &Uri, headers: &HeaderMap) -> Option<[KeyValue; 2]> {
     let authority = uri.authority().map(http::uri::Authority::as_str).or_else(|| host_header(headers))?;
     let (host, port) = match authority.parse::<http::uri::Authority>() {
@@ -73,8 +73,9 @@ fn address(uri: &Uri, headers: &HeaderMap) -> Option<[KeyValue; 2]> {
     Some([KeyValue::new("server.address", host), KeyValue::new("server.port", i64::from(port.unwrap_or(default)))])
 }
 
-/// Returns the URL of a request, without user and password: with the host of the URI, or else of the layer, or else of the
-/// `Host` header. `None` if no host is known.
+/// Returns the URL of a request, without user and password, or `None` if no host is known.
+///
+/// The host is that of the URI, otherwise that of the layer, otherwise that of the `Host` header.
 pub(super) fn url(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress>) -> Option<String> {
     let authority = match (uri.authority(), server) {
         (Some(authority), _) => Cow::Borrowed(authority.as_str()),
@@ -91,7 +92,7 @@ fn host_header(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::HOST)?.to_str().ok().filter(|host| !host.is_empty())
 }
 
-/// Returns the method as a part of a name: a proxy may pass on a method that its client made up.
+/// Returns the method as a part of a name. A proxy may pass on a method that its client invented.
 fn method_name(method: &Method) -> Cow<'static, str> {
     Cow::Borrowed(match *method {
         Method::GET => "GET",

@@ -1,5 +1,6 @@
-//! Messages of Kafka, RabbitMQ and other brokers: exit spans for messages that are sent, transactions for messages that are
-//! received, and one trace through both.
+//! Messages of Kafka, RabbitMQ and other brokers: exit spans for sent messages, and transactions for received messages.
+//!
+//! Both are part of one trace.
 //!
 //! [`send`] records a message that a request sends, and writes the trace into the message's headers:
 //!
@@ -45,9 +46,9 @@
 //! | sent | `Kafka SEND to sales` | span, `messaging`, subtype `kafka`, action `send`, in the service map as `kafka/sales` |
 //! | received | `Kafka RECEIVE from sales` | transaction, `messaging` |
 //!
-//! Queues and topics that match `ignore_message_queues` make neither, and the trace goes on through them.
+//! For queues and topics that match `ignore_message_queues`, neither is recorded. The trace context is still passed on.
 //!
-//! With the `rdkafka` feature, the module `rdkafka` does both in one line each.
+//! With the `rdkafka` feature, the module `rdkafka` needs one line for each of them.
 
 mod receive;
 mod send;
@@ -61,7 +62,7 @@ pub use self::{
 pub use super::call_result::CallResult;
 use crate::config::Config;
 
-/// The name of a broker in names of transactions and spans. `None` for a broker that is named by its system.
+/// Returns the name of a broker for names of transactions and spans. `None` means that the system is the name.
 fn framework(system: &str) -> Option<&'static str> {
     Some(match system {
         "activemq" => "ActiveMQ",
@@ -81,15 +82,18 @@ fn framework(system: &str) -> Option<&'static str> {
     })
 }
 
-/// `Kafka SEND to sales`. `direction` is `SEND` or `RECEIVE`, `preposition` ` to ` or ` from `. A message without a
-/// destination is named without one.
+/// Returns a name such as `Kafka SEND to sales`. `direction` is `SEND` or `RECEIVE`. `preposition` is ` to ` or
+/// ` from `.
+///
+/// Without a destination, the name is only the broker and the direction.
 fn name(system: &str, direction: &str, preposition: &str, destination: &str) -> String {
     let preposition = if destination.is_empty() { "" } else { preposition };
     [framework(system).unwrap_or(system), " ", direction, preposition, destination].concat()
 }
 
-/// The destination under which messages are grouped. RabbitMQ generates names for anonymous queues, and its default
-/// exchange has an empty name.
+/// Returns the destination by which messages are grouped.
+///
+/// RabbitMQ generates names for anonymous queues, and its default exchange has an empty name.
 fn destination<'a>(system: &str, destination: &'a str) -> Cow<'a, str> {
     match destination {
         "" if system == "rabbitmq" => "<default>".into(),
@@ -98,7 +102,7 @@ fn destination<'a>(system: &str, destination: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// Whether `ignore_message_queues` matches the name.
+/// Returns true if `ignore_message_queues` matches the name.
 fn is_ignored(destination: &str, config: &Config) -> bool {
     config.ignore_message_queues.iter().any(|pattern| pattern.matches(destination))
 }

@@ -1,4 +1,4 @@
-//! A message that is received: a transaction.
+//! Transactions of received messages.
 
 use std::{
     borrow::Cow,
@@ -21,14 +21,14 @@ use crate::{
     transaction::{Recorder, StartedTransaction, TraceContext, Transaction, installed},
 };
 
-/// Describes a received message, to be processed by [`Receive::run`].
+/// Describes a received message. [`Receive::run`] processes it in a transaction.
 ///
 /// `system` is the broker's name in OpenTelemetry's `messaging.system`: `kafka`, `rabbitmq`, `nats`, `aws_sqs`, …
 /// `source` is the topic or queue. It must not contain ids: it is part of the transaction's name. Leave it empty for a batch
 /// from several topics.
 ///
-/// A message that is processed alone continues the trace of its sender: pass its [`headers`](Receive::headers). A batch is
-/// a trace of its own that is linked to those of its messages: pass each [`message`](Receive::message).
+/// A single message continues the trace of its sender: pass its [`headers`](Receive::headers). A batch starts a trace
+/// of its own, which is linked to the traces of its messages: pass each [`message`](Receive::message).
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -64,32 +64,32 @@ pub fn receive<'a>(system: impl Into<Cow<'static, str>>, source: impl AsRef<str>
     }
 }
 
-/// A received message, or a batch of messages, made by [`receive`].
+/// A received message, or a batch of messages. Created by [`receive`].
 ///
-/// Headers are recorded if `capture_headers` is on, up to 256 of them and 4 KiB each; the body if `capture_body` is
-/// `transactions` or `all`, up to `long_field_max_length` characters. Both are redacted by `sanitize_field_names`. Binary
-/// headers and bodies are not recorded. Nothing of it is sent by OTLP.
+/// If `capture_headers` is on, up to 256 headers are recorded, 4 KiB each. If `capture_body` is `transactions` or
+/// `all`, the body is recorded, up to `long_field_max_length` characters. Both are redacted by `sanitize_field_names`.
+/// Binary headers and bodies are not recorded. Headers and bodies are not sent over OTLP.
 #[must_use = "no transaction starts before `run`"]
 pub struct Receive<'a> {
-    /// `None`: the installed agent's.
+    /// `None` means the recorder of the installed agent.
     recorder: Option<Arc<Recorder>>,
     system: Cow<'static, str>,
     queue: String,
     trace: TraceHeaders,
-    /// Read from a carrier of text, in place of `trace`.
+    /// The trace context that was read from a carrier of text. It replaces `trace`.
     sender: Option<TraceContext>,
     headers: MessageHeaders,
     content_type: Option<String>,
     routing_key: Option<String>,
     timestamp: Option<SystemTime>,
     body: Option<&'a [u8]>,
-    /// The senders of a batch, each once.
+    /// The senders of a batch, without duplicates.
     links: HashSet<(u128, u64)>,
     linked: Vec<Link>,
     excess_links: u64,
 }
 
-/// The headers that a trace is read from. The last one of a name counts: brokers append.
+/// The headers that a trace is read from. The last header of a name is used, because brokers append headers.
 #[derive(Default)]
 struct TraceHeaders([Option<Vec<u8>>; 4]);
 
@@ -117,10 +117,10 @@ impl<'a> Receive<'a> {
         self
     }
 
-    /// Reads the headers of a message that is processed alone, as pairs of a name and a value. Values are text or bytes.
+    /// Reads the headers of a single message, as pairs of a name and a value. Values are text or bytes.
     ///
-    /// The transaction continues the trace of the headers by the rules of `trace_continuation_strategy`. Without valid
-    /// trace headers it starts a trace.
+    /// The transaction continues the trace in the headers, depending on `trace_continuation_strategy`. Without valid
+    /// trace headers, it starts a new trace.
     ///
     /// ```
     /// use tower_apm::messaging;
@@ -142,7 +142,7 @@ impl<'a> Receive<'a> {
         self
     }
 
-    /// Like [`headers`](Self::headers), from a carrier that implements OpenTelemetry's [`Extractor`].
+    /// Reads the headers of a single message from a carrier that implements OpenTelemetry's [`Extractor`].
     pub fn carrier(mut self, carrier: &dyn Extractor) -> Self {
         for name in carrier.keys() {
             match carrier.get_all(name) {
@@ -165,10 +165,10 @@ impl<'a> Receive<'a> {
         self.headers.push(name, value);
     }
 
-    /// Adds a message of a batch, by its headers. The transaction gets a link to the sender.
+    /// Adds the headers of a message in a batch. The transaction gets a link to the sender.
     ///
-    /// A batch of one message is a batch too. Several messages of one sending span give one link. A transaction keeps 1000
-    /// links; further ones are counted in [`Stats::excess_links`](crate::Stats::excess_links).
+    /// A batch can consist of one message. Several messages that were sent by the same span give one link. A
+    /// transaction keeps 1000 links. Further links are counted in [`Stats::excess_links`](crate::Stats::excess_links).
     pub fn message<K, V>(mut self, headers: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: AsRef<str>,
@@ -186,14 +186,16 @@ impl<'a> Receive<'a> {
         self
     }
 
-    /// Sets the time at which the message was sent. The transaction records how long the message has waited since then
-    /// (`transaction.message.age.ms`), which is 0 if the clock of the sender is ahead.
+    /// Sets the time at which the message was sent.
+    ///
+    /// The transaction records how long the message has waited since then (`transaction.message.age.ms`). The age is 0
+    /// if the clock of the sender is ahead.
     pub fn timestamp(mut self, sent: SystemTime) -> Self {
         self.timestamp = Some(sent);
         self
     }
 
-    /// Sets the content of the message. It is recorded if it is text, and if a header `content-type` does not contradict.
+    /// Sets the body of the message. It is recorded if it is text and no header `content-type` declares another type.
     pub fn body(mut self, body: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.body = Some(body.as_ref());
         self
@@ -207,11 +209,11 @@ impl<'a> Receive<'a> {
 
     /// Processes the message as a transaction that ends with the future.
     ///
-    /// `Ok` and `()` give the outcome `success`, unless an error was captured meanwhile. `Err` gives `failure`, and the error
-    /// is recorded with its causes, as one that nothing handled. A panic is recorded and goes on, and a future that is
-    /// dropped before it is ready leaves the outcome `unknown`.
+    /// `Ok` and `()` give the outcome `success`, unless an error was captured in the transaction. `Err` gives
+    /// `failure`, and the error is recorded with its causes, as an unhandled error. A panic is recorded and resumes. If
+    /// the future is dropped before it is ready, the outcome is `unknown`.
     ///
-    /// The transaction starts now and not when the future is polled.
+    /// The transaction starts now, not when the future is polled for the first time.
     pub fn run<F, K>(self, work: F) -> impl Future<Output = F::Output> + use<F, K>
     where
         F: Future,
@@ -226,7 +228,7 @@ impl<'a> Receive<'a> {
         })
     }
 
-    /// Like [`run`](Self::run), for blocking code.
+    /// Processes the message with blocking code. Otherwise the same as [`run`](Self::run).
     pub fn in_scope<T, K>(self, work: impl FnOnce() -> T) -> T
     where
         T: CallResult<K>,
@@ -240,7 +242,8 @@ impl<'a> Receive<'a> {
         })
     }
 
-    /// Starts the transaction, for work that returns something else than a [`CallResult`], or that sets labels first.
+    /// Starts the transaction. Use this for work that does not return a [`CallResult`], or to set labels before the
+    /// work.
     pub fn start(self) -> StartedTransaction {
         let recorder = self.recorder.clone().or_else(installed);
         let Some(recorder) = recorder.filter(|recorder| recorder.is_recording() && !is_nested()) else {
@@ -263,7 +266,7 @@ impl<'a> Receive<'a> {
         StartedTransaction::begin(recorder, config, Some(&sender), name.into(), "messaging".into(), complete)
     }
 
-    /// Adds what is known of the message to the record of its transaction.
+    /// Adds the data of the message to the record of its transaction.
     fn complete(self, record: &mut TransactionRecord, config: &Config) {
         record.context.framework = framework(&self.system);
         record.links.extend(self.linked);
@@ -283,7 +286,7 @@ impl<'a> Receive<'a> {
     }
 }
 
-/// Records the error that the work has returned, and the outcome.
+/// Records the error that the work has returned, and sets the outcome.
 fn settle<K>(transaction: &Transaction, output: &impl CallResult<K>) {
     let Some(error) = output.error().filter(|_| !transaction.handle().is_none()) else { return };
     transaction.error(error).handled(false).capture();
@@ -292,14 +295,16 @@ fn settle<K>(transaction: &Transaction, output: &impl CallResult<K>) {
     }
 }
 
-/// The beginning of a message's content. `None` if it is empty, not UTF-8, declared as something else than text, or
-/// contains control characters, as Protobuf does.
+/// Returns the beginning of a message's content, or `None` if the content is not text.
+///
+/// Content is not text if it is empty, not UTF-8, declared as another type, or if it contains control characters, as
+/// Protobuf does.
 fn text(body: &[u8], content_type: Option<&str>, characters: usize) -> Option<Body> {
     let content_type = content_type.map(|declared| text_type(declared).ok_or(()));
     let kept = text_prefix(body, 4 * characters).filter(|text| !text.is_empty() && !text.contains(is_control))?;
     let content_type = match content_type {
         Some(declared) => declared.ok()?,
-        // most messages are not declared, and other types are redacted by what they look like
+        // most messages declare no type; other types are redacted by their look
         None if kept.trim_ascii_start().starts_with('<') => "application/xml".to_owned(),
         None => String::new(),
     };
@@ -310,7 +315,7 @@ fn is_control(character: char) -> bool {
     character.is_control() && !matches!(character, '\t' | '\n' | '\r')
 }
 
-// Headers and content can be secret.
+// omits headers and content, which can be secret
 impl fmt::Debug for Receive<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receive")

@@ -1,4 +1,4 @@
-//! A message that is sent: an exit span.
+//! Exit spans of sent messages.
 
 use std::{borrow::Cow, error::Error, future::Future};
 
@@ -14,12 +14,12 @@ use crate::{
 /// Starts the exit span of a message that the current transaction sends.
 ///
 /// `system` is the broker's name in OpenTelemetry's `messaging.system`: `kafka`, `rabbitmq`, `nats`, `aws_sqs`, … It
-/// becomes the subtype of the span. `destination` is the topic or queue, for RabbitMQ the exchange. It must not contain
-/// ids: the span's name and the service map contain it.
+/// becomes the subtype of the span. `destination` is the topic or the queue. For RabbitMQ, it is the exchange. It must
+/// not contain ids, because it is part of the span's name and of the service map.
 ///
-/// The span starts now and ends with the future of [`run`](SendSpan::run), whose result is its outcome. Outside of a
-/// transaction, in an unsampled transaction, and for a destination that `ignore_message_queues` matches there is no span.
-/// [`inject`](SendSpan::inject) then writes the trace of the current context, if there is one.
+/// The span starts now and ends with the future of [`run`](SendSpan::run). The result of the future sets the outcome.
+/// Outside of a transaction, in an unsampled transaction, and for a destination that matches `ignore_message_queues`,
+/// there is no span. [`inject`](SendSpan::inject) then writes the trace of the current context, if there is one.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -67,7 +67,7 @@ pub fn send(system: impl Into<Cow<'static, str>>, destination: impl AsRef<str>) 
     SendSpan { span: ExitSpan::start(SpanKind::Producer, describe) }
 }
 
-/// The exit span of a message, started by [`send`].
+/// The exit span of a message. Started by [`send`].
 ///
 /// A span that is dropped without [`run`](Self::run), [`end`](Self::end) or [`fail`](Self::fail) was cancelled, and has the
 /// outcome `unknown`.
@@ -115,7 +115,7 @@ impl SendSpan {
         self
     }
 
-    /// Writes the trace into headers whose values are bytes, in place of one that is there. See
+    /// Writes the trace into headers whose values are bytes. An existing trace is replaced. See
     /// [`trace_context::inject_bytes`].
     pub fn inject_bytes(self, headers: &mut dyn BytesInjector) -> Self {
         match &self.span {

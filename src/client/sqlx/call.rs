@@ -20,7 +20,7 @@ use crate::{
     transaction::Transaction,
 };
 
-/// A statement as the driver takes it, with its text known before.
+/// A statement for the driver. Its text is read before the driver takes it.
 pub(super) struct Query<DB: Database> {
     sql: SqlStr,
     statement: Option<DB::Statement>,
@@ -55,7 +55,7 @@ impl<'q, DB: Database> Execute<'q, DB> for Query<DB> {
     }
 }
 
-/// The exit span of a statement that runs.
+/// The exit span of a running statement.
 pub(super) struct Call {
     span: ExitSpan,
     rows_affected: Option<KeyValue>,
@@ -87,7 +87,7 @@ impl Call {
         Ok((span.map(|span| Self { span, rows_affected: None, is_answered: false }), query))
     }
 
-    /// Runs a part of the statement. What sqlx logs meanwhile makes no span of its own.
+    /// Runs a part of the statement. Events that sqlx logs in this time do not become spans.
     fn run<T>(&mut self, part: impl FnOnce() -> T) -> T {
         let _entered = self.span.enter();
         let (result, rows_affected) = observed_event::run(part);
@@ -110,7 +110,7 @@ impl Call {
 
 /// A stream or future of sqlx that runs in its exit span.
 pub(super) struct Observed<S> {
-    /// `None` after it was dropped.
+    /// `None` after the stream or future was dropped.
     inner: Option<S>,
     /// `None` after the end of the span.
     call: Option<Call>,
@@ -122,7 +122,7 @@ impl<S> Observed<S> {
     }
 
     fn run<T>(&mut self, part: impl FnOnce(&mut S) -> Poll<T>) -> Poll<T> {
-        // after its completion, neither is polled again
+        // a completed stream or future is not polled again
         let Some(inner) = &mut self.inner else { return Poll::Pending };
         match &mut self.call {
             Some(call) => call.run(|| part(inner)),
@@ -130,7 +130,7 @@ impl<S> Observed<S> {
         }
     }
 
-    /// The statement is over, but for a stream that may go on after an error.
+    /// Ends the statement. A stream can still continue after an error.
     fn end(&mut self, error: Option<&Error>) {
         match (self.call.take(), error) {
             (Some(call), error) => call.end(error),
@@ -167,7 +167,7 @@ where
         let result = ready!(self.run(|inner| Pin::new(inner).poll(cx)));
         let inner = self.inner.take();
         if let Some(call) = &mut self.call {
-            // sqlx logs at the latest then
+            // sqlx logs the statement at this point at the latest
             call.run(|| drop(inner));
         }
         self.end(result.as_ref().err());
@@ -180,7 +180,7 @@ impl<S> Drop for Observed<S> {
         let Some(mut call) = self.call.take() else { return };
         let inner = self.inner.take();
         call.run(|| drop(inner));
-        // a caller that has enough rows does not cancel the statement; else the span ends as a cancelled one
+        // a caller that has enough rows does not cancel the statement; otherwise the span ends as cancelled
         if call.is_answered {
             call.end(None);
         }

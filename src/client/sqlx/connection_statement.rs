@@ -1,7 +1,8 @@
-//! The statements that sqlx runs on its own, which belong to a connection and not to the work of the service.
+//! Detects statements that sqlx runs on its own. They belong to a connection and not to the work of the service.
 
-/// How the lookups of types and columns begin that sqlx 0.8 and 0.9 run on PostgreSQL: once per connection, for a type that
-/// is not built in.
+/// The beginnings of the type and column lookups of sqlx 0.8 and 0.9 on PostgreSQL.
+///
+/// sqlx runs a lookup once per connection for each type that is not built in.
 const POSTGRESQL_LOOKUPS: [&str; 9] = [
     "SELECT pg_type.oid,\n",
     "SELECT\nattrelid table_oid,\n",
@@ -14,10 +15,10 @@ const POSTGRESQL_LOOKUPS: [&str; 9] = [
     "SELECT rngsubtype\nFROM pg_catalog.pg_range\n",
 ];
 
-/// Settings of a new connection to MySQL and MariaDB.
+/// The settings of a new connection to MySQL and MariaDB.
 const MYSQL_SETTINGS: [&str; 3] = ["SET sql_mode=(SELECT CONCAT(@@sql_mode, '", "SET time_zone='", "SET NAMES "];
 
-/// Whether sqlx runs this statement when a connection opens or closes, or to look up a type.
+/// Returns true if sqlx runs this statement when a connection opens or closes, or to look up a type.
 pub(super) fn is_of_connection(sql: &str) -> bool {
     let begins_with = |text: &&str| sql.starts_with(*text);
     // the first letter decides for most statements
@@ -26,7 +27,7 @@ pub(super) fn is_of_connection(sql: &str) -> bool {
         Some(b'S') => {
             POSTGRESQL_LOOKUPS.iter().any(begins_with) || sql.ends_with(';') && MYSQL_SETTINGS.iter().any(begins_with)
         }
-        // sqlx writes a blank behind each pragma of a new connection to SQLite
+        // sqlx writes a space after each pragma of a new connection to SQLite
         Some(b'P') => sql.starts_with("PRAGMA ") && (sql.ends_with("; ") || sql.ends_with("PRAGMA optimize;")),
         Some(b'U') => sql == "UNLISTEN *",
         _ => false,

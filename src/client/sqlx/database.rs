@@ -8,8 +8,9 @@ use super::SqlxUrlError;
 
 /// The database that a service uses through sqlx, for [`AgentBuilder::sqlx`](crate::AgentBuilder::sqlx).
 ///
-/// The events of sqlx do not name the database. A service with several databases sets the one that it uses most: all SQL
-/// spans from events have its name. For exact names use the wrapper of the feature `sqlx`, or spans of your own.
+/// The events of sqlx do not name the database. If a service uses several databases, set the one that it uses most: all
+/// SQL spans from events have this database. For exact databases, use the wrapper of the feature `sqlx`, or your own
+/// spans.
 ///
 /// ```
 /// use tower_apm::{Agent, SqlxDatabase};
@@ -24,7 +25,7 @@ use super::SqlxUrlError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlxDatabase {
     pub(super) system: System,
-    /// `None` if the URL names no database.
+    /// `None` if the URL contains no database.
     pub(super) name: Option<String>,
     /// A name, an address, or the path of a Unix socket.
     pub(super) host: Option<String>,
@@ -40,7 +41,7 @@ pub(super) enum System {
 }
 
 impl System {
-    /// The name by OpenTelemetry's semantic conventions, which is also Elastic's subtype.
+    /// Returns the name in OpenTelemetry's semantic conventions, which is also Elastic's subtype.
     fn name(self) -> &'static str {
         match self {
             System::PostgreSql => "postgresql",
@@ -98,7 +99,7 @@ impl SqlxDatabase {
         self
     }
 
-    /// The attributes of each statement. Their text is shared by all of them.
+    /// Returns the attributes of each statement. All statements share the text.
     pub(crate) fn attributes(&self) -> Vec<KeyValue> {
         let shared = |text: &String| StringValue::from(Arc::<str>::from(&**text));
         let is_socket = |host: &&String| host.starts_with('/');
@@ -111,10 +112,11 @@ impl SqlxDatabase {
     }
 }
 
-/// What [`AgentBuilder::sqlx`](crate::AgentBuilder::sqlx) accepts: a [`SqlxDatabase`], or the result of
-/// [`SqlxDatabase::from_url`].
+/// An argument of [`AgentBuilder::sqlx`](crate::AgentBuilder::sqlx).
+///
+/// This is a [`SqlxDatabase`] or the result of [`SqlxDatabase::from_url`].
 pub trait IntoSqlxDatabase {
-    /// Returns the database, or why the URL is not valid.
+    /// Returns the database, or the error if the URL is not valid.
     ///
     /// # Errors
     /// The error of [`SqlxDatabase::from_url`].

@@ -1,4 +1,4 @@
-//! The database that a URL names, as sqlx reads it.
+//! Reads the database from a URL in the same way as sqlx.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,9 @@ use super::{SqlxDatabase, database::System};
 const ALLOWED: &str = "allowed are `postgres://`, `postgresql://`, `mysql://` and `mariadb://user:password@host:port/database`, \
                        and `sqlite://path`";
 
-/// Why [`SqlxDatabase::from_url`] does not accept a URL. The message contains neither the user nor the password.
+/// An error of [`SqlxDatabase::from_url`].
+///
+/// The message contains neither the user nor the password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlxUrlError {
@@ -22,11 +24,11 @@ pub enum SqlxUrlError {
 }
 
 impl SqlxDatabase {
-    /// Reads system, host, port and database name from the URL that sqlx connects to.
+    /// Reads the system, host, port and database name from the URL that sqlx connects to.
     ///
-    /// User and password are ignored. Without a host, the host is `localhost`. Of the parameters, `host`, `hostaddr`, `port`
-    /// and `dbname` (PostgreSQL) and `socket` (MySQL) are used, as sqlx does. The name of an SQLite database is its file
-    /// name.
+    /// User and password are ignored. Without a host, the host is `localhost`. The parameters `host`, `hostaddr`,
+    /// `port` and `dbname` (PostgreSQL) and `socket` (MySQL) are used in the same way as in sqlx. The name of an SQLite
+    /// database is its file name.
     ///
     /// ```
     /// use tower_apm::{Agent, SqlxDatabase};
@@ -41,9 +43,9 @@ impl SqlxDatabase {
     /// ```
     ///
     /// # Errors
-    /// If the scheme is not one of `postgres`, `postgresql`, `mysql`, `mariadb` and `sqlite`, or the port is not a number.
-    /// [`AgentBuilder::sqlx`](crate::AgentBuilder::sqlx) also accepts the error: it logs a warning and goes on without the
-    /// database.
+    /// Returns an error if the scheme is not one of `postgres`, `postgresql`, `mysql`, `mariadb` and `sqlite`, or the
+    /// port is not a number. [`AgentBuilder::sqlx`](crate::AgentBuilder::sqlx) also accepts the error: it logs a
+    /// warning and continues without the database.
     pub fn from_url(url: impl AsRef<str>) -> Result<Self, SqlxUrlError> {
         let url = url.as_ref().trim();
         let (scheme, rest) = url.split_once(':').ok_or(SqlxUrlError::Scheme)?;
@@ -88,13 +90,13 @@ impl SqlxDatabase {
     }
 }
 
-/// The file name of an SQLite database, and `:memory:` for one in memory.
+/// Returns the file name of an SQLite database, or `:memory:` for a database in memory.
 fn file_name(rest: &str) -> String {
     let path = rest.split('?').next().unwrap_or_default();
     decode(path).rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
 }
 
-/// Splits `host:port`; the host can be an IPv6 address in brackets.
+/// Splits `host:port`. The host can be an IPv6 address in brackets.
 fn split_port(address: &str) -> Result<(&str, Option<u16>), SqlxUrlError> {
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),

@@ -1,4 +1,4 @@
-//! From sqlx's event of a statement to its exit span.
+//! Creates the exit span of a statement from the event that sqlx logs.
 
 use std::{
     fmt,
@@ -45,7 +45,7 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "summary" if self.sql.is_empty() => self.set_sql(value),
-            // sqlx puts it on lines of its own
+            // sqlx writes the statement on separate lines
             "db.statement" if !value.is_empty() => {
                 let sql = value.strip_prefix("\n\n").unwrap_or(value);
                 self.set_sql(sql.strip_suffix('\n').unwrap_or(sql));
@@ -69,10 +69,10 @@ impl Visit for Fields {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// Records a statement as an exit span below the current span: on the thread on which sqlx logs, the bridge has made that
-/// of the caller current.
+/// Records a statement as an exit span below the current span.
 ///
-/// The span of another instrumentation is enough: below the open call of a database there is none.
+/// On the thread on which sqlx logs, the bridge has made the span of the caller current. If another instrumentation has
+/// an open span for the database call, no span is recorded.
 pub(crate) fn record(event: &Event<'_>) {
     if is_thread_ending() || is_contained() {
         return;
@@ -116,7 +116,7 @@ pub(crate) fn record(event: &Event<'_>) {
         }
         attributes.extend_from_slice(database);
         attributes.push(KeyValue::new("db.query.text", fields.sql));
-        // the event is the same if the statement failed
+        // a failed statement has the same event
         attributes.push(KeyValue::new(OUTCOME, Outcome::Unknown.as_str()));
         attributes.extend(rows);
         (name, attributes)

@@ -1,4 +1,4 @@
-//! The wrapper of a pool, and of what runs a single statement.
+//! The wrappers of a pool and of an executor that runs a single statement.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -14,14 +14,15 @@ use crate::record::catch;
 
 /// Wraps a pool of sqlx 0.9, so that its statements become exit spans with exact outcomes.
 ///
-/// A span has the outcome `failure` if the statement fails, and the error is recorded with its causes. Address and database
-/// are those that the pool connects to. The span contains the time that the statement waits for a connection. A statement
-/// that is dropped before its end has the outcome `unknown`, also when no other is. The number of affected rows is recorded
-/// on PostgreSQL, MySQL and MariaDB, as long as sqlx logs its statements.
+/// If a statement fails, the outcome of its span is `failure` and the error is recorded with its causes. The span has
+/// the address and the database that the pool connects to. Its duration includes the time that the statement waits for
+/// a connection. A statement that is dropped before its end has the outcome `unknown`. The number of affected rows is
+/// recorded on PostgreSQL, MySQL and MariaDB, as long as sqlx logs its statements.
 ///
-/// A query function takes a reference to the wrapper in place of the pool. The wrapper dereferences to the pool, so
-/// `pool.begin()` and `pool.acquire()` work as before. Statements of a connection or of a database transaction are recorded
-/// from sqlx's events, with the outcome `unknown`; [`InstrumentedPool::on`] records them like those of the pool.
+/// Pass a reference to the wrapper to the query functions instead of the pool. The wrapper dereferences to the pool, so
+/// `pool.begin()` and `pool.acquire()` work as before. Statements of a connection or of a database transaction are
+/// recorded from sqlx's events, with the outcome `unknown`. [`InstrumentedPool::on`] records them like statements of
+/// the pool.
 ///
 /// ```ignore
 /// let pool = tower_apm::sqlx::instrument(PgPool::connect("postgres://app:secret@db.internal/orders").await?);
@@ -38,7 +39,7 @@ pub fn instrument<DB: Database>(pool: Pool<DB>) -> InstrumentedPool<DB> {
     InstrumentedPool { pool, database: database.into() }
 }
 
-/// What the pool connects to, if its driver is known: others need not have a URL, and panic.
+/// Returns the database that the pool connects to, if the driver is known. Other drivers can panic if they have no URL.
 fn database_of<DB: Database>(pool: &Pool<DB>) -> Option<SqlxDatabase> {
     let options = pool.connect_options();
     let without_address = match DB::NAME {
@@ -54,7 +55,7 @@ fn database_of<DB: Database>(pool: &Pool<DB>) -> Option<SqlxDatabase> {
     url.and_then(|url| SqlxDatabase::from_url(url).ok()).or(without_address)
 }
 
-/// The name of the file in the `Debug` text of the options, which nothing else has for every database.
+/// Returns the file name in the `Debug` output of the options. No other method returns it for every database.
 fn sqlite_name(options: &str) -> &str {
     if options.contains("in_memory: true") {
         return ":memory:";
@@ -63,16 +64,16 @@ fn sqlite_name(options: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
-/// A pool with statements that become exit spans, made by [`instrument`].
+/// A pool whose statements become exit spans. Created by [`instrument`].
 pub struct InstrumentedPool<DB: Database> {
     pool: Pool<DB>,
     database: Arc<[KeyValue]>,
 }
 
 impl<DB: Database> InstrumentedPool<DB> {
-    /// Sets the database of the spans. Default: what the pool connects to.
+    /// Sets the database of the spans. Default: the database that the pool connects to.
     ///
-    /// Useful for MariaDB, which sqlx does not tell from MySQL.
+    /// Use this for MariaDB, because sqlx does not distinguish it from MySQL.
     #[must_use]
     pub fn with_database(self, database: &SqlxDatabase) -> Self {
         Self { database: database.attributes().into(), ..self }
@@ -104,7 +105,7 @@ impl<DB: Database> fmt::Debug for InstrumentedPool<DB> {
     }
 }
 
-/// What runs one statement, made by [`InstrumentedPool::on`].
+/// An executor that runs one statement. Created by [`InstrumentedPool::on`].
 #[derive(Debug)]
 pub struct Instrumented<E> {
     executor: E,

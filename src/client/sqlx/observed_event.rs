@@ -1,7 +1,7 @@
-//! Events of statements that run through the wrapper and have their exit span.
+//! Events of statements that run through the wrapper and therefore already have an exit span.
 //!
-//! On PostgreSQL and MySQL, sqlx logs on the thread that polls the statement. On SQLite it logs on a thread of its own,
-//! possibly after the result has arrived: there the event is recognised by its transaction and text.
+//! On PostgreSQL and MySQL, sqlx logs on the thread that polls the statement. On SQLite, it logs on a separate thread,
+//! possibly after the result has arrived. On SQLite, the event is therefore recognised by its transaction and its text.
 
 use std::{
     cell::Cell,
@@ -20,7 +20,7 @@ use crate::{
     transaction::handle_in,
 };
 
-/// Statements on SQLite with events to come. If sqlx does not log them, the oldest one makes room.
+/// The most SQLite statements that wait for their events. At this limit, the oldest statement is dropped.
 const MAX_EXPECTED: usize = 1024;
 
 /// The transaction, and the hash of a statement.
@@ -34,7 +34,7 @@ thread_local! {
     static ROWS_AFFECTED: Cell<Option<KeyValue>> = const { Cell::new(None) };
 }
 
-/// Runs a part of a statement. Returns the affected rows that sqlx logs meanwhile.
+/// Runs a part of a statement. Returns the affected rows that sqlx logs in this time.
 pub(super) fn run<T>(part: impl FnOnce() -> T) -> (T, Option<KeyValue>) {
     struct Before(bool);
 
@@ -50,7 +50,7 @@ pub(super) fn run<T>(part: impl FnOnce() -> T) -> (T, Option<KeyValue>) {
     (result, ROWS_AFFECTED.take())
 }
 
-/// Whether the events of this thread are those of a statement that runs through the wrapper.
+/// Returns true while the events of this thread belong to a statement that runs through the wrapper.
 pub(super) fn is_observed() -> bool {
     IS_OBSERVED.get()
 }
@@ -66,7 +66,7 @@ fn hash(sql: &str) -> u64 {
     hasher.finish()
 }
 
-/// A statement on SQLite begins in the current transaction.
+/// Notes that a statement on SQLite starts in the current transaction.
 pub(super) fn expect_event(sql: &str) {
     let Some(shared) = handle_in(&current_context()) else { return };
     let mut expected = EXPECTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ pub(super) fn expect_event(sql: &str) {
     IS_ANY_EXPECTED.store(true, Relaxed);
 }
 
-/// Whether the statement of an event runs through the wrapper, on SQLite.
+/// Returns true if the event belongs to an SQLite statement that runs through the wrapper.
 pub(super) fn is_expected(transaction: SpanId, sql: &str) -> bool {
     if !IS_ANY_EXPECTED.load(Relaxed) {
         return false;

@@ -90,12 +90,12 @@ choice!(CaptureSpanFields, "`on` or `off`",
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CaptureLogErrors {
-    /// None. Lines with a field `error` or `err` are not concerned.
+    /// No lines. Lines with a field `error` or `err` are recorded nevertheless.
     Off,
     /// At most one line of each failed transaction, if no other error was captured in it.
     #[default]
     FailedRequests,
-    /// All lines of level ERROR. Lines of lower levels as with [`FailedRequests`](Self::FailedRequests).
+    /// All lines of level ERROR. Lines of lower levels are recorded as with [`FailedRequests`](Self::FailedRequests).
     All,
 }
 choice!(CaptureLogErrors, "`off`, `failed_requests` or `all`",

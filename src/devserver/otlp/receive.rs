@@ -147,7 +147,7 @@ fn store_events(
     Ok(keeper.account)
 }
 
-/// Stores what a message tells, as far as the scripted answer allows.
+/// Stores the events of a message, as far as the scripted response allows.
 struct Keeper<'a> {
     store: &'a Store,
     ingestion: Ingestion,

@@ -31,7 +31,8 @@ pub(super) fn context<'a>(context: &'a Context, sanitizer: &Sanitizer) -> Box<mo
     told
 }
 
-/// A user that the code sets is sent as it is, as labels are. One that spans name is redacted as fields of spans are.
+/// Maps the user. A user that the code sets is sent unchanged, like labels. A user from spans is redacted like span
+/// fields.
 fn user<'a>(user: &'a User, sanitizer: &Sanitizer) -> model::User<'a> {
     let text = |field: &str, text: &'a Option<String>| {
         let text = text.as_deref()?;

@@ -35,8 +35,9 @@ pub(crate) fn error<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer:
     }
 }
 
-/// The function of the application in which it happened. For the end of a transaction, and without such a function, it is
-/// the name of the transaction.
+/// Returns the function of the application in which the error occurred.
+///
+/// For an error at the end of a transaction, and if there is no such function, this is the name of the transaction.
 fn culprit<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
     let name = || transaction_name(record, sanitizer);
     let function = || {
@@ -50,7 +51,7 @@ fn culprit<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitiz
     }
 }
 
-/// The transaction's name as Kibana groups by it.
+/// Returns the transaction's name by which Kibana groups errors.
 fn transaction_name<'a>(record: &'a ErrorRecord, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
     let name = &record.parent.as_ref()?.name;
     let text = name.resolve(record.context.request.as_ref());
@@ -88,8 +89,9 @@ fn bare<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> model::Exception<'a
     }
 }
 
-/// The type, with the variant of an enum: `AppError::Settlement`. Redacted in parts, because a colon follows the name of a
-/// secret.
+/// Returns the type with the variant of an enum: `AppError::Settlement`.
+///
+/// The parts are redacted separately, because text after a colon could be taken for the value of a secret.
 fn kind<'a>(thrown: &'a Exception, sanitizer: &Sanitizer) -> Option<Cow<'a, str>> {
     let kind = thrown.kind.as_deref().filter(|kind| !kind.is_empty())?;
     Some(match thrown.variant.as_deref() {
@@ -124,8 +126,10 @@ pub(super) fn frame(frame: &Frame) -> model::Frame<'_> {
     }
 }
 
-/// The log line. The server groups errors by the template, in addition to types and functions. Errors that explain why a
-/// transaction failed have the transaction's name there, so that each route has groups of its own.
+/// Returns the log line of an error.
+///
+/// The server groups errors by the template, in addition to types and functions. For errors that explain why a
+/// transaction failed, the template is the transaction's name, so that each route has its own groups.
 fn log<'a>(record: &'a ErrorRecord, frames: &'a [Frame], sanitizer: &Sanitizer) -> Option<ErrorLog<'a>> {
     let by_name = match record.origin {
         ErrorOrigin::Code | ErrorOrigin::ExitSpan => None,

@@ -1,4 +1,4 @@
-//! `context.message` of a consumer's transaction.
+//! Maps `context.message` of a consumer's transaction.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-/// `None` if nothing is known of the message, as of a batch from several topics.
+/// Returns `None` if there is no data about the message, for example for a batch from several topics.
 pub(super) fn message<'a>(message: &'a Message, sanitizer: &Sanitizer) -> Option<model::Message<'a>> {
     let queue = Some(&*message.queue).filter(|name| !name.is_empty());
     let message = model::Message {
@@ -31,7 +31,7 @@ pub(super) fn message<'a>(message: &'a Message, sanitizer: &Sanitizer) -> Option
     is_known.then_some(message)
 }
 
-/// Names of message headers are case-sensitive, and a name can come again after others.
+/// Maps the headers. Their names are case-sensitive, and a name can occur several times.
 fn headers<'a>(captured: &'a MessageHeaders, sanitizer: &Sanitizer) -> Headers<'a> {
     let mut headers = Headers::default();
     for (name, value) in captured.iter() {

@@ -78,7 +78,7 @@ fn headers<'a>(
     Entries(entries)
 }
 
-/// The value of a header as it is sent. `name` is in lower case.
+/// Returns the value of a header as it is sent. `name` is in lower case.
 pub(super) fn header_value<'a>(
     name: &str,
     content: Content,
@@ -86,7 +86,7 @@ pub(super) fn header_value<'a>(
     sanitizer: &Sanitizer,
 ) -> Cow<'a, str> {
     let is_secret = match content {
-        // cookies are sent one by one
+        // cookies are sent separately
         Content::Cookies => true,
         // a host with `@` contains a user and a password
         Content::Host | Content::Origin if value.contains('@') => true,
@@ -101,23 +101,23 @@ pub(super) fn header_value<'a>(
     }
 }
 
-/// What the value of a header consists of.
+/// The content of a header value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
     Cookies,
     SetCookie,
     Baggage,
     Host,
-    /// The scheme, the host or the port that the client used, as a proxy reports them.
+    /// The scheme, the host or the port that the client used, as reported by a proxy.
     Origin,
-    /// The header is one that browsers and frameworks send with every request, and its grammar has no place for a name
-    /// with a value of the application's. It is not searched as free text.
+    /// A header that browsers and frameworks send with every request, and whose grammar does not allow names and values
+    /// of the application. It is not searched as free text.
     NoText,
     Text,
 }
 
 impl Content {
-    /// `name` is in lower case.
+    /// Returns the kind of the header. `name` is in lower case.
     pub(super) fn of(name: &str) -> Self {
         match name {
             "cookie" => Self::Cookies,

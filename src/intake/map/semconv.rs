@@ -131,7 +131,7 @@ impl<'a> Attributes<'a> {
         self.http_status.and_then(integer)
     }
 
-    /// Whether there is a status, also one that the mapping does not know.
+    /// Returns true if there is a status, including a status that the mapping does not know.
     pub(super) fn has_status(&self) -> bool {
         [self.http_status, self.rpc_status, self.rpc_grpc_status].iter().any(Option::is_some)
     }
@@ -144,8 +144,8 @@ impl<'a> Attributes<'a> {
         self.peer_port.and_then(integer).and_then(|port| u16::try_from(port).ok())
     }
 
-    /// Type and name of the service target that the code has set. Empty texts are values: they remove what would be
-    /// inferred.
+    /// Returns the type and name of the service target that the code has set. Empty strings are values that remove the
+    /// inferred values.
     pub(super) fn explicit_target(&self) -> [Option<Cow<'a, str>>; 2] {
         [self.target_type, self.target_name].map(|value| value.map(text))
     }
@@ -162,7 +162,8 @@ impl<'a> Attributes<'a> {
         self.db_rows_affected.and_then(integer).filter(|rows| *rows >= 0)
     }
 
-    /// Whether the name of a database span was chosen for it. The conventions name a span after its query summary.
+    /// Returns true if the code has chosen the name of a database span. By convention, the name is then the query
+    /// summary.
     pub(super) fn is_query_summary(&self, name: &str) -> bool {
         self.first(&["db.query.summary"]).is_some_and(|summary| summary == name)
     }

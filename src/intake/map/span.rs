@@ -339,8 +339,10 @@ fn http_url<'a>(attributes: &Attributes<'a>, sanitizer: &Sanitizer) -> Option<Te
     Some(joined([scheme, "://".into(), host, path, mark.into(), query.unwrap_or_default()]))
 }
 
-/// The outcome that the instrumentation set, else the one that follows from the status: an HTTP exit span fails from 400
-/// on, an RPC with any code but 0. An exit span without an error and without a status succeeded.
+/// Returns the outcome that the instrumentation set, otherwise the outcome that follows from the status.
+///
+/// An HTTP exit span fails for status 400 and above, and an RPC for any code except 0. An exit span without an error
+/// and without a status has succeeded.
 fn outcome(record: &SpanRecord, attributes: &Attributes<'_>, is_http: bool) -> Outcome {
     let failed = |failed: bool| if failed { Outcome::Failure } else { Outcome::Success };
     let set = || attributes.outcome().and_then(|outcome| Outcome::from_name(&outcome));

@@ -11,8 +11,8 @@ use crate::intake::model::Text;
 /// What is known of the other side.
 #[derive(Default)]
 pub(super) struct Callee<'a> {
-    /// Type and name that the code has set (`service.target.type`, `service.target.name`). They win over everything else; an
-    /// empty text stands for none.
+    /// The type and name that the code has set (`service.target.type`, `service.target.name`). They take precedence
+    /// over all other values. An empty string means that there is no value.
     pub(super) explicit: [Option<Cow<'a, str>>; 2],
     pub(super) kind: &'a str,
     pub(super) subtype: Option<Cow<'a, str>>,
@@ -24,14 +24,14 @@ pub(super) struct Callee<'a> {
     pub(super) name: Option<Cow<'a, str>>,
 }
 
-/// `service.target`. It has at least one of the two.
+/// The `service.target` of a span. At least one of the two fields has a value.
 pub(super) struct Target<'a> {
     pub(super) kind: Option<Cow<'a, str>>,
     pub(super) name: Option<Cow<'a, str>>,
 }
 
 impl<'a> Callee<'a> {
-    /// `None` where the code has set both the type and the name to an empty text.
+    /// Returns `None` if the code has set both the type and the name to an empty string.
     pub(super) fn target(self) -> Option<Target<'a>> {
         let inferred = self.name.or(match (self.db, self.queue) {
             (Some(instance), _) => instance,
@@ -47,7 +47,7 @@ impl<'a> Callee<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The destination resource: `type/name`, or the name alone for `external` spans.
+    /// Returns the destination resource: `type/name`, or only the name for `external` spans.
     pub(super) fn resource(&self, span_type: &str) -> Text<'a> {
         let none = Cow::Borrowed("");
         match (&self.kind, &self.name) {

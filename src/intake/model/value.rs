@@ -114,7 +114,7 @@ pub(crate) enum HeaderValue<'a> {
 }
 
 impl<'a> HeaderValue<'a> {
-    /// Adds a value to those of the same header.
+    /// Adds a value to the values of the same header.
     pub(crate) fn push(&mut self, value: Cow<'a, str>) {
         match self {
             Self::One(first) => *self = Self::Many(vec![std::mem::take(first), value]),

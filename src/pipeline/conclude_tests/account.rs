@@ -18,7 +18,7 @@ enum Step {
     Largest(usize),
     Huge(u64),
     Flush,
-    /// Events are recorded while somebody waits for those before.
+    /// Events are recorded while a caller waits for the previous events.
     FlushAndRecord(u64),
 }
 

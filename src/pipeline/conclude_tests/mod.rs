@@ -118,7 +118,7 @@ impl Batch for FakeBatch {
     }
 
     fn memory(&self) -> usize {
-        assert!(self.is_packed, "what waits is packed");
+        assert!(self.is_packed, "waiting events are packed");
         self.ids.len() * PACKED
     }
 
@@ -261,7 +261,7 @@ impl Rig {
 fn until(is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < SOON, "waited in vain");
+        assert!(began.elapsed() < SOON, "the condition was not met in time");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -11,7 +11,7 @@ fn section_2_7_a_flush_delivers_what_was_recorded_before_it() {
     let stats = rig.queue.stats();
     assert_eq!((stats.accepted, stats.waiting), (10, 0));
     block_on(rig.worker.flush(SOON)).unwrap();
-    assert_eq!(rig.sent(), [10], "nothing is sent for nothing");
+    assert_eq!(rig.sent(), [10], "no empty batch is sent");
 }
 
 #[test]

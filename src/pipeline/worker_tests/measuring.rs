@@ -39,7 +39,7 @@ fn metrics_are_collected_each_interval() {
     }
 }
 
-/// Keeps what it is told of the worker.
+/// Keeps the reported health of the worker.
 struct Watching(Arc<Mutex<Vec<Health>>>);
 
 impl MetricSource for Watching {

@@ -97,7 +97,7 @@ struct Rig {
     queue: Queue,
     worker: Worker,
     sent: Arc<Mutex<Vec<u64>>>,
-    /// The events that were in the open batch when the exporter was told a service's name, and that name.
+    /// For each service name that the exporter received: the number of events in the open batch, and the name.
     described: Arc<Mutex<Vec<(u64, String)>>>,
 }
 

@@ -15,7 +15,7 @@ async fn section_2_3_events_wait_for_what_goes_before_them() {
     assert_eq!(rig.queue.stats().waiting, 3);
     tell.send(service("shop")).unwrap();
     flushed.await.unwrap();
-    assert_eq!(*rig.described.lock().unwrap(), [(0, "shop".to_owned())], "told before the first event");
+    assert_eq!(*rig.described.lock().unwrap(), [(0, "shop".to_owned())], "described before the first event");
     assert_eq!(rig.sent(), [1, 1, 1]);
 }
 

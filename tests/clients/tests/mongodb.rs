@@ -1,4 +1,6 @@
-//! Commands of the MongoDB driver, which talks to a server of this file: Debian has no package of MongoDB.
+//! Commands of the MongoDB driver.
+//!
+//! This file contains the server, because Debian has no MongoDB package.
 
 use std::io;
 
@@ -17,7 +19,7 @@ use tower_apm::testkit::{Kind, TestAgent};
 
 const SECRET: &str = "hunter2";
 
-/// Answers commands as a server of version 7 does, on one connection.
+/// Replies to commands on one connection like a server of version 7.
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     const OP_MSG: i32 = 2013;
     loop {

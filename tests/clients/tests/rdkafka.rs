@@ -28,7 +28,7 @@ use tower_apm::{
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A broker with a topic of this test alone.
+/// A broker with a topic that only this test uses.
 struct Kafka {
     brokers: String,
     topic: String,
@@ -109,13 +109,13 @@ async fn configured(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send 
     TestAgent::builder().configure(configure).start().await
 }
 
-/// Runs work in a transaction.
+/// Runs the work in a transaction.
 async fn work(apm: &TestAgent, work: impl Future) {
     apm.agent().start_transaction("work", "scheduled").run(work).await;
     apm.expect_transaction("work").await;
 }
 
-/// A document without ids and times.
+/// Returns the document without ids and times.
 fn timeless(event: &Value) -> Value {
     let mut event = event.clone();
     for field in ["id", "trace_id", "parent_id", "transaction_id", "timestamp", "duration"] {
@@ -124,7 +124,7 @@ fn timeless(event: &Value) -> Value {
     event
 }
 
-/// What the server makes of the same span by OTLP.
+/// Returns the document that the server creates from the same span over OTLP.
 fn span_by_otlp(mut span: Value) -> Value {
     for field in ["otel", "sync", "sample_rate"] {
         span.as_object_mut().unwrap().remove(field);
@@ -136,7 +136,8 @@ fn span_by_otlp(mut span: Value) -> Value {
     span
 }
 
-/// What the server makes of the same transaction by OTLP, which has no place for age, headers and body of a message.
+/// Returns the document that the server creates from the same transaction over OTLP, which has no fields for the age,
+/// the headers and the body of a message.
 fn transaction_by_otlp(mut transaction: Value) -> Value {
     transaction["result"] = "Success".into();
     let queue = transaction["context"]["message"]["queue"].clone();
@@ -157,7 +158,7 @@ fn header(message: &OwnedMessage, name: &str) -> Option<String> {
     Some(String::from_utf8(value).unwrap())
 }
 
-/// A message goes from one transaction through Kafka into another one.
+/// Sends a message in one transaction and receives it through Kafka in another transaction.
 async fn one_trace(kafka: &Kafka, protocol: Option<OtlpProtocol>) {
     let apm = start(protocol).await;
     let producer = kafka.producer();

@@ -32,7 +32,7 @@ impl Server {
         Self { system, instance: if address.is_some() { "shop" } else { ":memory:" }, address }
     }
 
-    /// The document of a statement, without what differs in each run.
+    /// Returns the document of a statement, without values that differ in each run.
     fn document(&self, name: &str, statement: &str, outcome: &str, rows_affected: Option<u64>) -> Value {
         let mut db = json!({ "type": "sql", "instance": self.instance, "statement": statement });
         if let Some(rows) = rows_affected {
@@ -58,7 +58,7 @@ impl Server {
                 "service": { "target": { "type": self.system, "name": self.instance } },
             },
         });
-        // the server takes an outcome that is unknown for a success if there is a kind
+        // the server treats an unknown outcome as a success if there is a kind
         if outcome != "unknown" {
             document["otel"] = json!({ "span_kind": "CLIENT" });
         }
@@ -114,7 +114,7 @@ macro_rules! tests {
                 url().parse().unwrap()
             }
 
-            /// A pool of one connection, with a table of its own that has five rows.
+            /// A pool of one connection that has its own table with five rows.
             async fn pool_with(options: $options, table: &str) -> Pool {
                 let pool = sqlx::pool::PoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
                 let mut statements = vec![format!("DROP TABLE IF EXISTS {table}")];
@@ -281,7 +281,7 @@ macro_rules! tests {
                     let statement = sqlx::query(SLOW).fetch_one(&pool);
                     tokio::time::timeout(Duration::from_millis(60), statement).await.unwrap_err();
                 }).await;
-                // on SQLite, the statement goes on
+                // on SQLite, the statement continues
                 let span = apm.expect_span(if IS_SQLITE { "WITH" } else { "SELECT" }).await.outcome("unknown");
                 assert!(span.json()["duration"].as_f64().unwrap() >= 55.0, "{}", span.json());
             }

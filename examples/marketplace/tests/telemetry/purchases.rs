@@ -97,7 +97,7 @@ async fn a_reverted_purchase_tells_the_chain_s_own_words() {
         assert_eq!(event.custom("order"), &json!({ "buyer": "bob" }));
     }
     assert_eq!((error.at("/culprit"), error.at("/log/param_message")), (&json!(PURCHASE), &json!(PURCHASE)));
-    // `into_response` and the framework are no place of the error
+    // `into_response` and the framework are not the origin of the error
     assert_eq!(error.at("/exception/stacktrace"), &json!(null));
 
     let spans = market.spans_of(&purchase, 5).await;

@@ -59,12 +59,12 @@ async fn keep_headers(State(received): State<Received>, request: Request, next: 
     next.run(request).await
 }
 
-/// Succeeds from the third request on.
+/// Fails the first two requests and succeeds afterwards.
 async fn flaky(State(received): State<Received>) -> impl IntoResponse {
     if received.lock().unwrap().len() < 3 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
-/// An agent that sends by intake, and one that sends by OTLP.
+/// Starts an agent that sends over the intake protocol, and an agent that sends over OTLP.
 pub async fn agents() -> [TestAgent; 2] {
     [TestAgent::start().await, TestAgent::builder().otlp(OtlpProtocol::HttpProtobuf).start().await]
 }
@@ -85,14 +85,14 @@ pub async fn only_span(apm: &TestAgent) -> Value {
     spans[0].clone()
 }
 
-/// Checks the document of a request for `/ok?page=2&token=hunter2`, but for ids and times.
+/// Checks the document of a request for `/ok?page=2&token=hunter2`, except for ids and times.
 pub fn assert_document(span: &Value, server: &Server) {
     let mut span = span.clone();
     let fields = span.as_object_mut().unwrap();
     for name in ["id", "trace_id", "parent_id", "timestamp", "duration"] {
         assert!(fields.remove(name).is_some(), "{name} in {fields:?}");
     }
-    // the fields of intake that OTLP has no place for
+    // the fields of the intake protocol that OTLP does not support
     let is_intake = fields.remove("transaction_id").is_some();
     let address = server.address.to_string();
     let mut want = serde_json::json!({
