@@ -279,11 +279,12 @@ macro_rules! tests {
                 let (pool, apm) = (pool("cancelled").await, builder(&url()).start().await);
                 apm.agent().start_transaction("work", "scheduled").run(async {
                     let statement = sqlx::query(SLOW).fetch_one(&pool);
-                    tokio::time::timeout(Duration::from_millis(60), statement).await.unwrap_err();
+                    tokio::time::timeout(Duration::from_millis(200), statement).await.unwrap_err();
                 }).await;
                 // on SQLite, the statement continues
                 let span = apm.expect_span(if IS_SQLITE { "WITH" } else { "SELECT" }).await.outcome("unknown");
-                assert!(span.json()["duration"].as_f64().unwrap() >= 55.0, "{}", span.json());
+                // without the wait for a connection
+                assert!(span.json()["duration"].as_f64().unwrap() > 1.0, "{}", span.json());
             }
 
             #[tokio::test]
@@ -356,7 +357,7 @@ macro_rules! tests {
                     rows.try_next().await.unwrap();
                     drop(rows);
                     let statement = sqlx::query(SLOW).fetch_one(&pool);
-                    tokio::time::timeout(Duration::from_millis(60), statement).await.unwrap_err();
+                    tokio::time::timeout(Duration::from_millis(200), statement).await.unwrap_err();
                 }).await;
                 settle(&apm, &pool).await;
                 let outcomes: Vec<_> = spans(&apm).iter().map(|span| span["outcome"].clone()).collect();
