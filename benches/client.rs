@@ -100,11 +100,11 @@ enum Sampling {
 
 /// Measures many calls in one transaction, so that the cost of the transaction is negligible.
 fn measure<F: Future<Output = ()>>(bencher: Bencher<'_, '_>, sampling: Sampling, call: impl Fn(Request<()>) -> F) {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let agent = Agent::builder()
         .env(Environment::empty())
         .service_name("bench")
-        .server_url(format!("http://{nobody}"))
+        .server_url(format!("http://{unused}"))
         .transaction_sample_rate(if sampling == Sampling::All { 1.0 } else { 0.0 })
         .transaction_max_spans(-1)
         .max_queue_size(1)

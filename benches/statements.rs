@@ -88,9 +88,9 @@ struct Quiet;
 impl<S: tracing::Subscriber> Layer<S> for Quiet {}
 
 fn agent(builder: AgentBuilder) -> Agent {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let database = SqlxDatabase::postgresql("orders").host("db.internal");
-    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{nobody}"));
+    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{unused}"));
     // full after a handful of events
     let agent = agent.sqlx(database).max_queue_size(1).api_request_size(1024).build().unwrap();
     static SUBSCRIBER: Once = Once::new();

@@ -334,7 +334,7 @@ fn start_worker(
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
     let server_tasks = ask_server(client.clone(), recorder.clone(), log_level);
-    let beside = async { _ = tokio::join!(server_tasks, tasks) };
+    let background_tasks = async { _ = tokio::join!(server_tasks, tasks) };
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     if can_be_sent(config) {
         settings.measuring = Some(Measuring::new(Metrics::new(recorder.clone()), config.metrics_interval));
@@ -342,16 +342,16 @@ fn start_worker(
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::Otlp {
         let exporter = OtlpExporter::new(live.clone(), gzip, &resource)?;
-        return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
+        return Worker::start(queue.clone(), exporter, settings, preparing, background_tasks).map_err(thread);
     }
     let exporter = IntakeExporter::new(client, server, live.clone(), &resource)?;
     #[cfg(feature = "otlp")]
     if config.exporter == Exporter::IntakeAndOtlp {
         let copies = OtlpExporter::new(live.clone(), gzip, &resource)?;
         let exporter = WithCopy::new(exporter, copies, queue.clone());
-        return Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread);
+        return Worker::start(queue.clone(), exporter, settings, preparing, background_tasks).map_err(thread);
     }
-    Worker::start(queue.clone(), exporter, settings, preparing, beside).map_err(thread)
+    Worker::start(queue.clone(), exporter, settings, preparing, background_tasks).map_err(thread)
 }
 
 fn cloud_around(config: &Config) -> Option<CloudMetadata> {

@@ -44,7 +44,8 @@ fn expect_runtime(apm: &TestAgent) {
     assert!(sets[0].iter().all(|(name, _)| name.starts_with("tokio.")), "no other metric is in the set: {sets:?}");
     assert_eq!(value(&sets[0], "tokio.workers.count"), 3.0);
     assert!(value(&sets[0], "tokio.tasks.alive") >= 1.0, "{sets:?}");
-    assert!(value(&sets[0], "tokio.global_queue.depth") >= 0.0);
+    // the depth depends on the moment: only its presence is certain
+    let _present = value(&sets[0], "tokio.global_queue.depth");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
