@@ -168,6 +168,22 @@ async fn error_fails_the_span_and_is_recorded_with_its_causes() {
 }
 
 #[tokio::test]
+async fn boxed_error_and_report_fail_the_call() {
+    let apm = TestAgent::start().await;
+    let spans = spans_of(&apm, async {
+        let boxed: Result<(), Box<dyn Error + Send + Sync>> = Err(Box::new(QueryError(Refused)));
+        db::call("opensearch").run(ready(boxed)).await.unwrap_err();
+        let report: Result<(), anyhow::Error> = Err(anyhow::anyhow!("disk full"));
+        db::call("opensearch").run(ready(report)).await.unwrap_err();
+    })
+    .await;
+    let outcomes: Vec<_> = spans.iter().map(|span| span["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["failure", "failure"]);
+    apm.expect_error("the query failed").await;
+    apm.expect_error("disk full").await;
+}
+
+#[tokio::test]
 async fn boxed_error_and_failed_status_are_recorded_by_inspection() {
     let apm = TestAgent::start().await;
     let boxed: Result<u16, Box<dyn Error + Send + Sync>> = Err(Box::new(QueryError(Refused)));

@@ -23,6 +23,7 @@ use std::{borrow::Cow, error::Error, fmt, future::Future};
 
 use opentelemetry::{KeyValue, trace::SpanKind};
 
+pub use super::call_result::CallResult;
 use super::{ExitFuture, ExitSpan, record_failure};
 use crate::record::{Outcome, ROWS_AFFECTED};
 
@@ -77,25 +78,24 @@ impl<'a> DbCall<'a> {
     /// Runs the call and records it as an exit span of the current transaction.
     ///
     /// `Ok` gives the outcome `success`. `Err` gives `failure`, and the error is recorded with its causes. A future
-    /// that is dropped before it is ready was cancelled and has the outcome `unknown`. The error type must implement
-    /// [`std::error::Error`], as the error types of client crates do. For any other output, use
-    /// [`run_with`](Self::run_with).
+    /// that is dropped before it is ready was cancelled and has the outcome `unknown`. [`CallResult`] lists the error
+    /// types. For any other output, use [`run_with`](Self::run_with).
     ///
     /// The span starts when the returned future is polled for the first time, and is the current span of `call`.
-    pub async fn run<F, T, E>(self, call: F) -> Result<T, E>
+    pub async fn run<F, K>(self, call: F) -> F::Output
     where
-        F: Future<Output = Result<T, E>>,
-        E: Error + 'static,
+        F: Future,
+        F::Output: CallResult<K>,
     {
         let span = self.start();
-        let finish = |span: Option<ExitSpan>, result: Result<T, E>| {
-            if let Err(error) = &result {
+        let finish = |span: Option<ExitSpan>, output: F::Output| {
+            if let Some(error) = output.error() {
                 record_failure(span.as_ref(), error);
             }
             if let Some(span) = span {
                 span.end();
             }
-            result
+            output
         };
         ExitFuture::new(call, span, finish).await
     }
@@ -116,7 +116,7 @@ impl<'a> DbCall<'a> {
     ///     .run_with(search(), |result, span| match result {
     ///         Ok(response) if response.0 >= 400 => span.set_outcome(Outcome::Failure),
     ///         Ok(_) => {}
-    ///         Err(error) => span.fail(&**error), // `anyhow::Error` and `Box<dyn Error>` do not implement `std::error::Error`
+    ///         Err(error) => span.fail(&**error), // a boxed error or an `anyhow::Error`
     ///     })
     ///     .await?;
     /// # let _ = response;
