@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_log::AsLog;
 use tracing_subscriber::{
-    Layer, fmt,
+    Layer,
+    fmt::{self, FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::{Identity, SubscriberExt},
+    registry::LookupSpan,
     reload,
 };
 
@@ -111,14 +113,20 @@ pub(super) fn set_global(
     let printer = fmt::layer();
     let printer = if is_terminal { printer } else { printer.with_ansi(false) };
     let printer = match format {
-        LogFormat::Full if is_terminal => printer.map_event_format(WithLogTargets).boxed(),
-        LogFormat::Full => printer.map_event_format(|format| WithTraceIds::text(WithLogTargets(format))).boxed(),
-        LogFormat::Compact if is_terminal => printer.compact().map_event_format(WithLogTargets).boxed(),
-        LogFormat::Compact => {
-            printer.compact().map_event_format(|format| WithTraceIds::text(WithLogTargets(format))).boxed()
+        LogFormat::Full if is_terminal => printer.map_event_format(|full| AnyFormat::of(WithLogTargets(full))).boxed(),
+        LogFormat::Full => {
+            printer.map_event_format(|full| AnyFormat::of(WithTraceIds::text(WithLogTargets(full)))).boxed()
         }
-        LogFormat::Json => printer.json().map_event_format(|format| WithTraceIds::json(WithLogTargets(format))).boxed(),
-        LogFormat::Ecs => printer.json().event_format(EcsFormat::new(recorder.clone())).boxed(),
+        LogFormat::Compact if is_terminal => {
+            printer.map_event_format(|full| AnyFormat::of(WithLogTargets(full.compact()))).boxed()
+        }
+        LogFormat::Compact => {
+            printer.map_event_format(|full| AnyFormat::of(WithTraceIds::text(WithLogTargets(full.compact())))).boxed()
+        }
+        LogFormat::Json => {
+            printer.json().map_event_format(|json| AnyFormat::of(WithTraceIds::json(WithLogTargets(json)))).boxed()
+        }
+        LogFormat::Ecs => printer.json().event_format(AnyFormat::of(EcsFormat::new(recorder.clone()))).boxed(),
         LogFormat::Off => Identity::new().boxed(),
     };
     // every layer behind a filter costs each span: none is there for nothing
@@ -146,4 +154,27 @@ pub(super) fn set_global(
         );
     }
     Ok(())
+}
+
+/// A format of lines whose type is erased, so that the printer's layer is compiled for two sets of fields only.
+struct AnyFormat<S, N>(Box<dyn FormatEvent<S, N> + Send + Sync>);
+
+impl<S, N> AnyFormat<S, N>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn of(format: impl FormatEvent<S, N> + Send + Sync + 'static) -> Self {
+        Self(Box::new(format))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for AnyFormat<S, N>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        self.0.format_event(context, writer, event)
+    }
 }

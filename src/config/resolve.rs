@@ -265,46 +265,99 @@ struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
+/// The search for the value of one option of the kind `K`.
+struct Search<'a, K: Kind> {
+    code: Option<&'a K::Code>,
+    found: Option<K::Value>,
+}
+
+/// A [`Search`] of any kind, so that [`Reader::find`] is compiled once and not for each kind.
+trait AnySearch {
+    /// Reads a source, and keeps its value if it is allowed.
+    fn read(&mut self, source: &Source<'_>) -> Reading<()>;
+
+    /// Returns the value of a source as a warning shows it.
+    fn show(&self, source: &Source<'_>) -> String;
+}
+
+impl<K: Kind> AnySearch for Search<'_, K> {
+    fn read(&mut self, source: &Source<'_>) -> Reading<()> {
+        let reading = match (source, self.code) {
+            (Source::Code, None) => Reading::Unset,
+            (Source::Code, Some(code)) => K::check(code),
+            (Source::Text { text, is_alias: false, .. }, _) => K::read(text),
+            (Source::Text { text, is_alias: true, .. }, _) => K::read_alias(text),
+        };
+        let (found, reading) = match reading {
+            Reading::Valid(value) => (Some(value), Reading::Valid(())),
+            Reading::Mended(value) => (Some(value), Reading::Mended(())),
+            Reading::Invalid => (None, Reading::Invalid),
+            Reading::Unset => (None, Reading::Unset),
+        };
+        self.found = found;
+        reading
+    }
+
+    fn show(&self, source: &Source<'_>) -> String {
+        match (source, self.code) {
+            (Source::Text { text, .. }, _) => K::show_text(text),
+            (Source::Code, Some(code)) => K::show_code(code),
+            (Source::Code, None) => String::new(),
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// Reads the next row's option.
     fn option<K: Kind>(&mut self, code: Option<&K::Code>) -> K::Value {
         let Some(row) = self.rows.next() else { return K::Value::default() };
         let warned_before = self.warnings.len();
-        let found = self.find::<K>(row, code);
-        let (value, origin) = found.unwrap_or_else(|| (K::default_value(row.default), Origin::Default));
-        let used = used(&K::show(&value), origin);
-        for warning in &mut self.warnings[warned_before..] {
-            warning.used.clone_from(&used);
-        }
-        self.origins.push(origin);
+        let mut search = Search::<K> { code, found: None };
+        let origin = self.find(row, K::ALIASES_LAST, K::ALLOWED, &mut search);
+        let value = search.found.unwrap_or_else(|| K::default_value(row.default));
+        self.note_origin(origin, warned_before, || K::show(&value));
         value
     }
 
-    /// Returns the first source of the option that has an allowed value. Each value that is not allowed adds a warning.
-    fn find<K: Kind>(&mut self, row: &OptionRow, code: Option<&K::Code>) -> Option<(K::Value, Origin)> {
-        for source in self.sources(row, K::ALIASES_LAST) {
-            let (reading, origin) = match (&source, code) {
-                (Source::Code, None) => continue,
-                (Source::Code, Some(code)) => (K::check(code), Origin::Code),
-                (Source::Text { text, origin, is_alias: false, .. }, _) => (K::read(text), *origin),
-                (Source::Text { text, origin, is_alias: true, .. }, _) => (K::read_alias(text), *origin),
+    /// Returns the origin of the first allowed value of the option. Each value that is not allowed adds a warning.
+    fn find(
+        &mut self,
+        row: &OptionRow,
+        aliases_last: bool,
+        allowed: &'static str,
+        search: &mut dyn AnySearch,
+    ) -> Origin {
+        for source in self.sources(row, aliases_last) {
+            let reading = search.read(&source);
+            let origin = match &source {
+                Source::Code => Origin::Code,
+                Source::Text { origin, .. } => *origin,
             };
-            let value = match reading {
-                Reading::Valid(value) => return Some((value, origin)),
+            match reading {
+                Reading::Valid(()) => return origin,
                 Reading::Unset => continue,
-                Reading::Mended(value) => Some((value, origin)),
-                Reading::Invalid => None,
+                Reading::Mended(()) | Reading::Invalid => {}
+            }
+            let shown = search.show(&source);
+            let name = match source {
+                Source::Text { name, .. } => name.into_owned(),
+                Source::Code => row.name.to_owned(),
             };
-            let (name, shown) = match (source, code) {
-                (Source::Text { name, text, .. }, _) => (name.into_owned(), K::show_text(&text)),
-                (Source::Code, code) => (row.name.to_owned(), code.map(K::show_code).unwrap_or_default()),
-            };
-            self.warn(row, name, origin, &shown, K::ALLOWED);
-            if value.is_some() {
-                return value;
+            self.warn(row, name, origin, &shown, allowed);
+            if reading == Reading::Mended(()) {
+                return origin;
             }
         }
-        None
+        Origin::Default
+    }
+
+    /// Keeps the origin of an option's value, and adds the value to the option's warnings.
+    fn note_origin(&mut self, origin: Origin, warned_before: usize, show: impl FnOnce() -> String) {
+        self.origins.push(origin);
+        if let Some(warnings @ [_, ..]) = self.warnings.get_mut(warned_before..) {
+            let used = used(&show(), origin);
+            warnings.iter_mut().for_each(|warning| warning.used.clone_from(&used));
+        }
     }
 
     /// Returns the option's sources in the order of their precedence: central configuration, the environment, code, and

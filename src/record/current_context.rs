@@ -6,7 +6,10 @@
 
 use std::cell::Cell;
 
-use opentelemetry::{Context, ContextGuard};
+use opentelemetry::{
+    Context, ContextGuard,
+    trace::{Span, TraceContextExt},
+};
 
 use super::catch;
 
@@ -94,6 +97,12 @@ pub(crate) fn current_context() -> Context {
     if is_thread_ending() { Context::new() } else { Context::current() }
 }
 
+/// [`Context::current_with_span`].
+#[inline]
+pub(crate) fn current_with_span(span: impl Span + Send + Sync + 'static) -> Context {
+    if is_thread_ending() { Context::new().with_span(span) } else { Context::current_with_span(span) }
+}
+
 /// [`Context::map_current`].
 #[inline]
 pub(crate) fn map_current_context<T>(look: impl FnOnce(&Context) -> T) -> T {
@@ -101,7 +110,7 @@ pub(crate) fn map_current_context<T>(look: impl FnOnce(&Context) -> T) -> T {
 }
 
 /// [`Context::attach`]. Attaches nothing on a thread that is ending.
-#[inline]
+#[inline(always)]
 pub(crate) fn attach(context: Context) -> Attached {
     Attached(if is_thread_ending() { None } else { Some(context.attach()) })
 }

@@ -33,8 +33,8 @@ pub(crate) use self::{
     contained::{catch, is_contained, is_nested},
     context::{Context, Custom, Label, MAX_CUSTOM_DEPTH, MAX_LABELS, boundary, cut},
     current_context::{
-        Attached, attach, current_context, is_context_known, is_probing_context, is_thread_ending, map_current_context,
-        note_entered_span,
+        Attached, attach, current_context, current_with_span, is_context_known, is_probing_context, is_thread_ending,
+        map_current_context, note_entered_span,
     },
     debug_name::is_debug_of,
     dropped::{Call, CallTarget, Composite, CompressionStrategy, Describe, DroppedSpans, count_dropped},

@@ -235,7 +235,7 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
 }
 
 impl Owner {
-    #[inline]
+    #[inline(always)]
     fn enter(&self) -> Option<Entered> {
         self.ending.transaction().shared().map(|shared| enter(shared, &self.context))
     }

@@ -22,8 +22,8 @@ use super::{
     current::{running_as, running_if},
 };
 use crate::record::{
-    Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, cut, map_current_context,
-    set_attribute,
+    Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, current_with_span, cut,
+    map_current_context, set_attribute,
 };
 
 thread_local! {
@@ -70,13 +70,13 @@ pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
 
 /// The current context with this transaction as its span.
 pub(crate) fn otel_context(shared: &Arc<Shared>) -> Context {
-    current_context().with_span(TransactionSpan::new(shared.clone()))
+    current_with_span(TransactionSpan::new(shared.clone()))
 }
 
 /// The current context with a span that records nothing and says so to every span below it.
 pub(crate) fn ignored_context(ignored: &Arc<Ignored>) -> Context {
     let span = IgnoredSpan { ignored: Handle::Ignored(ignored.clone()), context: ignored.context().clone() };
-    current_context().with_span(span)
+    current_with_span(span)
 }
 
 /// In place of the transaction of a request that is ignored.

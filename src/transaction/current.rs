@@ -79,7 +79,7 @@ pub(crate) fn enter(shared: &Arc<Shared>, context: &Context) -> Entered {
 }
 
 /// As [`enter`], also for what is ignored.
-#[inline]
+#[inline(always)]
 pub(crate) fn enter_handle(handle: Handle, context: &Context) -> Entered {
     Entered { before: replace(handle), _attached: attach(context.clone()) }
 }

@@ -29,17 +29,15 @@ impl SpanSelection {
     }
 
     /// Returns true if the span is recorded. The span of a request is not, because the transaction is recorded instead.
+    #[inline]
     pub(crate) fn records(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span()
             && *metadata.level() <= self.level
             && metadata.target() != REQUEST_TARGET
-            && !self.ignores(metadata)
+            && (self.ignored.is_empty() || !self.ignores(metadata))
     }
 
     fn ignores(&self, metadata: &Metadata<'_>) -> bool {
-        if self.ignored.is_empty() {
-            return false;
-        }
         let path = format!("{}::{}", metadata.target(), metadata.name());
         self.ignored.iter().any(|pattern| pattern.matches(metadata.target()) || pattern.matches(&path))
     }

@@ -16,7 +16,6 @@ use super::{
     captured_body::CapturedBody,
     ended::EndedTransaction,
     errors::{BoxedError, ErrorHistory},
-    failures::FailureLine,
     naming::renamed,
     recorder::Recorder,
     span_counts::SpanCounts,
@@ -113,17 +112,8 @@ impl State {
         }
     }
 
-    /// Returns [`Failure::unexplained`](super::failures::Failure::unexplained).
-    fn unexplained(&mut self) -> Option<Option<Box<FailureLine>>> {
-        self.rare.as_mut().map_or(Some(None), |rare| rare.errors.failure.unexplained())
-    }
-
     pub(super) fn has_own_errors(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.errors.has_own())
-    }
-
-    pub(super) fn has_errors(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.errors.is_empty())
     }
 }
 
@@ -322,8 +312,9 @@ impl Shared {
         let duration = self.began.elapsed();
         // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
         let is_held = Arc::strong_count(self) > 1;
-        let mut timers = None;
-        let (mut record, outcome_by_user, body, mut has_errors, waiting, unexplained) = {
+        let (mut timers, mut body, mut waiting) = (None, None, None);
+        let (mut has_errors, mut unexplained) = (false, Some(None));
+        let (mut record, outcome_by_user) = {
             let mut state = self.lock();
             let Some(record) = state.record.take() else { return };
             if is_held {
@@ -332,9 +323,13 @@ impl Shared {
             if let Some(spans) = &mut state.spans {
                 timers = Some(std::mem::take(&mut spans.timers));
             }
-            let body = state.rare.as_mut().and_then(|rare| rare.body.take());
-            let (has_errors, waiting) = (state.has_errors(), state.take_waiting_errors());
-            (record, state.outcome_by_user, body, has_errors, waiting, state.unexplained())
+            if let Some(rare) = &mut state.rare {
+                body = rare.body.take();
+                has_errors = !rare.errors.is_empty();
+                waiting = Some(rare.errors.take_waiting());
+                unexplained = rare.errors.failure.unexplained();
+            }
+            (record, state.outcome_by_user)
         };
         if let Some(waiting) = waiting {
             self.send_errors(waiting);
