@@ -12,7 +12,7 @@
 //! use tower_apm::{Agent, Transaction, User};
 //!
 //! async fn listing(tx: Transaction) -> &'static str {
-//!     tx.user(User::id("0xabc")).label("listing_id", "42").custom("filter", ["open", "mine"]);
+//!     tx.set_user(User::id("0xabc")).set_label("listing_id", "42").set_custom_context("filter", ["open", "mine"]);
 //!     "a picture of an ape"
 //! }
 //!
@@ -42,7 +42,7 @@
 //! - [`layer()`] and [`ApmLayer`]: the tower layer, for the whole router and, with `module("market")` and hooks, for each
 //!   module's.
 //! - [`Transaction`]: the handle that handlers extract and any code below finds with [`Transaction::current`].
-//! - [`ResponseExt`] and [`CapturedError`]: errors; [`panic_hook`].
+//! - [`ResponseExt`] and [`ErrorBuilder`]: errors; [`install_panic_hook`].
 //! - [`trace_context`]: the trace goes on to the services that are called.
 //! - `devserver` and `testkit`: for laptops and for the CI of your own service.
 //! - Guides: module [`docs`].
@@ -136,21 +136,21 @@ pub use crate::client::redis;
 pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
-    capture::{CapturedError, panic_hook},
+    capture::{ErrorBuilder, install_panic_hook},
     client::{
         ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, db, messaging,
         sqlx::{self, SqlxDatabase},
     },
     config::{
-        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, EnvVars, Exporter, LogEcsReformatting,
         LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
     },
     error::BuildError,
     log::{EcsFormat, WithTraceIds},
-    pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
+    pipeline::{DropReason, Dropped, FlushTimeout, SecondaryStats, Stats},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{
-        ApmLayer, ApmService, ErrorVerdict, IntoVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
+        ApmLayer, ApmService, ErrorVerdict, IntoErrorVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
         ServiceError, layer,
     },
     transaction::{

@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::panic::panic_hook;
+pub use self::panic::install_panic_hook;
 pub(crate) use self::{
     events::{ErrorEvents, error_id, is_suppressed},
     fields::{EventFields, redacted},
@@ -64,15 +64,15 @@ impl Transaction {
     /// # let (tx, error) = (Transaction::current(), std::io::Error::other("no such room"));
     /// tx.error(&error).handled(true).label("step", "announce").capture();
     /// ```
-    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
+    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
         static WARNED: AtomicBool = AtomicBool::new(false);
         let warning = "an error was captured outside of a transaction, but no agent is installed: it is not recorded";
         let recorder = self.handle().recorder().cloned().or_else(|| installed_or_warn(&WARNED, warning));
-        CapturedError::new(self.handle().clone(), recorder, error)
+        ErrorBuilder::new(self.handle().clone(), recorder, error)
     }
 }
 
-impl CapturedError {
+impl ErrorBuilder {
     /// For an agent that may not be the installed one: part of the current transaction where that is the agent's own.
     pub(crate) fn of_agent<E: Error + 'static + ?Sized>(recorder: &Arc<Recorder>, error: &E) -> Self {
         let current = Transaction::current().handle().clone();
@@ -101,7 +101,7 @@ impl CapturedError {
 
 /// An error on its way into the record. Nothing is sent before [`capture`](Self::capture).
 #[must_use = "nothing is recorded before `capture()`"]
-pub struct CapturedError {
+pub struct ErrorBuilder {
     /// The transaction that it belongs to, if any.
     handle: Handle,
     /// None where nobody records it.
@@ -115,7 +115,7 @@ struct Parts {
     template: Option<Cow<'static, str>>,
 }
 
-impl CapturedError {
+impl ErrorBuilder {
     fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         if let Some(parts) = &mut self.parts {
             change(parts);
@@ -139,7 +139,7 @@ impl CapturedError {
     }
 
     /// Sets custom context on the error only, in addition to the transaction's. The limits of
-    /// [`Transaction::custom`](crate::Transaction::custom) apply to both together.
+    /// [`Transaction::set_custom_context`](crate::Transaction::set_custom_context) apply to both together.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         self.change(|parts| {
             let key = cut(key.into());
@@ -224,10 +224,10 @@ pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
     }
 }
 
-impl fmt::Debug for CapturedError {
+impl fmt::Debug for ErrorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.parts.as_ref().and_then(|parts| parts.exception.kind.as_deref());
-        f.debug_struct("CapturedError").field("type", &kind).finish_non_exhaustive()
+        f.debug_struct("ErrorBuilder").field("type", &kind).finish_non_exhaustive()
     }
 }
 
@@ -235,7 +235,7 @@ impl fmt::Debug for CapturedError {
 mod tests {
     use super::*;
     use crate::{
-        config::{CodeOptions, Environment, LiveConfig},
+        config::{CodeOptions, EnvVars, LiveConfig},
         pipeline::Queue,
     };
 
@@ -247,7 +247,7 @@ mod tests {
                 stack_trace_limit: Some(frames),
                 ..CodeOptions::default()
             };
-            let (live, _) = LiveConfig::new(code, Environment::empty());
+            let (live, _) = LiveConfig::new(code, EnvVars::empty());
             matches!(stack_here(&Recorder::new(live, Queue::new(8, 1 << 20))), Stack::Captured(_))
         };
         assert!(taken(false, 50) && taken(false, -1));

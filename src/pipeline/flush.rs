@@ -5,12 +5,12 @@ use std::time::Instant;
 /// Not everything was delivered within the time given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} events were not delivered in time")]
-pub struct Unsent {
+pub struct FlushTimeout {
     /// Events that were still waiting.
     pub waiting: u64,
 }
 
-pub(super) type Done = Box<dyn FnOnce(Result<(), Unsent>) + Send>;
+pub(super) type Done = Box<dyn FnOnce(Result<(), FlushTimeout>) + Send>;
 
 pub(super) struct Flush {
     /// The flush is over when this many of the events taken from the queue are settled: delivered, or dropped and counted.
@@ -27,6 +27,6 @@ impl Flush {
     }
 
     pub(super) fn answer(self, concluded: u64, waiting: u64) {
-        (self.done)(if self.target <= concluded { Ok(()) } else { Err(Unsent { waiting }) });
+        (self.done)(if self.target <= concluded { Ok(()) } else { Err(FlushTimeout { waiting }) });
     }
 }

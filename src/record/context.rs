@@ -104,7 +104,7 @@ label_value_from! {
 /// ```
 /// use tower_apm::{Transaction, User};
 ///
-/// Transaction::current().user(User::id("0xabc").email("ada@example.com").name("Ada"));
+/// Transaction::current().set_user(User::id("0xabc").email("ada@example.com").name("Ada"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct User {

@@ -12,18 +12,18 @@ pub enum ErrorVerdict {
 }
 
 /// What an `on_error` hook returns: nothing, or an [`ErrorVerdict`].
-pub trait IntoVerdict: sealed::Sealed {
+pub trait IntoErrorVerdict: sealed::Sealed {
     #[doc(hidden)]
     fn into_verdict(self) -> ErrorVerdict;
 }
 
-impl IntoVerdict for () {
+impl IntoErrorVerdict for () {
     fn into_verdict(self) -> ErrorVerdict {
         ErrorVerdict::Record
     }
 }
 
-impl IntoVerdict for ErrorVerdict {
+impl IntoErrorVerdict for ErrorVerdict {
     fn into_verdict(self) -> ErrorVerdict {
         self
     }

@@ -14,7 +14,7 @@
 //! }
 //!
 //! fn enqueue(job: &mut Job) {
-//!     trace_context::inject_bytes(&mut job.headers);
+//!     trace_context::inject_message(&mut job.headers);
 //! }
 //!
 //! async fn work(job: Job) {
@@ -79,13 +79,13 @@ pub(crate) fn inject_from(context: &Context, headers: &mut HeaderMap) {
 ///
 /// ```
 /// let mut metadata = std::collections::HashMap::<String, String>::new();
-/// tower_apm::trace_context::inject_into(&mut metadata);
+/// tower_apm::trace_context::inject_carrier(&mut metadata);
 /// ```
-pub fn inject_into(carrier: &mut dyn Injector) {
+pub fn inject_carrier(carrier: &mut dyn Injector) {
     inject_context(&current_context(), carrier);
 }
 
-/// Writes the trace headers of the given context. Otherwise the same as [`inject_into`].
+/// Writes the trace headers of the given context. Otherwise the same as [`inject_carrier`].
 pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
     for (name, value) in headers {
@@ -105,15 +105,15 @@ pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
 /// use std::collections::HashMap;
 ///
 /// let mut headers = HashMap::<String, Vec<u8>>::new();
-/// tower_apm::trace_context::inject_bytes(&mut headers);
+/// tower_apm::trace_context::inject_message(&mut headers);
 /// assert!(headers.is_empty(), "there is no transaction here");
 /// ```
-pub fn inject_bytes(carrier: &mut dyn BytesInjector) {
-    inject_bytes_from(&current_context(), carrier);
+pub fn inject_message(carrier: &mut dyn BytesInjector) {
+    inject_message_from(&current_context(), carrier);
 }
 
-/// Writes the trace headers of the given context. Otherwise the same as [`inject_bytes`].
-pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInjector) {
+/// Writes the trace headers of the given context. Otherwise the same as [`inject_message`].
+pub(crate) fn inject_message_from(context: &Context, carrier: &mut dyn BytesInjector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
     for (name, value) in headers {
         match value {
@@ -121,15 +121,6 @@ pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInject
             None => carrier.remove(name),
         }
     }
-}
-
-/// The headers that a message takes along: `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent`
-/// for consumers under Elastic agents from before 2023. None without a current transaction.
-#[must_use]
-pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
-    let outgoing = outgoing(&current_context());
-    let headers = outgoing.into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
-    headers.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// What the headers of an HTTP request or answer tell.
@@ -147,7 +138,7 @@ pub fn extract(headers: &HeaderMap) -> TraceContext {
 
 /// As [`extract`], from any carrier of text that has OpenTelemetry's [`Extractor`].
 #[must_use]
-pub fn extract_from(carrier: &dyn Extractor) -> TraceContext {
+pub fn extract_carrier(carrier: &dyn Extractor) -> TraceContext {
     TraceContext::from_text(carrier)
 }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     apm_server::ServerVersion,
-    config::{Applied, Central, Config, Environment, LiveConfig},
+    config::{Applied, Central, Config, EnvVars, LiveConfig},
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
     record::{
@@ -149,7 +149,7 @@ impl Recorder {
     }
 
     /// The variables that the options were read from.
-    pub(crate) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &EnvVars {
         self.config.environment()
     }
 

@@ -194,7 +194,7 @@ async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
     assert_eq!(tags, [&json!({ "a_b": 3 })], "the last of two keys that are one");
     let stats = apm.agent().stats();
     // `service`, `a..b`, `shop.pool.size`, a blank label, and one that is another's
-    assert_eq!((stats.rejected, stats.lost_keys), (0, 5), "{stats}");
+    assert_eq!((stats.rejected, stats.dropped_keys), (0, 5), "{stats}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tower_apm::{
-    Agent, Environment,
+    Agent, EnvVars,
     devserver::{DevServer, Kind, Query},
 };
 
@@ -92,7 +92,7 @@ impl serde::Serialize for Value {
 fn crash(case: &str, url: String) -> ExitCode {
     let is_slow = case == "slow-filter";
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .service_name("crash")
         .server_url(url)
         .error_filter(move |error| {
