@@ -43,6 +43,7 @@
 //!   module's.
 //! - [`Transaction`]: the handle that handlers extract and any code below finds with [`Transaction::current`].
 //! - [`ResponseExt`] and [`ErrorBuilder`]: errors; [`install_panic_hook`].
+//! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
 //! - [`trace_context`]: the trace goes on to the services that are called.
 //! - `devserver` and `testkit`: for laptops and for the CI of your own service.
 //! - Guides: module [`docs`].
@@ -79,6 +80,7 @@
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!
 //! Without `axum` the layer wraps any `Service<http::Request<B>>`.
+#![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
@@ -100,6 +102,7 @@ mod log;
 mod logged;
 mod metadata;
 mod metrics;
+pub mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;
@@ -156,12 +159,6 @@ pub use crate::{
     transaction::{
         ApmFutureExt, FinishedTransaction, InTransaction, ReportedError, StartedTransaction, TraceContext, Transaction,
     },
-};
-#[cfg(feature = "sdk")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
-pub use crate::{
-    metrics::{ApmMeterProvider, ApmMetricExporter},
-    span::ApmSpanProcessor,
 };
 
 /// The README's examples compile.

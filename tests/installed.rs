@@ -6,7 +6,7 @@ use std::{
 };
 
 use opentelemetry::{Context, global, trace::TraceContextExt};
-use tower_apm::{Agent, CloudProvider, EnvVars, devserver::DevServer, trace_context::ElasticPropagator};
+use tower_apm::{Agent, CloudProvider, EnvVars, devserver::DevServer, otel::ElasticPropagator};
 use tracing::Level;
 
 #[tokio::test]

@@ -21,8 +21,9 @@ use opentelemetry_sdk::{
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, AgentBuilder, ApmSpanProcessor, EnvVars,
+    Agent, AgentBuilder, EnvVars,
     devserver::{DevServer, Kind, Query},
+    otel::ApmSpanProcessor,
 };
 use tracing::{Instrument, info_span, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;

@@ -22,7 +22,8 @@ use tower::ServiceExt;
 use tower_apm::{
     Agent, AgentGuard, CloudProvider, EnvVars, LogFormat, ResponseExt, Transaction, User,
     devserver::{DevServer, Kind, Query},
-    trace_context::{self, ElasticPropagator},
+    otel::ElasticPropagator,
+    trace_context,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -90,9 +91,9 @@ fn use_all() {
     drop(agent.start_transaction_from(&trace_context::extract(&http::HeaderMap::new()), "late work", "job"));
     let mut carrier = HashMap::<String, String>::new();
     trace_context::inject(&mut http::HeaderMap::new());
-    trace_context::inject_carrier(&mut carrier);
+    tower_apm::otel::inject_carrier(&mut carrier);
     trace_context::inject_message(&mut HashMap::<String, Vec<u8>>::new());
-    let _ = trace_context::extract_carrier(&carrier);
+    let _ = tower_apm::otel::extract_carrier(&carrier);
     let _ = trace_context::extract_message(|_| None);
     let propagator = ElasticPropagator::new();
     let context = opentelemetry::Context::new().with_baggage([KeyValue::new("a", "b")]);

@@ -26,7 +26,7 @@ use crate::{
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
-    trace_context::ElasticPropagator,
+    trace_context::propagator::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]

@@ -26,7 +26,7 @@ use self::{layer::SubscriberOwner, startup::Startup, subscriber::LogLevelSwitch}
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
-    capture::ErrorBuilder,
+    capture::{ErrorBuilder, capture_message_of_agent},
     log::{EcsFormat, LogSender},
     pipeline::{FlushTimeout, Queue, Stats, Worker},
     server::ApmLayer,
@@ -238,6 +238,37 @@ impl Agent {
     /// ```
     pub fn capture_error<E: Error + 'static + ?Sized>(&self, error: &E) {
         self.error(error).capture();
+    }
+
+    /// Records an error that is only a text: in the current transaction if it belongs to this agent, otherwise without a
+    /// transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// agent.capture_message("the price feed has been silent for an hour");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capture_message(&self, message: impl Into<Cow<'static, str>>) {
+        capture_message_of_agent(&self.inner.recorder, message.into());
+    }
+
+    /// Returns false if the agent records nothing, because `enabled` or `recording` is off. The value can change at any
+    /// time, because `recording` can be changed in Kibana.
+    ///
+    /// Recording does not need this check. Use it to skip expensive preparation of data for the agent.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = tower_apm::Agent::builder().recording(false).build()?;
+    /// assert!(!agent.is_recording());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.inner.recorder.is_recording()
     }
 
     /// As [`capture_error`](Self::capture_error), with more to say about it; see

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-/// Not everything was delivered within the time given.
+/// Some events were not delivered before the timeout of a flush or a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} events were not delivered in time")]
+#[non_exhaustive]
 pub struct FlushTimeout {
     /// Events that were still waiting.
     pub waiting: u64,

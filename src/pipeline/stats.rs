@@ -65,6 +65,9 @@ pub struct Stats {
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
     pub filtered: u64,
+    /// Transactions that were discarded with [`Transaction::discard`](crate::Transaction::discard), and spans that were
+    /// recorded in a discarded or ignored transaction. These events were never offered to the queue.
+    pub discarded: u64,
 }
 
 /// What became of copies, in a migration (`exporter=intake,otlp`). They are outside of the account of [`Stats`], where
@@ -179,6 +182,7 @@ impl fmt::Display for Stats {
             ("dropped values", self.dropped_values),
             ("suppressed errors", self.suppressed_errors),
             ("filtered", self.filtered),
+            ("discarded", self.discarded),
         ];
         beside.iter().filter(|(_, count)| *count > 0).try_for_each(|(name, count)| write!(f, ", {name} {count}"))
     }
@@ -207,6 +211,7 @@ pub(crate) struct Counters {
     dropped_values: AtomicU64,
     suppressed_errors: AtomicU64,
     filtered: AtomicU64,
+    discarded: AtomicU64,
 }
 
 impl Counters {
@@ -289,6 +294,10 @@ impl Counters {
         self.filtered.fetch_add(events, Relaxed);
     }
 
+    pub(crate) fn discarded(&self, events: u64) {
+        self.discarded.fetch_add(events, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Stats {
         // the ends before the beginning: what is decided meanwhile must not make `waiting` negative
         let (accepted, rejected, dropped) =
@@ -321,6 +330,7 @@ impl Counters {
             dropped_values: self.dropped_values.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
             filtered: self.filtered.load(Relaxed),
+            discarded: self.discarded.load(Relaxed),
         }
     }
 }
@@ -363,9 +373,10 @@ mod tests {
         counters.dropped_values(5);
         counters.suppressed_error();
         counters.filtered(4);
+        counters.discarded(6);
         let told = counters.read().to_string();
         let all = ", late writes 1, excess labels 1, excess links 2, contained panics 1, slow hooks 1, truncated 2, \
-                   dropped keys 3, dropped values 5, suppressed errors 1, filtered 4";
+                   dropped keys 3, dropped values 5, suppressed errors 1, filtered 4, discarded 6";
         assert!(told.ends_with(all), "{told}");
     }
 }

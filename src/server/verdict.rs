@@ -2,6 +2,7 @@
 
 /// What becomes of an error that a hook of [`ApmLayer::on_error`](crate::ApmLayer::on_error) has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ErrorVerdict {
     /// It is recorded as it would be without the hook.
     #[default]

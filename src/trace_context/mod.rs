@@ -33,19 +33,17 @@
 //! option `baggage_to_attach` names the entries that are recorded with events.
 
 mod bytes_injector;
-mod propagator;
+pub(crate) mod carrier;
+pub(crate) mod propagator;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::{
-    Context,
-    propagation::{Extractor, Injector},
-    trace::TraceContextExt,
-};
+use opentelemetry::{Context, trace::TraceContextExt};
 
-pub use self::{bytes_injector::BytesInjector, propagator::ElasticPropagator};
+pub use self::bytes_injector::BytesInjector;
+pub(crate) use self::carrier::inject_context;
 pub use crate::transaction::TraceContext;
 use crate::{
-    propagation::{Incoming, Outgoing, baggage_of},
+    propagation::{Incoming, Outgoing, Tracestate, baggage_of},
     record::current_context,
     transaction::{handle_in, installed},
 };
@@ -70,27 +68,6 @@ pub(crate) fn inject_from(context: &Context, headers: &mut HeaderMap) {
         match value.map(HeaderValue::try_from) {
             Some(Ok(value)) => drop(headers.insert(name, value)),
             _ => drop(headers.remove(name)),
-        }
-    }
-}
-
-/// As [`inject`], into any carrier of text that has OpenTelemetry's [`Injector`]. That cannot remove: a `tracestate` or
-/// `baggage` that is there already stays where there is no new one, so give it an empty carrier.
-///
-/// ```
-/// let mut metadata = std::collections::HashMap::<String, String>::new();
-/// tower_apm::trace_context::inject_carrier(&mut metadata);
-/// ```
-pub fn inject_carrier(carrier: &mut dyn Injector) {
-    inject_context(&current_context(), carrier);
-}
-
-/// Writes the trace headers of the given context. Otherwise the same as [`inject_carrier`].
-pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
-    let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
-    for (name, value) in headers {
-        if let Some(value) = value {
-            carrier.set(name, value);
         }
     }
 }
@@ -136,12 +113,6 @@ pub fn extract(headers: &HeaderMap) -> TraceContext {
     TraceContext::from_headers(headers)
 }
 
-/// As [`extract`], from any carrier of text that has OpenTelemetry's [`Extractor`].
-#[must_use]
-pub fn extract_carrier(carrier: &dyn Extractor) -> TraceContext {
-    TraceContext::from_text(carrier)
-}
-
 /// As [`extract`], from the headers of a message, whose values are bytes. The text form wins; the binary header
 /// `elasticapmtraceparent` is the second choice.
 #[must_use]
@@ -163,6 +134,10 @@ fn outgoing(context: &Context) -> Option<Outgoing> {
     let ids = shared.ids();
     let parent_id = if span.span_context().is_remote() { ids.id } else { shared.pin(parent_id) };
     let legacy = shared.config().use_elastic_traceparent_header;
-    let tracestate = ids.tracestate.clone();
-    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled: ids.sampled, tracestate, legacy, baggage })
+    let sampled = ids.sampled && !shared.is_discarded();
+    let tracestate = match &ids.tracestate {
+        Tracestate::Root(_) if shared.is_discarded() => Tracestate::Root(0.0),
+        tracestate => tracestate.clone(),
+    };
+    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled, tracestate, legacy, baggage })
 }

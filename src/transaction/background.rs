@@ -171,6 +171,21 @@ impl StartedTransaction {
         self.settle(result)
     }
 
+    /// Ends the transaction now, as dropping it does.
+    ///
+    /// Use it where the work has no single future or closure for [`run`](Self::run) or [`in_scope`](Self::in_scope).
+    ///
+    /// ```
+    /// use tower_apm::{Outcome, Transaction};
+    ///
+    /// let job = Transaction::start("settle auctions", "scheduled");
+    /// job.set_label("auctions", 3).set_outcome(Outcome::Success);
+    /// job.end();
+    /// ```
+    pub fn end(self) {
+        drop(self);
+    }
+
     fn settle<T>(self, result: Result<T, Box<dyn Any + Send>>) -> T {
         match result {
             Ok(result) => result,

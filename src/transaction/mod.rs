@@ -250,6 +250,42 @@ impl Transaction {
         self
     }
 
+    /// Discards the transaction: it and its spans are not sent.
+    ///
+    /// Use it for requests that only the code can recognise as noise, for example a poll without news. To drop requests by
+    /// path, use the option `transaction_ignore_urls`. To decide at the end, use
+    /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter).
+    ///
+    /// - Calls to other services still carry the trace, as not sampled (`traceparent` ends with `-00`).
+    /// - Errors are still sent, with the context of the transaction. Their transaction is marked as not sampled.
+    /// - A span that ended before this call can have been sent already, unless the agent has a transaction filter, which
+    ///   holds spans back until the end. Discard a transaction as early as possible.
+    /// - The transaction does not count in the metrics of its service.
+    ///
+    /// The transaction and the spans that were recorded but not sent are counted in
+    /// [`Stats::discarded`](crate::Stats::discarded). A call after the end of the transaction has no effect and is counted
+    /// in [`Stats::late_writes`](crate::Stats::late_writes).
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # fn news() -> Option<String> { None }
+    /// async fn poll(tx: Transaction) -> String {
+    ///     let Some(news) = news() else {
+    ///         tx.discard();
+    ///         return String::new();
+    ///     };
+    ///     news
+    /// }
+    /// # let _: axum::Router = axum::Router::new().route("/poll", axum::routing::get(poll));
+    /// ```
+    pub fn discard(&self) -> &Self {
+        if let Some(shared) = self.shared() {
+            shared.discard_by_code();
+        }
+        self
+    }
+
     /// No code of the user's may run in `change`: a panic there would meet the panic hook with the lock held.
     fn update(&self, change: impl FnOnce(&mut crate::record::TransactionRecord)) -> &Self {
         if let Some(shared) = self.shared() {

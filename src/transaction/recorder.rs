@@ -133,6 +133,10 @@ impl Recorder {
         self.queue.counters().filtered(events);
     }
 
+    pub(super) fn discarded(&self, events: u64) {
+        self.queue.counters().discarded(events);
+    }
+
     /// The options that hold now, for one look.
     pub(crate) fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tower_apm::{
     Agent, AgentBuilder, EnvVars, ResponseExt, TraceContinuationStrategy, Transaction,
     devserver::{DevServer, Kind, Query},
+    otel::ElasticPropagator,
     testkit::TestAgent,
-    trace_context::{self, ElasticPropagator},
+    trace_context,
 };
 
 use crate::http::send;
@@ -227,7 +228,7 @@ async fn section_4_5_headers_that_were_copied_from_elsewhere_do_not_stand() {
     for name in ["traceparent", "tracestate", "elastic-apm-traceparent"] {
         headers.insert(name, "stale".parse().unwrap());
     }
-    let sender = trace_context::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
     apm.agent()
         .start_transaction_from(&sender, "produce", "scheduled")
         .in_scope(|| trace_context::inject(&mut headers));
@@ -242,7 +243,7 @@ async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
 
     let apm = TestAgent::start().await;
     let state = [("traceparent".to_owned(), caller("01")), ("tracestate".to_owned(), "es=s:0.5,other=1".to_owned())];
-    let sender = trace_context::extract_carrier(&HashMap::from(state));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from(state));
     let through = |propagator: &dyn TextMapPropagator| {
         let mut carrier = HashMap::new();
         let work = apm.agent().start_transaction_from(&sender, "produce", "scheduled");
@@ -372,7 +373,7 @@ async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
 #[tokio::test]
 async fn section_4_6_strategies_hold_for_messages_too() {
     let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
-    let sender = trace_context::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
     apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
     let sent = apm.expect_transaction("consume").await.no_field("/parent_id");
     assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]));

@@ -16,8 +16,9 @@ use opentelemetry::{
 };
 use tower_apm::{
     Transaction,
+    otel::ElasticPropagator,
     testkit::{Kind, TestAgent},
-    trace_context::{self, ElasticPropagator},
+    trace_context,
 };
 use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;

@@ -227,9 +227,9 @@ async fn ignored_queue_without_a_sender_has_no_trace() {
     let apm = configured(|agent| agent.ignore_message_queues(["audit*"])).await;
     let mut sent = HashMap::<String, String>::new();
     let received = messaging::receive("kafka", "audit-log").agent(apm.agent());
-    received.run(async { trace_context::inject_carrier(&mut sent) }).await;
+    received.run(async { tower_apm::otel::inject_carrier(&mut sent) }).await;
     assert!(sent.is_empty(), "{sent:?}");
-    messaging::receive("kafka", "audit-log").agent(apm.agent()).in_scope(|| trace_context::inject_carrier(&mut sent));
+    messaging::receive("kafka", "audit-log").agent(apm.agent()).in_scope(|| tower_apm::otel::inject_carrier(&mut sent));
     assert!(sent.is_empty(), "{sent:?}");
     apm.expect_nothing().await;
 }

@@ -128,7 +128,7 @@ async fn each_message_of_a_call_gets_the_trace_where_the_span_is_current() {
     let apm = TestAgent::start().await;
     let mut messages = vec![HashMap::<String, String>::new(); 2];
     work(&apm, async {
-        let send = async { messages.iter_mut().for_each(|headers| trace_context::inject_carrier(headers)) };
+        let send = async { messages.iter_mut().for_each(|headers| tower_apm::otel::inject_carrier(headers)) };
         messaging::send("rabbitmq", "orders").run(send).await;
     })
     .await;

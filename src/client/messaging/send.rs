@@ -38,12 +38,12 @@ use crate::{
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use tower_apm::{messaging, trace_context};
+/// use tower_apm::{messaging, otel};
 ///
 /// # async fn publish_all(_: Vec<HashMap<String, String>>) -> Result<(), std::io::Error> { Ok(()) }
 /// # async fn sell(mut messages: Vec<HashMap<String, String>>) -> Result<(), std::io::Error> {
 /// let send = async {
-///     messages.iter_mut().for_each(|headers| trace_context::inject_carrier(headers));
+///     messages.iter_mut().for_each(|headers| otel::inject_carrier(headers));
 ///     publish_all(messages).await
 /// };
 /// messaging::send("rabbitmq", "orders").run(send).await?;
@@ -106,11 +106,11 @@ impl SendSpan {
         self
     }
 
-    /// Writes the trace into headers whose values are text. See [`trace_context::inject_carrier`].
+    /// Writes the trace into headers whose values are text. See [`inject_carrier`](crate::otel::inject_carrier).
     pub fn inject(self, headers: &mut dyn Injector) -> Self {
         match &self.span {
             Some(span) => trace_context::inject_context(span.context(), headers),
-            None => trace_context::inject_carrier(headers),
+            None => trace_context::carrier::inject_carrier(headers),
         }
         self
     }

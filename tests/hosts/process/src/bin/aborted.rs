@@ -108,7 +108,7 @@ fn crash(case: &str, url: String) -> ExitCode {
         "filtered" => panic!("filtered"),
         "inside" => agent.start_transaction("boot", "job").in_scope(|| panic!("crashed inside")),
         "thread" => drop(thread::spawn(|| panic!("crashed in a thread")).join()),
-        "serialize" => drop(agent.start_transaction("boot", "job").custom("value", Value)),
+        "serialize" => drop(agent.start_transaction("boot", "job").set_custom_context("value", Value)),
         "silent" if ABORTS => panic!("crashed outside"),
         "twice" | "silent" => {
             let _panics = Panics;
