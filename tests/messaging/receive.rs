@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tower_apm::{
     AgentBuilder, CaptureBody, Outcome, Transaction, messaging,
     testkit::{Kind, TestAgent},
-    trace_context,
 };
 use tracing::{Instrument, info_span};
 

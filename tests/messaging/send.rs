@@ -13,7 +13,6 @@ use tower::ServiceExt;
 use tower_apm::{
     Transaction, messaging,
     testkit::{Kind, TestAgent},
-    trace_context,
 };
 
 use crate::{PROTOCOLS, Refused, SaleError, TRACE, configured, only, span_by_otlp, start, text, timeless, traceparent};
