@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
-use tower_apm::{Agent, ClientService, Environment, client_layer, trace_context};
+use tower_apm::{Agent, ClientService, EnvVars, client_layer, trace_context};
 use tracing::{Instrument, field::Empty, info_span};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -102,7 +102,7 @@ enum Sampling {
 fn measure<F: Future<Output = ()>>(bencher: Bencher<'_, '_>, sampling: Sampling, call: impl Fn(Request<()>) -> F) {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .service_name("bench")
         .server_url(format!("http://{unused}"))
         .transaction_sample_rate(if sampling == Sampling::All { 1.0 } else { 0.0 })

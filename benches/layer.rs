@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
-use tower_apm::{Agent, AgentBuilder, Environment, Transaction};
+use tower_apm::{Agent, AgentBuilder, EnvVars, Transaction};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[global_allocator]
@@ -63,7 +63,7 @@ async fn order(Path(id): Path<u64>) -> String {
 }
 
 async fn busy_order(Path(id): Path<u64>, transaction: Transaction) -> String {
-    transaction.custom("order", json!({ "id": id, "state": "open", "price": 1_250 }));
+    transaction.set_custom_context("order", json!({ "id": id, "state": "open", "price": 1_250 }));
     for _ in 0..3 {
         tracing::info_span!(
             "SELECT orders",
@@ -83,7 +83,7 @@ impl<S: tracing::Subscriber> Layer<S> for Quiet {}
 
 fn with_agent(bencher: Bencher<'_, '_>, builder: AgentBuilder, app: Router) {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{unused}"));
+    let agent = builder.env_vars(EnvVars::empty()).service_name("bench").server_url(format!("http://{unused}"));
     // full after a handful of events
     let agent = agent.max_queue_size(1).api_request_size(1024).build().unwrap();
     static SUBSCRIBER: Once = Once::new();

@@ -6,7 +6,7 @@
 use std::{net::TcpListener, sync::Once};
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use tower_apm::{Agent, AgentBuilder, Environment, SqlxDatabase};
+use tower_apm::{Agent, AgentBuilder, EnvVars, SqlxDatabase};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[global_allocator]
@@ -90,7 +90,7 @@ impl<S: tracing::Subscriber> Layer<S> for Quiet {}
 fn agent(builder: AgentBuilder) -> Agent {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let database = SqlxDatabase::postgresql("orders").host("db.internal");
-    let agent = builder.env(Environment::empty()).service_name("bench").server_url(format!("http://{unused}"));
+    let agent = builder.env_vars(EnvVars::empty()).service_name("bench").server_url(format!("http://{unused}"));
     // full after a handful of events
     let agent = agent.sqlx(database).max_queue_size(1).api_request_size(1024).build().unwrap();
     static SUBSCRIBER: Once = Once::new();

@@ -19,6 +19,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn hello(tx: Transaction, Path(name): Path<String>) -> String {
-    tx.label("greeted", &name); // indexed: found in Kibana
+    tx.set_label("greeted", &name); // indexed: found in Kibana
     format!("hello, {name}\n")
 }

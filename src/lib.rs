@@ -12,7 +12,7 @@
 //! use tower_apm::{Agent, Transaction, User};
 //!
 //! async fn listing(tx: Transaction) -> &'static str {
-//!     tx.user(User::id("0xabc")).label("listing_id", "42").custom("filter", ["open", "mine"]);
+//!     tx.set_user(User::id("0xabc")).set_label("listing_id", "42").set_custom_context("filter", ["open", "mine"]);
 //!     "a picture of an ape"
 //! }
 //!
@@ -42,7 +42,8 @@
 //! - [`layer()`] and [`ApmLayer`]: the tower layer, for the whole router and, with `module("market")` and hooks, for each
 //!   module's.
 //! - [`Transaction`]: the handle that handlers extract and any code below finds with [`Transaction::current`].
-//! - [`ResponseExt`] and [`CapturedError`]: errors; [`panic_hook`].
+//! - [`ResponseExt`] and [`ErrorBuilder`]: errors; [`install_panic_hook`].
+//! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
 //! - [`trace_context`]: the trace goes on to the services that are called.
 //! - `devserver` and `testkit`: for laptops and for the CI of your own service.
 //! - Guides: module [`docs`].
@@ -79,6 +80,7 @@
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 //!
 //! Without `axum` the layer wraps any `Service<http::Request<B>>`.
+#![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
@@ -100,6 +102,7 @@ mod log;
 mod logged;
 mod metadata;
 mod metrics;
+pub mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;
@@ -136,32 +139,26 @@ pub use crate::client::redis;
 pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
-    capture::{CapturedError, panic_hook},
+    capture::{ErrorBuilder, install_panic_hook},
     client::{
         ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, db, messaging,
         sqlx::{self, SqlxDatabase},
     },
     config::{
-        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Environment, Exporter, LogEcsReformatting,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, EnvVars, Exporter, LogEcsReformatting,
         LogLevel, OtlpCompression, OtlpProtocol, TraceContinuationStrategy,
     },
     error::BuildError,
     log::{EcsFormat, WithTraceIds},
-    pipeline::{Copies, DropReason, Dropped, Stats, Unsent},
+    pipeline::{DropReason, Dropped, FlushTimeout, SecondaryStats, Stats},
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{
-        ApmLayer, ApmService, ErrorVerdict, IntoVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
+        ApmLayer, ApmService, ErrorVerdict, IntoErrorVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
         ServiceError, layer,
     },
     transaction::{
         ApmFutureExt, FinishedTransaction, InTransaction, ReportedError, StartedTransaction, TraceContext, Transaction,
     },
-};
-#[cfg(feature = "sdk")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
-pub use crate::{
-    metrics::{ApmMeterProvider, ApmMetricExporter},
-    span::ApmSpanProcessor,
 };
 
 /// The README's examples compile.

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, http::Request, routing::post};
 use tower::ServiceExt;
-use tower_apm::{Agent, CaptureBody, Environment, devserver::DevServer, trace_context};
+use tower_apm::{Agent, CaptureBody, EnvVars, devserver::DevServer, trace_context};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
@@ -52,7 +52,7 @@ async fn what_cannot_be_understood_is_named_once_without_its_value() {
     let warnings = Warnings::default();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(warnings.clone())).unwrap();
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
-    let agent = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+    let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = agent.metrics_interval(Duration::ZERO).capture_body(CaptureBody::All).build().unwrap();
     let app = Router::new().route("/", post(async |body: String| body)).layer(agent.layer());
     let ask = async |headers: &[Header<'_>], body: &str| {

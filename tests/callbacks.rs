@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, AgentGuard, CloudProvider, Environment, LogFormat, ResponseExt, Transaction, User,
+    Agent, AgentGuard, CloudProvider, EnvVars, LogFormat, ResponseExt, Transaction, User,
     devserver::{DevServer, Kind, Query},
     trace_context,
 };
@@ -36,7 +36,7 @@ struct Service {
 static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .cloud_provider(CloudProvider::None)
         .service_name("callbacks")
         .server_url(server.url())
@@ -89,7 +89,7 @@ fn use_agent() {
     instrumented();
     tracing::error!(error = "busy: logged by a callback", "a line of a callback");
     let current = Transaction::current();
-    current.label("callback", true).user(User::id("ada")).custom("callback", 1);
+    current.set_label("callback", true).set_user(User::id("ada")).set_custom_context("callback", 1);
     current.capture_error(&io::Error::other("busy: captured by a callback"));
     service().agent.capture_error(&io::Error::other("busy: captured by a callback"));
     Transaction::start("busy: started by a callback", "job").in_scope(instrumented);
@@ -112,7 +112,7 @@ fn app() -> Router {
             }
         })
         .on_response(|tx, _| {
-            tx.label("answered", true);
+            tx.set_label("answered", true);
             use_agent();
         })
         .on_error(|_, _| use_agent());
@@ -138,7 +138,7 @@ impl Loud {
         assert!(depth < 20, "the agent calls itself without end");
         DEPTH.set(depth + 1);
         let current = Transaction::current();
-        current.capture_error(&self).user(User::id(self)).custom("loud", self);
+        current.capture_error(&self).set_user(User::id(self)).set_custom_context("loud", self);
         service().agent.capture_error(&self);
         tracing::error!(error = &self as &dyn Error, again = %self, "loud");
         DEPTH.set(depth);
@@ -218,7 +218,7 @@ async fn values_that_use_the_agent_do_not_recurse() {
     let loud = Loud("loud alone");
     Transaction::start("values", "job").in_scope(|| {
         let current = Transaction::current();
-        current.custom("loud", loud).user(User::id(loud)).capture_error(&loud);
+        current.set_custom_context("loud", loud).set_user(User::id(loud)).capture_error(&loud);
         tracing::error!(error = &loud as &dyn Error, "loud");
         tracing::info!(%loud, ?loud, "a line");
         current.error(&loud).custom("loud", loud).capture();
@@ -271,7 +271,7 @@ async fn panics_that_a_request_catches_are_filtered_after_the_hook() {
         for number in 0..60 {
             panic::catch_unwind(|| panic!("no verdict on {number}")).unwrap_err();
         }
-        tx.label("caught", 60);
+        tx.set_label("caught", 60);
     };
     let app = Router::new().route("/catching", get(catching)).layer(tower_apm::layer());
     app.oneshot(Request::get("/catching").body(Body::empty()).unwrap()).await.unwrap();

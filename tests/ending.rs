@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use tower_apm::{
-    Agent, CloudProvider, Environment, LogFormat,
+    Agent, CloudProvider, EnvVars, LogFormat,
     devserver::{DevServer, Kind, Query},
 };
 
@@ -23,7 +23,7 @@ impl Drop for PanicsOnDrop {
 fn ends_by_two_panics() {
     let Ok(url) = std::env::var(URL) else { return };
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .cloud_provider(CloudProvider::None)
         .server_url(url)
         .log_format(LogFormat::Off)

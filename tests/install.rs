@@ -4,7 +4,7 @@
 use std::{collections::HashMap, env, process::Command};
 
 use opentelemetry::{propagation::TextMapPropagator, trace::TraceContextExt};
-use tower_apm::{Agent, AgentBuilder, BuildError, Environment, Transaction};
+use tower_apm::{Agent, AgentBuilder, BuildError, EnvVars, Transaction};
 use tracing_log::{LogTracer, log};
 
 const CASE: &str = "TOWER_APM_TEST_INSTALL";
@@ -25,7 +25,7 @@ impl log::Log for Logger {
 }
 
 fn builder() -> AgentBuilder {
-    Agent::builder().env(Environment::empty()).service_name("shop").disable_send(true)
+    Agent::builder().env_vars(EnvVars::empty()).service_name("shop").disable_send(true)
 }
 
 /// What `install()` sets for the whole process.

@@ -6,14 +6,14 @@ use std::{
 };
 
 use opentelemetry::{Context, global, trace::TraceContextExt};
-use tower_apm::{Agent, CloudProvider, Environment, devserver::DevServer, trace_context::ElasticPropagator};
+use tower_apm::{Agent, CloudProvider, EnvVars, devserver::DevServer, otel::ElasticPropagator};
 use tracing::Level;
 
 #[tokio::test]
 async fn the_installed_agent_is_the_one_of_the_process() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.set_agent_config("shop", [("log_level", "debug")]);
-    let builder = Agent::builder().env(Environment::empty()).cloud_provider(CloudProvider::None);
+    let builder = Agent::builder().env_vars(EnvVars::empty()).cloud_provider(CloudProvider::None);
     let builder = builder.service_name("shop").server_url(server.url()).use_elastic_traceparent_header(true);
     let guard = builder.install().unwrap();
 

@@ -17,7 +17,7 @@ const LEVELS: &[&[&str]] = &[
     &["intake"],
     // tells in other words what `intake` has put into Elastic's terms
     &["otlp"],
-    &["agent"],
+    &["agent", "otel"],
     &["devserver", "testkit"],
     &["internals"],
 ];

@@ -15,7 +15,7 @@ use axum::{Router, body::Body, http::Request, routing::get};
 use opentelemetry::{global, propagation::TextMapPropagator, trace::TraceContextExt, trace::Tracer};
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, AgentBuilder, BuildError, CloudProvider, Environment, Transaction,
+    Agent, AgentBuilder, BuildError, CloudProvider, EnvVars, Transaction,
     devserver::{DevServer, Kind, Query},
 };
 use tracing_subscriber::{
@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 fn builder() -> AgentBuilder {
     Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .service_name("shop")
         .cloud_provider(CloudProvider::None)
         .central_config(false)
@@ -63,8 +63,8 @@ fn the_service() {
             std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         }
         "log_level" => {
-            let level = Environment::from_iter([("ELASTIC_APM_LOG_LEVEL", argument), ("ELASTIC_APM_LABELS", "a=b")]);
-            let agent = builder().env(level).disable_send(true).install_without_subscriber().unwrap();
+            let level = EnvVars::from_iter([("ELASTIC_APM_LOG_LEVEL", argument), ("ELASTIC_APM_LABELS", "a=b")]);
+            let agent = builder().env_vars(level).disable_send(true).install_without_subscriber().unwrap();
             set_subscriber(&agent, "layer info");
             std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         }

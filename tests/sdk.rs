@@ -21,8 +21,9 @@ use opentelemetry_sdk::{
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, AgentBuilder, ApmSpanProcessor, Environment,
+    Agent, AgentBuilder, EnvVars,
     devserver::{DevServer, Kind, Query},
+    otel::ApmSpanProcessor,
 };
 use tracing::{Instrument, info_span, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
@@ -64,7 +65,7 @@ impl Service {
 
     fn configured(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Self {
         let server = DevServer::bind("127.0.0.1:0").unwrap();
-        let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+        let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
         let agent = configure(builder).build().unwrap();
         let theirs = Theirs::default();
         let provider = SdkTracerProvider::builder()

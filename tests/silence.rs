@@ -20,7 +20,7 @@ use axum::{
 use http_body_util::{BodyExt, Full};
 use opentelemetry::{Context, trace::TracerProvider};
 use tokio::net::TcpListener;
-use tower_apm::{Agent, AgentBuilder, Environment, Exporter, OtlpProtocol};
+use tower_apm::{Agent, AgentBuilder, EnvVars, Exporter, OtlpProtocol};
 use tracing::Level;
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
@@ -84,7 +84,7 @@ fn listener_of(runtime: &tokio::runtime::Runtime, listener: TcpListener, app: Ro
 
 fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     // by name: names are looked up on further threads, each with spans of its own
-    let agent = Agent::builder().env(Environment::empty()).server_url(format!("http://localhost:{port}"));
+    let agent = Agent::builder().env_vars(EnvVars::empty()).server_url(format!("http://localhost:{port}"));
     let agent = agent
         .service_name("silence")
         .gzip(false)

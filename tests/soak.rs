@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, Environment, Transaction,
+    Agent, EnvVars, Transaction,
     devserver::{DevServer, Kind, Query, Store},
 };
 use tracing::{Event, Level, Subscriber};
@@ -94,7 +94,7 @@ async fn the_real_decoder_takes_every_request() {
 }
 
 fn agent(url: &str, gzip: bool) -> Agent {
-    let agent = Agent::builder().env(Environment::empty()).service_name("soak").server_url(url).gzip(gzip);
+    let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("soak").server_url(url).gzip(gzip);
     // only what requests leave is counted here
     let agent = agent.metrics_interval(Duration::ZERO);
     let agent = agent.build().unwrap();
@@ -162,7 +162,7 @@ impl Load {
 }
 
 async fn order(extract::Path(id): extract::Path<u64>, transaction: Transaction) -> String {
-    transaction.label("order", id.to_string());
+    transaction.set_label("order", id.to_string());
     if id.is_multiple_of(SPAN_EVERY) {
         tracing::info_span!("SELECT orders", "db.system" = "sqlite").in_scope(|| ());
     }

@@ -4,7 +4,7 @@
 
 use std::{thread, time::Duration};
 
-use tower_apm::{Agent, CloudProvider, Environment, Transaction};
+use tower_apm::{Agent, CloudProvider, EnvVars, Transaction};
 use tracing_subscriber::layer::SubscriberExt;
 
 /// Many more than overflow this stack in a debug build without help.
@@ -27,7 +27,7 @@ fn chain(is_entered: bool) {
 #[test]
 fn long_span_chain_is_dropped_without_stack_overflow() {
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .cloud_provider(CloudProvider::None)
         .disable_send(true)
         .transaction_max_spans(-1)

@@ -7,9 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use serde_json::{Value, json};
-use tower_apm::{
-    Agent, AgentBuilder, Environment, OtlpProtocol, SqlxDatabase, db, devserver::Kind, testkit::TestAgent,
-};
+use tower_apm::{Agent, AgentBuilder, EnvVars, OtlpProtocol, SqlxDatabase, db, devserver::Kind, testkit::TestAgent};
 use tracing::{Instrument, Level, info_span};
 
 const LONG: &str = "SELECT id, price FROM listings WHERE id = $1";
@@ -150,7 +148,7 @@ async fn without_a_database_the_subtype_is_sql() {
 
 #[tokio::test]
 async fn url_without_a_known_scheme_is_a_warning_without_the_url() {
-    let agent = || Agent::builder().env(Environment::empty()).disable_send(true);
+    let agent = || Agent::builder().env_vars(EnvVars::empty()).disable_send(true);
     let url = "mssql://app:hunter2@db.internal/orders";
     let warnings: Vec<_> = agent().sqlx(SqlxDatabase::from_url(url)).build().unwrap().warnings().collect();
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };

@@ -20,9 +20,10 @@ use futures_util::FutureExt;
 use opentelemetry::{KeyValue, baggage::BaggageExt, propagation::TextMapPropagator};
 use tower::ServiceExt;
 use tower_apm::{
-    Agent, AgentGuard, CloudProvider, Environment, LogFormat, ResponseExt, Transaction, User,
+    Agent, AgentGuard, CloudProvider, EnvVars, LogFormat, ResponseExt, Transaction, User,
     devserver::{DevServer, Kind, Query},
-    trace_context::{self, ElasticPropagator},
+    otel::ElasticPropagator,
+    trace_context,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 static SERVICE: LazyLock<(DevServer, AgentGuard)> = LazyLock::new(|| {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .cloud_provider(CloudProvider::None)
         .server_url(server.url())
         .log_format(LogFormat::Ecs)
@@ -64,14 +65,20 @@ fn use_all() {
     let (_, agent) = &*SERVICE;
     let error = io::Error::other("met at the end of a thread");
     let current = Transaction::current();
-    current.label("late", 1).user(User::id(1)).custom("late", 1).name("late").result("late").capture_error(&error);
+    current
+        .set_label("late", 1)
+        .set_user(User::id(1))
+        .set_custom_context("late", 1)
+        .set_name("late")
+        .set_result("late")
+        .capture_error(&error);
     current.error(&error).label("late", 1).custom("late", 1).capture();
     current.link(&trace_context::extract(&http::HeaderMap::new())).ensure_parent_id();
     let _ = opentelemetry::Context::from(Transaction::start("carried", "job").clone());
     let work = Transaction::start("late work", "job");
     work.capture_error(&error);
     work.in_scope(|| {
-        Transaction::current().label("late", 1);
+        Transaction::current().set_label("late", 1);
         trace_context::inject(&mut http::HeaderMap::new());
         tracing::error!(error = "logged at the end of a thread", "late");
     });
@@ -84,8 +91,9 @@ fn use_all() {
     drop(agent.start_transaction_from(&trace_context::extract(&http::HeaderMap::new()), "late work", "job"));
     let mut carrier = HashMap::<String, String>::new();
     trace_context::inject(&mut http::HeaderMap::new());
-    trace_context::inject_into(&mut carrier);
-    let _ = (trace_context::message_headers(), trace_context::extract_from(&carrier));
+    tower_apm::otel::inject_carrier(&mut carrier);
+    trace_context::inject_message(&mut HashMap::<String, Vec<u8>>::new());
+    let _ = tower_apm::otel::extract_carrier(&carrier);
     let _ = trace_context::extract_message(|_| None);
     let propagator = ElasticPropagator::new();
     let context = opentelemetry::Context::new().with_baggage([KeyValue::new("a", "b")]);
@@ -94,14 +102,14 @@ fn use_all() {
     tracing::error!(error = "logged at the end of a thread", "late");
     let app = Router::new()
         .route("/", get(async |tx: Transaction| tx.trace_id().unwrap().to_string()))
-        .layer(tower_apm::layer().trace_id_header("x-trace-id"));
+        .layer(tower_apm::layer().response_trace_id_header("x-trace-id"));
     let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).now_or_never().unwrap().unwrap();
     drop(response);
     let _ = Response::new(()).with_error(error);
-    let _ = (agent.stats(), agent.describe(), format!("{agent:?} {current:?}"));
+    let _ = (agent.stats(), agent.startup_summary(), format!("{agent:?} {current:?}"));
     drop(agent.flush(Duration::from_millis(1)));
     drop(agent.layer());
-    tower_apm::panic_hook();
+    tower_apm::install_panic_hook();
 }
 
 /// What a thread does between its first and its last use of a thread-local.

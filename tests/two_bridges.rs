@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tower::ServiceExt;
-use tower_apm::{Agent, CloudProvider, Environment};
+use tower_apm::{Agent, CloudProvider, EnvVars};
 use tracing::{Instrument, Subscriber, info_span, instrument::WithSubscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
@@ -74,7 +74,7 @@ impl Other {
 }
 
 fn agent() -> Agent {
-    let builder = Agent::builder().env(Environment::empty()).service_name("shop").disable_send(true);
+    let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").disable_send(true);
     builder.cloud_provider(CloudProvider::None).build().unwrap()
 }
 

@@ -76,13 +76,13 @@ async fn outermost_span_wins_and_users_are_not_mixed() {
 #[tokio::test]
 async fn user_of_the_code_wins_before_and_after() {
     let before = user_after(|tx| async move {
-        tx.user(User::id("ada"));
+        tx.set_user(User::id("ada"));
         let _span = tracing::info_span!("auth", user.id = "bob", user.email = "bob@example.com").entered();
     });
     assert_eq!(before.await, json!({ "id": "ada" }));
     let after = user_after(|tx| async move {
         let _span = tracing::info_span!("auth", user.id = "bob", user.email = "bob@example.com").entered();
-        tx.user(User::id("ada"));
+        tx.set_user(User::id("ada"));
     });
     assert_eq!(after.await, json!({ "id": "ada" }));
 }
@@ -174,7 +174,7 @@ type AuthSession = axum_login::AuthSession<Accounts>;
 
 async fn record_user_of_login(auth: AuthSession, request: Request, next: Next) -> axum::response::Response {
     if let Some(account) = &auth.user {
-        Transaction::current().user(User::id(account.id()));
+        Transaction::current().set_user(User::id(account.id()));
     }
     next.run(request).await
 }
@@ -202,7 +202,7 @@ async fn axum_login_recipe_records_the_user() {
 
 async fn record_user_of_session(session: Session, request: Request, next: Next) -> axum::response::Response {
     if let Ok(Some(id)) = session.get::<String>("user_id").await {
-        Transaction::current().user(User::id(id));
+        Transaction::current().set_user(User::id(id));
     }
     next.run(request).await
 }
@@ -243,7 +243,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Claims {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
         let claims = bearer(&parts.headers).and_then(verify).ok_or(StatusCode::UNAUTHORIZED)?;
-        Transaction::current().user(User::id(&claims.sub).email(&claims.email));
+        Transaction::current().set_user(User::id(&claims.sub).email(&claims.email));
         Ok(claims)
     }
 }
@@ -260,7 +260,7 @@ async fn token_extractor_recipe_records_the_user() {
 
 async fn authenticate(mut request: Request, next: Next) -> Result<axum::response::Response, StatusCode> {
     let claims = bearer(request.headers()).and_then(verify).ok_or(StatusCode::UNAUTHORIZED)?;
-    Transaction::current().user(User::id(&claims.sub));
+    Transaction::current().set_user(User::id(&claims.sub));
     request.extensions_mut().insert(claims.sub);
     Ok(next.run(request).await)
 }

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion, follow, look_up},
-    capture::panic_hook,
+    capture::install_panic_hook,
     client::sqlx::{IntoSqlxDatabase, SqlxDatabase, SqlxUrlError},
     config::{
-        CaptureBody, CaptureLogErrors, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, Environment,
+        CaptureBody, CaptureLogErrors, CaptureSpanFields, Central, CloudProvider, CodeOptions, Config, EnvVars,
         Exporter, LiveConfig, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret,
         TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
@@ -26,7 +26,7 @@ use crate::{
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     span::ApmTracer,
-    trace_context::ElasticPropagator,
+    trace_context::propagator::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
@@ -37,11 +37,11 @@ use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_apm::{Agent, Environment};
+/// use tower_apm::{Agent, EnvVars};
 ///
 /// # fn main() -> Result<(), tower_apm::BuildError> {
 /// let agent = Agent::builder()
-///     .env(Environment::empty()) // a test wants no variables of the machine it runs on
+///     .env_vars(EnvVars::empty()) // a test wants no variables of the machine it runs on
 ///     .service_name("marketplace")
 ///     .server_url("http://127.0.0.1:8200")
 ///     .api_request_time(Duration::from_secs(5))
@@ -54,7 +54,7 @@ use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 #[must_use = "no agent starts before `install()`, `install_without_subscriber()` or `build()`"]
 pub struct AgentBuilder {
     options: CodeOptions,
-    env: Option<Environment>,
+    env_vars: Option<EnvVars>,
     log_format: LogFormat,
     log_filter: Option<String>,
     gzip: Option<bool>,
@@ -67,8 +67,8 @@ option_setters!(AgentBuilder);
 
 impl AgentBuilder {
     /// The variables to read, in place of the process's own.
-    pub fn env(mut self, env: Environment) -> Self {
-        self.env = Some(env);
+    pub fn env_vars(mut self, variables: EnvVars) -> Self {
+        self.env_vars = Some(variables);
         self
     }
 
@@ -228,7 +228,7 @@ impl AgentBuilder {
 
     /// In the cloud that is given.
     fn start(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
-        let env = self.env.unwrap_or_else(Environment::process);
+        let env = self.env_vars.unwrap_or_else(EnvVars::process);
         let unknown =
             [unknown_variables(&env), env.broken_otel_attributes(), resource::unknown_activation_method(&env)];
         let (live, warnings) = LiveConfig::new(self.options, env);
@@ -283,7 +283,7 @@ impl AgentBuilder {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
         }
-        let from_env = match &self.env {
+        let from_env = match &self.env_vars {
             Some(env) => env.get(RUST_LOG).map(str::to_owned),
             None => std::env::var(RUST_LOG).ok(),
         };
@@ -303,7 +303,7 @@ impl AgentBuilder {
 fn install_globally(recorder: &Arc<Recorder>) {
     opentelemetry::global::set_tracer_provider(ApmTracer::new(Some(recorder.clone())));
     opentelemetry::global::set_text_map_propagator(ElasticPropagator::new());
-    panic_hook();
+    install_panic_hook();
     install(recorder.clone());
 }
 
@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn a_cloud_is_asked_unless_all_goes_to_this_machine() {
         let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
-            let builder = configure(AgentBuilder::default().env(Environment::empty()).disable_send(true));
+            let builder = configure(AgentBuilder::default().env_vars(EnvVars::empty()).disable_send(true));
             sends_to_this_machine(&builder.build().unwrap().recorder().config())
         };
         assert!(here(|agent| agent));
@@ -485,7 +485,7 @@ mod tests {
     /// What an agent in this cloud says of it in front of its first event.
     async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
         let (url, bodies) = server().await;
-        let builder = AgentBuilder::default().env(Environment::empty()).server_url(url).central_config(false);
+        let builder = AgentBuilder::default().env_vars(EnvVars::empty()).server_url(url).central_config(false);
         let builder = builder.metrics_interval(Duration::ZERO);
         let bases = Bases { aws: cloud.clone(), gcp: cloud.clone(), azure: cloud };
         let agent = builder.start(|_| Some(CloudMetadata::with_bases(CloudProvider::Gcp, bases))).unwrap();
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_server_with_tls_needs_no_further_option() {
-        let builder = AgentBuilder::default().env(Environment::empty());
+        let builder = AgentBuilder::default().env_vars(EnvVars::empty());
         let agent = builder.server_url("https://apm.example.com:8200").build().unwrap();
         assert_eq!(agent.recorder().config().server_ca_cert_file, None);
         assert_eq!(agent.warnings().count(), 0);

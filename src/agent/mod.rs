@@ -26,9 +26,9 @@ use self::{layer::SubscriberOwner, startup::Startup, subscriber::LogLevelSwitch}
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
-    capture::CapturedError,
+    capture::{ErrorBuilder, capture_message_of_agent},
     log::{EcsFormat, LogSender},
-    pipeline::{Queue, Stats, Unsent, Worker},
+    pipeline::{FlushTimeout, Queue, Stats, Worker},
     server::ApmLayer,
     span::ApmTracer,
     transaction::{Recorder, StartedTransaction, TraceContext, uninstall},
@@ -207,9 +207,9 @@ impl Agent {
     pub fn start_transaction(
         &self,
         name: impl Into<Cow<'static, str>>,
-        kind: impl Into<Cow<'static, str>>,
+        transaction_type: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
-        StartedTransaction::new(Some(self.inner.recorder.clone()), None, name.into(), kind.into())
+        StartedTransaction::new(Some(self.inner.recorder.clone()), None, name.into(), transaction_type.into())
     }
 
     /// As [`start_transaction`](Self::start_transaction), in the sender's trace; see
@@ -219,9 +219,9 @@ impl Agent {
         &self,
         sender: &TraceContext,
         name: impl Into<Cow<'static, str>>,
-        kind: impl Into<Cow<'static, str>>,
+        transaction_type: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
-        StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), kind.into())
+        StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), transaction_type.into())
     }
 
     /// Records an error that was handled: in the current transaction where that is this agent's, else without any; see
@@ -240,10 +240,41 @@ impl Agent {
         self.error(error).capture();
     }
 
+    /// Records an error that is only a text: in the current transaction if it belongs to this agent, otherwise without a
+    /// transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// # let agent = tower_apm::Agent::builder().build()?;
+    /// agent.capture_message("the price feed has been silent for an hour");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capture_message(&self, message: impl Into<Cow<'static, str>>) {
+        capture_message_of_agent(&self.inner.recorder, message.into());
+    }
+
+    /// Returns false if the agent records nothing, because `enabled` or `recording` is off. The value can change at any
+    /// time, because `recording` can be changed in Kibana.
+    ///
+    /// Recording does not need this check. Use it to skip expensive preparation of data for the agent.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_apm::BuildError> {
+    /// let agent = tower_apm::Agent::builder().recording(false).build()?;
+    /// assert!(!agent.is_recording());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.inner.recorder.is_recording()
+    }
+
     /// As [`capture_error`](Self::capture_error), with more to say about it; see
     /// [`Transaction::error`](crate::Transaction::error).
-    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
-        CapturedError::of_agent(&self.inner.recorder, error)
+    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
+        ErrorBuilder::of_agent(&self.inner.recorder, error)
     }
 
     /// Waits until all events that were recorded before the call are delivered, at most for `timeout`.
@@ -253,10 +284,10 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Returns [`Unsent`] if the timeout is reached: the events are kept and sent later. Returns it at once on the agent's
+    /// Returns [`FlushTimeout`] if the timeout is reached: the events are kept and sent later. Returns it at once on the agent's
     /// own thread, on which a filter may run, and in a process that was forked after the agent started, because the fork
     /// has no such thread.
-    pub fn flush(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
+    pub fn flush(&self, timeout: Duration) -> impl Future<Output = Result<(), FlushTimeout>> + Send + 'static {
         self.inner.recorder.settle_panics();
         let flushed = self.inner.worker.as_ref().map(|worker| worker.flush(timeout));
         async move {
@@ -271,9 +302,9 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Returns [`Unsent`] if the timeout is reached: the remaining events are lost, and counted in [`Stats`]. Returns it at
+    /// Returns [`FlushTimeout`] if the timeout is reached: the remaining events are lost, and counted in [`Stats`]. Returns it at
     /// once in a forked process, as [`flush`](Self::flush) does.
-    pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = Result<(), Unsent>> + Send + 'static {
+    pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = Result<(), FlushTimeout>> + Send + 'static {
         uninstall(&self.inner.recorder);
         self.inner.recorder.settle_panics();
         let stopped = self.inner.worker.as_ref().map(|worker| worker.shutdown(timeout));
@@ -285,7 +316,7 @@ impl Agent {
         }
     }
 
-    pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<(), Unsent> {
+    pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushTimeout> {
         uninstall(&self.inner.recorder);
         self.inner.recorder.settle_panics();
         self.inner.worker.as_ref().map_or(Ok(()), |worker| worker.shutdown_blocking(timeout))
@@ -311,12 +342,12 @@ impl Agent {
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
     /// let agent = tower_apm::Agent::builder().service_name("marketplace").build()?;
-    /// assert!(agent.describe().contains(r#"service_name="marketplace""#));
+    /// assert!(agent.startup_summary().contains(r#"service_name="marketplace""#));
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub fn startup_summary(&self) -> String {
         resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
     }
 

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    config::{CloudProvider, Config, Environment},
+    config::{CloudProvider, Config, EnvVars},
     metadata::{Container, app_service, kubernetes},
     record::{Label, LabelValue, MAX_LABELS, Resource, cut},
 };
@@ -57,7 +57,7 @@ fn parent_pid() -> Option<u32> {
 }
 
 /// The metadata of a service. `ephemeral_id` is random for each start of the process.
-pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, ephemeral_id: String) -> Resource {
+pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemeral_id: String) -> Resource {
     let detected_hostname = detected_hostname(environment, &host);
     Resource {
         service_name: config.service_name.clone(),
@@ -83,7 +83,7 @@ pub(crate) fn gather(config: &Config, environment: &Environment, host: Host, eph
 }
 
 /// What a start-up line tells, by agent-spec 13.4.
-pub(crate) fn introduction(config: &Config, environment: &Environment) -> String {
+pub(crate) fn introduction(config: &Config, environment: &EnvVars) -> String {
     let host = detected_hostname(environment, &Host::read());
     format!(
         "tower-apm {} (pid {}, {} {}, host {}, rust {}): {}",
@@ -136,14 +136,14 @@ const ACTIVATION_METHODS: [(&str, &str); 6] = [
 ];
 
 /// Without a word of who started the service it is `layer`: someone put it into the code.
-fn activation_method(environment: &Environment) -> &'static str {
+fn activation_method(environment: &EnvVars) -> &'static str {
     let told = environment.get(ACTIVATION_METHOD).map(str::trim);
     let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == told);
     known.map_or("layer", |(_, method)| method)
 }
 
 /// A sentence on an activation method that is none.
-pub(crate) fn unknown_activation_method(environment: &Environment) -> Option<String> {
+pub(crate) fn unknown_activation_method(environment: &EnvVars) -> Option<String> {
     let told = environment.get(ACTIVATION_METHOD)?.trim();
     let known = ACTIVATION_METHODS.map(|(word, _)| word);
     (!known.contains(&told)).then(|| {
@@ -153,7 +153,7 @@ pub(crate) fn unknown_activation_method(environment: &Environment) -> Option<Str
 }
 
 /// In lower case, as Elastic's agents agreed; never what `hostname` was configured to.
-fn detected_hostname(environment: &Environment, host: &Host) -> Option<String> {
+fn detected_hostname(environment: &EnvVars, host: &Host) -> Option<String> {
     let kernel = host.kernel_hostname.as_deref().map(trimmed);
     let qualified = kernel.and_then(|name| qualified(name, host.hosts_file.as_deref()?));
     let names = [
@@ -212,7 +212,7 @@ mod tests {
     use crate::config::{CodeOptions, LiveConfig};
 
     fn gathered(variables: &[(&'static str, &'static str)], host: Host) -> Resource {
-        let environment: Environment = variables.iter().copied().collect();
+        let environment: EnvVars = variables.iter().copied().collect();
         let (live, warnings) = LiveConfig::new(CodeOptions::default(), environment);
         assert_eq!(warnings, []);
         gather(&live.load(), live.environment(), host, "id".to_owned())
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn section_11_1_an_activation_method_is_one_of_a_few_words() {
         let told = |word: &str| {
-            let environment = Environment::from_iter([(ACTIVATION_METHOD, word)]);
+            let environment = EnvVars::from_iter([(ACTIVATION_METHOD, word)]);
             (activation_method(&environment), unknown_activation_method(&environment))
         };
         for (word, method) in [("K8S", "k8s-attach"), ("env-attach", "env-attach"), (" fleet ", "fleet"), ("", "layer")]

@@ -46,10 +46,10 @@ fn warning(url: &ServerUrl) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CodeOptions, Environment, resolve};
+    use crate::config::{CodeOptions, EnvVars, resolve};
 
     fn https_of(variables: &[(&str, &str)]) -> Option<String> {
-        let (config, _) = resolve(&CodeOptions::default(), &Environment::from_iter(variables.iter().copied()));
+        let (config, _) = resolve(&CodeOptions::default(), &EnvVars::from_iter(variables.iter().copied()));
         https_url(&config).map(|url| url.to_string())
     }
 

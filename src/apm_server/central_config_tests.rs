@@ -14,7 +14,7 @@ use tracing_subscriber::{Layer, layer};
 use super::*;
 use crate::{
     apm_server::{ServerSettings, ServerVersion, look_up},
-    config::{CodeOptions, Environment, resolve},
+    config::{CodeOptions, EnvVars, resolve},
     devserver::{Answer as Laid, DevServer},
 };
 
@@ -28,7 +28,7 @@ fn client(server: &DevServer) -> ServerClient {
         ("ELASTIC_APM_SERVICE_NAME", "shop"),
         ("ELASTIC_APM_SERVICE_VERSION", "1.2"),
     ];
-    let (config, _) = resolve(&CodeOptions::default(), &Environment::from_iter(variables));
+    let (config, _) = resolve(&CodeOptions::default(), &EnvVars::from_iter(variables));
     ServerClient::new(&ServerSettings::from_config(&config, None)).unwrap()
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::panic::panic_hook;
+pub use self::panic::install_panic_hook;
 pub(crate) use self::{
     events::{ErrorEvents, error_id, is_suppressed},
     fields::{EventFields, redacted},
@@ -56,6 +56,29 @@ impl Transaction {
         self
     }
 
+    /// Records an error that is only a text, with the stack of this call.
+    ///
+    /// Kibana groups these errors by the text and the calling function if the text is a `&'static str`, and otherwise by the
+    /// calling function, because a formatted text contains variable parts. The text is not a log line: nothing is printed.
+    /// It is cut to `long_field_max_length` characters.
+    ///
+    /// All else is as for [`capture_error`](Self::capture_error), which also records the type and the causes: prefer it
+    /// where there is an error value. A text does not change the outcome of a request, background work becomes a failure.
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # let (tx, stock) = (Transaction::current(), -1);
+    /// if stock < 0 {
+    ///     tx.set_label("stock", stock).capture_message("the stock is negative");
+    /// }
+    /// ```
+    pub fn capture_message(&self, message: impl Into<Cow<'static, str>>) -> &Self {
+        let recorder = self.handle().recorder().cloned().or_else(installed_for_errors);
+        capture_message(self.handle(), recorder, message.into());
+        self
+    }
+
     /// Like [`capture_error`](Self::capture_error), with more to say about it.
     ///
     /// ```
@@ -64,20 +87,53 @@ impl Transaction {
     /// # let (tx, error) = (Transaction::current(), std::io::Error::other("no such room"));
     /// tx.error(&error).handled(true).label("step", "announce").capture();
     /// ```
-    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> CapturedError {
-        static WARNED: AtomicBool = AtomicBool::new(false);
-        let warning = "an error was captured outside of a transaction, but no agent is installed: it is not recorded";
-        let recorder = self.handle().recorder().cloned().or_else(|| installed_or_warn(&WARNED, warning));
-        CapturedError::new(self.handle().clone(), recorder, error)
+    pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
+        let recorder = self.handle().recorder().cloned().or_else(installed_for_errors);
+        ErrorBuilder::new(self.handle().clone(), recorder, error)
     }
 }
 
-impl CapturedError {
+/// Returns the installed agent, or warns once.
+fn installed_for_errors() -> Option<Arc<Recorder>> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    let warning = "an error was captured outside of a transaction, but no agent is installed: it is not recorded";
+    installed_or_warn(&WARNED, warning)
+}
+
+/// Returns the current transaction if it belongs to this agent.
+fn current_of(recorder: &Arc<Recorder>) -> Handle {
+    let current = Transaction::current().handle().clone();
+    let is_own = current.recorder().is_some_and(|current| Arc::ptr_eq(current, recorder));
+    if is_own { current } else { Handle::None }
+}
+
+/// Records a text as an error in the current transaction of an agent, or without a transaction.
+pub(crate) fn capture_message_of_agent(recorder: &Arc<Recorder>, message: Cow<'static, str>) {
+    capture_message(&current_of(recorder), Some(recorder.clone()), message);
+}
+
+fn capture_message(handle: &Handle, recorder: Option<Arc<Recorder>>, message: Cow<'static, str>) {
+    let Some(recorder) = recorder.filter(|recorder| recorder.is_recording()) else { return };
+    if is_nested() {
+        return recorder.suppressed_error();
+    }
+    let template = if let Cow::Borrowed(text) = message { Some(cut(text.into())) } else { None };
+    let log = LogMessage { message: message.into_owned(), level: "error", logger: None, template, stack: Stack::None };
+    let record = ErrorRecord::of_line(log, None, stack_here(&recorder), SystemTime::now());
+    send(handle, &recorder, record);
+}
+
+fn send(handle: &Handle, recorder: &Recorder, record: Box<ErrorRecord>) {
+    match handle {
+        Handle::None => recorder.error(record),
+        handle => handle.error(record, handle.transaction().and_then(|shared| active_span(shared))),
+    }
+}
+
+impl ErrorBuilder {
     /// For an agent that may not be the installed one: part of the current transaction where that is the agent's own.
     pub(crate) fn of_agent<E: Error + 'static + ?Sized>(recorder: &Arc<Recorder>, error: &E) -> Self {
-        let current = Transaction::current().handle().clone();
-        let is_own = current.recorder().is_some_and(|current| Arc::ptr_eq(current, recorder));
-        Self::new(if is_own { current } else { Handle::None }, Some(recorder.clone()), error)
+        Self::new(current_of(recorder), Some(recorder.clone()), error)
     }
 
     fn new<E: Error + 'static + ?Sized>(handle: Handle, recorder: Option<Arc<Recorder>>, error: &E) -> Self {
@@ -101,7 +157,7 @@ impl CapturedError {
 
 /// An error on its way into the record. Nothing is sent before [`capture`](Self::capture).
 #[must_use = "nothing is recorded before `capture()`"]
-pub struct CapturedError {
+pub struct ErrorBuilder {
     /// The transaction that it belongs to, if any.
     handle: Handle,
     /// None where nobody records it.
@@ -115,7 +171,7 @@ struct Parts {
     template: Option<Cow<'static, str>>,
 }
 
-impl CapturedError {
+impl ErrorBuilder {
     fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         if let Some(parts) = &mut self.parts {
             change(parts);
@@ -139,7 +195,7 @@ impl CapturedError {
     }
 
     /// Sets custom context on the error only, in addition to the transaction's. The limits of
-    /// [`Transaction::custom`](crate::Transaction::custom) apply to both together.
+    /// [`Transaction::set_custom_context`](crate::Transaction::set_custom_context) apply to both together.
     pub fn custom(self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> Self {
         self.change(|parts| {
             let key = cut(key.into());
@@ -185,10 +241,7 @@ impl CapturedError {
         });
         let mut record = exception.into_record(SystemTime::now());
         *record = ErrorRecord { log, context, origin, ..*record };
-        match self.handle {
-            Handle::None => recorder.error(record),
-            handle => handle.error(record, handle.transaction().and_then(|shared| active_span(shared))),
-        }
+        send(&self.handle, &recorder, record);
     }
 }
 
@@ -224,10 +277,10 @@ pub(crate) fn stack_here(recorder: &Recorder) -> Stack {
     }
 }
 
-impl fmt::Debug for CapturedError {
+impl fmt::Debug for ErrorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.parts.as_ref().and_then(|parts| parts.exception.kind.as_deref());
-        f.debug_struct("CapturedError").field("type", &kind).finish_non_exhaustive()
+        f.debug_struct("ErrorBuilder").field("type", &kind).finish_non_exhaustive()
     }
 }
 
@@ -235,7 +288,7 @@ impl fmt::Debug for CapturedError {
 mod tests {
     use super::*;
     use crate::{
-        config::{CodeOptions, Environment, LiveConfig},
+        config::{CodeOptions, EnvVars, LiveConfig},
         pipeline::Queue,
     };
 
@@ -247,7 +300,7 @@ mod tests {
                 stack_trace_limit: Some(frames),
                 ..CodeOptions::default()
             };
-            let (live, _) = LiveConfig::new(code, Environment::empty());
+            let (live, _) = LiveConfig::new(code, EnvVars::empty());
             matches!(stack_here(&Recorder::new(live, Queue::new(8, 1 << 20))), Stack::Captured(_))
         };
         assert!(taken(false, 50) && taken(false, -1));

@@ -46,9 +46,9 @@ const ABORTING: [&str; 2] = ["panic in a destructor during cleanup", "panic in a
 /// before you end the process.
 ///
 /// ```
-/// tower_apm::panic_hook();
+/// tower_apm::install_panic_hook();
 /// ```
-pub fn panic_hook() {
+pub fn install_panic_hook() {
     static SET: Once = Once::new();
     SET.call_once(|| {
         let before = panic::take_hook();

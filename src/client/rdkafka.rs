@@ -205,7 +205,7 @@ where
     K: ToBytes + ?Sized,
     P: ToBytes + ?Sized,
 {
-    let span = messaging::send(SYSTEM, record.topic).inject_bytes(&mut HeadersOf(&mut record.headers));
+    let span = messaging::send(SYSTEM, record.topic).inject_message(&mut HeadersOf(&mut record.headers));
     (record, span)
 }
 

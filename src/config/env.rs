@@ -9,18 +9,18 @@ use percent_encoding::percent_decode_str;
 /// The builder reads the process's own unless it is given another:
 ///
 /// ```
-/// use tower_apm::Environment;
+/// use tower_apm::EnvVars;
 ///
-/// let environment = Environment::from_iter([("ELASTIC_APM_SERVICE_NAME", "marketplace")]);
+/// let environment = EnvVars::from_iter([("ELASTIC_APM_SERVICE_NAME", "marketplace")]);
 /// ```
 ///
 /// A variable that is empty or blank counts as not set. `Debug` prints names only: values may be secret.
 #[derive(Clone, Default)]
-pub struct Environment {
+pub struct EnvVars {
     variables: HashMap<String, String>,
 }
 
-impl Environment {
+impl EnvVars {
     /// The environment of this process, as it is now. Bytes that are no UTF-8 are replaced.
     #[must_use]
     pub fn process() -> Self {
@@ -75,13 +75,13 @@ const OTEL_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// Parts that a warning tells of.
 const MAX_NAMED: usize = 10;
 
-impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for EnvVars {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
         Self { variables: variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 }
 
-impl fmt::Debug for Environment {
+impl fmt::Debug for EnvVars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
     }

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use super::{
-    env::Environment,
+    env::EnvVars,
     resolve::{CodeOptions, Config, OPTIONS, Origin, Warning, resolve, resolve_with},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct LiveConfig {
 struct Inner {
     current: ArcSwap<Config>,
     code: CodeOptions,
-    environment: Environment,
+    environment: EnvVars,
     /// What central configuration set last and was allowed.
     accepted: Mutex<Central>,
 }
@@ -36,7 +36,7 @@ struct Inner {
 impl Default for LiveConfig {
     /// Every option at its default.
     fn default() -> Self {
-        Self::new(CodeOptions::default(), Environment::empty()).0
+        Self::new(CodeOptions::default(), EnvVars::empty()).0
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Applied {
 }
 
 impl LiveConfig {
-    pub(crate) fn new(code: CodeOptions, environment: Environment) -> (Self, Vec<Warning>) {
+    pub(crate) fn new(code: CodeOptions, environment: EnvVars) -> (Self, Vec<Warning>) {
         let (config, warnings) = resolve(&code, &environment);
         let current = ArcSwap::from_pointee(config);
         let inner = Inner { current, code, environment, accepted: Mutex::default() };
@@ -67,7 +67,7 @@ impl LiveConfig {
         self.inner.current.load_full()
     }
 
-    pub(crate) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &EnvVars {
         &self.inner.environment
     }
 

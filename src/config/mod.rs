@@ -12,7 +12,7 @@ mod resolve;
 mod value;
 
 pub use self::{
-    env::Environment,
+    env::EnvVars,
     value::{
         CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Exporter, LogEcsReformatting, LogLevel,
         OtlpCompression, OtlpProtocol, TraceContinuationStrategy,

@@ -350,7 +350,7 @@ macro_rules! define_setters {
             $(
                 $(#[doc = $doc])+
                 #[doc = ""]
-                #[doc = concat!("Environment: `", $env, "`, which wins over this setter." $(, " Default: `", $default, "`.")?)]
+                #[doc = concat!("Environment variable: `", $env, "`, which wins over this setter." $(, " Default: `", $default, "`.")?)]
                 $(#[doc = $crate::config::live_note!($live)])?
                 pub fn $name(mut self, $argument: $type) -> Self {
                     self.options.$name = Some($code);

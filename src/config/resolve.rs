@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
 use super::{
-    env::Environment,
+    env::EnvVars,
     live::Central,
     not_offered::instead_of,
     options::for_each_option,
@@ -50,7 +50,7 @@ const PREFIX: &str = "ELASTIC_APM_";
 const OTHER_VARIABLES: [&str; 1] = ["ELASTIC_APM_ACTIVATION_METHOD"];
 
 /// A sentence on the variables that look like options and are none: most likely misspelt, or another agent's.
-pub(crate) fn unknown_variables(environment: &Environment) -> Option<String> {
+pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unknown.sort_unstable();
@@ -113,7 +113,7 @@ macro_rules! define_config {
 
         /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
         /// default. What is not allowed is passed over with one warning.
-        pub(crate) fn resolve(code: &CodeOptions, environment: &Environment) -> (Config, Vec<Warning>) {
+        pub(crate) fn resolve(code: &CodeOptions, environment: &EnvVars) -> (Config, Vec<Warning>) {
             resolve_with(&Central::new(), code, environment)
         }
 
@@ -121,7 +121,7 @@ macro_rules! define_config {
         pub(super) fn resolve_with(
             central: &Central,
             code: &CodeOptions,
-            environment: &Environment,
+            environment: &EnvVars,
         ) -> (Config, Vec<Warning>) {
             let (origins, warnings) = (Vec::new(), Vec::new());
             let mut reader = Reader { central, environment, rows: OPTIONS.iter(), origins, warnings };
@@ -145,7 +145,7 @@ for_each_option!(define_config);
 impl Default for Config {
     /// Every option's default, whatever the environment says.
     fn default() -> Self {
-        resolve(&CodeOptions::default(), &Environment::empty()).0
+        resolve(&CodeOptions::default(), &EnvVars::empty()).0
     }
 }
 
@@ -259,7 +259,7 @@ enum Source<'a> {
 
 struct Reader<'a> {
     central: &'a Central,
-    environment: &'a Environment,
+    environment: &'a EnvVars,
     rows: std::slice::Iter<'static, OptionRow>,
     origins: Vec<Origin>,
     warnings: Vec<Warning>,

@@ -56,7 +56,7 @@ fn section_1_1_the_environment_wins_over_code_and_code_over_the_default() {
         service_version: Some("1.0".to_owned()),
         ..CodeOptions::default()
     };
-    let (config, _) = resolve(&code, &Environment::from_iter([("ELASTIC_APM_ENVIRONMENT", "production")]));
+    let (config, _) = resolve(&code, &EnvVars::from_iter([("ELASTIC_APM_ENVIRONMENT", "production")]));
     assert_eq!(config.environment.as_deref(), Some("production"));
     assert_eq!(config.service_version.as_deref(), Some("1.0"));
     assert_eq!(config.origin("environment"), Some(Origin::Environment("ELASTIC_APM_ENVIRONMENT")));
@@ -99,7 +99,7 @@ fn what_code_sets_is_checked_too() {
         max_queue_size: Some(0),
         ..CodeOptions::default()
     };
-    let (config, warnings) = resolve(&code, &Environment::empty());
+    let (config, warnings) = resolve(&code, &EnvVars::empty());
     assert_eq!(config.server_url, ServerUrl::default());
     assert_eq!(config.transaction_sample_rate, 1.0);
     assert_eq!(config.max_queue_size, 16_384);
@@ -115,7 +115,7 @@ fn secrets_appear_nowhere() {
         ("ELASTIC_APM_API_KEY", "hunter2\n"),
         ("ELASTIC_APM_SERVER_URL", "https://me:hunter2@host/apm/"),
     ];
-    let environment: Environment = variables.into_iter().collect();
+    let environment: EnvVars = variables.into_iter().collect();
     let code = CodeOptions { secret_token: Some(Secret::new("hunter2".to_owned())), ..CodeOptions::default() };
     let (config, warnings) = resolve(&code, &environment);
     assert_eq!(config.api_key.as_ref().map(Secret::reveal), Some("hunter2"), "the line end of a mounted file goes");
@@ -207,7 +207,7 @@ mod setters {
             .transaction_ignore_urls(vec!["/health*".to_owned()])
             .transaction_sample_rate(0.123_46)
             .transaction_max_spans(-1);
-        let (config, warnings) = resolve(&builder.options, &Environment::empty());
+        let (config, warnings) = resolve(&builder.options, &EnvVars::empty());
         assert_eq!(warnings, []);
         assert_eq!(config.server_url.join("/"), "http://apm:8200/");
         assert_eq!(config.server_ca_cert_file, Some(PathBuf::from("/ca.pem")));
@@ -332,23 +332,23 @@ fn section_1_5_variables_that_are_no_options_stand_in_the_reference() {
     let reference = include_str!("../docs/options.md");
     for variable in OTHER_SPECIFIED {
         assert!(reference.contains(&format!("| `{variable}` |")), "{variable}");
-        assert_eq!(unknown_variables(&Environment::from_iter([(variable, "x")])), None);
+        assert_eq!(unknown_variables(&EnvVars::from_iter([(variable, "x")])), None);
     }
 }
 
 #[test]
 fn section_1_1_an_attribute_of_opentelemetry_that_is_none_is_named_without_its_value() {
-    let warning = |text: &str| Environment::from_iter([("OTEL_RESOURCE_ATTRIBUTES", text)]).broken_otel_attributes();
+    let warning = |text: &str| EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", text)]).broken_otel_attributes();
     for text in ["", "a=1", "a=1,,b=2,", "service.name=x%20y"] {
         assert_eq!(warning(text), None, "{text}");
     }
     let told = warning("a=1,hunter2,=hunter2,b=2").unwrap();
     assert!(told.contains("number 2, 3 is no key=value") && !told.contains("hunter2"), "{told}");
-    let environment = Environment::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
-    let agent = crate::Agent::builder().env(environment).disable_send(true).build().unwrap();
+    let environment = EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
+    let agent = crate::Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
     let warnings: Vec<_> = agent.warnings().collect();
     assert!(matches!(&warnings[..], [one] if one.contains("OTEL_RESOURCE_ATTRIBUTES")), "{warnings:?}");
-    assert!(agent.describe().contains(r#"service_name="shop""#), "the others count");
+    assert!(agent.startup_summary().contains(r#"service_name="shop""#), "the others count");
 }
 
 #[test]

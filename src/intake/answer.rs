@@ -53,7 +53,7 @@ fn of_the_server(status: u16, told: &Told, events: u64, retry_after: Option<Dura
     let reasons = reasons(told, status);
     match told.of_events < MAX_NAMED && told.complete {
         true => Delivery::Partly { accepted, rejected, reasons, retry_after },
-        false => Delivery::Unclear { accepted, rejected, reasons, retry_after },
+        false => Delivery::OutcomeUnknown { accepted, rejected, reasons, retry_after },
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
             (
                 500,
                 format!(r#"{{"accepted":4,"errors":[{}]}}"#, five.join(",")),
-                Delivery::Unclear {
+                Delivery::OutcomeUnknown {
                     accepted: 4,
                     rejected: 5,
                     reasons: rejections(&["bad 0", "bad 1", "bad 2", "bad 3", "bad 4"]),
@@ -186,7 +186,7 @@ mod tests {
             (
                 500,
                 r#"{"accepted":4,"errors":[{"message":"cut o"#.into(),
-                Delivery::Unclear {
+                Delivery::OutcomeUnknown {
                     accepted: 4,
                     rejected: 0,
                     reasons: rejections(&["the server answered 500 without a reason"]),

@@ -138,7 +138,7 @@ impl Exporter for IntakeExporter {
             }
         };
         if let Some(cut) = added? {
-            self.losses.shortened += 1;
+            self.losses.truncated += 1;
             self.losses.cut = cut;
         }
         Ok(Added::Taken)

@@ -91,7 +91,7 @@ pub(crate) struct Traps {
     metrics: HashSet<Box<str>>,
     /// Everything before a dot of their names.
     metric_objects: HashSet<Box<str>>,
-    lost_keys: u64,
+    dropped_keys: u64,
 }
 
 impl Traps {
@@ -124,7 +124,7 @@ impl Traps {
 
     /// Keys that were left out or replaced since the last question.
     pub(crate) fn take_lost_keys(&mut self) -> u64 {
-        std::mem::take(&mut self.lost_keys)
+        std::mem::take(&mut self.dropped_keys)
     }
 
     /// Looks at the labels that every document gets.
@@ -166,7 +166,7 @@ impl Traps {
             self.tell(trap, name);
             false
         });
-        self.lost_keys += (before - record.samples.len()) as u64;
+        self.dropped_keys += (before - record.samples.len()) as u64;
     }
 
     /// Whether no metric is called as an object of this one, or the other way round. Remembers it.
@@ -189,10 +189,10 @@ impl Traps {
     pub(crate) fn labels(&mut self, labels: &[Label]) {
         for (at, Label { key, value }) in labels.iter().enumerate() {
             if key.trim().is_empty() {
-                self.lost_keys += 1;
+                self.dropped_keys += 1;
                 self.tell(Trap::BlankLabel, "");
             } else if let Some(renamed) = collides(key, labels[..at].iter().map(|label| &*label.key)) {
-                self.lost_keys += 1;
+                self.dropped_keys += 1;
                 self.tell(Trap::CollidingLabel, &renamed);
             } else if matches!(value, LabelValue::Integer(number) if !is_exact(*number)) {
                 self.tell(Trap::LargeInteger, key);
@@ -204,10 +204,10 @@ impl Traps {
     pub(crate) fn custom(&mut self, custom: &[Custom]) {
         for (at, Custom { key, .. }) in custom.iter().enumerate() {
             if key.trim().is_empty() {
-                self.lost_keys += 1;
+                self.dropped_keys += 1;
                 self.tell(Trap::BlankCustom, "");
             } else if let Some(renamed) = collides(key, custom[..at].iter().map(|custom| &*custom.key)) {
-                self.lost_keys += 1;
+                self.dropped_keys += 1;
                 self.tell(Trap::CollidingCustom, &renamed);
             }
         }

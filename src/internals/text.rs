@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use crate::{
-    config::{CodeOptions, Config, Environment, OPTIONS, Wildcard, resolve},
+    config::{CodeOptions, Config, EnvVars, OPTIONS, Wildcard, resolve},
     propagation::{self, Outgoing},
     sanitize, sql,
 };
@@ -126,7 +126,7 @@ pub struct OptionValue {
 
 /// Reads all options from an environment.
 #[must_use]
-pub fn options(environment: &Environment) -> Options {
+pub fn options(environment: &EnvVars) -> Options {
     let (config, warnings) = resolve(&CodeOptions::default(), environment);
     let values = OPTIONS.iter().zip(config.shown()).map(|(row, shown)| OptionValue {
         name: row.name,

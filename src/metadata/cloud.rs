@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
-    config::{CloudProvider, Environment},
+    config::{CloudProvider, EnvVars},
     record::{Cloud, CloudPart},
     transport::{Connector, HttpClient, HttpVersion, Proxies, RequestLimits, Tls, Trust},
 };
@@ -185,7 +185,7 @@ fn azure(compute: &Value) -> Option<Cloud> {
 }
 
 /// Azure's App Service has no such address, but variables.
-pub(crate) fn app_service(environment: &Environment) -> Option<Cloud> {
+pub(crate) fn app_service(environment: &EnvVars) -> Option<Cloud> {
     let variable = |name| environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let (instance, site, group) =
         (variable("WEBSITE_INSTANCE_ID")?, variable("WEBSITE_SITE_NAME")?, variable("WEBSITE_RESOURCE_GROUP")?);

@@ -1,9 +1,9 @@
 //! The pod. Pure.
 
-use crate::{config::Environment, record::Kubernetes};
+use crate::{config::EnvVars, record::Kubernetes};
 
 /// What the pod's manifest passes on in `KUBERNETES_*` wins over what was found; a pod is called as its host, without the domain.
-pub(crate) fn kubernetes(environment: &Environment, pod_uid: Option<String>, hostname: Option<&str>) -> Kubernetes {
+pub(crate) fn kubernetes(environment: &EnvVars, pod_uid: Option<String>, hostname: Option<&str>) -> Kubernetes {
     let variable = |name| environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let pod_name = pod_uid.as_ref().and(hostname).and_then(|name| name.split('.').next()).map(str::to_owned);
     Kubernetes {
@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn section_11_3_what_the_manifest_says_wins() {
-        let none = Environment::empty();
+        let none = EnvVars::empty();
         assert_eq!(kubernetes(&none, None, Some("vm")), Kubernetes::default());
         let found = kubernetes(&none, Some("uid".to_owned()), Some("shop-7d9.shops.svc"));
         assert_eq!((found.pod_name.as_deref(), found.pod_uid.as_deref()), (Some("shop-7d9"), Some("uid")));

@@ -38,7 +38,7 @@ pub(crate) struct OtlpExporter {
     sanitizer: Sanitizer,
     traps: Traps,
     /// Values left out since they were last asked for.
-    lost_values: u64,
+    dropped_values: u64,
     open: OpenBatch,
     limit: usize,
 }
@@ -62,7 +62,7 @@ impl OtlpExporter {
             live,
             sanitizer: Sanitizer::of(&config),
             traps,
-            lost_values: 0,
+            dropped_values: 0,
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
             config,
@@ -95,7 +95,7 @@ impl Exporter for OtlpExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, config, traps, lost_values, open, framework, requests, sets, .. } = self;
+        let Self { sanitizer, config, traps, dropped_values, open, framework, requests, sets, .. } = self;
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
@@ -103,7 +103,7 @@ impl Exporter for OtlpExporter {
                 let told = intake::transaction(&record, sanitizer);
                 let span = project::transaction(&record, &told, *framework);
                 watch(traps, &record.context, &span.attributes);
-                *lost_values += u64::from(span.dropped_attributes_count);
+                *dropped_values += u64::from(span.dropped_attributes_count);
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(mut record) => {
@@ -117,7 +117,7 @@ impl Exporter for OtlpExporter {
                 let frames = stack::resolve(record.take_stack(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
                 watch(traps, &record.context, &told.attributes);
-                *lost_values += u64::from(told.dropped_attributes_count);
+                *dropped_values += u64::from(told.dropped_attributes_count);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
             // where the time of transactions goes has no place in OTLP
@@ -146,7 +146,11 @@ impl Exporter for OtlpExporter {
     }
 
     fn losses(&mut self) -> Losses {
-        Losses { keys: self.traps.take_lost_keys(), values: std::mem::take(&mut self.lost_values), ..Losses::default() }
+        Losses {
+            keys: self.traps.take_lost_keys(),
+            values: std::mem::take(&mut self.dropped_values),
+            ..Losses::default()
+        }
     }
 
     fn is_full(&self) -> bool {

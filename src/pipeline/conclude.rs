@@ -53,11 +53,11 @@ impl<E: Exporter> State<E> {
                     self.succeeded();
                 }
             }
-            Delivery::Unclear { accepted, rejected, reasons, retry_after } => {
+            Delivery::OutcomeUnknown { accepted, rejected, reasons, retry_after } => {
                 let rejected = rejected.min(events);
                 let accepted = accepted.min(events - rejected);
                 self.settle(accepted + rejected, rejected);
-                self.drop_events(DropReason::Unclear, events - accepted - rejected);
+                self.drop_events(DropReason::OutcomeUnknown, events - accepted - rejected);
                 self.log.rejections(&reasons);
                 self.log.warn("the server failed after it had taken an unknown part of a batch", "");
                 self.failed(FailureCause::Refused { retry_after });
@@ -108,7 +108,7 @@ impl<E: Exporter> State<E> {
         if cause == FailureCause::ServerError {
             current.server_errors += 1;
             if current.server_errors >= MAX_SERVER_ERRORS {
-                self.drop_events(DropReason::Unclear, current.batch.events());
+                self.drop_events(DropReason::OutcomeUnknown, current.batch.events());
                 return self.log.warn("a batch was dropped: the server failed on it repeatedly", reason);
             }
         }

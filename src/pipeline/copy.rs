@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Added, Batch, Delivery, Exporter, FailureCause, Losses, Queue, backoff::Backoff, log_limit::LogLimit,
-    recovery::MAX_RETRY_AFTER, stats::Copies,
+    recovery::MAX_RETRY_AFTER, stats::SecondaryStats,
 };
 use crate::record::{Event, Resource};
 
@@ -62,7 +62,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
     fn add(&mut self, event: Event) -> Result<Added, String> {
         // what the second protocol has no words for is no copy that was given up: it arrives by the first
         if matches!(self.copies.add(event.clone()), Err(_) | Ok(Added::Paused)) {
-            self.queue.counters().copied(Copies { dropped: 1, ..Copies::default() });
+            self.queue.counters().copied(SecondaryStats { dropped: 1, ..SecondaryStats::default() });
         }
         self.first.add(event)
     }
@@ -100,7 +100,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
             });
             let Some((events, copy)) = copy else { return first.await };
             let Some(copy) = copy else {
-                queue.counters().copied(Copies { dropped: events, ..Copies::default() });
+                queue.counters().copied(SecondaryStats { dropped: events, ..SecondaryStats::default() });
                 return first.await;
             };
             let mut copy = pin!(copy);
@@ -122,7 +122,7 @@ impl<F: Exporter, C: Exporter> Exporter for WithCopy<F, C> {
 
 trait Pausing {
     fn is_over(&self) -> bool;
-    fn conclude(&self, delivery: Delivery, events: u64) -> Copies;
+    fn conclude(&self, delivery: Delivery, events: u64) -> SecondaryStats;
 }
 
 impl Pausing for Mutex<Pause> {
@@ -132,7 +132,7 @@ impl Pausing for Mutex<Pause> {
     }
 
     /// What became of the copies of `events` events.
-    fn conclude(&self, delivery: Delivery, events: u64) -> Copies {
+    fn conclude(&self, delivery: Delivery, events: u64) -> SecondaryStats {
         let mut pause = self.lock().unwrap_or_else(PoisonError::into_inner);
         let (accepted, rejected, failure) = match delivery {
             Delivery::Decided { rejected, reasons } => {
@@ -145,7 +145,7 @@ impl Pausing for Mutex<Pause> {
                 (accepted, rejected, Some(("the server failed after a part of a batch".to_owned(), None)))
             }
             Delivery::Partly { accepted, rejected, reasons, retry_after }
-            | Delivery::Unclear { accepted, rejected, reasons, retry_after } => {
+            | Delivery::OutcomeUnknown { accepted, rejected, reasons, retry_after } => {
                 pause.log.rejections(&reasons);
                 (accepted, rejected, Some(("the server failed after a part of a batch".to_owned(), retry_after)))
             }
@@ -169,7 +169,7 @@ impl Pausing for Mutex<Pause> {
                 pause.log.warn("copies of events were given up", &reason);
             }
         }
-        Copies { accepted, rejected, dropped: events.saturating_sub(accepted + rejected) }
+        SecondaryStats { accepted, rejected, dropped: events.saturating_sub(accepted + rejected) }
     }
 }
 

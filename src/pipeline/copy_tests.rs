@@ -99,7 +99,7 @@ impl Rig {
     }
 
     fn copies(&self) -> (u64, u64, u64) {
-        let Copies { accepted, rejected, dropped } = self.queue.stats().copies;
+        let SecondaryStats { accepted, rejected, dropped } = self.queue.stats().copies;
         (accepted, rejected, dropped)
     }
 }

@@ -64,7 +64,7 @@ pub(crate) enum Added {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Losses {
     /// Events that were too long, and lost a part of themselves.
-    pub(crate) shortened: u64,
+    pub(crate) truncated: u64,
     /// What the last of them lost last.
     pub(crate) cut: &'static str,
     /// Labels, values of custom context and metrics whose key cannot be sent, or not beside another one.
@@ -107,7 +107,7 @@ pub(crate) enum Delivery {
     Partly { accepted: u64, rejected: u64, reasons: Vec<Rejection>, retry_after: Option<Duration> },
     /// The server took `accepted` and refused `rejected`; what became of the others cannot be known, so they are not
     /// sent again.
-    Unclear { accepted: u64, rejected: u64, reasons: Vec<Rejection>, retry_after: Option<Duration> },
+    OutcomeUnknown { accepted: u64, rejected: u64, reasons: Vec<Rejection>, retry_after: Option<Duration> },
     /// The server decided on the first `events` events: the rest is sent next.
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "requests of intake v2 hold events of all kinds"))]
     Front { events: u64, rejected: u64, reasons: Vec<Rejection> },
@@ -154,7 +154,7 @@ impl Delivery {
             Self::Decided { reasons, .. }
             | Self::Front { reasons, .. }
             | Self::Partly { reasons, .. }
-            | Self::Unclear { reasons, .. } => {
+            | Self::OutcomeUnknown { reasons, .. } => {
                 reasons.iter_mut().for_each(|reason| reason.message = words(&reason.message));
             }
             Self::GivenUp { reasons, why, .. } => {

@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-/// Not everything was delivered within the time given.
+/// Some events were not delivered before the timeout of a flush or a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} events were not delivered in time")]
-pub struct Unsent {
+#[non_exhaustive]
+pub struct FlushTimeout {
     /// Events that were still waiting.
     pub waiting: u64,
 }
 
-pub(super) type Done = Box<dyn FnOnce(Result<(), Unsent>) + Send>;
+pub(super) type Done = Box<dyn FnOnce(Result<(), FlushTimeout>) + Send>;
 
 pub(super) struct Flush {
     /// The flush is over when this many of the events taken from the queue are settled: delivered, or dropped and counted.
@@ -27,6 +28,6 @@ impl Flush {
     }
 
     pub(super) fn answer(self, concluded: u64, waiting: u64) {
-        (self.done)(if self.target <= concluded { Ok(()) } else { Err(Unsent { waiting }) });
+        (self.done)(if self.target <= concluded { Ok(()) } else { Err(FlushTimeout { waiting }) });
     }
 }

@@ -117,7 +117,7 @@ fn refused(stats: &Stats) -> u64 {
 
 /// A shutdown is the last thing that happens: what is lost in it, no report can tell any more.
 fn lost(stats: &Stats) -> u64 {
-    stats.rejected + stats.dropped.unencodable + stats.dropped.too_large + stats.dropped.unclear
+    stats.rejected + stats.dropped.unencodable + stats.dropped.too_large + stats.dropped.outcome_unknown
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
         }
         assert_eq!(watch.take(&queue), Health::default());
         counters.dropped(DropReason::Unencodable, 1);
-        counters.dropped(DropReason::Unclear, 2);
+        counters.dropped(DropReason::OutcomeUnknown, 2);
         counters.dropped(DropReason::TooLarge, 1);
         counters.rejected(4);
         assert_eq!(watch.take(&queue), Health { lost: 8, ..Health::default() });
@@ -196,7 +196,7 @@ mod tests {
         for delivery in [
             failed,
             Delivery::Partly { accepted: 1, rejected: 0, reasons: Vec::new(), retry_after: None },
-            Delivery::Unclear { accepted: 1, rejected: 0, reasons: Vec::new(), retry_after: None },
+            Delivery::OutcomeUnknown { accepted: 1, rejected: 0, reasons: Vec::new(), retry_after: None },
             Delivery::Decided { rejected: 1, reasons: reasons.clone() },
             // a 400 that refuses nothing
             Delivery::Decided { rejected: 0, reasons },

@@ -38,6 +38,6 @@ pub(crate) use self::{
     worker::{Flusher, Worker},
 };
 pub use self::{
-    flush::Unsent,
-    stats::{Copies, DropReason, Dropped, Stats},
+    flush::FlushTimeout,
+    stats::{DropReason, Dropped, SecondaryStats, Stats},
 };

@@ -38,7 +38,7 @@ pub struct Stats {
     /// Bytes of memory that the backlog holds, limited by `max_backlog_bytes`.
     pub backlog_bytes: u64,
     /// With `exporter=intake,otlp`: what became of the copies that went by OTLP.
-    pub copies: Copies,
+    pub copies: SecondaryStats,
     /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
     pub late_writes: u64,
     /// Labels beyond the 128 that one transaction, or one metric set, keeps.
@@ -53,25 +53,28 @@ pub struct Stats {
     pub slow_hooks: u64,
     /// Events that were over the server's limit for a line (300 KiB) and went without a part of what they had to tell.
     /// They count as accepted or rejected too.
-    pub shortened: u64,
+    pub truncated: u64,
     /// Labels and values of custom context that were left out or replaced for the sake of their key: it is blank, or the
     /// same as another's once `.`, `*` and `"` are `_`.
-    pub lost_keys: u64,
+    pub dropped_keys: u64,
     /// Values of custom context beyond the 64, and headers beyond the well-known ones, that an event cannot tell by OTLP,
     /// where each would be a label.
-    pub lost_values: u64,
+    pub dropped_values: u64,
     /// Errors that were never offered to the queue: errors beyond the rate limit, the same error twice in one request,
     /// errors from a nested call of a filter, hook or `Display`, and panics for which there is no room before the filters.
     pub suppressed_errors: u64,
     /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
     pub filtered: u64,
+    /// Transactions that were discarded with [`Transaction::discard`](crate::Transaction::discard), and spans that were
+    /// recorded in a discarded or ignored transaction. These events were never offered to the queue.
+    pub discarded: u64,
 }
 
 /// What became of copies, in a migration (`exporter=intake,otlp`). They are outside of the account of [`Stats`], where
 /// each event counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Copies {
+pub struct SecondaryStats {
     /// Accepted by the server.
     pub accepted: u64,
     /// Refused by the server as invalid.
@@ -132,12 +135,12 @@ drop_reasons! {
     queue_full = QueueFull,
     /// The queue held `max_queue_bytes` bytes or, for a span or a log line, three quarters of that number.
     queue_bytes = QueueBytes,
-    /// A single event was over the server's limit for a line even after it was shortened, or could not be encoded.
+    /// A single event was over the server's limit for a line even after it was truncated, or could not be encoded.
     unencodable = Unencodable,
     /// The server refused a request with this single event as too large (413).
     too_large = TooLarge,
     /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
-    unclear = Unclear,
+    outcome_unknown = OutcomeUnknown,
     /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
     /// later).
     unsampled = Unsampled,
@@ -163,8 +166,8 @@ impl fmt::Display for Stats {
         if self.backlog_events > 0 {
             write!(f, ", backlog {} ({} bytes)", self.backlog_events, self.backlog_bytes)?;
         }
-        if self.copies != Copies::default() {
-            let Copies { accepted, rejected, dropped } = self.copies;
+        if self.copies != SecondaryStats::default() {
+            let SecondaryStats { accepted, rejected, dropped } = self.copies;
             write!(f, ", copies: accepted {accepted}, rejected {rejected}, dropped {dropped}")?;
         }
         let beside = [
@@ -174,11 +177,12 @@ impl fmt::Display for Stats {
             ("excess links", self.excess_links),
             ("contained panics", self.contained_panics),
             ("slow hooks", self.slow_hooks),
-            ("shortened", self.shortened),
-            ("lost keys", self.lost_keys),
-            ("lost values", self.lost_values),
+            ("truncated", self.truncated),
+            ("dropped keys", self.dropped_keys),
+            ("dropped values", self.dropped_values),
             ("suppressed errors", self.suppressed_errors),
             ("filtered", self.filtered),
+            ("discarded", self.discarded),
         ];
         beside.iter().filter(|(_, count)| *count > 0).try_for_each(|(name, count)| write!(f, ", {name} {count}"))
     }
@@ -202,11 +206,12 @@ pub(crate) struct Counters {
     excess_links: AtomicU64,
     contained_panics: AtomicU64,
     slow_hooks: AtomicU64,
-    shortened: AtomicU64,
-    lost_keys: AtomicU64,
-    lost_values: AtomicU64,
+    truncated: AtomicU64,
+    dropped_keys: AtomicU64,
+    dropped_values: AtomicU64,
     suppressed_errors: AtomicU64,
     filtered: AtomicU64,
+    discarded: AtomicU64,
 }
 
 impl Counters {
@@ -239,7 +244,7 @@ impl Counters {
     }
 
     #[cfg(any(feature = "otlp", test))]
-    pub(crate) fn copied(&self, copies: Copies) {
+    pub(crate) fn copied(&self, copies: SecondaryStats) {
         self.copies_accepted.fetch_add(copies.accepted, Relaxed);
         self.copies_rejected.fetch_add(copies.rejected, Relaxed);
         self.copies_dropped.fetch_add(copies.dropped, Relaxed);
@@ -269,16 +274,16 @@ impl Counters {
         self.slow_hooks.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn shortened(&self, events: u64) {
-        self.shortened.fetch_add(events, Relaxed);
+    pub(crate) fn truncated(&self, events: u64) {
+        self.truncated.fetch_add(events, Relaxed);
     }
 
-    pub(crate) fn lost_keys(&self, keys: u64) {
-        self.lost_keys.fetch_add(keys, Relaxed);
+    pub(crate) fn dropped_keys(&self, keys: u64) {
+        self.dropped_keys.fetch_add(keys, Relaxed);
     }
 
-    pub(crate) fn lost_values(&self, values: u64) {
-        self.lost_values.fetch_add(values, Relaxed);
+    pub(crate) fn dropped_values(&self, values: u64) {
+        self.dropped_values.fetch_add(values, Relaxed);
     }
 
     pub(crate) fn suppressed_error(&self) {
@@ -287,6 +292,10 @@ impl Counters {
 
     pub(crate) fn filtered(&self, events: u64) {
         self.filtered.fetch_add(events, Relaxed);
+    }
+
+    pub(crate) fn discarded(&self, events: u64) {
+        self.discarded.fetch_add(events, Relaxed);
     }
 
     pub(crate) fn read(&self) -> Stats {
@@ -305,7 +314,7 @@ impl Counters {
             // it may have grown meanwhile
             backlog_events: self.backlog_events.load(Relaxed).min(waiting),
             backlog_bytes: self.backlog_bytes.load(Relaxed),
-            copies: Copies {
+            copies: SecondaryStats {
                 accepted: self.copies_accepted.load(Relaxed),
                 rejected: self.copies_rejected.load(Relaxed),
                 dropped: self.copies_dropped.load(Relaxed),
@@ -316,11 +325,12 @@ impl Counters {
             excess_links: self.excess_links.load(Relaxed),
             contained_panics: self.contained_panics.load(Relaxed),
             slow_hooks: self.slow_hooks.load(Relaxed),
-            shortened: self.shortened.load(Relaxed),
-            lost_keys: self.lost_keys.load(Relaxed),
-            lost_values: self.lost_values.load(Relaxed),
+            truncated: self.truncated.load(Relaxed),
+            dropped_keys: self.dropped_keys.load(Relaxed),
+            dropped_values: self.dropped_values.load(Relaxed),
             suppressed_errors: self.suppressed_errors.load(Relaxed),
             filtered: self.filtered.load(Relaxed),
+            discarded: self.discarded.load(Relaxed),
         }
     }
 }
@@ -350,22 +360,23 @@ mod tests {
         counters.dropped(DropReason::LateSpan, 2);
         let late = counters.read();
         assert_eq!((late.recorded, late.waiting, late.dropped.late_spans), (12, 2, 2), "the account still adds up");
-        counters.copied(Copies { accepted: 6, rejected: 0, dropped: 1 });
+        counters.copied(SecondaryStats { accepted: 6, rejected: 0, dropped: 1 });
         let told = counters.read().to_string();
         assert!(told.ends_with("(LateSpan 2), copies: accepted 6, rejected 0, dropped 1"), "{told}");
         counters.contained_panic();
         counters.slow_hook();
-        counters.shortened(2);
-        counters.lost_keys(3);
+        counters.truncated(2);
+        counters.dropped_keys(3);
         counters.late_write();
         counters.excess_label();
         counters.excess_links(2);
-        counters.lost_values(5);
+        counters.dropped_values(5);
         counters.suppressed_error();
         counters.filtered(4);
+        counters.discarded(6);
         let told = counters.read().to_string();
-        let all = ", late writes 1, excess labels 1, excess links 2, contained panics 1, slow hooks 1, shortened 2, \
-                   lost keys 3, lost values 5, suppressed errors 1, filtered 4";
+        let all = ", late writes 1, excess labels 1, excess links 2, contained panics 1, slow hooks 1, truncated 2, \
+                   dropped keys 3, dropped values 5, suppressed errors 1, filtered 4, discarded 6";
         assert!(told.ends_with(all), "{told}");
     }
 }

@@ -215,16 +215,16 @@ impl<E: Exporter> State<E> {
     }
 
     fn count_losses(&mut self) {
-        let Losses { shortened, cut, keys, values } = self.exporter.losses();
-        if shortened > 0 {
-            self.queue.counters().shortened(shortened);
+        let Losses { truncated, cut, keys, values } = self.exporter.losses();
+        if truncated > 0 {
+            self.queue.counters().truncated(truncated);
             self.log.warn("an event was over the server's limit for a line and went without a part of it", cut);
         }
         if keys > 0 {
-            self.queue.counters().lost_keys(keys);
+            self.queue.counters().dropped_keys(keys);
         }
         if values > 0 {
-            self.queue.counters().lost_values(values);
+            self.queue.counters().dropped_values(values);
         }
     }
 

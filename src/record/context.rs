@@ -65,7 +65,9 @@ pub enum LabelValue {
     Text(Cow<'static, str>),
     /// An integer beyond ±9.2e12 is sent as text: the index could not tell such numbers apart.
     Integer(i64),
+    /// A number. `NaN` and infinite values are sent as text.
     Float(f64),
+    /// `true` or `false`.
     Bool(bool),
 }
 
@@ -104,7 +106,7 @@ label_value_from! {
 /// ```
 /// use tower_apm::{Transaction, User};
 ///
-/// Transaction::current().user(User::id("0xabc").email("ada@example.com").name("Ada"));
+/// Transaction::current().set_user(User::id("0xabc").email("ada@example.com").name("Ada"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct User {

@@ -7,12 +7,15 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{Context, DroppedSpans, Link, Message, SelfTime, SelfTimes, SpanId, TraceId};
 
-/// Did it work? Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
+/// The outcome of a transaction. Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Outcome {
+    /// The work succeeded.
     Success,
+    /// The work failed.
     Failure,
+    /// The result is not known, for example because the work was cancelled.
     #[default]
     Unknown,
 }

@@ -227,7 +227,7 @@ pub(super) fn run_hooks<B>(options: &Options, transaction: &Transaction, respons
 }
 
 fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut Response<B>) {
-    if let (Some(name), Some(id)) = (&options.trace_id_header, transaction.trace_id())
+    if let (Some(name), Some(id)) = (&options.response_trace_id_header, transaction.trace_id())
         && let Ok(value) = HeaderValue::try_from(id.to_string())
     {
         response.headers_mut().insert(name.clone(), value);

@@ -24,7 +24,7 @@ pub(super) struct Options {
     pub(super) https: bool,
     /// None: where the subscriber hides the span.
     pub(super) request_span: Option<bool>,
-    pub(super) trace_id_header: Option<HeaderName>,
+    pub(super) response_trace_id_header: Option<HeaderName>,
     pub(super) on_request: Vec<OnRequest>,
     pub(super) on_response: Vec<OnResponse>,
     pub(super) on_error: Vec<OnError>,
@@ -78,7 +78,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("module", &self.module)
-            .field("trace_id_header", &self.trace_id_header)
+            .field("response_trace_id_header", &self.response_trace_id_header)
             .finish_non_exhaustive()
     }
 }

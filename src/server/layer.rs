@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, sync::Arc};
 use http::{HeaderName, request, response};
 use tower_layer::Layer;
 
-use super::{ApmService, IntoVerdict, hooks::Options};
+use super::{ApmService, IntoErrorVerdict, hooks::Options};
 use crate::transaction::{Recorder, Transaction};
 
 /// The layer of the installed agent, for any router or service.
@@ -63,7 +63,7 @@ impl ApmLayer {
     /// ```
     /// let layer = tower_apm::layer().on_request(|tx, parts| {
     ///     if let Some(chain) = parts.headers.get("x-chain").and_then(|value| value.to_str().ok()) {
-    ///         tx.label("chain", chain);
+    ///         tx.set_label("chain", chain);
     ///     }
     /// });
     /// # let _ = layer;
@@ -86,7 +86,7 @@ impl ApmLayer {
     ///
     /// let layer = tower_apm::layer().on_response(|tx, parts| {
     ///     if let Some(page) = parts.extensions.get::<Page>() {
-    ///         tx.custom("page", page);
+    ///         tx.set_custom_context("page", page);
     ///     }
     /// });
     /// # let _ = layer;
@@ -109,7 +109,7 @@ impl ApmLayer {
     ///
     /// let layer = tower_apm::layer().on_error(|tx, error| {
     ///     if error.is::<OutOfStock>() {
-    ///         tx.label("reason", "out of stock");
+    ///         tx.set_label("reason", "out of stock");
     ///     }
     /// });
     /// # let _ = layer;
@@ -130,7 +130,7 @@ impl ApmLayer {
     pub fn on_error<F, V>(self, hook: F) -> Self
     where
         F: Fn(&Transaction, &(dyn Error + 'static)) -> V + Send + Sync + 'static,
-        V: IntoVerdict,
+        V: IntoErrorVerdict,
     {
         let hook =
             move |transaction: &Transaction, error: &(dyn Error + 'static)| hook(transaction, error).into_verdict();
@@ -140,12 +140,12 @@ impl ApmLayer {
     /// Lets every response carry the trace id in this header, for a user to quote. Off by default; a name that no
     /// header can have leaves it off, with a warning.
     #[must_use]
-    pub fn trace_id_header(self, name: &str) -> Self {
+    pub fn response_trace_id_header(self, name: &str) -> Self {
         let header = HeaderName::try_from(name);
         if header.is_err() {
-            tracing::warn!(target: "tower_apm", name, "trace_id_header is off: it must be the name of a header");
+            tracing::warn!(target: "tower_apm", name, "response_trace_id_header is off: it must be the name of a header");
         }
-        self.with(|options| options.trace_id_header = header.ok())
+        self.with(|options| options.response_trace_id_header = header.ok())
     }
 
     /// States that the server itself terminates TLS, so that recorded URLs begin with `https`. Default: off.

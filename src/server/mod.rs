@@ -23,5 +23,5 @@ pub use self::{
     layer::{ApmLayer, layer},
     response_error::{Panicked, ResponseExt, ServiceError},
     service::ApmService,
-    verdict::{ErrorVerdict, IntoVerdict},
+    verdict::{ErrorVerdict, IntoErrorVerdict},
 };

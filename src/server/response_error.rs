@@ -20,7 +20,9 @@ use crate::{
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Attaches the error that caused a response.
-pub trait ResponseExt {
+///
+/// The trait is sealed: it is implemented for [`http::Response`] only.
+pub trait ResponseExt: sealed::Sealed {
     /// Attaches the error that caused this response.
     ///
     /// If the status is 500 or above, the layer records the error with its causes. Its culprit is the transaction's
@@ -64,6 +66,12 @@ impl<B> ResponseExt for Response<B> {
         self.extensions_mut().insert(ResponseError(Arc::new(attached)));
         self
     }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<B> Sealed for http::Response<B> {}
 }
 
 /// The extension that carries the error.

@@ -214,7 +214,7 @@ fn enrich<B>(options: &Options, transaction: &Transaction, request: &mut Request
     if let Some(module) = &options.module
         && !request::is_nobodys(request.extensions())
     {
-        transaction.label("module", module.clone());
+        transaction.set_label("module", module.clone());
     }
     if !options.on_request.is_empty() {
         with_parts(request, |parts| options.run_on_request(transaction, parts));

@@ -2,6 +2,7 @@
 
 /// What becomes of an error that a hook of [`ApmLayer::on_error`](crate::ApmLayer::on_error) has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ErrorVerdict {
     /// It is recorded as it would be without the hook.
     #[default]
@@ -12,18 +13,18 @@ pub enum ErrorVerdict {
 }
 
 /// What an `on_error` hook returns: nothing, or an [`ErrorVerdict`].
-pub trait IntoVerdict: sealed::Sealed {
+pub trait IntoErrorVerdict: sealed::Sealed {
     #[doc(hidden)]
     fn into_verdict(self) -> ErrorVerdict;
 }
 
-impl IntoVerdict for () {
+impl IntoErrorVerdict for () {
     fn into_verdict(self) -> ErrorVerdict {
         ErrorVerdict::Record
     }
 }
 
-impl IntoVerdict for ErrorVerdict {
+impl IntoErrorVerdict for ErrorVerdict {
     fn into_verdict(self) -> ErrorVerdict {
         self
     }

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use super::{TestAgent, process, scene::Scene};
-use crate::{Agent, AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
+use crate::{Agent, AgentBuilder, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 
 /// Options of a [`TestAgent`]; all have defaults. [`start`](Self::start) starts it.
 ///
@@ -57,7 +57,7 @@ impl TestAgentBuilder {
     /// # async fn main() {
     /// let apm = TestAgent::builder().otlp(OtlpProtocol::Grpc).start().await;
     /// let job = apm.agent().start_transaction("settle auctions", "scheduled");
-    /// job.user(User::id("0xdef")).custom("order", 7);
+    /// job.set_user(User::id("0xdef")).set_custom_context("order", 7);
     /// drop(job);
     ///
     /// apm.expect_transaction("settle auctions").await.user_id("0xdef").custom("/order", 7);
@@ -89,7 +89,7 @@ impl TestAgentBuilder {
         let note = process::prepare();
         let mut server = DevServer::builder();
         let mut agent = Agent::builder()
-            .env(Environment::empty())
+            .env_vars(EnvVars::empty())
             .service_name(service_name(thread::current().name()))
             .api_request_time(Duration::from_millis(10))
             .metrics_interval(Duration::ZERO)

@@ -38,10 +38,10 @@ impl TestAgent {
     /// let apm = TestAgent::start().await;
     /// for round in 0..2 {
     ///     let job = apm.agent().start_transaction("settle auctions", "scheduled");
-    ///     job.label("round", round);
+    ///     job.set_label("round", round);
     /// }
     /// for (round, job) in (0..).zip(apm.expect_transactions("settle auctions", 2).await) {
-    ///     job.label("round", round);
+    ///     job.set_label("round", round);
     /// }
     /// # }
     /// ```

@@ -8,7 +8,7 @@
 //! // your service
 //! fn app() -> Router {
 //!     let purchase = async |tx: Transaction| {
-//!         tx.user(User::id("0xdef")).label("token_id", "42").custom("order", serde_json::json!({ "buyer": "0xdef" }));
+//!         tx.set_user(User::id("0xdef")).set_label("token_id", "42").set_custom_context("order", serde_json::json!({ "buyer": "0xdef" }));
 //!     };
 //!     Router::new().route("/market/listings/{id}/purchase", post(purchase)).layer(tower_apm::layer().module("market"))
 //! }
@@ -71,7 +71,7 @@
 //! [`ApmFutureExt`](crate::ApmFutureExt). The test kit's subscriber prints log lines if `RUST_LOG` is set. If the process
 //! already has a global subscriber, that subscriber needs
 //! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent; failures remind of it. And the panic hook of
-//! [`panic_hook`](crate::panic_hook()), which records into the transaction that panics and nowhere else. No variable of
+//! [`install_panic_hook`](crate::install_panic_hook()), which records into the transaction that panics and nowhere else. No variable of
 //! the environment is written, and only `RUST_LOG` is read.
 //!
 //! A span without a transaction belongs to no test agent. Let background work start its transaction from the test's

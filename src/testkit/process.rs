@@ -17,7 +17,7 @@ const FOREIGN: &str = "this process has set a global tracing subscriber of its o
 pub(super) fn prepare() -> Option<&'static str> {
     static NOTE: OnceLock<Option<&'static str>> = OnceLock::new();
     *NOTE.get_or_init(|| {
-        capture::panic_hook();
+        capture::install_panic_hook();
         let filter = env::var(log_filter::RUST_LOG).ok();
         let lines = filter.and_then(|filter| log_filter::parse(&format!("{REQUEST_TARGET}=off,{filter}")).ok());
         let printer = lines.map(|filter| fmt::layer().with_test_writer().with_filter(filter));

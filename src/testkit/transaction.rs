@@ -26,7 +26,7 @@ use super::{
 /// async fn load() {}
 ///
 /// async fn listing(tx: Transaction) {
-///     tx.label("token_id", "42");
+///     tx.set_label("token_id", "42");
 ///     load().await;
 /// }
 ///

@@ -28,7 +28,7 @@ use std::{
 ///     }
 /// }
 ///
-/// tower_apm::trace_context::inject_bytes(&mut Properties::default());
+/// tower_apm::trace_context::inject_message(&mut Properties::default());
 /// ```
 pub trait BytesInjector {
     /// Sets a header and removes all other headers of this name.

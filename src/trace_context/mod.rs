@@ -14,7 +14,7 @@
 //! }
 //!
 //! fn enqueue(job: &mut Job) {
-//!     trace_context::inject_bytes(&mut job.headers);
+//!     trace_context::inject_message(&mut job.headers);
 //! }
 //!
 //! async fn work(job: Job) {
@@ -33,19 +33,17 @@
 //! option `baggage_to_attach` names the entries that are recorded with events.
 
 mod bytes_injector;
-mod propagator;
+pub(crate) mod carrier;
+pub(crate) mod propagator;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::{
-    Context,
-    propagation::{Extractor, Injector},
-    trace::TraceContextExt,
-};
+use opentelemetry::{Context, trace::TraceContextExt};
 
-pub use self::{bytes_injector::BytesInjector, propagator::ElasticPropagator};
+pub use self::bytes_injector::BytesInjector;
+pub(crate) use self::carrier::inject_context;
 pub use crate::transaction::TraceContext;
 use crate::{
-    propagation::{Incoming, Outgoing, baggage_of},
+    propagation::{Incoming, Outgoing, Tracestate, baggage_of},
     record::current_context,
     transaction::{handle_in, installed},
 };
@@ -74,27 +72,6 @@ pub(crate) fn inject_from(context: &Context, headers: &mut HeaderMap) {
     }
 }
 
-/// As [`inject`], into any carrier of text that has OpenTelemetry's [`Injector`]. That cannot remove: a `tracestate` or
-/// `baggage` that is there already stays where there is no new one, so give it an empty carrier.
-///
-/// ```
-/// let mut metadata = std::collections::HashMap::<String, String>::new();
-/// tower_apm::trace_context::inject_into(&mut metadata);
-/// ```
-pub fn inject_into(carrier: &mut dyn Injector) {
-    inject_context(&current_context(), carrier);
-}
-
-/// Writes the trace headers of the given context. Otherwise the same as [`inject_into`].
-pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
-    let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.headers().collect::<Vec<_>>());
-    for (name, value) in headers {
-        if let Some(value) = value {
-            carrier.set(name, value);
-        }
-    }
-}
-
 /// Writes the trace headers into the headers of a message whose values are bytes.
 ///
 /// The trace headers are those of the current span, otherwise of the current transaction: `traceparent`, `tracestate`
@@ -105,15 +82,15 @@ pub(crate) fn inject_context(context: &Context, carrier: &mut dyn Injector) {
 /// use std::collections::HashMap;
 ///
 /// let mut headers = HashMap::<String, Vec<u8>>::new();
-/// tower_apm::trace_context::inject_bytes(&mut headers);
+/// tower_apm::trace_context::inject_message(&mut headers);
 /// assert!(headers.is_empty(), "there is no transaction here");
 /// ```
-pub fn inject_bytes(carrier: &mut dyn BytesInjector) {
-    inject_bytes_from(&current_context(), carrier);
+pub fn inject_message(carrier: &mut dyn BytesInjector) {
+    inject_message_from(&current_context(), carrier);
 }
 
-/// Writes the trace headers of the given context. Otherwise the same as [`inject_bytes`].
-pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInjector) {
+/// Writes the trace headers of the given context. Otherwise the same as [`inject_message`].
+pub(crate) fn inject_message_from(context: &Context, carrier: &mut dyn BytesInjector) {
     let headers = outgoing(context).into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
     for (name, value) in headers {
         match value {
@@ -121,15 +98,6 @@ pub(crate) fn inject_bytes_from(context: &Context, carrier: &mut dyn BytesInject
             None => carrier.remove(name),
         }
     }
-}
-
-/// The headers that a message takes along: `traceparent`, `tracestate` and `baggage` as text, and `elasticapmtraceparent`
-/// for consumers under Elastic agents from before 2023. None without a current transaction.
-#[must_use]
-pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
-    let outgoing = outgoing(&current_context());
-    let headers = outgoing.into_iter().flat_map(|outgoing| outgoing.message_headers().collect::<Vec<_>>());
-    headers.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// What the headers of an HTTP request or answer tell.
@@ -143,12 +111,6 @@ pub fn message_headers() -> Vec<(&'static str, Vec<u8>)> {
 #[must_use]
 pub fn extract(headers: &HeaderMap) -> TraceContext {
     TraceContext::from_headers(headers)
-}
-
-/// As [`extract`], from any carrier of text that has OpenTelemetry's [`Extractor`].
-#[must_use]
-pub fn extract_from(carrier: &dyn Extractor) -> TraceContext {
-    TraceContext::from_text(carrier)
 }
 
 /// As [`extract`], from the headers of a message, whose values are bytes. The text form wins; the binary header
@@ -172,6 +134,10 @@ fn outgoing(context: &Context) -> Option<Outgoing> {
     let ids = shared.ids();
     let parent_id = if span.span_context().is_remote() { ids.id } else { shared.pin(parent_id) };
     let legacy = shared.config().use_elastic_traceparent_header;
-    let tracestate = ids.tracestate.clone();
-    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled: ids.sampled, tracestate, legacy, baggage })
+    let sampled = ids.sampled && !shared.is_discarded();
+    let tracestate = match &ids.tracestate {
+        Tracestate::Root(_) if shared.is_discarded() => Tracestate::Root(0.0),
+        tracestate => tracestate.clone(),
+    };
+    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled, tracestate, legacy, baggage })
 }

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// ```
 /// use opentelemetry::global;
-/// use tower_apm::trace_context::ElasticPropagator;
+/// use tower_apm::otel::ElasticPropagator;
 ///
 /// global::set_text_map_propagator(ElasticPropagator::new());
 /// ```

@@ -28,7 +28,7 @@ use crate::{
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
     ///
-    /// `kind` is the transaction's type: `scheduled`, `messaging` or another word of low cardinality. If no
+    /// `transaction_type` is `scheduled`, `messaging` or another word of low cardinality. If no
     /// agent is installed, the transaction does nothing and one warning is logged. To use a given agent, call
     /// [`Agent::start_transaction`](crate::Agent::start_transaction). For work that a request starts, see
     /// [`spawn`](Self::spawn).
@@ -42,8 +42,11 @@ impl Transaction {
     /// # }
     /// ```
     #[must_use = "it ends when it is dropped"]
-    pub fn start(name: impl Into<Cow<'static, str>>, kind: impl Into<Cow<'static, str>>) -> StartedTransaction {
-        StartedTransaction::new(installed_agent(), None, name.into(), kind.into())
+    pub fn start(
+        name: impl Into<Cow<'static, str>>,
+        transaction_type: impl Into<Cow<'static, str>>,
+    ) -> StartedTransaction {
+        StartedTransaction::new(installed_agent(), None, name.into(), transaction_type.into())
     }
 
     /// Starts a transaction in the trace of its sender. See [`trace_context`](crate::trace_context).
@@ -65,9 +68,9 @@ impl Transaction {
     pub fn start_from(
         sender: &TraceContext,
         name: impl Into<Cow<'static, str>>,
-        kind: impl Into<Cow<'static, str>>,
+        transaction_type: impl Into<Cow<'static, str>>,
     ) -> StartedTransaction {
-        StartedTransaction::new(installed_agent(), Some(sender), name.into(), kind.into())
+        StartedTransaction::new(installed_agent(), Some(sender), name.into(), transaction_type.into())
     }
 }
 
@@ -78,7 +81,7 @@ pub(super) fn installed_agent() -> Option<Arc<Recorder>> {
 
 /// A transaction that ends when it is dropped, or when the work given to [`run`](Self::run) is done.
 ///
-/// It is a success unless an error was captured on it or [`outcome`](Transaction::outcome) says otherwise.
+/// It is a success unless an error was captured on it or [`set_outcome`](Transaction::set_outcome) says otherwise.
 #[must_use = "it ends when it is dropped"]
 pub struct StartedTransaction {
     transaction: Transaction,
@@ -91,12 +94,12 @@ impl StartedTransaction {
         recorder: Option<Arc<Recorder>>,
         sender: Option<&TraceContext>,
         name: Cow<'static, str>,
-        kind: Cow<'static, str>,
+        transaction_type: Cow<'static, str>,
     ) -> Self {
         let recorder = recorder.filter(|recorder| recorder.is_recording() && !is_nested());
         let Some(recorder) = recorder else { return Self::off() };
         let config = recorder.snapshot();
-        Self::begin(recorder, config, sender, name, kind, |_, _| {})
+        Self::begin(recorder, config, sender, name, transaction_type, |_, _| {})
     }
 
     /// Returns work that is not recorded.
@@ -110,7 +113,7 @@ impl StartedTransaction {
         config: Arc<Config>,
         sender: Option<&TraceContext>,
         name: Cow<'static, str>,
-        kind: Cow<'static, str>,
+        transaction_type: Cow<'static, str>,
         complete: impl FnOnce(&mut TransactionRecord, &Config),
     ) -> Self {
         let incoming = sender.and_then(|sender| sender.incoming().cloned());
@@ -118,7 +121,7 @@ impl StartedTransaction {
         let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
         recorder.note_runtime();
         let began = Monotonic::now();
-        let mut record = new_record(&ids, cut(kind), Name::Text(cut(name)), began);
+        let mut record = new_record(&ids, cut(transaction_type), Name::Text(cut(name)), began);
         record.links.extend(link);
         complete(&mut record, &config);
         let shared = Shared::new(recorder, config, ids, began, record);
@@ -166,6 +169,21 @@ impl StartedTransaction {
         let result = enter_own(&span, || catch_unwind(AssertUnwindSafe(work)));
         drop(entered);
         self.settle(result)
+    }
+
+    /// Ends the transaction now, as dropping it does.
+    ///
+    /// Use it where the work has no single future or closure for [`run`](Self::run) or [`in_scope`](Self::in_scope).
+    ///
+    /// ```
+    /// use tower_apm::{Outcome, Transaction};
+    ///
+    /// let job = Transaction::start("settle auctions", "scheduled");
+    /// job.set_label("auctions", 3).set_outcome(Outcome::Success);
+    /// job.end();
+    /// ```
+    pub fn end(self) {
+        drop(self);
     }
 
     fn settle<T>(self, result: Result<T, Box<dyn Any + Send>>) -> T {

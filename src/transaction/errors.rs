@@ -52,7 +52,7 @@ pub(super) enum Verdict {
 
 impl ErrorHistory {
     pub(super) fn is_empty(&self) -> bool {
-        self.errors.is_empty()
+        self.errors.is_empty() && self.lines == 0
     }
 
     /// Returns true if an error was met that is not the error of an exit span. The service may have handled those.
@@ -182,7 +182,7 @@ impl Shared {
             trace_id: ids.trace_id,
             transaction_id: ids.id,
             parent_id: parent.unwrap_or(ids.id),
-            sampled: ids.sampled,
+            sampled: ids.sampled && !self.is_discarded(),
             kind,
             name,
         }

@@ -25,7 +25,7 @@ impl FinishedTransaction<'_> {
     /// The type: `request`, `messaging`, `scheduled` or what was given to
     /// [`Transaction::start`](crate::Transaction::start).
     #[must_use]
-    pub fn kind(&self) -> &str {
+    pub fn transaction_type(&self) -> &str {
         &self.record.kind
     }
 
@@ -80,7 +80,7 @@ pub struct ReportedError<'a> {
 impl ReportedError<'_> {
     /// The type without its path; None where it is not known.
     #[must_use]
-    pub fn kind(&self) -> Option<&str> {
+    pub fn error_type(&self) -> Option<&str> {
         self.record.exception.as_ref()?.kind.as_deref()
     }
 
@@ -118,7 +118,7 @@ impl ReportedError<'_> {
 impl fmt::Debug for ReportedError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReportedError")
-            .field("kind", &self.kind())
+            .field("error_type", &self.error_type())
             .field("handled", &self.handled())
             .finish_non_exhaustive()
     }

@@ -92,8 +92,8 @@ use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context,
 /// }
 ///
 /// async fn purchase(tx: Transaction, Path(id): Path<u64>, Json(order): Json<Order>) {
-///     tx.label("listing_id", id.to_string()) // indexed: support can search for it
-///         .custom("order", &order); // stored and shown
+///     tx.set_label("listing_id", id.to_string()) // indexed: support can search for it
+///         .set_custom_context("order", &order); // stored and shown
 /// }
 /// # let _: axum::Router = axum::Router::new().route("/{id}", axum::routing::post(purchase));
 /// ```
@@ -173,7 +173,7 @@ impl Transaction {
 
     /// Replaces the name. Kibana groups by it, so it must not hold ids or anything else that a user chose.
     /// Cut to 1024 characters.
-    pub fn name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
+    pub fn set_name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
         if let Some(shared) = self.shared() {
             shared.set_name(cut(name.into()));
         }
@@ -181,13 +181,13 @@ impl Transaction {
     }
 
     /// Replaces the result, by default `HTTP 2xx` and the like. Cut to 1024 characters.
-    pub fn result(&self, result: impl Into<Cow<'static, str>>) -> &Self {
+    pub fn set_result(&self, result: impl Into<Cow<'static, str>>) -> &Self {
         let result = cut(result.into());
         self.update(|record| record.result = Some(result))
     }
 
     /// Replaces the outcome. By default a status of 500 and above is a failure, anything else a success.
-    pub fn outcome(&self, outcome: Outcome) -> &Self {
+    pub fn set_outcome(&self, outcome: Outcome) -> &Self {
         if let Some(shared) = self.shared() {
             shared.set_outcome(outcome);
         }
@@ -198,7 +198,7 @@ impl Transaction {
     ///
     /// `.`, `*` and `"` in a key become `_`. Use few keys and not user-made ones: each is a field of the index.
     /// A transaction keeps 128 of them; further ones are counted in [`Stats::excess_labels`](crate::Stats).
-    pub fn label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
+    pub fn set_label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
         let (key, value) = (key.into(), value.into());
         let Some(shared) = self.shared() else { return self };
         let mut room = true;
@@ -213,7 +213,7 @@ impl Transaction {
     ///
     /// If this method is not called, the user is taken from the fields `user.id` (or `enduser.id`), `user.name` and
     /// `user.email` of the transaction's spans. See the guide [`users`](crate::docs::users).
-    pub fn user(&self, user: User) -> &Self {
+    pub fn set_user(&self, user: User) -> &Self {
         if let Some(shared) = self.shared().filter(|_| user.panicked) {
             shared.recorder().contained_panic(UserCode::Display);
         }
@@ -231,7 +231,7 @@ impl Transaction {
     /// out if there is no room for the note either; both are counted in
     /// [`Stats::excess_custom`](crate::Stats::excess_custom). A value whose `Serialize` panics or takes longer than 250 ms
     /// is replaced by a note too. Data below 32 levels of objects and arrays is left out.
-    pub fn custom(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
+    pub fn set_custom_context(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
         let Some(shared) = self.shared() else { return self };
         let key = cut(key.into());
         let recorder = shared.recorder();
@@ -246,6 +246,42 @@ impl Transaction {
         };
         if let Some(json) = to_json(&value, room, recorder) {
             self.update(|record| set_custom(&mut record.context, key, json, recorder));
+        }
+        self
+    }
+
+    /// Discards the transaction: it and its spans are not sent.
+    ///
+    /// Use it for requests that only the code can recognise as noise, for example a poll without news. To drop requests by
+    /// path, use the option `transaction_ignore_urls`. To decide at the end, use
+    /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter).
+    ///
+    /// - Calls to other services still carry the trace, as not sampled (`traceparent` ends with `-00`).
+    /// - Errors are still sent, with the context of the transaction. Their transaction is marked as not sampled.
+    /// - A span that ended before this call can have been sent already, unless the agent has a transaction filter, which
+    ///   holds spans back until the end. Discard a transaction as early as possible.
+    /// - The transaction does not count in the metrics of its service.
+    ///
+    /// The transaction and the spans that were recorded but not sent are counted in
+    /// [`Stats::discarded`](crate::Stats::discarded). A call after the end of the transaction has no effect and is counted
+    /// in [`Stats::late_writes`](crate::Stats::late_writes).
+    ///
+    /// ```
+    /// use tower_apm::Transaction;
+    ///
+    /// # fn news() -> Option<String> { None }
+    /// async fn poll(tx: Transaction) -> String {
+    ///     let Some(news) = news() else {
+    ///         tx.discard();
+    ///         return String::new();
+    ///     };
+    ///     news
+    /// }
+    /// # let _: axum::Router = axum::Router::new().route("/poll", axum::routing::get(poll));
+    /// ```
+    pub fn discard(&self) -> &Self {
+        if let Some(shared) = self.shared() {
+            shared.discard_by_code();
         }
         self
     }

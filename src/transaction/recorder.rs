@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     apm_server::ServerVersion,
-    config::{Applied, Central, Config, Environment, LiveConfig},
+    config::{Applied, Central, Config, EnvVars, LiveConfig},
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
     record::{
@@ -133,6 +133,10 @@ impl Recorder {
         self.queue.counters().filtered(events);
     }
 
+    pub(super) fn discarded(&self, events: u64) {
+        self.queue.counters().discarded(events);
+    }
+
     /// The options that hold now, for one look.
     pub(crate) fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()
@@ -149,7 +153,7 @@ impl Recorder {
     }
 
     /// The variables that the options were read from.
-    pub(crate) fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &EnvVars {
         self.config.environment()
     }
 

@@ -48,10 +48,10 @@ mod tests {
     use tracing::{Metadata, Span, debug_span, info_span, trace_span, warn_span};
 
     use super::*;
-    use crate::config::{CodeOptions, Environment, resolve};
+    use crate::config::{CodeOptions, EnvVars, resolve};
 
     fn selection(variables: &[(&str, &str)]) -> SpanSelection {
-        let (config, warnings) = resolve(&CodeOptions::default(), &Environment::from_iter(variables.iter().copied()));
+        let (config, warnings) = resolve(&CodeOptions::default(), &EnvVars::from_iter(variables.iter().copied()));
         assert_eq!(warnings, []);
         SpanSelection::of(&config)
     }

@@ -36,7 +36,7 @@ pub(super) struct Spans {
     dropped: Vec<DroppedSpans>,
     /// Spans that wait for what the filters say of the transaction, where there are filters.
     #[expect(clippy::vec_box, reason = "they come boxed, and go on so")]
-    held: Vec<Box<SpanRecord>>,
+    pub(super) held: Vec<Box<SpanRecord>>,
     /// What they have said: true keeps.
     verdict: Option<bool>,
 }
@@ -294,6 +294,9 @@ impl Shared {
     fn deliver(&self, span: Box<SpanRecord>) {
         // since it began, the transaction may have been taken over by a request that is unsampled or ignored
         if !self.records_spans() {
+            if self.is_discarded() {
+                self.recorder.discarded(1);
+            }
             return;
         }
         if !self.recorder.filters().is_empty() {

@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     /// `began` by the wall clock, from which the times of its spans are counted.
     began_micros: u64,
     pub(super) span_counts: SpanCounts,
-    /// The request turned out to be an ignored one: nothing of the transaction is sent.
+    /// The request is ignored, or the service has discarded the transaction: the transaction and its spans are not sent.
     is_discarded: AtomicBool,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
@@ -165,7 +165,7 @@ impl Shared {
 
     /// False: the transaction is not sampled or is ignored, or the agent only passes traces on.
     pub(crate) fn records_spans(&self) -> bool {
-        self.ids().sampled && !self.config.context_propagation_only && !self.is_discarded.load(Relaxed)
+        self.ids().sampled && !self.config.context_propagation_only && !self.is_discarded()
     }
 
     /// Microseconds since the epoch, so that no clock that is set meanwhile moves a part of it out of it.
@@ -298,6 +298,19 @@ impl Shared {
         }
     }
 
+    /// Discards the transaction by request of the service. Its record is kept for errors until the end.
+    pub(crate) fn discard_by_code(&self) {
+        match self.lock().record {
+            Some(_) => self.is_discarded.store(true, Relaxed),
+            None => self.recorder.late_write(),
+        }
+    }
+
+    /// Returns true if the transaction and its spans are not sent, although the transaction is sampled.
+    pub(crate) fn is_discarded(&self) -> bool {
+        self.is_discarded.load(Relaxed)
+    }
+
     pub(crate) fn capture_body(&self, body: CapturedBody) {
         self.lock().rare().body = Some(body);
     }
@@ -362,6 +375,10 @@ impl Shared {
         self.count_spans(&mut record);
         if self.config.context_propagation_only {
             return;
+        }
+        if self.is_discarded() {
+            let held = std::mem::take(&mut self.lock().spans().held);
+            return self.recorder.discarded(1 + held.len() as u64);
         }
         if !record.sampled && !self.recorder.server().takes_unsampled() {
             // nobody's to judge: it would not be sent

@@ -9,7 +9,7 @@ async fn section_5_2_a_job_is_a_transaction_of_its_own_type() {
     let job = apm.agent().start_transaction("settle auctions", "scheduled");
     let settled = job
         .run(async {
-            Transaction::current().label("auctions", 3).user(User::id("system"));
+            Transaction::current().set_label("auctions", 3).set_user(User::id("system"));
             async {}.instrument(info_span!("load")).await;
             42
         })
@@ -34,7 +34,7 @@ async fn a_job_with_an_error_is_a_failure_unless_it_says_otherwise() {
         .start_transaction("fails", "scheduled")
         .in_scope(|| Transaction::current().capture_error(&error).is_active());
     let job = apm.agent().start_transaction("goes on", "scheduled");
-    job.capture_error(&error).outcome(Outcome::Success);
+    job.capture_error(&error).set_outcome(Outcome::Success);
     drop(job);
     apm.expect_transaction("fails").await.outcome("failure").error("no such room", |error| error.handled(true));
     apm.expect_transaction("goes on").await.outcome("success");

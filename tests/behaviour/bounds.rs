@@ -34,7 +34,7 @@ async fn expect_small(apm: &TestAgent) {
     apm.flush().await;
     let stats = apm.agent().stats();
     assert_eq!((stats.accepted, stats.dropped.total(), stats.rejected), (stats.recorded, 0, 0), "{stats}");
-    assert_eq!(stats.shortened, 0, "{stats}");
+    assert_eq!(stats.truncated, 0, "{stats}");
     for kind in [Kind::Transaction, Kind::Span, Kind::Error] {
         assert!(apm.events(kind).iter().all(|event| event.to_string().len() < MAX_LINE));
     }
@@ -44,7 +44,7 @@ async fn expect_small(apm: &TestAgent) {
 async fn custom_context_is_limited_to_128_values_and_counts_the_excess() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
-    keys().for_each(|key| _ = work.custom(key, 1));
+    keys().for_each(|key| _ = work.set_custom_context(key, 1));
     work.capture_error(&io::Error::other("no sale"));
     let own = work.error(&io::Error::other("no rate"));
     keys().fold(own, |error, key| error.custom(key + "x", 1)).capture();
@@ -64,9 +64,9 @@ async fn custom_context_is_limited_to_64_kib_with_keys() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "job");
     for number in 0..128 {
-        work.custom(format!("{number}{}", "k".repeat(1000)), number);
+        work.set_custom_context(format!("{number}{}", "k".repeat(1000)), number);
     }
-    work.custom("large", "x".repeat(100_000));
+    work.set_custom_context("large", "x".repeat(100_000));
     drop(work);
     let transaction = apm.expect_transaction("work").await;
     let custom = &transaction.json()["context"]["custom"];
@@ -85,7 +85,7 @@ async fn wide_and_deep_values_are_bounded() {
     let wide: BTreeMap<String, usize> = keys().zip(0..).collect();
     let fits: BTreeMap<String, usize> = keys().zip(0..).take(4000).collect();
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
-    work.custom("wide", wide).custom("fits", fits).custom("deep", &deep);
+    work.set_custom_context("wide", wide).set_custom_context("fits", fits).set_custom_context("deep", &deep);
     drop(work);
     let custom =
         apm.expect_transaction("work").await.custom("/wide", "[left out: too large]").json()["context"]["custom"]
@@ -103,7 +103,7 @@ async fn labels_users_and_links_are_bounded() {
     for (number, key) in keys().enumerate() {
         let parent = format!("00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", number + 1);
         headers.insert("traceparent", parent.parse().unwrap());
-        work.label(key.clone(), 1).link(&trace_context::extract(&headers)).user(User::id(&key).email(key));
+        work.set_label(key.clone(), 1).link(&trace_context::extract(&headers)).set_user(User::id(&key).email(key));
     }
     let own = work.error(&io::Error::other("no rate"));
     keys().fold(own, |error, key| error.label(key + "x", 1)).capture();

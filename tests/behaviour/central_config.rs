@@ -15,7 +15,7 @@ use opentelemetry::{
 };
 use serde_json::{Value, json};
 use tower_apm::{
-    Agent, AgentBuilder, Environment,
+    Agent, AgentBuilder, EnvVars,
     devserver::{DevServer, Kind, Query},
     testkit::TestAgent,
 };
@@ -31,7 +31,7 @@ fn server() -> DevServer {
 }
 
 fn agent(server: &DevServer, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
-    let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+    let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     configure(builder.cloud_provider(tower_apm::CloudProvider::None)).build().unwrap()
 }
 
@@ -169,7 +169,7 @@ fn warnings(apm: &TestAgent) -> usize {
     }
     let lines = Lines::default();
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer()).with(lines.clone());
-    tracing::subscriber::with_default(subscriber, || drop(apm.layer().trace_id_header("no header")));
+    tracing::subscriber::with_default(subscriber, || drop(apm.layer().response_trace_id_header("no header")));
     *lines.0.lock().unwrap()
 }
 

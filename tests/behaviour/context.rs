@@ -63,7 +63,10 @@ async fn section_5_7_trap_46_headers_can_be_left_out() {
 async fn secrets_are_taken_out_wherever_they_stand() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let handler = async |tx: Transaction, _: Bytes| {
-        tx.custom("order", serde_json::json!({ "payment": { "card_number": "hunter2" }, "token_id": "42" }));
+        tx.set_custom_context(
+            "order",
+            serde_json::json!({ "payment": { "card_number": "hunter2" }, "token_id": "42" }),
+        );
         let next = "/orders/7?status=open&token=hunter2";
         [("set-cookie", "session=hunter2"), ("location", next), ("link", "<https://shop/?token=hunter2>; rel=next")]
     };
@@ -131,10 +134,11 @@ async fn a_body_that_is_not_text_or_too_long_is_not_kept_whole() {
 async fn section_14_5_a_handler_tells_what_only_it_knows() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.user(User::id("0xdef").email("def@example.org").name("Deffie"));
-        tx.label("token_id", "42").label("price", 1.5).label("first", true).label("a.b", 3);
-        tx.custom("order", serde_json::json!({ "old": true })).custom("order", serde_json::json!({ "buyer": "0xdef" }));
-        tx.name("buy a token").result("settled").outcome(tower_apm::Outcome::Unknown);
+        tx.set_user(User::id("0xdef").email("def@example.org").name("Deffie"));
+        tx.set_label("token_id", "42").set_label("price", 1.5).set_label("first", true).set_label("a.b", 3);
+        tx.set_custom_context("order", serde_json::json!({ "old": true }))
+            .set_custom_context("order", serde_json::json!({ "buyer": "0xdef" }));
+        tx.set_name("buy a token").set_result("settled").set_outcome(tower_apm::Outcome::Unknown);
         Json(tx.trace_id().unwrap().to_string())
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
@@ -156,7 +160,7 @@ async fn section_14_5_a_handler_tells_what_only_it_knows() {
 async fn the_transaction_is_found_in_every_function_below() {
     async fn authenticate() {
         tokio::task::yield_now().await;
-        Transaction::current().user(User::id("0xabc"));
+        Transaction::current().set_user(User::id("0xabc"));
     }
     let apm = TestAgent::start().await;
     let handler = async || {
@@ -172,7 +176,7 @@ async fn the_transaction_is_found_in_every_function_below() {
 async fn custom_context_is_bounded() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.custom("small", 1).custom("large", "x".repeat(70_000)).custom("last", 2);
+        tx.set_custom_context("small", 1).set_custom_context("large", "x".repeat(70_000)).set_custom_context("last", 2);
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
     apm.expect_transaction("GET /")
@@ -221,7 +225,7 @@ impl std::fmt::Display for Panics {
 async fn a_value_that_panics_is_left_out_and_counted() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.custom("bad", Panics).custom("after", 1).user(User::id(Panics).name("Ada"));
+        tx.set_custom_context("bad", Panics).set_custom_context("after", 1).set_user(User::id(Panics).name("Ada"));
         tx.error(&std::io::Error::other("no such room")).custom("bad", Panics).capture();
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
@@ -248,7 +252,7 @@ impl serde::Serialize for Slow {
 async fn a_value_that_takes_too_long_is_stopped_and_counted() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.custom("slow", Slow).custom("after", 1);
+        tx.set_custom_context("slow", Slow).set_custom_context("after", 1);
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
     apm.expect_transaction("GET /").await.custom("/slow", "[left out: too slow]").custom("/after", 1);
@@ -265,8 +269,9 @@ async fn section_12_what_is_too_deep_or_too_long_a_key_is_cut() {
     }
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.custom("deep", Deep(100_000)).custom("keys", serde_json::json!({ "k".repeat(60_000): 1 }));
-        tx.custom("k".repeat(60_000), 1);
+        tx.set_custom_context("deep", Deep(100_000))
+            .set_custom_context("keys", serde_json::json!({ "k".repeat(60_000): 1 }));
+        tx.set_custom_context("k".repeat(60_000), 1);
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
     let transaction =
@@ -299,7 +304,7 @@ async fn section_12_an_event_that_is_too_long_goes_without_a_part_of_it_and_is_c
     apm.expect_error(&("m".repeat(9_999) + "…")).await;
     apm.agent().flush(std::time::Duration::from_secs(30)).await.unwrap();
     let stats = apm.agent().stats();
-    assert_eq!((stats.shortened, stats.dropped.total()), (1, 0), "{stats}");
+    assert_eq!((stats.truncated, stats.dropped.total()), (1, 0), "{stats}");
 }
 
 #[tokio::test]

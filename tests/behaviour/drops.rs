@@ -37,7 +37,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let error = io::Error::other(format!("rolled back: {}", self.0));
         tracing::info_span!("roll back").in_scope(|| {
-            Transaction::current().label("rolled_back", self.0).capture_error(&error);
+            Transaction::current().set_label("rolled_back", self.0).capture_error(&error);
         });
         assert!(!self.0.starts_with("panics"), "{}", self.0);
     }

@@ -279,7 +279,7 @@ async fn what_comes_after_the_end_is_counted() {
     let app = app.layer(apm.layer().on_request(move |tx, _| *keep.lock().unwrap() = Some(tx.clone())));
     send(app, empty(request("/"))).await;
     apm.expect_transaction("GET /").await;
-    kept.lock().unwrap().take().unwrap().label("late", true);
+    kept.lock().unwrap().take().unwrap().set_label("late", true);
     assert_eq!(apm.agent().stats().late_writes, 1);
 }
 

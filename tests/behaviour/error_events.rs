@@ -61,9 +61,9 @@ async fn error_logged_as_text_and_passed_to_with_error_is_one_document() {
 async fn document_that_replaces_a_text_keeps_the_line_and_fields_of_the_event() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.label("module", "late");
+        tx.set_label("module", "late");
         tracing::error!(error = %disk(), order = 7, "cannot store");
-        tx.label("module", "later");
+        tx.set_label("module", "later");
         SaleError(disk())
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;

@@ -41,7 +41,9 @@ async fn settle() -> Response {
 async fn section_9_3_a_500_shows_the_error_behind_it_with_all_causes() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.user(User::id("0xdef")).label("token_id", "42").custom("order", serde_json::json!({ "buyer": "0xdef" }));
+        tx.set_user(User::id("0xdef"))
+            .set_label("token_id", "42")
+            .set_custom_context("order", serde_json::json!({ "buyer": "0xdef" }));
         StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
     };
     send(Router::new().route("/settle/{id}", get(handler)).layer(apm.layer()), empty(request("/settle/7"))).await;
@@ -86,7 +88,7 @@ async fn a_4xx_is_no_error_unless_the_code_captures_one() {
 async fn section_9_2_trap_24_an_error_can_be_told_with_more() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.label("step", "buy").label("token_id", "42");
+        tx.set_label("step", "buy").set_label("token_id", "42");
         tx.error(&settlement_error())
             .handled(false)
             .label("step", "announce")
@@ -175,7 +177,7 @@ async fn opentelemetrys_current_span_is_the_transaction() {
 async fn section_9_2_errors_of_requests_that_are_not_sampled_are_sent() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
     let handler = async |tx: Transaction| {
-        tx.user(User::id("0xdef")).label("token_id", "42");
+        tx.set_user(User::id("0xdef")).set_label("token_id", "42");
         tracing::info_span!("silent").in_scope(|| ());
         StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
     };
@@ -249,7 +251,7 @@ async fn an_error_that_asks_for_the_transaction_blocks_nothing() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let asks = || {
-            Transaction::current().label("asked", true);
+            Transaction::current().set_label("asked", true);
         };
         opentelemetry::Context::current().span().record_error(&Wild(asks));
     };
@@ -300,9 +302,9 @@ async fn arguments_that_are_secrets_reach_nobody() {
 async fn a_huge_label_costs_no_transaction() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.label("big", "x".repeat(20_000_000));
+        tx.set_label("big", "x".repeat(20_000_000));
         for i in 0..200 {
-            tx.label(format!("k{i}"), i);
+            tx.set_label(format!("k{i}"), i);
         }
     };
     send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
@@ -346,7 +348,7 @@ async fn a_filter_has_the_last_word_on_errors() {
     let apm = TestAgent::builder().configure(filter).start().await;
     let work = apm.agent().start_transaction("work", "scheduled");
     work.capture_error(&OutOfGas).capture_error(&std::io::Error::other("disk full"));
-    work.name("kept").capture_error(&Reverted(OutOfGas));
+    work.set_name("kept").capture_error(&Reverted(OutOfGas));
     drop(work);
     apm.expect_error("disk full").await;
     apm.expect_error("Reverted").await.caused_by("out of gas");
@@ -458,7 +460,7 @@ async fn a_hook_may_veto_an_error() {
         .layer(tower_apm::layer().module("chain").on_error(|_, error| discards_out_of_gas(error)));
     // the owner's own hook of today's form has no say, and needs no annotated types
     let app = module.layer(apm.layer().on_error(|tx, error| {
-        tx.label("seen", error.to_string());
+        tx.set_label("seen", error.to_string());
     }));
     for path in ["/boxed", "/plain", "/other"] {
         call(app.clone(), path).await;
@@ -474,12 +476,12 @@ async fn a_hook_may_veto_an_error() {
 #[tokio::test]
 async fn a_hook_may_veto_a_panic_and_tell_more_of_one() {
     let apm = TestAgent::start().await;
-    tower_apm::panic_hook();
+    tower_apm::install_panic_hook();
     let module = Router::new()
         .route("/gas", get(async || -> StatusCode { panic!("out of gas") }))
         .route("/apes", get(async || -> StatusCode { panic!("out of apes") }))
         .layer(tower_apm::layer().module("chain").on_error(|tx, error| {
-            tx.label("reason", error.to_string());
+            tx.set_label("reason", error.to_string());
             discards_out_of_gas(error)
         }));
     let app = module.layer(apm.layer());
@@ -510,7 +512,7 @@ async fn a_hook_may_veto_a_service_s_error() {
 #[tokio::test]
 async fn a_panic_that_the_handler_catches_is_told_at_once() {
     let apm = TestAgent::start().await;
-    tower_apm::panic_hook();
+    tower_apm::install_panic_hook();
     let (go, wait) = tokio::sync::oneshot::channel::<()>();
     let wait = Arc::new(Mutex::new(Some(wait)));
     let handler = move || async move {

@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Duration};
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
 use tower_apm::{
-    Agent, Environment, WithTraceIds,
+    Agent, EnvVars, WithTraceIds,
     devserver::DevServer,
     testkit::{Kind, TestAgent},
 };
@@ -62,8 +62,9 @@ async fn section_13_1_lines_of_requests_that_are_not_sampled_have_ids_too() {
     let configure = |agent: tower_apm::AgentBuilder| agent.log_sending(true).transaction_sample_rate(0.0);
     let apm = TestAgent::builder().configure(configure).start().await;
     let _default = tracing::subscriber::set_default(subscriber(apm.agent()));
-    let app =
-        Router::new().route("/", get(async || tracing::info!("hi"))).layer(apm.layer().trace_id_header("x-trace-id"));
+    let app = Router::new()
+        .route("/", get(async || tracing::info!("hi")))
+        .layer(apm.layer().response_trace_id_header("x-trace-id"));
     let answer = call(app, "/").await;
     apm.flush().await;
     let line = apm.events(Kind::Log).remove(0);
@@ -90,7 +91,7 @@ async fn section_13_3_nothing_is_sent_unless_it_is_wanted() {
 #[tokio::test]
 async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
     let server = DevServer::builder().version("8.5.3").bind("127.0.0.1:0").unwrap();
-    let builder = Agent::builder().env(Environment::empty()).service_name("shop").server_url(server.url());
+    let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = builder.cloud_provider(tower_apm::CloudProvider::None).log_sending(true).build().unwrap();
     // its version is known with the first events
     drop(agent.start_transaction("first", "scheduled"));
@@ -104,7 +105,7 @@ async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
 #[tokio::test]
 async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come_to_an_end() {
     let apm = sending().await;
-    with_default(subscriber(apm.agent()), || drop(apm.layer().trace_id_header("no header")));
+    with_default(subscriber(apm.agent()), || drop(apm.layer().response_trace_id_header("no header")));
     apm.flush().await;
     let lines = apm.events(Kind::Log);
     assert_eq!(lines.len(), 1, "{lines:?}");

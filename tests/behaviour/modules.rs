@@ -33,17 +33,17 @@ fn market() -> Router {
             .module("market")
             .on_request(|tx, parts| {
                 if let Some(chain) = parts.headers.get("x-chain").and_then(|value| value.to_str().ok()) {
-                    tx.label("chain", chain);
+                    tx.set_label("chain", chain);
                 }
             })
             .on_response(|tx, parts| {
                 if let Some(page) = parts.extensions.get::<Page>() {
-                    tx.custom("page", page);
+                    tx.set_custom_context("page", page);
                 }
             })
             .on_error(|tx, error| {
                 if error.is::<OutOfStock>() {
-                    tx.label("reason", "out of stock");
+                    tx.set_label("reason", "out of stock");
                 }
             }),
     )
@@ -119,7 +119,7 @@ async fn the_hooks_of_every_layer_run_the_outer_ones_first_on_the_way_in() {
     let apm = TestAgent::start().await;
     let hook = |name: &'static str| {
         move |tx: &Transaction, _: &http::request::Parts| {
-            tx.label("last", name).label(name, true);
+            tx.set_label("last", name).set_label(name, true);
         }
     };
     let inner = Router::new().route("/", get(async || "ok")).layer(tower_apm::layer().on_request(hook("inner")));
@@ -135,7 +135,7 @@ async fn a_hook_that_panics_harms_nobody() {
         .on_request(|_, _| panic!("in on_request"))
         .on_response(|_, _| panic!("in on_response"))
         .on_response(|tx, _| {
-            tx.label("after", true);
+            tx.set_label("after", true);
         });
     let response = call(Router::new().route("/", get(async || "ok")).layer(layer), "/").await;
     assert_eq!(response.body(), "ok");
@@ -152,7 +152,7 @@ async fn a_hook_of_an_inner_layer_that_panics_harms_nobody() {
             .on_request(|_, _| panic!("in on_request"))
             .on_error(|_, error| assert!(error.is::<std::fmt::Error>(), "in on_error"))
             .on_error(|tx, _| {
-                tx.label("after", true);
+                tx.set_label("after", true);
             }),
     );
     let response = call(
@@ -178,7 +178,7 @@ async fn a_hook_that_takes_long_is_counted() {
 #[tokio::test]
 async fn the_response_can_carry_the_trace_id() {
     let apm = TestAgent::start().await;
-    let app = Router::new().route("/", get(async || "ok")).layer(apm.layer().trace_id_header("x-trace-id"));
+    let app = Router::new().route("/", get(async || "ok")).layer(apm.layer().response_trace_id_header("x-trace-id"));
     let response = call(app, "/").await;
     let transaction = apm.expect_transaction("GET /").await;
     assert_eq!(response.headers()["x-trace-id"], transaction.trace_id());
@@ -196,7 +196,7 @@ async fn a_module_s_hook_sees_a_panic() {
     let apm = TestAgent::start().await;
     let hook = |tx: &Transaction, error: &(dyn std::error::Error + 'static)| {
         if let Some(panic) = error.downcast_ref::<tower_apm::Panicked>() {
-            tx.label("panicked", panic.message.clone());
+            tx.set_label("panicked", panic.message.clone());
         }
     };
     let handler = async || -> StatusCode { panic!("out of apes") };

@@ -140,7 +140,7 @@ async fn a_filter_sees_all_that_is_known() {
     let sees = seen.clone();
     let apm = apm(move |agent| {
         agent.transaction_filter(move |tx| {
-            let seen = (tx.name().into_owned(), tx.kind().to_owned(), tx.status(), tx.has_errors());
+            let seen = (tx.name().into_owned(), tx.transaction_type().to_owned(), tx.status(), tx.has_errors());
             sees.lock().unwrap().push((seen, tx.duration().is_zero()));
             true
         })
@@ -163,7 +163,7 @@ async fn a_filter_that_panics_keeps_the_transaction_and_the_request_goes_on() {
 
 #[tokio::test]
 async fn a_span_that_outlives_a_transaction_that_was_turned_away_goes_with_it() {
-    let apm = apm(|agent| agent.transaction_filter(|tx| tx.kind() != "boring")).await;
+    let apm = apm(|agent| agent.transaction_filter(|tx| tx.transaction_type() != "boring")).await;
     for kind in ["boring", "scheduled"] {
         let late = apm.agent().start_transaction(kind, kind).in_scope(|| tracing::info_span!("late"));
         drop(late);
@@ -189,7 +189,7 @@ async fn section_5_5_an_ignored_request_makes_no_spans_either() {
     let apm = apm(ignoring).await;
     let provider = apm.agent().tracer_provider();
     let handler = move |tx: Transaction| async move {
-        tx.label("seen", true);
+        tx.set_label("seen", true);
         ping().await;
         let task = tokio::spawn(ping().in_current_span());
         task.await.unwrap();

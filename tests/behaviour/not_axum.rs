@@ -9,7 +9,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_apm::{Transaction, testkit::TestAgent};
 
 async fn hello(_: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
-    tracing::info_span!("work").in_scope(|| Transaction::current().label("found", true).is_active());
+    tracing::info_span!("work").in_scope(|| Transaction::current().set_label("found", true).is_active());
     Ok(Response::new(Full::new("hello".into())))
 }
 
@@ -39,7 +39,7 @@ async fn a_hook_can_name_it() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_request(|tx, parts| {
         if parts.uri.path().starts_with("/orders/") {
-            tx.name("GET /orders/{id}");
+            tx.set_name("GET /orders/{id}");
         }
     });
     ServiceBuilder::new().layer(layer).service_fn(hello).oneshot(request()).await.unwrap();
@@ -70,7 +70,7 @@ async fn hooks_see_the_services_error() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_error(|tx, error| {
         if error.is::<io::Error>() {
-            tx.label("reason", "disk");
+            tx.set_label("reason", "disk");
         }
     });
     let service = ServiceBuilder::new()

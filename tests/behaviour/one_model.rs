@@ -31,9 +31,16 @@ struct SettlementError(#[source] ChainError);
 struct ChainError;
 
 async fn buy(tx: Transaction) -> Response {
-    tx.user(User::id("0xdef").email("ada@example.com").name("Ada"));
-    tx.label("token_id", "42").label("price", 12.5).label("vip", true).label("type", "gold").label("order.id", "o-1");
-    tx.custom("order", serde_json::json!({ "buyer": "0xdef", "count": 3, "tags": ["a"], "password": SECRET }));
+    tx.set_user(User::id("0xdef").email("ada@example.com").name("Ada"));
+    tx.set_label("token_id", "42")
+        .set_label("price", 12.5)
+        .set_label("vip", true)
+        .set_label("type", "gold")
+        .set_label("order.id", "o-1");
+    tx.set_custom_context(
+        "order",
+        serde_json::json!({ "buyer": "0xdef", "count": 3, "tags": ["a"], "password": SECRET }),
+    );
     let outer = info_span!("settle", step = 1);
     async {
         info_span!("query", otel.kind = "client", db.system = "sqlite", password = SECRET).in_scope(|| ());
@@ -161,7 +168,7 @@ async fn what_carries_a_late_error_is_not_seen_by_any_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         let job = apm.agent().start_transaction("settle auctions", "scheduled");
-        job.outcome(Outcome::Unknown);
+        job.set_outcome(Outcome::Unknown);
         let late = job.in_scope(Transaction::current);
         apm.expect_transaction("settle auctions").await.kind("scheduled").outcome("unknown").no_error();
         late.error(&SettlementError(ChainError)).capture();

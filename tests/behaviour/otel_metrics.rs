@@ -76,7 +76,7 @@ fn view(name: &'static str, stream: impl Fn() -> Stream) -> impl Fn(&Instrument)
 
 #[tokio::test]
 async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_others() {
-    async fn told(apm: &TestAgent, provider: tower_apm::ApmMeterProvider) -> Vec<Value> {
+    async fn told(apm: &TestAgent, provider: tower_apm::otel::ApmMeterProvider) -> Vec<Value> {
         let meter = provider.meter("shop");
         let own = meter.f64_histogram("own").with_boundaries(vec![2.0, 4.0]).build();
         let others = ["default", "viewed", "renamed"].map(|name| meter.f64_histogram(name).build());
@@ -194,7 +194,7 @@ async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
     assert_eq!(tags, [&json!({ "a_b": 3 })], "the last of two keys that are one");
     let stats = apm.agent().stats();
     // `service`, `a..b`, `shop.pool.size`, a blank label, and one that is another's
-    assert_eq!((stats.rejected, stats.lost_keys), (0, 5), "{stats}");
+    assert_eq!((stats.rejected, stats.dropped_keys), (0, 5), "{stats}");
 }
 
 #[tokio::test]

@@ -261,7 +261,7 @@ async fn section_6_7_links_beyond_the_limits_are_counted() {
     drop(tracer.span_builder("root").with_links(links(1002)).start(&tracer));
     assert_eq!(apm.agent().stats().excess_links, 2);
     let message = [("traceparent".to_owned(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())];
-    let message = tower_apm::trace_context::extract_from(&HashMap::from(message));
+    let message = tower_apm::otel::extract_carrier(&HashMap::from(message));
     let batch = apm.agent().start_transaction("batch", "messaging");
     (0..1001).for_each(|_| drop(batch.link(&message).clone()));
     batch.in_scope(|| {
@@ -276,5 +276,5 @@ async fn section_6_7_links_beyond_the_limits_are_counted() {
         assert_eq!(count(&transaction), Some(1000), "{}", transaction["name"]);
     }
     assert_eq!(count(&apm.events(Kind::Span)[0]), Some(128));
-    assert_eq!(apm.agent().stats().shortened, 0, "all of them fit into a line");
+    assert_eq!(apm.agent().stats().truncated, 0, "all of them fit into a line");
 }

@@ -2,7 +2,7 @@
 
 use axum::{Router, routing::get};
 use sentry::protocol::EnvelopeItem;
-use tower_apm::{Agent, ApmFutureExt, CloudProvider, Environment};
+use tower_apm::{Agent, ApmFutureExt, CloudProvider, EnvVars};
 use tower_http::trace::TraceLayer;
 use tracing::{Dispatch, info_span, instrument::WithSubscriber};
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, registry};
@@ -28,7 +28,7 @@ enum Order {
 }
 
 fn agent() -> Agent {
-    let builder = Agent::builder().env(Environment::empty()).service_name("shop").disable_send(true);
+    let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").disable_send(true);
     builder.cloud_provider(CloudProvider::None).build().unwrap()
 }
 

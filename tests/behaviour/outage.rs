@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Bytes, http::HeaderMap, http::StatusCode, response::Response};
 use tokio::net::TcpListener;
 use tower_apm::{
-    Agent, AgentBuilder, Environment, Exporter, OtlpProtocol, Stats,
+    Agent, AgentBuilder, EnvVars, Exporter, OtlpProtocol, Stats,
     devserver::{DevServer, Kind, Query},
 };
 
@@ -27,7 +27,7 @@ const WAYS: [(&str, Configure); 5] = [
 ];
 
 fn agent(url: &str, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
-    let agent = Agent::builder().env(Environment::empty()).service_name("shop").server_url(url);
+    let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(url);
     let agent = agent.metrics_interval(Duration::ZERO).central_config(false);
     configure(agent.api_request_time(Duration::from_millis(20))).build().unwrap()
 }
@@ -200,7 +200,7 @@ async fn too_large_event_is_dropped_without_its_neighbours() {
             let transaction = agent.start_transaction(format!("job {job}"), "scheduled");
             let labels = if [0, 33, 34, 59].contains(&job) { 20 } else { 0 };
             for label in 0..labels {
-                transaction.label(format!("l{label}"), noise(label));
+                transaction.set_label(format!("l{label}"), noise(label));
             }
         }
         agent.shutdown(LONG).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, response::IntoResponse, routing::get};
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use tower_apm::{
-    Agent, Environment, ResponseExt, Stats,
+    Agent, EnvVars, ResponseExt, Stats,
     devserver::{DevServer, Kind as ServerKind, Query},
     testkit::{Answer, Kind, TestAgent},
 };
@@ -113,7 +113,7 @@ async fn events_wait_for_a_server_that_is_not_there_yet() {
     let gone = DevServer::bind("127.0.0.1:0").unwrap();
     let (url, addr) = (gone.url(), gone.addr());
     gone.shutdown();
-    let agent = Agent::builder().env(Environment::empty()).service_name("shop").server_url(url).build().unwrap();
+    let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(url).build().unwrap();
     agent.start_transaction("early", "scheduled").run(async {}).await;
     let unsent = agent.flush(Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(unsent.waiting, 1);

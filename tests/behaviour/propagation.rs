@@ -15,10 +15,11 @@ use opentelemetry::{
 };
 use serde_json::{Value, json};
 use tower_apm::{
-    Agent, AgentBuilder, Environment, ResponseExt, TraceContinuationStrategy, Transaction,
+    Agent, AgentBuilder, EnvVars, ResponseExt, TraceContinuationStrategy, Transaction,
     devserver::{DevServer, Kind, Query},
+    otel::ElasticPropagator,
     testkit::TestAgent,
-    trace_context::{self, ElasticPropagator},
+    trace_context,
 };
 
 use crate::http::send;
@@ -115,10 +116,10 @@ async fn section_4_2_trap_47_the_legacy_header_is_read_and_sent_where_asked_for(
 #[tokio::test]
 async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced_form() {
     let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
-    let builder = Agent::builder().env(Environment::empty()).server_url(server.url());
+    let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(server.url());
     let agent = builder.transaction_sample_rate(0.0).build().unwrap();
     let work = agent.start_transaction("settle", "scheduled");
-    work.label("auctions", 3).custom("order", 1);
+    work.set_label("auctions", 3).set_custom_context("order", 1);
     work.run(async { tracing::info_span!("load").in_scope(|| {}) }).await;
     agent.flush(std::time::Duration::from_secs(30)).await.unwrap();
     let sent = server.store().query(&Query::new().kind(Kind::Transaction));
@@ -148,7 +149,7 @@ async fn section_4_4_trap_2_events_weigh_what_the_root_of_their_trace_decided() 
         (0.25, caller("01", "other=1"), true, None),
         (0.25, caller("01", "es=s:2"), true, None),
     ] {
-        let builder = Agent::builder().env(Environment::empty()).server_url(server.url());
+        let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(server.url());
         let agent = builder.transaction_sample_rate(rate).build().unwrap();
         let tracer = Arc::new(agent.tracer_provider().tracer("shop"));
         let handler = move || {
@@ -227,7 +228,7 @@ async fn section_4_5_headers_that_were_copied_from_elsewhere_do_not_stand() {
     for name in ["traceparent", "tracestate", "elastic-apm-traceparent"] {
         headers.insert(name, "stale".parse().unwrap());
     }
-    let sender = trace_context::extract_from(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
     apm.agent()
         .start_transaction_from(&sender, "produce", "scheduled")
         .in_scope(|| trace_context::inject(&mut headers));
@@ -242,7 +243,7 @@ async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
 
     let apm = TestAgent::start().await;
     let state = [("traceparent".to_owned(), caller("01")), ("tracestate".to_owned(), "es=s:0.5,other=1".to_owned())];
-    let sender = trace_context::extract_from(&HashMap::from(state));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from(state));
     let through = |propagator: &dyn TextMapPropagator| {
         let mut carrier = HashMap::new();
         let work = apm.agent().start_transaction_from(&sender, "produce", "scheduled");
@@ -328,10 +329,11 @@ async fn section_4_8_links_are_added_after_the_start() {
 async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
     let apm = TestAgent::start().await;
     let producer = apm.agent().start_transaction("produce", "scheduled");
-    let headers: HashMap<_, _> = producer.in_scope(|| {
+    let mut headers = HashMap::<String, Vec<u8>>::new();
+    producer.in_scope(|| {
         let context = Context::current().with_baggage([KeyValue::new("shop", "eu")]);
         let _attached = context.attach();
-        trace_context::message_headers().into_iter().collect()
+        trace_context::inject_message(&mut headers);
     });
     let sent = apm.expect_transaction("produce").await;
     for without in ["", "traceparent"] {
@@ -349,7 +351,8 @@ async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
 async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
     let apm = TestAgent::start().await;
     let producer = apm.agent().start_transaction("produce", "scheduled");
-    let headers: HashMap<_, _> = producer.in_scope(|| trace_context::message_headers().into_iter().collect());
+    let mut headers = HashMap::<String, Vec<u8>>::new();
+    producer.in_scope(|| trace_context::inject_message(&mut headers));
     let sender = trace_context::extract_message(|name| headers.get(name).map(Vec::as_slice));
     apm.agent().start_transaction("consume a batch", "messaging").link(&sender);
     let tracer = apm.agent().tracer_provider().tracer("kafka");
@@ -370,7 +373,7 @@ async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
 #[tokio::test]
 async fn section_4_6_strategies_hold_for_messages_too() {
     let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
-    let sender = trace_context::extract_from(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
+    let sender = tower_apm::otel::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
     apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
     let sent = apm.expect_transaction("consume").await.no_field("/parent_id");
     assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]));

@@ -16,8 +16,9 @@ use opentelemetry::{
 };
 use tower_apm::{
     Transaction,
+    otel::ElasticPropagator,
     testkit::{Kind, TestAgent},
-    trace_context::{self, ElasticPropagator},
+    trace_context,
 };
 use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -38,14 +39,14 @@ fn remote(trace: u128) -> Context {
 }
 
 async fn handler() {
-    assert!(Transaction::current().label("found", true).is_active());
+    assert!(Transaction::current().set_label("found", true).is_active());
     info_span!("work").in_scope(|| tracing::error!(error = "no funds", "not sold"));
     tracing::error!(error = "no stock", "not sold");
     let mut headers = http::HeaderMap::new();
     trace_context::inject(&mut headers);
     let sent = headers["traceparent"].to_str().unwrap();
     let own = Transaction::current().id().unwrap().to_string();
-    Transaction::current().label("calls below itself", sent.contains(&own));
+    Transaction::current().set_label("calls below itself", sent.contains(&own));
 }
 
 async fn expect_all_in_one(apm: &TestAgent) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tower_apm::{
-    Agent, AgentBuilder, CloudProvider, Environment,
+    Agent, AgentBuilder, CloudProvider, EnvVars,
     devserver::{Answer, DevServer, Kind, Query},
 };
 
@@ -15,7 +15,7 @@ fn server(version: &str) -> DevServer {
 }
 
 fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
-    let builder = Agent::builder().env(Environment::empty()).cloud_provider(CloudProvider::None);
+    let builder = Agent::builder().env_vars(EnvVars::empty()).cloud_provider(CloudProvider::None);
     configure(builder.api_request_time(Duration::from_millis(10))).build().unwrap()
 }
 

@@ -157,7 +157,7 @@ async fn a_trace_layer_makes_no_second_transaction() {
 async fn what_was_told_of_a_span_around_the_layer_is_told_of_the_request() {
     let apm = TestAgent::start().await;
     let around = async {
-        Transaction::current().label("tenant", "7").custom("gateway", "eu");
+        Transaction::current().set_label("tenant", "7").set_custom_context("gateway", "eu");
         call(Router::new().route("/", get(async || ())).layer(apm.layer()), "/").await
     };
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());

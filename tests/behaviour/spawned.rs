@@ -34,7 +34,7 @@ async fn spawned_task_belongs_to_the_current_transaction_and_span() {
         let first = async { tokio::spawn(load(1).in_current_transaction()).await }.instrument(info_span!("outer"));
         let task = async {
             load(2).await;
-            Transaction::current().label("from", "a task").is_active()
+            Transaction::current().set_label("from", "a task").is_active()
         };
         let second = tokio::spawn(task.in_current_transaction());
         let bare = tokio::spawn(async { Transaction::current().is_active() });
@@ -95,7 +95,7 @@ struct Labels;
 
 impl Drop for Labels {
     fn drop(&mut self) {
-        Transaction::current().label("dropped", true);
+        Transaction::current().set_label("dropped", true);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tower_apm::{Agent, Environment};
+use tower_apm::{Agent, EnvVars};
 use tracing::{Level, Subscriber, field, subscriber::with_default};
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt};
 
@@ -45,12 +45,12 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
     let lines = Lines::default();
     let environment = [("ELASTIC_APM_LOG_FILE", "apm.log"), ("ELASTIC_APM_API_KEY", "hunter2")];
     let agent = with_default(tracing_subscriber::registry().with(lines.clone()), || {
-        let builder = Agent::builder().env(Environment::from_iter(environment)).disable_send(true);
+        let builder = Agent::builder().env_vars(EnvVars::from_iter(environment)).disable_send(true);
         builder.service_name("shop").service_version("1.2").secret_token("hunter3").build().unwrap()
     });
     let told = lines.of(Level::INFO);
     let [line] = &told[..] else { panic!("{told:?}") };
-    assert_eq!(line, &agent.describe());
+    assert_eq!(line, &agent.startup_summary());
     for fact in [
         format!("tower-apm {} (pid {}, ", env!("CARGO_PKG_VERSION"), std::process::id()),
         format!("{} {}, host ", std::env::consts::OS, std::env::consts::ARCH),
@@ -72,11 +72,11 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
 #[test]
 fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
     for (level, expected) in [("warning", &["tower_apm", "shop"][..]), ("error", &["shop"]), ("off", &["shop"])] {
-        let environment = Environment::from_iter([("ELASTIC_APM_LOG_LEVEL", level)]);
-        let agent = Agent::builder().env(environment).disable_send(true).build().unwrap();
+        let environment = EnvVars::from_iter([("ELASTIC_APM_LOG_LEVEL", level)]);
+        let agent = Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
         let lines = Lines::default();
         let warn = || {
-            drop(agent.layer().trace_id_header("no header"));
+            drop(agent.layer().response_trace_id_header("no header"));
             tracing::warn!(target: "shop", "out of apes");
         };
         // whichever comes first
@@ -96,7 +96,7 @@ fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
 
 #[test]
 fn the_layer_asks_for_no_more_than_it_takes() {
-    let agent = Agent::builder().env(Environment::empty()).disable_send(true).build().unwrap();
+    let agent = Agent::builder().env_vars(EnvVars::empty()).disable_send(true).build().unwrap();
     let hint = |subscriber: &dyn Subscriber| subscriber.max_level_hint();
     let info = Some(tracing::level_filters::LevelFilter::INFO);
     assert_eq!(hint(&tracing_subscriber::registry().with(agent.tracing_layer())), info);

@@ -253,7 +253,7 @@ async fn enum_is_ignored_by_type_and_by_variant() {
 async fn filter_sees_type_and_variant() {
     let filter = |error: &tower_apm::ReportedError<'_>| {
         assert_eq!(
-            (error.kind(), error.types().next().as_deref()),
+            (error.error_type(), error.types().next().as_deref()),
             (Some("AppError"), Some("failures::grouping::AppError"))
         );
         error.variant() != Some("Sold")

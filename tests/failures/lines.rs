@@ -37,7 +37,7 @@ async fn error_line_is_the_error_of_a_failed_request() {
     let handler = async |tx: Transaction| {
         let _span = tracing::info_span!("load").entered();
         tracing::error!(order = 7, "database error: {}", io_error()); // here
-        tx.user(User::id("ada"));
+        tx.set_user(User::id("ada"));
         FAILED
     };
     let error = only_error(&apm, Router::new().route("/orders/{id}", get(handler)), "/orders/7").await;
@@ -181,10 +181,10 @@ async fn line_of_the_trace_layer_is_no_error() {
 
 #[tokio::test]
 async fn panic_that_a_middleware_catches_is_the_only_error() {
-    tower_apm::panic_hook();
+    tower_apm::install_panic_hook();
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| -> StatusCode {
-        tx.user(User::id("ada"));
+        tx.set_user(User::id("ada"));
         panic!("boom")
     };
     // a response without a body ends the transaction at once
@@ -260,7 +260,7 @@ async fn line_of_background_work_needs_the_outcome_failure() {
     let work = |name: &'static str, outcome: Option<Outcome>| {
         let job = apm.agent().start_transaction(name, "scheduled");
         if let Some(outcome) = outcome {
-            job.outcome(outcome);
+            job.set_outcome(outcome);
         }
         job.in_scope(|| tracing::error!("cannot settle"));
     };
@@ -275,7 +275,7 @@ async fn line_of_background_work_needs_the_outcome_failure() {
 #[tokio::test]
 async fn failed_background_work_without_a_line_has_no_error() {
     let apm = TestAgent::start().await;
-    apm.agent().start_transaction("job", "scheduled").outcome(Outcome::Failure);
+    apm.agent().start_transaction("job", "scheduled").set_outcome(Outcome::Failure);
     apm.expect_transaction("job").await.outcome("failure").no_error();
 }
 

@@ -54,7 +54,7 @@ async fn client_errors_and_successes_have_no_error() {
 async fn request_that_the_code_calls_a_success_has_no_error() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.outcome(Outcome::Success);
+        tx.set_outcome(Outcome::Success);
         StatusCode::SERVICE_UNAVAILABLE
     };
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tower_apm::{
     AgentBuilder, CaptureBody, Outcome, Transaction, messaging,
     testkit::{Kind, TestAgent},
-    trace_context,
 };
 use tracing::{Instrument, info_span};
 
@@ -88,7 +87,7 @@ async fn trace_goes_from_a_request_through_a_message_into_its_consumer() {
     let apm = TestAgent::start().await;
     let mut headers = HashMap::<String, Vec<u8>>::new();
     let producer = apm.agent().start_transaction("sell", "scheduled");
-    producer.run(async { messaging::send("kafka", "sales").inject_bytes(&mut headers).end() }).await;
+    producer.run(async { messaging::send("kafka", "sales").inject_message(&mut headers).end() }).await;
     let received = messaging::receive("kafka", "sales").agent(apm.agent()).headers(&headers);
     received.run(async { async {}.instrument(info_span!("settle")).await }).await;
 
@@ -175,7 +174,7 @@ fn lose() {
 }
 
 fn outcome(outcome: Outcome) -> Handled {
-    Transaction::current().outcome(outcome);
+    Transaction::current().set_outcome(outcome);
     Err(SaleError(Refused))
 }
 
@@ -196,7 +195,7 @@ async fn panic_of_the_handler_is_recorded_and_goes_on() {
 async fn started_transaction_takes_labels_and_any_output() {
     let apm = TestAgent::start().await;
     let started = messaging::receive("kafka", "sales").agent(apm.agent()).start();
-    started.label("partition", 3);
+    started.set_label("partition", 3);
     assert_eq!(started.run(async { 42 }).await, 42);
     apm.expect_transaction("Kafka RECEIVE from sales").await.label("partition", 3);
 }
@@ -227,9 +226,9 @@ async fn ignored_queue_without_a_sender_has_no_trace() {
     let apm = configured(|agent| agent.ignore_message_queues(["audit*"])).await;
     let mut sent = HashMap::<String, String>::new();
     let received = messaging::receive("kafka", "audit-log").agent(apm.agent());
-    received.run(async { trace_context::inject_into(&mut sent) }).await;
+    received.run(async { tower_apm::otel::inject_carrier(&mut sent) }).await;
     assert!(sent.is_empty(), "{sent:?}");
-    messaging::receive("kafka", "audit-log").agent(apm.agent()).in_scope(|| trace_context::inject_into(&mut sent));
+    messaging::receive("kafka", "audit-log").agent(apm.agent()).in_scope(|| tower_apm::otel::inject_carrier(&mut sent));
     assert!(sent.is_empty(), "{sent:?}");
     apm.expect_nothing().await;
 }

@@ -13,7 +13,6 @@ use tower::ServiceExt;
 use tower_apm::{
     Transaction, messaging,
     testkit::{Kind, TestAgent},
-    trace_context,
 };
 
 use crate::{PROTOCOLS, Refused, SaleError, TRACE, configured, only, span_by_otlp, start, text, timeless, traceparent};
@@ -98,8 +97,8 @@ async fn byte_headers_contain_the_trace_in_place_of_an_older_one() {
     };
     let (mut list, mut map, mut tree) = (Vec::from(old()), HashMap::from(old()), BTreeMap::from(old()));
     work(&apm, async {
-        let span = messaging::send("kafka", "sales").inject_bytes(&mut list).inject_bytes(&mut map);
-        span.inject_bytes(&mut tree).run(ready(())).await;
+        let span = messaging::send("kafka", "sales").inject_message(&mut list).inject_message(&mut map);
+        span.inject_message(&mut tree).run(ready(())).await;
     })
     .await;
     let span = apm.expect_span("Kafka SEND to sales").await;
@@ -118,7 +117,7 @@ async fn trace_that_ends_here_leaves_no_older_tracestate() {
     let apm = TestAgent::start().await;
     let mut headers = HashMap::from([("tracestate".to_owned(), b"es=s:0.5".to_vec())]);
     let received = messaging::receive("kafka", "orders").agent(apm.agent()).headers([("traceparent", traceparent())]);
-    received.run(async { messaging::send("kafka", "sales").inject_bytes(&mut headers).end() }).await;
+    received.run(async { messaging::send("kafka", "sales").inject_message(&mut headers).end() }).await;
     assert!(!headers.contains_key("tracestate"), "{headers:?}");
     assert!(text(&headers, "traceparent").contains(TRACE));
 }
@@ -128,7 +127,7 @@ async fn each_message_of_a_call_gets_the_trace_where_the_span_is_current() {
     let apm = TestAgent::start().await;
     let mut messages = vec![HashMap::<String, String>::new(); 2];
     work(&apm, async {
-        let send = async { messages.iter_mut().for_each(|headers| trace_context::inject_into(headers)) };
+        let send = async { messages.iter_mut().for_each(|headers| tower_apm::otel::inject_carrier(headers)) };
         messaging::send("rabbitmq", "orders").run(send).await;
     })
     .await;
@@ -190,7 +189,7 @@ async fn ignored_queue_has_no_span_and_carries_the_trace_of_the_transaction() {
     let apm = configured(|agent| agent.ignore_message_queues(["audit*"])).await;
     let mut headers = HashMap::<String, Vec<u8>>::new();
     work(&apm, async {
-        messaging::send("kafka", "audit-log").inject_bytes(&mut headers).run(ready(())).await;
+        messaging::send("kafka", "audit-log").inject_message(&mut headers).run(ready(())).await;
     })
     .await;
     let transaction = apm.expect_transaction("work").await.span_count(0);
@@ -203,7 +202,7 @@ async fn unsampled_transaction_has_no_span_and_carries_the_trace_on() {
     let apm = configured(|agent| agent.transaction_sample_rate(0.0)).await;
     let mut headers = HashMap::<String, Vec<u8>>::new();
     let sell = async {
-        let span = messaging::send("kafka", "sales").inject_bytes(&mut headers);
+        let span = messaging::send("kafka", "sales").inject_message(&mut headers);
         let _ = span.run(ready(Sent::Err(SaleError(Refused)))).await;
         let transaction = Transaction::current();
         (transaction.trace_id().unwrap(), transaction.id().unwrap())
@@ -236,7 +235,7 @@ async fn message_outside_of_a_transaction_changes_nothing() {
     let apm = TestAgent::start().await;
     let old = HashMap::from([("traceparent".to_owned(), b"forwarded".to_vec())]);
     let mut headers = old.clone();
-    messaging::send("kafka", "sales").inject_bytes(&mut headers).run(ready(())).await;
+    messaging::send("kafka", "sales").inject_message(&mut headers).run(ready(())).await;
     assert_eq!(headers, old);
     apm.expect_nothing().await;
 }

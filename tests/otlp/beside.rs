@@ -14,7 +14,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
-use tower_apm::{Agent, Environment, Exporter, OtlpProtocol, devserver::DevServer};
+use tower_apm::{Agent, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
@@ -25,9 +25,8 @@ use crate::{
 #[tokio::test]
 async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
     for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
-        let environment =
-            Environment::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
-        let agent = agent(|agent| agent.env(environment).exporter(exporter).log_sending(true));
+        let environment = EnvVars::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
+        let agent = agent(|agent| agent.env_vars(environment).exporter(exporter).log_sending(true));
         let warnings: Vec<_> =
             agent.warnings().filter(|warning| warning.contains("log_sending has no effect")).collect();
         assert_eq!(warnings.len(), warned, "{warnings:?}");

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
-use tower_apm::{AgentBuilder, Environment, Exporter, OtlpProtocol, devserver::DevServer};
+use tower_apm::{AgentBuilder, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 
 use crate::{
     document::Kind,
@@ -39,7 +39,7 @@ async fn a_batch_stays_below_the_limit_of_grpc() {
     for i in 0..200 {
         let transaction = agent.start_transaction(format!("job {i}"), "scheduled");
         for label in 0..60 {
-            transaction.label(format!("label {label}"), "x".repeat(1000));
+            transaction.set_label(format!("label {label}"), "x".repeat(1000));
         }
     }
     agent.shutdown(DEADLINE).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_span_that_the_server_refuses_costs_no_neighbour() {
     for i in 0..20 {
         let transaction = agent.start_transaction(format!("job {i}"), "scheduled");
         let labels = if i == 13 { 100 } else { 1 };
-        (0..labels).for_each(|label| drop(transaction.label(format!("l{label}"), "x".repeat(1000)).clone()));
+        (0..labels).for_each(|label| drop(transaction.set_label(format!("l{label}"), "x".repeat(1000)).clone()));
     }
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
@@ -257,7 +257,7 @@ async fn a_span_that_the_server_refuses_costs_no_neighbour() {
 #[tokio::test]
 async fn requests_say_who_sends_and_go_where_the_variables_say() {
     let (url, received) = answering(Vec::new()).await;
-    let environment = Environment::from_iter([
+    let environment = EnvVars::from_iter([
         ("ELASTIC_APM_EXPORTER", "otlp"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{url}/ingest/here")),
@@ -266,7 +266,7 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
     ]);
     // an endpoint for traces is none for metrics
-    let agent = agent(|agent| agent.env(environment).metrics_interval(DEADLINE));
+    let agent = agent(|agent| agent.env_vars(environment).metrics_interval(DEADLINE));
     assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
     drop(agent.start_transaction("a job", "scheduled"));
     agent.shutdown(DEADLINE).await.unwrap();
@@ -319,8 +319,8 @@ fn a_compression_that_the_exporter_cannot_do_costs_no_event() {
 
 #[tokio::test]
 async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
-    let environment = Environment::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
-    let agent = agent(|agent| agent.env(environment).disable_send(true));
+    let environment = EnvVars::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
+    let agent = agent(|agent| agent.env_vars(environment).disable_send(true));
     let warnings: Vec<_> = agent.warnings().collect();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains(r#"ELASTIC_APM_EXPORTER="jaeger" is not allowed"#), "{warnings:?}");
@@ -333,12 +333,12 @@ async fn what_otlp_has_no_room_for_is_counted() {
     for (exporter, lost) in [(Exporter::Otlp, 7), (Exporter::Intake, 0), (Exporter::IntakeAndOtlp, 0)] {
         let agent = agent(|agent| agent.server_url(server.url()).exporter(exporter));
         let many: BTreeMap<_, _> = (0..70).map(|n| (format!("k{n}"), n)).collect();
-        drop(agent.start_transaction("many", "scheduled").custom("map", &many).clone());
+        drop(agent.start_transaction("many", "scheduled").set_custom_context("map", &many).clone());
         let app = Router::new().layer(agent.layer());
         let request = Request::get("/").header("x-invented", "1").header("accept", "*/*").body(Body::empty()).unwrap();
         drop(app.oneshot(request).await.unwrap());
         agent.shutdown(DEADLINE).await.unwrap();
         let stats = agent.stats();
-        assert_eq!((stats.lost_values, stats.accepted), (lost, 2), "{exporter:?}: {stats}");
+        assert_eq!((stats.dropped_values, stats.accepted), (lost, 2), "{exporter:?}: {stats}");
     }
 }

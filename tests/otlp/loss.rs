@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tower_apm::{CaptureBody, Environment, Exporter, OtlpProtocol};
+use tower_apm::{CaptureBody, EnvVars, Exporter, OtlpProtocol};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
@@ -76,8 +76,8 @@ fn is_same(native: &Value, otlp: &Value) -> bool {
 }
 
 /// A pod, in a cloud that tells of itself by variables.
-fn around() -> Environment {
-    Environment::from_iter([
+fn around() -> EnvVars {
+    EnvVars::from_iter([
         ("KUBERNETES_NAMESPACE", "shops"),
         ("KUBERNETES_NODE_NAME", "node-7"),
         ("KUBERNETES_POD_NAME", "shop-7d9"),
@@ -118,7 +118,7 @@ async fn check(protocol: OtlpProtocol) {
     let Some(decoder) = Decoder::start("hunter2") else { return };
     let agent = agent(|agent| {
         let agent =
-            agent.env(around()).server_url(&*decoder.http).secret_token("hunter2").capture_body(CaptureBody::All);
+            agent.env_vars(around()).server_url(&*decoder.http).secret_token("hunter2").capture_body(CaptureBody::All);
         let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).global_labels([("team", "market")]);
         // every span has a stack, for which do would depend on the clock; nor do metrics come by chance
         let agent = agent.span_stack_trace_min_duration(Duration::ZERO).metrics_interval(Duration::ZERO);
@@ -152,7 +152,7 @@ async fn check(protocol: OtlpProtocol) {
 async fn check_beside(protocol: OtlpProtocol) {
     let Some(decoder) = Decoder::start("hunter2") else { return };
     let agent = agent(|agent| {
-        let agent = agent.env(around()).server_url(&*decoder.http).secret_token("hunter2").log_sending(true);
+        let agent = agent.env_vars(around()).server_url(&*decoder.http).secret_token("hunter2").log_sending(true);
         let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).metrics_interval(DEADLINE);
         match protocol {
             OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),

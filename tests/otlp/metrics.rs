@@ -118,7 +118,7 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
     assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
-    assert_eq!(stats.lost_keys, 2, "{stats}");
+    assert_eq!(stats.dropped_keys, 2, "{stats}");
 
     let documents = decoder.documents();
     let is_ours = |document: &&Document| document.text("/labels/coin") == "ETH";

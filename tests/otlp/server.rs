@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tower_apm::{Agent, AgentBuilder, Environment};
+use tower_apm::{Agent, AgentBuilder, EnvVars};
 use tracing::Level;
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
@@ -94,7 +94,7 @@ pub(crate) fn warnings(words: &[&str]) -> Vec<String> {
 pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     static GLOBAL: OnceLock<()> = OnceLock::new();
     let agent =
-        Agent::builder().env(Environment::empty()).service_name("otlp").api_request_time(Duration::from_millis(50));
+        Agent::builder().env_vars(EnvVars::empty()).service_name("otlp").api_request_time(Duration::from_millis(50));
     let agent = agent.metrics_interval(Duration::ZERO);
     let agent = configure(agent).build().unwrap();
     GLOBAL.get_or_init(|| {

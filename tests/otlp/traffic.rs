@@ -35,9 +35,16 @@ fn settlement(of: &'static str) -> SettlementError {
 
 async fn buy(tx: Transaction, body: String) -> Response {
     assert!(!body.is_empty());
-    tx.user(User::id("0xdef").email("ada@example.com").name("Ada").domain("shop"));
-    tx.label("listing", "1").label("price", 12.5).label("vip", true).label("type", "gold").label("order.id", "o-1");
-    tx.custom("order", serde_json::json!({ "buyer": "0xdef", "count": 3, "password": SECRET, "tags": ["a", "b"] }));
+    tx.set_user(User::id("0xdef").email("ada@example.com").name("Ada").domain("shop"));
+    tx.set_label("listing", "1")
+        .set_label("price", 12.5)
+        .set_label("vip", true)
+        .set_label("type", "gold")
+        .set_label("order.id", "o-1");
+    tx.set_custom_context(
+        "order",
+        serde_json::json!({ "buyer": "0xdef", "count": 3, "password": SECRET, "tags": ["a", "b"] }),
+    );
     calls();
     let settle = info_span!("settle", step = 1);
     settle.in_scope(|| Transaction::current().error(&settlement("a span")).label("retry", 2).capture());
@@ -214,7 +221,7 @@ pub(crate) async fn day(agent: &Agent) {
     receive(agent).await;
 
     let nightly = agent.start_transaction("nightly settlement", "scheduled");
-    nightly.outcome(Outcome::Unknown).result("done");
+    nightly.set_outcome(Outcome::Unknown).set_result("done");
     let late = nightly.in_scope(|| {
         info_span!("sweep").in_scope(|| ());
         Transaction::current()

@@ -84,25 +84,31 @@ impl serde::Serialize for Deep {
 
 async fn tell(agent: &Agent, way: &str) {
     let keys = agent.start_transaction("keys", "scheduled");
-    keys.custom(format!("{way}order.id"), 1).custom(format!("{way}order_id"), 2).custom("", 3).custom(" ", 4);
-    keys.label("", 1).label(" ", 2).label(format!("{way}a.b"), "first").label(format!("{way}a_b"), "last");
+    keys.set_custom_context(format!("{way}order.id"), 1)
+        .set_custom_context(format!("{way}order_id"), 2)
+        .set_custom_context("", 3)
+        .set_custom_context(" ", 4);
+    keys.set_label("", 1)
+        .set_label(" ", 2)
+        .set_label(format!("{way}a.b"), "first")
+        .set_label(format!("{way}a_b"), "last");
     drop(keys);
 
     let sizes = agent.start_transaction("n".repeat(40_000), "scheduled");
-    sizes.custom("deep", Deep(100_000)).label("long", "x".repeat(40_000));
-    sizes.custom("map", json!({ "k".repeat(60_000): 1 }));
+    sizes.set_custom_context("deep", Deep(100_000)).set_label("long", "x".repeat(40_000));
+    sizes.set_custom_context("map", json!({ "k".repeat(60_000): 1 }));
     sizes.in_scope(|| tracing::info_span!("s", otel.name = "m".repeat(40_000)).in_scope(|| ()));
 
     let values = agent.start_transaction("values", "scheduled");
-    values.label(format!("{way}wei"), 9_200_000_000_001_i64).label(format!("{way}gwei"), 9_200_000_000_000_i64);
-    values.label(format!("{way}listing"), "7").label(format!("{way}client_ip"), "unknown");
-    values.label(format!("{way}reimports"), "a,b");
-    values.custom(format!("{way}paid_timestamp"), "1 o'clock");
+    values.set_label(format!("{way}wei"), 9_200_000_000_001_i64).set_label(format!("{way}gwei"), 9_200_000_000_000_i64);
+    values.set_label(format!("{way}listing"), "7").set_label(format!("{way}client_ip"), "unknown");
+    values.set_label(format!("{way}reimports"), "a,b");
+    values.set_custom_context(format!("{way}paid_timestamp"), "1 o'clock");
     let raw = serde_json::value::RawValue::from_string("[1e400, -1e999, 12345678901234567890123]".to_owned()).unwrap();
-    values.custom("raw", &raw).custom("after", 1);
+    values.set_custom_context("raw", &raw).set_custom_context("after", 1);
     drop(values);
     let numbers = agent.start_transaction("numbers", "scheduled");
-    numbers.label(format!("{way}listing"), 7);
+    numbers.set_label(format!("{way}listing"), 7);
     numbers.error(&std::io::Error::other("no such room")).label(format!("{way}risk_score"), "high").capture();
     drop(numbers);
 
@@ -126,7 +132,7 @@ async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
         assert!(!warnings(&["a label with a blank key"]).is_empty());
         assert!(!warnings(&["custom context with a blank key"]).is_empty());
         assert!(!keys.to_string().contains("\"\":"), "{keys:#}");
-        assert_eq!(told.stats.lost_keys, 6, "{}", told.stats);
+        assert_eq!(told.stats.dropped_keys, 6, "{}", told.stats);
 
         // names, labels, depth and keys that are too long
         let sizes = told.transaction(&("n".repeat(1023) + "…"));
@@ -182,7 +188,7 @@ async fn too_many_keys_of_labels_are_told_on_both_ways() {
         let tell = async |agent: &Agent, way: &str| {
             for part in 0..2 {
                 let transaction = agent.start_transaction("many", "scheduled");
-                (0..60).for_each(|n| drop::<Transaction>(transaction.label(format!("{way}{part}_{n}"), n).clone()));
+                (0..60).for_each(|n| drop::<Transaction>(transaction.set_label(format!("{way}{part}_{n}"), n).clone()));
             }
         };
         if told(exporter, way, tell).await.is_none() {

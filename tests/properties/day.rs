@@ -341,22 +341,22 @@ impl Work {
         let tx = Transaction::current();
         self.spans.iter().for_each(Doing::tell);
         for (key, value) in &self.labels {
-            tx.label(key.clone(), value.clone());
+            tx.set_label(key.clone(), value.clone());
         }
         for (key, value) in &self.custom {
-            tx.custom(key.clone(), value);
+            tx.set_custom_context(key.clone(), value);
         }
         if let Some([id, email, name, domain]) = &self.user {
-            tx.user(User::id(id).email(email).name(name).domain(domain));
+            tx.set_user(User::id(id).email(email).name(name).domain(domain));
         }
         if let Some(name) = &self.name {
-            tx.name(name.clone());
+            tx.set_name(name.clone());
         }
         if let Some(result) = &self.result {
-            tx.result(result.clone());
+            tx.set_result(result.clone());
         }
         if let Some(outcome) = self.outcome {
-            tx.outcome(outcome);
+            tx.set_outcome(outcome);
         }
         for (failure, labels, custom, template) in &self.errors {
             let error = tx.error(failure);

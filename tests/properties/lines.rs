@@ -7,7 +7,7 @@ use proptest::{
     strategy::Strategy,
     test_runner::{Config, RngSeed, TestRunner},
 };
-use tower_apm::{Agent, Environment};
+use tower_apm::{Agent, EnvVars};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
@@ -71,7 +71,7 @@ fn whatever_a_line_says_is_taken() {
     let Some((_server, url, documents)) = serve("lines") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
-    let builder = Agent::builder().env(Environment::empty()).server_url(url).log_sending(true);
+    let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(url).log_sending(true);
     let agent = builder.service_name("lines").metrics_interval(Duration::ZERO).build().unwrap();
     let tested = TestRunner::new(config).run(&line(), |line| {
         // without the layer that makes errors of lines: each is one event

@@ -21,7 +21,7 @@ use proptest::{
     prop_assert_eq,
     test_runner::{Config, RngSeed, TestRunner},
 };
-use tower_apm::{Agent, CaptureBody, Environment, Exporter};
+use tower_apm::{Agent, CaptureBody, EnvVars, Exporter};
 
 use crate::{apm_server_process::ApmServer, day::Day};
 
@@ -45,7 +45,7 @@ fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
 #[test]
 fn whatever_is_told_arrives_without_its_secrets() {
     let Some((_server, url, documents)) = serve("properties") else { return };
-    let agent = Agent::builder().env(Environment::empty()).service_name("properties").server_url(url);
+    let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("properties").server_url(url);
     let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

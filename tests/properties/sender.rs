@@ -8,7 +8,7 @@ use proptest::{
     strategy::Strategy,
     test_runner::{Config, RngSeed, TestRunner},
 };
-use tower_apm::{Agent, Environment, Exporter};
+use tower_apm::{Agent, EnvVars, Exporter};
 
 use crate::{serve, told::text};
 
@@ -50,8 +50,8 @@ impl Sender {
     fn agent(&self, url: &str) -> Agent {
         const POD: [&str; 4] =
             ["KUBERNETES_NAMESPACE", "KUBERNETES_NODE_NAME", "KUBERNETES_POD_NAME", "KUBERNETES_POD_UID"];
-        let environment: Environment = POD.iter().copied().zip(self.pod.iter().map(String::as_str)).collect();
-        let mut agent = Agent::builder().env(environment).server_url(url).exporter(Exporter::IntakeAndOtlp);
+        let environment: EnvVars = POD.iter().copied().zip(self.pod.iter().map(String::as_str)).collect();
+        let mut agent = Agent::builder().env_vars(environment).server_url(url).exporter(Exporter::IntakeAndOtlp);
         agent = agent.metrics_interval(Duration::ZERO);
         agent = agent.service_name(&*self.name).global_labels(self.labels.clone());
         if let Some(version) = &self.version {

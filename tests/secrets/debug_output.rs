@@ -13,7 +13,7 @@ use axum::{
 };
 use tower::{Layer, Service, service_fn};
 use tower_apm::{
-    Agent, AgentBuilder, ApmFutureExt, CloudProvider, Environment, Panicked, ServiceError, Transaction, User,
+    Agent, AgentBuilder, ApmFutureExt, CloudProvider, EnvVars, Panicked, ServiceError, Transaction, User,
     devserver::DevServer, testkit::TestAgent, trace_context,
 };
 
@@ -33,7 +33,7 @@ impl Outputs {
 fn builder() -> AgentBuilder {
     let environment = [("ELASTIC_APM_SECRET_TOKEN", SECRET), ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")];
     Agent::builder()
-        .env(Environment::from_iter(environment))
+        .env_vars(EnvVars::from_iter(environment))
         .service_name("shop")
         .secret_token(SECRET)
         .api_key(SECRET)
@@ -54,7 +54,7 @@ fn agent() -> (Agent, Arc<Mutex<Outputs>>) {
     let outputs = Arc::new(Mutex::new(Outputs::default()));
     let (of_transactions, of_errors) = (outputs.clone(), outputs.clone());
     let agent = builder()
-        .env(Environment::from_iter([("ELASTIC_APM_SECRET_TOKEN", SECRET)]))
+        .env_vars(EnvVars::from_iter([("ELASTIC_APM_SECRET_TOKEN", SECRET)]))
         .disable_send(true)
         .transaction_filter(move |transaction| {
             of_transactions.lock().unwrap().add("FinishedTransaction", transaction, "GET /account");
@@ -73,11 +73,11 @@ struct LoginFailed;
 
 /// The transaction has the secret in everything that can be set on it.
 fn fill(tx: &Transaction) {
-    tx.name("GET /account?access_token=hunter2 password=hunter2")
-        .label("password", SECRET)
-        .custom("password", SECRET)
-        .result(SECRET)
-        .user(User::id("0xdef").name(SECRET).email(SECRET));
+    tx.set_name("GET /account?access_token=hunter2 password=hunter2")
+        .set_label("password", SECRET)
+        .set_custom_context("password", SECRET)
+        .set_result(SECRET)
+        .set_user(User::id("0xdef").name(SECRET).email(SECRET));
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn debug_output_of_public_types_contains_no_secret() {
     let mut outputs = Outputs::default();
 
     outputs.add("AgentBuilder", &builder(), "apm.example.com");
-    outputs.add("Environment", &Environment::from_iter([("ELASTIC_APM_API_KEY", SECRET)]), "ELASTIC_APM_API_KEY");
+    outputs.add("EnvVars", &EnvVars::from_iter([("ELASTIC_APM_API_KEY", SECRET)]), "ELASTIC_APM_API_KEY");
     outputs.add("Agent", &agent, "shop");
     outputs.add("ApmMeterProvider", &agent.meter_provider(), "ApmMeterProvider");
     outputs.add("ApmMetricExporter", &agent.metric_exporter(), "ApmMetricExporter");
@@ -98,7 +98,7 @@ async fn debug_output_of_public_types_contains_no_secret() {
     let carried = started.in_scope(|| {
         outputs.add("Transaction", &Transaction::current(), "trace_id");
         let captured = Transaction::current().error(&LoginFailed).label("password", SECRET).custom("a", SECRET);
-        outputs.add("CapturedError", &captured.message_template("password=hunter2"), "LoginFailed");
+        outputs.add("ErrorBuilder", &captured.message_template("password=hunter2"), "LoginFailed");
         Transaction::current().capture_error(&LoginFailed);
         let secret = SECRET.to_owned();
         async move { drop(secret) }.in_current_transaction()

@@ -26,7 +26,7 @@ use opentelemetry::{
 };
 use serde::Deserialize;
 use tower::ServiceExt;
-use tower_apm::{Agent, CaptureBody, CaptureSpanFields, Environment, Exporter, Transaction};
+use tower_apm::{Agent, CaptureBody, CaptureSpanFields, EnvVars, Exporter, Transaction};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
@@ -166,7 +166,7 @@ impl Service {
         let received = Received::default();
         let url = received.start().await;
         let agent = Agent::builder()
-            .env(Environment::empty())
+            .env_vars(EnvVars::empty())
             .service_name("shop")
             .server_url(url)
             .exporter(Exporter::IntakeAndOtlp)
@@ -245,7 +245,9 @@ async fn secrets_in_free_text_are_not_sent() {
     }
     for text in plants.texts("name, type and result of a transaction, and custom context") {
         let tx = agent.start_transaction(text.clone(), text.clone());
-        tx.result(text.clone()).custom("note", &text).custom("notes", vec![HashMap::from([("a", &text)])]);
+        tx.set_result(text.clone())
+            .set_custom_context("note", &text)
+            .set_custom_context("notes", vec![HashMap::from([("a", &text)])]);
         drop(tx);
     }
     let tracer = agent.tracer_provider().tracer("shop");
@@ -301,8 +303,8 @@ async fn secrets_with_secret_names_are_not_sent() {
         let (mark, secret) = plants.plant(name);
         agent.start_transaction(mark.clone(), "scheduled").in_scope(|| {
             let tx = Transaction::current();
-            tx.custom(name, &secret).custom("nested", HashMap::from([(name, [&secret])]));
-            tx.custom("pairs", vec![HashMap::from([("name", name), ("value", &secret)])]);
+            tx.set_custom_context(name, &secret).set_custom_context("nested", HashMap::from([(name, [&secret])]));
+            tx.set_custom_context("pairs", vec![HashMap::from([("name", name), ("value", &secret)])]);
             drop(tracer.span_builder("a").with_attributes([KeyValue::new(name, secret.clone())]).start(&tracer));
             counter.add(1, &[KeyValue::new(name, secret.clone())]);
             tracing::info!("{}: {}", name, secret);
@@ -341,7 +343,7 @@ async fn of_panic(body: String) {
     panic!("{body}");
 }
 async fn of_name(request: Request) {
-    Transaction::current().name(format!("{} {}", request.method(), request.uri()));
+    Transaction::current().set_name(format!("{} {}", request.method(), request.uri()));
 }
 
 #[tokio::test]
@@ -419,7 +421,7 @@ async fn token_like_cookies_are_redacted_with_any_option() {
     let received = Received::default();
     let url = received.start().await;
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .server_url(url)
         .central_config(false)
         .sanitize_field_names(["nothing"])

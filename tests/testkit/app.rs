@@ -30,9 +30,9 @@ async fn store() {
 }
 
 async fn listing(tx: Transaction, Path(id): Path<String>) -> String {
-    tx.label("token_id", id.clone()).label("size", 3).label("sold", false);
-    tx.user(User::id("0xdef").email("def@example.org"));
-    tx.custom("order", serde_json::json!({ "buyer": "0xdef", "items": [1, 2] }));
+    tx.set_label("token_id", id.clone()).set_label("size", 3).set_label("sold", false);
+    tx.set_user(User::id("0xdef").email("def@example.org"));
+    tx.set_custom_context("order", serde_json::json!({ "buyer": "0xdef", "items": [1, 2] }));
     load().await;
     id
 }

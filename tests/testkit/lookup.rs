@@ -111,7 +111,7 @@ async fn checks_before_the_await_select_the_transaction_that_fits() {
     let apm = TestAgent::start().await;
     for (id, name) in [(1, "resize picture"), (2, "crop picture")] {
         let job = apm.agent().start_transaction("upload", "job");
-        job.label("picture", id);
+        job.set_label("picture", id);
         job.in_scope(|| tracing::info_span!("edit", otel.name = name).in_scope(|| {}));
     }
     apm.expect_transaction("upload")
@@ -129,7 +129,7 @@ async fn spans_of_spawned_tasks_are_seen() {
         let in_span = tokio::spawn(async { drop(tracing::info_span!("in current span").entered()) }.in_current_span());
         let instrumented = tokio::spawn(async {}.instrument(tracing::info_span!("instrumented")));
         let labelled =
-            tokio::spawn(async { Transaction::current().label("from", "a task").is_active() }.in_current_span());
+            tokio::spawn(async { Transaction::current().set_label("from", "a task").is_active() }.in_current_span());
         let _ = tokio::join!(in_span, instrumented, labelled);
     })
     .await;

@@ -18,7 +18,7 @@ async fn a_secret_is_found_with_its_place_and_its_form() {
         ("{\"token\":\"hunter2\"}", "as it is"),
     ] {
         let apm = TestAgent::start().await;
-        apm.agent().start_transaction("leak", "scheduled").label("note", value);
+        apm.agent().start_transaction("leak", "scheduled").set_label("note", value);
         let message = failure(&apm, "hunter2").unwrap();
         let place = format!("transaction \"leak\" /context/tags/note {form}");
         assert!(message.contains(&place), "{place} is missing in {message}");

@@ -29,7 +29,7 @@ impl Extension for ApmExtension {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        Transaction::current().custom("graphql", query);
+        Transaction::current().set_custom_context("graphql", query);
         next.run(context, query, variables).await
     }
 
@@ -39,7 +39,7 @@ impl Extension for ApmExtension {
         operation: Option<&str>,
         next: NextExecute<'_>,
     ) -> Response {
-        Transaction::current().name(format!("POST /graphql: {}", operation.unwrap_or("[unnamed]")));
+        Transaction::current().set_name(format!("POST /graphql: {}", operation.unwrap_or("[unnamed]")));
         next.run(context, operation).await
     }
 }

@@ -28,7 +28,7 @@ where
 async fn spawned_task_is_a_transaction_that_is_linked_to_its_cause() {
     let apm = TestAgent::start().await;
     run(&apm, async |tx: Transaction| {
-        tx.user(User::id("0xabc"));
+        tx.set_user(User::id("0xabc"));
         assert_eq!(tx.spawn("send receipt", send_receipt()).await.unwrap(), 7);
     })
     .await;

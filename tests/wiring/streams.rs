@@ -111,7 +111,7 @@ async fn event_stream_with_status_500_is_a_failure() {
 async fn outcome_of_an_event_stream_that_the_handler_sets_is_kept() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
-        tx.outcome(Outcome::Success);
+        tx.set_outcome(Outcome::Success);
         prices(1, &Seen::default())
     };
     let app = Router::new().route("/prices", get(handler)).layer(apm.layer());

@@ -96,17 +96,17 @@ const TRACE_ID: &str = "x-trace-id";
 pub fn app(state: App) -> Router {
     // Outermost, so that it sees what clients see: also a 408 of the timeout, or an answer to a preflight request.
     let apm = tower_apm::layer()
-        .trace_id_header(TRACE_ID)
+        .response_trace_id_header(TRACE_ID)
         .on_response(|tx, parts| {
             if let Some(id) = parts.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()) {
-                tx.label("request_id", id);
+                tx.set_label("request_id", id);
             }
         })
         .on_error(|tx, error| {
             if let Some(AppError::Invalid { field, .. } | AppError::Malformed { field: Some(field), .. }) =
                 error.downcast_ref()
             {
-                tx.label("invalid_field", field);
+                tx.set_label("invalid_field", field);
             }
         });
     let around = ServiceBuilder::new()

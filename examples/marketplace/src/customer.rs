@@ -32,7 +32,7 @@ impl Customer {
         match value.to_str() {
             Ok(id) if !id.trim().is_empty() && id.len() <= 128 => {
                 let id = id.trim().to_owned();
-                Transaction::current().user(User::id(&id));
+                Transaction::current().set_user(User::id(&id));
                 Ok(Some(Self { id }))
             }
             _ => Err(AppError::Unauthenticated("the header x-user-id must be 1 to 128 characters of ASCII")),

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use tower_apm::{
-    Environment,
+    EnvVars,
     internals::{OptionValue, Options, options as read},
 };
 
@@ -11,7 +11,7 @@ pub fn options(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let variables: HashMap<_, _> = text.lines().filter_map(|line| line.split_once('=')).collect();
     let environment = |variables: &HashMap<&str, &str>| {
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Environment>()
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<EnvVars>()
     };
     let found = read(&environment(&variables));
     for warning in &found.warnings {

@@ -11,7 +11,7 @@
 //! # async fn publish(_: HashMap<String, Vec<u8>>) -> Result<(), std::io::Error> { Ok(()) }
 //! # async fn sell() -> Result<(), std::io::Error> {
 //! let mut headers = HashMap::new();
-//! messaging::send("kafka", "sales").inject_bytes(&mut headers).run(publish(headers)).await?;
+//! messaging::send("kafka", "sales").inject_message(&mut headers).run(publish(headers)).await?;
 //! # Ok(())
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sell()).unwrap();

@@ -38,12 +38,12 @@ use crate::{
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use tower_apm::{messaging, trace_context};
+/// use tower_apm::{messaging, otel};
 ///
 /// # async fn publish_all(_: Vec<HashMap<String, String>>) -> Result<(), std::io::Error> { Ok(()) }
 /// # async fn sell(mut messages: Vec<HashMap<String, String>>) -> Result<(), std::io::Error> {
 /// let send = async {
-///     messages.iter_mut().for_each(|headers| trace_context::inject_into(headers));
+///     messages.iter_mut().for_each(|headers| otel::inject_carrier(headers));
 ///     publish_all(messages).await
 /// };
 /// messaging::send("rabbitmq", "orders").run(send).await?;
@@ -106,21 +106,21 @@ impl SendSpan {
         self
     }
 
-    /// Writes the trace into headers whose values are text. See [`trace_context::inject_into`].
+    /// Writes the trace into headers whose values are text. See [`inject_carrier`](crate::otel::inject_carrier).
     pub fn inject(self, headers: &mut dyn Injector) -> Self {
         match &self.span {
             Some(span) => trace_context::inject_context(span.context(), headers),
-            None => trace_context::inject_into(headers),
+            None => trace_context::carrier::inject_carrier(headers),
         }
         self
     }
 
     /// Writes the trace into headers whose values are bytes. An existing trace is replaced. See
-    /// [`trace_context::inject_bytes`].
-    pub fn inject_bytes(self, headers: &mut dyn BytesInjector) -> Self {
+    /// [`trace_context::inject_message`].
+    pub fn inject_message(self, headers: &mut dyn BytesInjector) -> Self {
         match &self.span {
-            Some(span) => trace_context::inject_bytes_from(span.context(), headers),
-            None => trace_context::inject_bytes(headers),
+            Some(span) => trace_context::inject_message_from(span.context(), headers),
+            None => trace_context::inject_message(headers),
         }
         self
     }

@@ -5,10 +5,10 @@ use super::{Kind, Reading, choice::choice};
 /// How events are told to the server (`exporter`).
 ///
 /// ```
-/// use tower_apm::{Agent, Environment, Exporter};
+/// use tower_apm::{Agent, EnvVars, Exporter};
 ///
 /// # fn main() -> Result<(), tower_apm::BuildError> {
-/// let agent = Agent::builder().env(Environment::empty()).exporter(Exporter::Intake).build()?;
+/// let agent = Agent::builder().env_vars(EnvVars::empty()).exporter(Exporter::Intake).build()?;
 /// # let _ = agent;
 /// # Ok(())
 /// # }

@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
 
 use super::ApmMetricExporter;
 use crate::{
-    config::{CodeOptions, Environment, Exporter, LiveConfig},
+    config::{CodeOptions, EnvVars, Exporter, LiveConfig},
     logged::Logged,
     pipeline::{Queue, Stats},
     record::{Event, LabelValue, MetricsRecord},
@@ -56,7 +56,7 @@ impl Rig {
     }
 
     fn with(options: CodeOptions, places: usize) -> Self {
-        let (live, warnings) = LiveConfig::new(options, Environment::empty());
+        let (live, warnings) = LiveConfig::new(options, EnvVars::empty());
         assert!(warnings.is_empty());
         let (queue, lines) = (Queue::new(places, usize::MAX), Logged::default());
         let exporter = Speaking(ApmMetricExporter::new(queue.clone(), live), lines.clone());

@@ -118,7 +118,7 @@ fn live(steps: Vec<Step>, sizes: (usize, usize, usize), end: End) {
     }
     let never_sent = dropped.queue_full + dropped.unencodable + dropped.too_large + dropped.shutdown;
     let given_up_by_the_worker = recorded - never_sent - server.settled.len() as u64;
-    assert!(given_up_by_the_worker <= dropped.unclear, "{stats}");
+    assert!(given_up_by_the_worker <= dropped.outcome_unknown, "{stats}");
     if is_up {
         assert_eq!(dropped.shutdown, drops_before, "{stats}");
     }

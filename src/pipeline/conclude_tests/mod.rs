@@ -48,7 +48,9 @@ impl Answer {
             Self::Take => Delivery::Decided { rejected: 0, reasons },
             Self::Reject(rejected) => Delivery::Decided { rejected, reasons },
             Self::TakeFirst(accepted) => Delivery::Partly { accepted, rejected: 1, reasons, retry_after: None },
-            Self::TakeUnknown(accepted) => Delivery::Unclear { accepted, rejected: 1, reasons, retry_after: None },
+            Self::TakeUnknown(accepted) => {
+                Delivery::OutcomeUnknown { accepted, rejected: 1, reasons, retry_after: None }
+            }
             Self::Front(events) => Delivery::Front { events, rejected: 1, reasons },
             Self::GiveUp(given_up) => Delivery::GivenUp { rejected: 1, given_up, reasons, why: String::new() },
             Self::TooLarge => Delivery::TooLarge { reason: "large".to_owned() },
@@ -230,7 +232,7 @@ impl Rig {
         }
     }
 
-    fn flush(&self, timeout: Duration) -> Result<(), crate::pipeline::Unsent> {
+    fn flush(&self, timeout: Duration) -> Result<(), crate::pipeline::FlushTimeout> {
         block_on(self.worker.flush(timeout))
     }
 

@@ -147,7 +147,7 @@ fn connection_failures_do_not_count_as_server_errors_of_a_batch() {
         let _ = rig.flush(Duration::from_millis(50));
     }
     rig.flush(SOON).unwrap();
-    assert_eq!((rig.stats().accepted, rig.stats().dropped.unclear), (10, 0));
+    assert_eq!((rig.stats().accepted, rig.stats().dropped.outcome_unknown), (10, 0));
 }
 
 #[test]

@@ -60,13 +60,13 @@ fn undecided_events_of_a_batch_are_sent_next_and_unsupported_ones_are_counted() 
 
 #[test]
 fn events_with_an_unknown_outcome_are_counted_and_not_sent_again() {
-    let unclear = Delivery::Unclear { accepted: 2, rejected: 5, reasons: Vec::new(), retry_after: None };
-    let rig = Rig::new(100, [unclear]);
+    let unknown = Delivery::OutcomeUnknown { accepted: 2, rejected: 5, reasons: Vec::new(), retry_after: None };
+    let rig = Rig::new(100, [unknown]);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();
     assert_eq!(rig.sent(), [10]);
     let stats = rig.queue.stats();
-    assert_eq!((stats.accepted, stats.rejected, stats.dropped.unclear), (2, 5, 3));
+    assert_eq!((stats.accepted, stats.rejected, stats.dropped.outcome_unknown), (2, 5, 3));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn batch_on_which_the_server_fails_repeatedly_is_dropped() {
     let rig = Rig::new(100, (0..attempts).map(|_| failed(true)));
     rig.record(1);
     // every flush ends the back-off
-    let given_up = || rig.queue.stats().dropped.unclear == 1;
+    let given_up = || rig.queue.stats().dropped.outcome_unknown == 1;
     for _ in 0..attempts {
         if given_up() {
             break;

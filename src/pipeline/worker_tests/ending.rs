@@ -41,7 +41,7 @@ fn shutdown_settles_the_account_before_it_returns() {
     commands.into_iter().for_each(|command| assert!(rig.worker.commands.send(command).is_ok()));
     for _ in 0..2 {
         let (result, stats) = heard.recv_timeout(SOON).unwrap();
-        assert_eq!(result, Err(Unsent { waiting: 2 }));
+        assert_eq!(result, Err(FlushTimeout { waiting: 2 }));
         assert_eq!((stats.dropped.shutdown, stats.waiting), (2, 0));
     }
 }
@@ -79,9 +79,9 @@ fn flush_and_shutdown_end_in_time_while_the_worker_is_stuck() {
     let stuck = rig.sent.lock().unwrap();
     rig.record(3);
     let timeout = Duration::from_millis(20);
-    assert_eq!(block_on(rig.worker.flush(timeout)), Err(Unsent { waiting: 3 }));
-    assert_eq!(block_on(rig.worker.shutdown(timeout)), Err(Unsent { waiting: 3 }));
-    assert_eq!(rig.worker.shutdown_blocking(timeout), Err(Unsent { waiting: 3 }));
+    assert_eq!(block_on(rig.worker.flush(timeout)), Err(FlushTimeout { waiting: 3 }));
+    assert_eq!(block_on(rig.worker.shutdown(timeout)), Err(FlushTimeout { waiting: 3 }));
+    assert_eq!(rig.worker.shutdown_blocking(timeout), Err(FlushTimeout { waiting: 3 }));
     rig.worker.flusher().flush_blocking(timeout);
     drop(stuck);
 }
@@ -119,7 +119,7 @@ fn forked_child_returns_at_once_and_logs_the_reason_once() {
         rig.queue.pretend_fork();
         rig.worker.flusher().flush_blocking(FOREVER);
         assert_eq!(logged.text(), "", "a panic hook logs nothing");
-        assert_eq!(block_on(rig.worker.flush(FOREVER)), Err(Unsent { waiting: 3 }));
+        assert_eq!(block_on(rig.worker.flush(FOREVER)), Err(FlushTimeout { waiting: 3 }));
         assert!(block_on(rig.worker.shutdown(FOREVER)).is_err());
         assert!(rig.worker.shutdown_blocking(FOREVER).is_err());
     });
@@ -143,7 +143,7 @@ fn flush_on_the_worker_thread_returns_at_once() {
             let results = [block_on(rig.worker.flush(FOREVER)), block_on(rig.worker.shutdown(FOREVER))];
             (results, rig.worker.shutdown_blocking(FOREVER))
         });
-        let failed = Err(Unsent { waiting: 1 });
+        let failed = Err(FlushTimeout { waiting: 1 });
         assert_eq!(on_worker.join().unwrap(), ([failed, failed], failed));
     });
 }

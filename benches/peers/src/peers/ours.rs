@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use tower_apm::{Agent, AgentBuilder, ApmLayer, Environment};
+use tower_apm::{Agent, AgentBuilder, ApmLayer, EnvVars};
 use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{Rig, child::Child, probe::Probed};
@@ -14,8 +14,8 @@ use super::{Rig, child::Child, probe::Probed};
 /// With `PEERS_ENV` options come from the environment too, and whether bodies are compressed is the agent's choice.
 fn builder(sink: &str) -> AgentBuilder {
     let builder = match std::env::var_os("PEERS_ENV") {
-        Some(_) => Agent::builder().env(Environment::process()),
-        None => Agent::builder().env(Environment::empty()).gzip(true),
+        Some(_) => Agent::builder().env_vars(EnvVars::process()),
+        None => Agent::builder().env_vars(EnvVars::empty()).gzip(true),
     };
     builder
         .service_name("marketplace")

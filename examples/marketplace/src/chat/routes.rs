@@ -46,9 +46,9 @@ pub(super) async fn say(
     Payload(message): Payload<NewMessage>,
 ) -> Result<(StatusCode, Json<Message>), AppError> {
     text("room", &room, 128)?;
-    tx.label("room", &room);
+    tx.set_label("room", &room);
     let message = app.chat.say(room, message.from, message.text).await?;
-    tx.label("message_id", message.id.to_string());
+    tx.set_label("message_id", message.id.to_string());
     Ok((StatusCode::CREATED, Json(message)))
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn events(
     tx: Transaction,
     Params(room): Params<String>,
 ) -> Result<impl IntoResponse, AppError> {
-    tx.label("room", &room);
+    tx.set_label("room", &room);
     let messages = app.chat.listen(&room).await?;
     let events = messages.map(|message| {
         let event = Event::default().event("message").id(message.id.to_string());

@@ -33,17 +33,17 @@ fn apm() -> ApmLayer {
         .module("market")
         .on_request(|tx, parts| {
             if let Some(client) = parts.headers.get("x-client").and_then(|client| client.to_str().ok()) {
-                tx.label("client", client); // the app that sent it, by its own word
+                tx.set_label("client", client); // the app that sent it, by its own word
             }
         })
         .on_response(|tx, parts| {
             if let Some(page) = parts.extensions.get::<routes::Page>() {
-                tx.custom("page", page);
+                tx.set_custom_context("page", page);
             }
         })
         .on_error(|tx, error| {
             if let Some(error) = error.downcast_ref::<PurchaseError>() {
-                tx.label("reason", reason(error));
+                tx.set_label("reason", reason(error));
             }
         })
 }

@@ -77,7 +77,7 @@ impl Market {
     async fn sell(&self, id: i64, buyer: &str) -> Result<Receipt, PurchaseError> {
         let listing = Entity::find_by_id(id).one(&self.db).await?.ok_or(PurchaseError::NoListing(id))?;
         let tx = Transaction::current();
-        tx.label("token_id", &listing.token_id);
+        tx.set_label("token_id", &listing.token_id);
         if listing.status != Status::Open {
             return Err(PurchaseError::Taken(id));
         }
@@ -87,7 +87,7 @@ impl Market {
         let payment = Payment { buyer, seller: &listing.seller, price: listing.price, token_id: &listing.token_id };
 
         let unsettled = |source| {
-            tx.custom("settlement", json!({ "refused": ChainError::to_string(&source) }));
+            tx.set_custom_context("settlement", json!({ "refused": ChainError::to_string(&source) }));
             let (token_id, buyer) = (listing.token_id.clone(), buyer.to_owned());
             SettlementError { listing_id: id, token_id, buyer, source }
         };
@@ -106,7 +106,7 @@ impl Market {
             }
         };
         // From here on whatever fails is found by the chain's own id of the sale.
-        tx.label("tx_hash", &settled.tx_hash).custom("settlement", &settled);
+        tx.set_label("tx_hash", &settled.tx_hash).set_custom_context("settlement", &settled);
         self.record_sale(id, payment, &settled).await?;
         if let Err(error) = self.wallet.pay_out(payment).await {
             // An ERROR event with an error in it is an error document; an id is text, in labels of every kind.

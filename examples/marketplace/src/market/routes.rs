@@ -82,9 +82,9 @@ pub(super) async fn create(
     tx: Transaction,
     Payload(new): Payload<NewListing>,
 ) -> Result<(StatusCode, Json<Listing>), AppError> {
-    tx.label("token_id", &new.token_id);
+    tx.set_label("token_id", &new.token_id);
     let listing = app.market.list(new.token_id, new.seller, new.price).await?;
-    tx.label("listing_id", listing.id.to_string());
+    tx.set_label("listing_id", listing.id.to_string());
     Ok((StatusCode::CREATED, Json(listing)))
 }
 
@@ -106,9 +106,9 @@ pub(super) async fn show(
     tx: Transaction,
     Params(id): Params<i64>,
 ) -> Result<Json<Listing>, AppError> {
-    tx.label("listing_id", id.to_string());
+    tx.set_label("listing_id", id.to_string());
     let listing = app.market.get(id).await?;
-    tx.label("token_id", &listing.token_id);
+    tx.set_label("token_id", &listing.token_id);
     Ok(Json(listing))
 }
 
@@ -120,7 +120,7 @@ pub(super) async fn purchase(
     Params(id): Params<i64>,
     Payload(order): Payload<Order>,
 ) -> Result<Json<Receipt>, AppError> {
-    tx.label("listing_id", id.to_string()).custom("order", &order);
+    tx.set_label("listing_id", id.to_string()).set_custom_context("order", &order);
     Ok(Json(app.market.purchase(id, order.buyer).await?))
 }
 

@@ -33,13 +33,13 @@ fn apm() -> ApmLayer {
         .module("wallet")
         .on_response(|tx, parts| {
             if let Some(balance) = parts.extensions.get::<routes::Balance>() {
-                tx.custom("wallet", balance); // as it was after the request
+                tx.set_custom_context("wallet", balance); // as it was after the request
             }
         })
         .on_error(|tx, error| {
             if let Some(WalletError::Balance(BalanceError::Insufficient { balance, needed })) = error.downcast_ref() {
-                tx.label("reason", "insufficient funds");
-                tx.custom("shortfall", json!({ "balance": balance, "needed": needed }));
+                tx.set_label("reason", "insufficient funds");
+                tx.set_custom_context("shortfall", json!({ "balance": balance, "needed": needed }));
             }
         })
 }

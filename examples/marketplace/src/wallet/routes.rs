@@ -49,7 +49,7 @@ pub(super) async fn balance(
     tx: Transaction,
     Params(user): Params<String>,
 ) -> Result<Answer, AppError> {
-    tx.label("account", &user);
+    tx.set_label("account", &user);
     let balance = app.wallet.balance(&user).await?;
     Ok(answer(user, balance))
 }
@@ -63,7 +63,7 @@ pub(super) async fn credit(
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
     text("user", &user, 128)?;
-    tx.label("account", &user).custom("movement", &movement);
+    tx.set_label("account", &user).set_custom_context("movement", &movement);
     let balance = app.wallet.credit(user.clone(), movement.amount, movement.reason).await?;
     Ok(answer(user, balance))
 }
@@ -76,7 +76,7 @@ pub(super) async fn debit(
     Params(user): Params<String>,
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
-    tx.label("account", &user).custom("movement", &movement);
+    tx.set_label("account", &user).set_custom_context("movement", &movement);
     let balance = app.wallet.debit(user.clone(), movement.amount, movement.reason).await?;
     Ok(answer(user, balance))
 }
@@ -88,6 +88,6 @@ pub(super) async fn history(
     tx: Transaction,
     Params(user): Params<String>,
 ) -> Result<Json<Vec<Entry>>, AppError> {
-    tx.label("account", &user);
+    tx.set_label("account", &user);
     Ok(Json(app.wallet.history(&user).await?))
 }

@@ -16,7 +16,7 @@ use marketplace::{App, app, config::Config};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_apm::{
-    Agent, CaptureBody, Environment,
+    Agent, CaptureBody, EnvVars,
     devserver::{DevServer, Kind, Query, Store},
 };
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -44,7 +44,7 @@ fn subscribe(agent: &Agent) {
     let mut subscribed = SUBSCRIBED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*subscribed {
         tracing_subscriber::registry().with(agent.tracing_layer()).init();
-        tower_apm::panic_hook();
+        tower_apm::install_panic_hook();
         *subscribed = true;
     }
 }
@@ -58,7 +58,7 @@ impl Observed {
     pub(crate) async fn with<F: Future<Output = App>>(change: impl FnOnce(App) -> F) -> Self {
         let server = DevServer::bind("127.0.0.1:0").expect("a port is free");
         let agent = Agent::builder()
-            .env(Environment::empty())
+            .env_vars(EnvVars::empty())
             .service_name("marketplace")
             .server_url(server.url())
             .capture_body(CaptureBody::All)

@@ -32,7 +32,7 @@ fn call(server: &Server) {
 mod agent {
     use std::{fs, path::PathBuf, time::Duration};
 
-    use tower_apm::{Agent, AgentGuard, Environment, LogFormat};
+    use tower_apm::{Agent, AgentGuard, EnvVars, LogFormat};
 
     use super::Server;
 
@@ -51,7 +51,7 @@ mod agent {
     pub(super) fn sends_over_https(server: &Server) {
         let pem = Pem(std::env::temp_dir().join(format!("tower-apm-host-{}.pem", std::process::id())));
         fs::write(&pem.0, &server.pem).unwrap();
-        let agent = Agent::builder().env(Environment::empty()).service_name("host").server_url(server.url());
+        let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("host").server_url(server.url());
         let agent = agent.server_ca_cert_file(&pem.0).log_format(LogFormat::Off).install().unwrap();
         drop(agent.start_transaction("one", "scheduled"));
         let warnings: Vec<_> = agent.warnings().collect();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tower_apm::{
-    Agent, Environment,
+    Agent, EnvVars,
     devserver::{DevServer, Kind, Query},
 };
 
@@ -92,7 +92,7 @@ impl serde::Serialize for Value {
 fn crash(case: &str, url: String) -> ExitCode {
     let is_slow = case == "slow-filter";
     let agent = Agent::builder()
-        .env(Environment::empty())
+        .env_vars(EnvVars::empty())
         .service_name("crash")
         .server_url(url)
         .error_filter(move |error| {
@@ -108,7 +108,7 @@ fn crash(case: &str, url: String) -> ExitCode {
         "filtered" => panic!("filtered"),
         "inside" => agent.start_transaction("boot", "job").in_scope(|| panic!("crashed inside")),
         "thread" => drop(thread::spawn(|| panic!("crashed in a thread")).join()),
-        "serialize" => drop(agent.start_transaction("boot", "job").custom("value", Value)),
+        "serialize" => drop(agent.start_transaction("boot", "job").set_custom_context("value", Value)),
         "silent" if ABORTS => panic!("crashed outside"),
         "twice" | "silent" => {
             let _panics = Panics;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_apm::{Agent, AgentGuard, Environment, devserver::DevServer};
+use tower_apm::{Agent, AgentGuard, EnvVars, devserver::DevServer};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Far more than any case may take.
@@ -45,7 +45,7 @@ fn all() -> ExitCode {
 /// The parent: forks, and waits for the child with a deadline.
 fn run(case: &str) -> ExitCode {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
-    let builder = Agent::builder().env(Environment::empty()).service_name("forked").server_url(server.url());
+    let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("forked").server_url(server.url());
     let agent = builder.install().unwrap();
     drop(agent.start_transaction("in the parent", "job"));
     // SAFETY: the child is this very program, and ends with `_exit`
@@ -109,7 +109,7 @@ fn child(case: &str, agent: AgentGuard, url: &str) {
             runtime().block_on(agent.flush(TIMEOUT)).unwrap_err();
         }
         "fresh" => {
-            let own = Agent::builder().env(Environment::empty()).service_name("forked").server_url(url);
+            let own = Agent::builder().env_vars(EnvVars::empty()).service_name("forked").server_url(url);
             let own = own.build().unwrap();
             drop(own.start_transaction("in the child", "job"));
             runtime().block_on(own.flush(DEADLINE)).unwrap();

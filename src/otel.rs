@@ -1,0 +1,32 @@
+//! The part of the API that uses types of OpenTelemetry.
+//!
+//! OpenTelemetry's crates are at 0.x: each of their minor releases is incompatible with the one before. This crate uses
+//! `opentelemetry` 0.33, and a release for another version of OpenTelemetry is a breaking release of this crate. Use
+//! [`opentelemetry`] from here, so that your code has the same version without a dependency of its own:
+//!
+//! ```
+//! use tower_apm::otel::opentelemetry::{KeyValue, trace::TraceContextExt};
+//!
+//! # async fn handler() {
+//! tower_apm::otel::opentelemetry::Context::current().span().set_attribute(KeyValue::new("shop", "eu"));
+//! # }
+//! ```
+//!
+//! These methods elsewhere use types of OpenTelemetry too:
+//! [`Agent::tracer_provider`](crate::Agent::tracer_provider), `Agent::meter_provider` and `Agent::metric_exporter` (feature
+//! `sdk`), [`SendSpan::inject`](crate::messaging::SendSpan::inject), [`Receive::carrier`](crate::messaging::Receive::carrier)
+//! and `From<Transaction>` for [`opentelemetry::Context`]. See the guide
+//! [`opentelemetry`](crate::docs::opentelemetry).
+
+pub use opentelemetry;
+
+pub use crate::trace_context::{
+    carrier::{extract_carrier, inject_carrier},
+    propagator::ElasticPropagator,
+};
+#[cfg(feature = "sdk")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
+pub use crate::{
+    metrics::{ApmMeterProvider, ApmMetricExporter},
+    span::ApmSpanProcessor,
+};
