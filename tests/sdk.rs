@@ -146,6 +146,25 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
     }
 }
 
+/// sqlx logs in the span of its caller, which is entered again in the database span.
+#[tokio::test]
+async fn statement_with_a_span_of_the_sdk_is_recorded_once() {
+    let service = Service::start();
+    let sql = "SELECT id FROM listings";
+    service.agent.start_transaction("work", "scheduled").in_scope(|| {
+        let log = || tracing::debug!(target: "sqlx::query", summary = sql, db.statement = "", elapsed_secs = 0.001);
+        let caller = info_span!("load");
+        let _entered = caller.enter();
+        let query = info_span!("query", otel.kind = "client", db.system = "postgresql", db.query.text = sql);
+        query.in_scope(|| caller.in_scope(log));
+        drop(query);
+        log();
+    });
+    let (transaction, spans) = service.work().await;
+    let names: Vec<_> = spans.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["SELECT FROM listings", "SELECT FROM listings", "load"], "{transaction}");
+}
+
 #[tokio::test]
 async fn section_7_what_is_outside_of_requests_stays_theirs_alone() {
     let service = Service::start();

@@ -161,6 +161,7 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         span_chain::interrupt();
         request_span::on_new_span(attributes, id, &context, &self.selection);
+        sqlx::start_span(attributes, id, &self.dispatch);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

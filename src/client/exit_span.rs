@@ -59,7 +59,8 @@ impl ExitSpan {
         Self::start_at(&current_context(), kind, None, describe)
     }
 
-    /// Starts an exit span below the span of `parent`, at the time `start` (`None`: now).
+    /// Starts an exit span below the span of `parent`. `start` is the time of a call that has ended, and `None` for a call
+    /// that starts now.
     pub(crate) fn start_at(
         parent: &Context,
         kind: SpanKind,
@@ -74,7 +75,8 @@ impl ExitSpan {
         let is_database = attributes.iter().any(|attribute| attribute.key.as_str() == "db.system.name");
         let mut builder = SpanBuilder::from_name(name).with_kind(kind).with_attributes(attributes);
         builder.start_time = start;
-        let span = ApmTracer::default().build_with_context(builder, parent);
+        let tracer = if start.is_some() { ApmTracer::for_past_calls() } else { ApmTracer::default() };
+        let span = tracer.build_with_context(builder, parent);
         Some(Self { handle, context: parent.with_span(span), is_database, has_ended: false })
     }
 

@@ -88,6 +88,7 @@ impl Record {
             composite: None,
             within_call: false,
             is_retold: false,
+            statement: None,
             span_type: None,
             stack: Stack::None,
         })))

@@ -25,6 +25,7 @@ mod resource;
 mod short_text;
 mod span;
 mod span_user;
+mod statement_key;
 mod transaction;
 
 pub(crate) use self::{
@@ -51,6 +52,7 @@ pub(crate) use self::{
     short_text::ShortText,
     span::{Link, MAX_ATTRIBUTES, OUTCOME, ROWS_AFFECTED, STACKTRACE, SpanRecord, is_call, set_attribute},
     span_user::is_user_attribute,
+    statement_key::StatementKey,
     transaction::{MAX_TRANSACTION_LINKS, Name, OtelPart, SpanCount, TransactionRecord, known_method},
 };
 pub use self::{

@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use super::{Composite, Outcome, SpanId, SpanType, Stack, TraceId};
+use super::{Composite, Outcome, SpanId, SpanType, Stack, StatementKey, TraceId};
 
 /// One finished span.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub(crate) struct SpanRecord {
     pub(crate) within_call: bool,
     /// Some attribute has got another value since the start.
     pub(crate) is_retold: bool,
+    /// The statement of a database call that was known at its start.
+    pub(crate) statement: Option<StatementKey>,
     /// Where it was found out for the transaction's self times, by all attributes.
     pub(crate) span_type: Option<SpanType<'static>>,
     /// Where it ended, if it took long.

@@ -21,7 +21,7 @@ use super::{
     tracer::{is_ignored, kept},
 };
 use crate::{
-    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, cut, is_call, set_attribute},
+    record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, StatementKey, cut, is_call, set_attribute},
     transaction::{Beginning, Shared, handle_in, link_to},
 };
 
@@ -71,6 +71,7 @@ struct Begun {
     start: Start,
     parent_id: SpanId,
     within_call: bool,
+    statement: Option<StatementKey>,
     baggage: Vec<KeyValue>,
 }
 
@@ -110,7 +111,7 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
         return (SpanHandling::Ignored, parent_id);
     }
     let start = Start::of(Some(span.start_time));
-    let new = Beginning { parent_id, kind, attributes, timestamp: start.micros(shared) };
+    let new = Beginning { parent_id, kind, attributes, timestamp: start.micros(shared), is_past: false };
     let Some(place) = shared.place(&new, || own(span.span_context.span_id())) else {
         return (SpanHandling::Ignored, parent_id);
     };
@@ -118,6 +119,7 @@ fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context)
         start,
         parent_id: place.parent_id,
         within_call: place.within_call,
+        statement: place.statement,
         baggage: shared.recorder().baggage(context, shared.config()),
     };
     match place.id {
@@ -231,6 +233,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         composite: None,
         within_call: begun.within_call,
         is_retold: false,
+        statement: begun.statement,
         span_type: None,
         stack: Stack::None,
     })

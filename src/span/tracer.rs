@@ -28,11 +28,18 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ApmTracer {
     recorder: Option<Arc<Recorder>>,
+    /// The spans are created at the end of what they record.
+    is_past: bool,
 }
 
 impl ApmTracer {
     pub(crate) fn new(recorder: Option<Arc<Recorder>>) -> Self {
-        Self { recorder }
+        Self { recorder, is_past: false }
+    }
+
+    /// Creates a tracer for spans that end at once, because they record a call that has ended.
+    pub(crate) fn for_past_calls() -> Self {
+        Self { recorder: None, is_past: true }
     }
 
     /// A span that nobody's transaction is above: a transaction itself.
@@ -75,7 +82,7 @@ impl ApmTracer {
         ApmSpan::root(shared, context, start)
     }
 
-    fn child(shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
+    fn child(&self, shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         if let Some(attributes) = &builder.attributes {
             shared.find_user(attributes);
         }
@@ -101,7 +108,7 @@ impl ApmTracer {
         let attributes = attributes(builder.attributes, context, shared.recorder(), shared.config());
         let start = Start::of(builder.start_time);
         let timestamp = start.micros(&shared);
-        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp };
+        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp, is_past: self.is_past };
         let Some(place) = shared.place(&new, SpanId::random) else {
             return ApmSpan::within(shared, parent.clone());
         };
@@ -138,6 +145,7 @@ impl ApmTracer {
                 composite: None,
                 within_call: place.within_call,
                 is_retold: false,
+                statement: place.statement,
                 span_type: None,
                 stack: Stack::None,
             },
@@ -204,7 +212,7 @@ impl Tracer for ApmTracer {
         }
         let events = builder.events.take();
         let span = match found_in(context) {
-            Handle::Transaction(shared) => Self::child(shared, builder, context),
+            Handle::Transaction(shared) => self.child(shared, builder, context),
             Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
             Handle::None => self.root(builder, context),
         };

@@ -8,7 +8,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use crate::record::{Outcome, SpanId, SpanRecord, SpanType, is_call};
+use crate::record::{Outcome, SpanId, SpanRecord, SpanType, StatementKey, is_call};
 
 /// Calls that run at once before a map keeps them.
 const FEW: usize = 4;
@@ -30,6 +30,8 @@ pub(crate) struct Place {
     pub(crate) parent_id: SpanId,
     /// The parent is a call of the same type, which is told with its destination.
     pub(crate) within_call: bool,
+    /// The statement, for which sqlx can log an event too.
+    pub(crate) statement: Option<StatementKey>,
 }
 
 /// A span that begins.
@@ -39,6 +41,8 @@ pub(crate) struct Beginning<'a> {
     pub(crate) attributes: &'a [KeyValue],
     /// Microseconds since the epoch.
     pub(crate) timestamp: u64,
+    /// The span records a call that has ended.
+    pub(crate) is_past: bool,
 }
 
 /// A call that runs.

@@ -40,6 +40,7 @@ mod spans;
 mod spawn;
 mod state;
 mod statement_level;
+mod statements;
 #[cfg(feature = "testkit")]
 mod watch;
 

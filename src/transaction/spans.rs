@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrayvec::ArrayVec;
+use opentelemetry::KeyValue;
 
 use super::{
     Shared,
@@ -11,12 +12,13 @@ use super::{
     replaced::ReplacedSpans,
     self_time::{TimedChild, Timers},
     state::State,
+    statements::Statements,
 };
 use crate::{
     config::Config,
     record::{
-        Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, TransactionRecord, count_dropped,
-        is_call,
+        Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, StatementKey, TransactionRecord,
+        count_dropped, is_call,
     },
 };
 
@@ -31,6 +33,7 @@ pub(super) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
     calls: Calls,
+    statements: Statements,
     replaced: ReplacedSpans,
     pub(super) timers: Timers,
     dropped: Vec<DroppedSpans>,
@@ -80,11 +83,21 @@ impl Spans {
     }
 }
 
+/// On SQLite, sqlx logs on another thread, where a failed or cancelled statement ends after the call.
+fn is_sqlite(attributes: &[KeyValue]) -> bool {
+    attributes.iter().any(|attribute| {
+        matches!(attribute.key.as_str(), "db.system.name" | "db.system") && attribute.value.as_str() == "sqlite"
+    })
+}
+
 impl State {
     /// A span ends, whether it is sent or not: its time is taken, unless the transaction is over. Where it was known as a
     /// call, whether something refers to it.
     fn span_ends(&mut self, record: &mut SpanRecord, shared: &Shared) -> Option<bool> {
         let spans = self.spans.get_or_insert_default();
+        if let Some(key) = record.statement {
+            spans.statements.end(key, is_sqlite(&record.attributes));
+        }
         let call = if record.is_part_of_call() { spans.calls.close(record.id) } else { None };
         let referred = call.as_ref().map(|call| call.referred);
         if let Some(transaction) = self.record.as_deref_mut().filter(|_| shared.is_timed()) {
@@ -146,16 +159,26 @@ impl Shared {
         self.may_be_call(id) && self.lock().spans().calls.span_type(id).is_some_and(|known| known.kind == "db")
     }
 
+    /// Returns true if a database span accounts for a statement that sqlx has logged. Each span accounts for one.
+    pub(crate) fn has_span_of(&self, statement: &str) -> bool {
+        if !self.has_statements.load(Relaxed) {
+            return false;
+        }
+        let key = StatementKey::of(statement);
+        self.lock().spans().statements.log(key)
+    }
+
     /// Finds the place of a span that begins, and takes one of the `transaction_max_spans` places for it. Returns `None`
     /// for a span that is left out: it is part of an open call but of another type (agent-spec 6.3).
     pub(crate) fn place(&self, new: &Beginning<'_>, new_id: impl FnOnce() -> SpanId) -> Option<Place> {
-        let Beginning { parent_id, kind, attributes, timestamp } = *new;
+        let Beginning { parent_id, kind, attributes, timestamp, is_past } = *new;
         let below_call = self.may_be_call(parent_id);
         // a call that finds no room here gets no place later, or it would have to be known as a call
         let calls = is_call(kind) && self.span_counts.has_room();
-        if !below_call && !calls && !self.is_timed() {
+        let statement = if is_call(kind) && !is_past { StatementKey::in_attributes(attributes) } else { None };
+        if !below_call && !calls && statement.is_none() && !self.is_timed() {
             let takes_place = !is_call(kind) && self.span_counts.take_place();
-            return Some(Place { id: takes_place.then(new_id), parent_id, within_call: false });
+            return Some(Place { id: takes_place.then(new_id), parent_id, within_call: false, statement });
         }
         let span_type = || (self.recorder.span_type())(kind, attributes).into_owned();
         let mut own = calls.then(span_type);
@@ -173,6 +196,10 @@ impl Shared {
             spans.calls.open(id, own, attributes.len());
             self.has_calls.store(true, Relaxed);
         }
+        if let Some(key) = statement {
+            spans.statements.begin(key);
+            self.has_statements.store(true, Relaxed);
+        }
         // what is below a span that is not sent refers to this parent
         let (parent_id, waited) = if below_call { spans.refer(parent_id) } else { (parent_id, None) };
         if self.is_timed() {
@@ -181,7 +208,7 @@ impl Shared {
         }
         drop(state);
         waited.into_iter().for_each(|record| self.deliver(record));
-        Some(Place { id, parent_id, within_call })
+        Some(Place { id, parent_id, within_call, statement })
     }
 
     /// Takes a finished span that has a place: it is sent, waits for its next sibling, becomes part of the former one, or

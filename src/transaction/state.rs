@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     is_discarded: AtomicBool,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
+    /// A database span with a statement has started: until then no event needs to look for one.
+    pub(super) has_statements: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -136,6 +138,7 @@ impl Shared {
             began,
             began_micros: record.timestamp,
             has_calls: AtomicBool::new(false),
+            has_statements: AtomicBool::new(false),
             state: Mutex::new(State { record: Some(record), ..State::default() }),
         });
         #[cfg(feature = "testkit")]

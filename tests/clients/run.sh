@@ -14,7 +14,9 @@ declare -A needs=(
     [reqwest]=""
     [reqwest-middleware]=""
     [redis]="redis"
+    [sea-orm]="postgres"
     [sqlx]="postgres mariadb"
+    [sqlx-0.8]="postgres"
 )
 
 dir=$(mktemp -d)
@@ -161,8 +163,19 @@ arguments=("$@")
 for client in "${clients[@]}"; do
     for server in ${needs[$client]-}; do "$server"; done
 done
-# one build for all of them
+# one build for all of them, except for sqlx 0.8, which cannot be part of it
 tests=()
-for client in "${clients[@]}"; do tests+=(--test "$client"); done
-features=$(IFS=,; echo "${clients[*]}")
-${CARGO:-cargo} test --locked --no-fail-fast --features "$features" "${tests[@]}" -- --include-ignored "${arguments[@]}"
+has_sqlx_0_8=
+for client in "${clients[@]}"; do
+    case $client in
+        sqlx-0.8) has_sqlx_0_8=1 ;;
+        *) tests+=("$client") ;;
+    esac
+done
+status=0
+run_tests() { ${CARGO:-cargo} test --locked --no-fail-fast "$@" -- --include-ignored "${arguments[@]}" || status=$?; }
+if [ ${#tests[@]} -gt 0 ]; then
+    run_tests --features "$(IFS=,; echo "${tests[*]}")" "${tests[@]/#/--test=}"
+fi
+if [ -n "$has_sqlx_0_8" ]; then run_tests --manifest-path sqlx-0.8/Cargo.toml; fi
+exit "$status"

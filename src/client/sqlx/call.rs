@@ -10,10 +10,7 @@ use ::sqlx::{Database, Error, Execute, SqlStr, error::BoxDynError};
 use futures_core::Stream;
 use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{
-    observed_event::{self, expect_event},
-    statement,
-};
+use super::{observed_event, statement};
 use crate::{
     client::{ExitSpan, record_failure},
     record::ROWS_AFFECTED,
@@ -81,9 +78,6 @@ impl Call {
             (statement::name(sql), attributes)
         };
         let span = ExitSpan::start(SpanKind::Client, describe);
-        if span.is_some() && DB::NAME == "SQLite" {
-            expect_event(sql);
-        }
         Ok((span.map(|span| Self { span, rows_affected: None, is_answered: false }), query))
     }
 

@@ -71,8 +71,9 @@ impl Visit for Fields {
 
 /// Records a statement as an exit span below the current span.
 ///
-/// On the thread on which sqlx logs, the bridge has made the span of the caller current. If another instrumentation has
-/// an open span for the database call, no span is recorded.
+/// On the thread on which sqlx logs, the bridge has made the span of the caller current. No span is recorded if the
+/// statement has a span of its own: the current span is an open database call, or a database span of the transaction has
+/// the same statement.
 pub(crate) fn record(event: &Event<'_>) {
     if is_thread_ending() || is_contained() {
         return;
@@ -92,7 +93,7 @@ pub(crate) fn record(event: &Event<'_>) {
     let parent = current_context();
     let Some(shared) = handle_in(&parent).filter(|shared| shared.records_spans()) else { return };
     let parent_id = SpanId(u64::from_be_bytes(parent.span().span_context().span_id().to_bytes()));
-    if parent.is_telemetry_suppressed() || shared.is_open_database_call(parent_id) {
+    if parent.is_telemetry_suppressed() {
         return;
     }
     let end = SystemTime::now();
@@ -101,11 +102,12 @@ pub(crate) fn record(event: &Event<'_>) {
     if is_of_connection(&fields.sql) {
         return;
     }
-    #[cfg(feature = "sqlx")]
-    if observed_event::is_expected(shared.ids().id, &fields.sql) {
+    // looked up in any case, so that a span which is also the current one accounts for no further event
+    let has_span = shared.has_span_of(&fields.sql);
+    if has_span || shared.is_open_database_call(parent_id) {
         return;
     }
-    let start = end.checked_sub(fields.elapsed);
+    let start = end.checked_sub(fields.elapsed).unwrap_or(end);
     let describe = || {
         let name = statement::name(&fields.sql);
         let rows = rows_affected(&name, fields.rows_affected);
@@ -121,7 +123,7 @@ pub(crate) fn record(event: &Event<'_>) {
         attributes.extend(rows);
         (name, attributes)
     };
-    if let Some(span) = ExitSpan::start_at(&parent, SpanKind::Client, start, describe) {
+    if let Some(span) = ExitSpan::start_at(&parent, SpanKind::Client, Some(start), describe) {
         span.end_at(end);
     }
 }

@@ -15,6 +15,7 @@ errors of failed statements are recorded."
 
 #[cfg(feature = "sqlx")]
 mod call;
+mod companion;
 mod connection_statement;
 mod database;
 mod database_url;
@@ -25,10 +26,10 @@ mod instrument;
 mod observed_event;
 mod statement;
 
-pub(crate) use self::event::record;
 #[cfg(feature = "sqlx")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlx")))]
 pub use self::instrument::{Instrumented, InstrumentedPool, instrument};
+pub(crate) use self::{companion::start_span, event::record};
 pub use self::{
     database::{IntoSqlxDatabase, SqlxDatabase},
     database_url::SqlxUrlError,

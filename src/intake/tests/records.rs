@@ -111,6 +111,7 @@ pub(in crate::intake) fn span(name: &'static str, kind: SpanKind, attributes: Ve
         composite: None,
         within_call: false,
         is_retold: false,
+        statement: None,
         span_type: None,
         stack: Stack::None,
     }

@@ -1,14 +1,12 @@
 //! Exit spans from the events that sqlx 0.8 and 0.9 log. `tests/clients` tests the same with real databases.
 
+mod recorded_once;
+
 use std::{thread, time::Duration};
 
-use opentelemetry::{
-    Context, KeyValue,
-    trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
-};
 use serde_json::{Value, json};
-use tower_apm::{Agent, AgentBuilder, EnvVars, OtlpProtocol, SqlxDatabase, db, devserver::Kind, testkit::TestAgent};
-use tracing::{Instrument, Level, info_span};
+use tower_apm::{Agent, AgentBuilder, EnvVars, OtlpProtocol, SqlxDatabase, devserver::Kind, testkit::TestAgent};
+use tracing::{Level, info_span};
 
 const LONG: &str = "SELECT id, price FROM listings WHERE id = $1";
 
@@ -239,52 +237,6 @@ async fn statements_of_the_connection_are_left_out() {
     )
     .await;
     assert_eq!(found.len(), 1, "{found:?}");
-}
-
-/// As SeaORM's feature `tracing-spans` and sqlx-tracing make them, and as OpenTelemetry's API does.
-#[tokio::test]
-async fn span_of_another_instrumentation_is_not_doubled() {
-    let apm = TestAgent::start().await;
-    let tracer = apm.agent().tracer_provider().tracer("db");
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        let orm = info_span!(
-            "sea_orm.query_one",
-            otel.kind = "client",
-            db.system = "postgresql",
-            db.statement = tracing::field::Empty
-        );
-        orm.in_scope(|| {
-            LOGGED.statement(LONG);
-            tracing::Span::current().record("db.statement", LONG);
-        });
-        info_span!("sqlx.fetch", otel.kind = "client", "db.system.name" = "postgresql", "db.query.text" = "SELECT 2")
-            .in_scope(|| LOGGED.statement("SELECT 2"));
-        let span = tracer
-            .span_builder("SELECT 3")
-            .with_kind(SpanKind::Client)
-            .with_attributes([KeyValue::new("db.system.name", "postgresql")])
-            .start(&tracer);
-        let _attached = Context::current_with_span(span).attach();
-        LOGGED.statement("SELECT 3");
-    });
-    apm.expect_transaction("work")
-        .await
-        .span_count(3)
-        .span("SELECT FROM listings", |span| span.kind("db", "postgresql"));
-}
-
-#[tokio::test]
-async fn statement_within_a_database_call_is_not_doubled() {
-    let apm = TestAgent::start().await;
-    let work = async {
-        let caller = info_span!("load");
-        // sqlx logs in the span of its caller, which it enters again while the call is polled
-        let statement = async { caller.in_scope(|| LOGGED.statement(LONG)) };
-        let call = db::call("postgresql").statement(LONG);
-        call.run_with(statement, |(), _| {}).instrument(caller.clone()).await;
-    };
-    apm.agent().start_transaction("work", "scheduled").run(work).await;
-    apm.expect_transaction("work").await.span("SELECT FROM listings", |span| span.outcome("success")).span_count(2);
 }
 
 #[tokio::test]
