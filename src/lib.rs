@@ -1,9 +1,8 @@
-//! Elastic APM for axum and tower: every request becomes a transaction on an APM Server, with user, labels, custom
-//! context, errors and spans.
+//! An Elastic APM agent for axum and tower: it sends every request as a transaction to an APM Server, with user, labels,
+//! custom context, errors and spans.
 //!
-//! Months later somebody asks "what did this user do, and what went wrong?". With this crate in place, a search for the
-//! user's id in Kibana answers: every request, which route of which module it was, with which order and transaction
-//! hash, how long each database, Redis, Kafka and HTTP call under it took, and every error with its causes.
+//! A support engineer who searches for a user id in Kibana sees every request of the user: its route and module, its order
+//! and transaction hash, the duration of each database, Redis, Kafka and HTTP call, and every error with its causes.
 //!
 //! # Quick start
 //!
@@ -23,30 +22,30 @@
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
 //!     axum::serve(listener, app).with_graceful_shutdown(ctrl_c).await?;
-//!     let _ = agent.shutdown(std::time::Duration::from_secs(5)).await; // delivers what waits
+//!     let _ = agent.shutdown(std::time::Duration::from_secs(5)).await; // sends the last events
 //!     Ok(())
 //! }
 //! ```
 //!
-//! `install()` sets up the process: the global `tracing` subscriber, OpenTelemetry's tracer provider and the panic hook. If
-//! your service has its own subscriber, use [`AgentBuilder::install_without_subscriber`] and add [`Agent::tracing_layer`] to
-//! the subscriber ([`docs::subscriber`]). A transaction ends with the body of its response.
+//! `install()` sets up the process: the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, and the
+//! panic hook. If your service has its own subscriber, use [`AgentBuilder::install_without_subscriber`] and add
+//! [`Agent::tracing_layer`] to the subscriber ([`docs::subscriber`]). A transaction ends with the body of its response.
 //!
-//! Where the server is, and all else, is told by `ELASTIC_APM_*` variables or by the builder: [`AgentBuilder`] lists
-//! the options. Without an Elastic stack at hand, `cargo run --example devserver --features devserver` is a small APM
-//! server with a web page (module `devserver`).
+//! Options are set by `ELASTIC_APM_*` variables or on the builder; [`AgentBuilder`] lists them. If you have no Elastic Stack,
+//! `cargo run --example devserver --features devserver` starts a small APM server with a web page.
 //!
 //! # Layout
 //!
-//! - [`Agent`] and its builder: set-up, `flush`, `shutdown`, `stats`.
-//! - [`layer()`] and [`ApmLayer`]: the tower layer, for the whole router and, with `module("market")` and hooks, for each
-//!   module's.
-//! - [`Transaction`]: the handle that handlers extract and any code below finds with [`Transaction::current`].
-//! - [`ResponseExt`] and [`ErrorBuilder`]: errors; [`install_panic_hook`].
+//! - [`Agent`] and [`AgentBuilder`]: set-up, `flush`, `shutdown`, `stats`.
+//! - [`layer()`] and [`ApmLayer`]: the tower layer for the whole router and, with `module("market")` and hooks, for the router
+//!   of each module.
+//! - [`Transaction`]: an axum extractor; [`Transaction::current`] returns it anywhere else.
+//! - [`ResponseExt`], [`ErrorBuilder`] and [`install_panic_hook`]: errors.
+//! - [`client_layer`], [`mod@sqlx`], [`db`] and [`messaging`]: exit spans for outgoing calls ([`docs::outgoing_calls`]).
+//! - [`trace_context`]: trace headers for calls that the agent does not record.
 //! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
-//! - [`trace_context`]: the trace goes on to the services that are called.
-//! - `devserver` and `testkit`: for laptops and for the CI of your own service.
-//! - Guides: module [`docs`].
+//! - `devserver` and `testkit`: a local APM server, and tests of what your service sends.
+//! - [`docs`]: guides.
 //!
 //! ```text
 //! request ─▶ layer ─▶ transaction ──▶ record ─▶ queue ─▶ worker thread ─▶ intake v2 ─▶ APM Server
@@ -54,32 +53,29 @@
 //! capture_error, panics, ERROR events ────▶ ┘
 //! ```
 //!
-//! # What it never does
+//! # Guarantees
 //!
-//! Telemetry neither breaks nor slows its host: the request path offers a record to a bounded queue and does not wait;
-//! mapping, sanitising, compressing and sending happen on a thread of the agent's own. No panic of a hook or of a
-//! `Serialize` crosses into a request. Every event that is given up is counted, by reason, in [`Stats`]. Passwords,
-//! tokens, cookies and authorization headers are redacted before anything is encoded.
+//! - A request puts a record into a bounded queue and never waits. The agent's own thread maps, redacts, compresses and sends.
+//! - No panic of a hook, a filter or a `Serialize` implementation reaches a request.
+//! - [`Stats`] counts every dropped event by reason.
+//! - Passwords, tokens, cookies and authorization headers are redacted before an event is encoded
+//!   ([`docs::sensitive_data`]).
 //!
 //! # Features
 //!
-//! | feature | brings | default |
+//! | feature | what it adds | default |
 //! |---|---|---|
-//! | `axum` | extractors, route names from `MatchedPath`, client addresses, request bodies | yes |
-//! | `devserver` | a small APM server to develop against | no |
-//! | `testkit` | `TestAgent`: tests of what your service sends | no |
-//! | `otlp` | the OTLP exporter, HTTP/protobuf and gRPC: [`docs::otlp`] tells what it loses | no |
-//! | `sdk` | metrics of your own through OpenTelemetry, and a span processor for services that have a pipeline of its SDK: [`docs::opentelemetry`] | no |
-//! | `redis` | exit spans for the commands of the crate `redis` 1 | no |
-//! | `diesel` | exit spans for the queries of the crate `diesel` 2.3 | no |
-//! | `mongodb` | exit spans for the commands of the crate `mongodb` 3 | no |
-//! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server that is `https`: [`docs::options`] | no |
-//! | `reqwest`, `reqwest-middleware` | exit spans for the requests of these clients: [`docs::outgoing_calls`] | no |
-//! | `rdkafka` | exit spans and transactions for Kafka messages of the crate `rdkafka`; needs a C compiler | no |
+//! | `axum` | extractors, route names from `MatchedPath`, client addresses, request bodies. Without it the layer wraps any `Service<http::Request<B>>` | yes |
+//! | `tls-aws-lc-rs`, `tls-ring` | a TLS provider, for a server URL that begins with `https`: [`docs::options`] | no |
+//! | `sqlx` | a wrapper for pools of `sqlx` 0.9, with exact outcomes and addresses. Statements are recorded without it too | no |
+//! | `reqwest`, `reqwest-middleware` | exit spans for the requests of these clients | no |
+//! | `redis`, `diesel`, `mongodb` | exit spans for the commands of `redis` 1, `diesel` 2.3 and `mongodb` 3 | no |
+//! | `rdkafka` | exit spans and transactions for Kafka messages; needs a C compiler | no |
+//! | `otlp` | the OTLP exporter over HTTP/protobuf and gRPC: [`docs::otlp`] | no |
+//! | `sdk` | OpenTelemetry metrics, and a span processor for services with a pipeline of its SDK: [`docs::opentelemetry`] | no |
+//! | `testkit`, `devserver` | `TestAgent`; the development server | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
-//!
-//! Without `axum` the layer wraps any `Service<http::Request<B>>`.
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
