@@ -1,5 +1,4 @@
-//! Background work: a scheduled job, a task with its own outcome, a task of the request, and a shutdown that loses
-//! nothing.
+//! Background work: a scheduled job, tasks with their own outcome, a task of the request, and a shutdown that waits.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives
@@ -11,7 +10,7 @@
 //!
 //! - `settle auctions`, a transaction of the type `scheduled`, every 10 seconds,
 //! - `POST /listings/{id}/purchase`, which has the span `refresh_cache` of a task that outlives the response,
-//! - `send receipt`, a transaction of the type `background` with a link to the purchase.
+//! - `notify seller` and `send receipt`, transactions of the type `background` with links to the purchase.
 //!
 //! Ctrl-C waits for the receipts, and then sends the last events.
 
@@ -47,19 +46,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     scheduler.abort();
     receipts.close();
     receipts.wait().await;
-    agent.shutdown(Duration::from_secs(5)).await?; // last: the work above still records events
+    agent.shutdown(Duration::from_secs(5)).await?; // last, because the receipts record events
     Ok(())
 }
 
 async fn purchase(tx: Transaction, State(receipts): State<TaskTracker>, Path(id): Path<u64>) -> &'static str {
     tokio::spawn(refresh_cache(id).in_current_transaction()); // work of this request
-    tx.spawn("send receipt", receipts.track_future(send_receipt(id))); // a transaction with its own outcome
+    tx.spawn("notify seller", notify_seller(id)); // a transaction with its own outcome
+    receipts.spawn(tx.start_background("send receipt").run(send_receipt(id))); // the same, and the shutdown waits for it
     "sold\n"
 }
 
 #[tracing::instrument]
 async fn refresh_cache(id: u64) {
     sleep(Duration::from_millis(20)).await;
+}
+
+async fn notify_seller(id: u64) {
+    Transaction::current().set_label("listing_id", id);
 }
 
 async fn send_receipt(id: u64) {

@@ -41,7 +41,7 @@ fn telemetry() -> Result<AgentGuard, tower_apm::BuildError> {
 
     // a filter on the whole subscriber would hide spans from the agent and from Sentry
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let printer = fmt::layer().event_format(WithTraceIds::text(fmt::format())).with_filter(filter);
+    let printer = fmt::layer().with_ansi(false).map_event_format(WithTraceIds::text).with_filter(filter);
 
     registry()
         .with(printer)

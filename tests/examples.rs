@@ -68,7 +68,7 @@ impl Example {
     }
 
     /// Stops the example as Ctrl-C does. It must end without an error.
-    async fn stop(mut self) {
+    async fn stop(&mut self) {
         let id = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
         let status = timeout(LONG, self.process.wait()).await.unwrap().unwrap();
@@ -99,7 +99,7 @@ async fn until(output: &mut Lines<BufReader<ChildStdout>>, text: &str) -> String
 
 #[tokio::test]
 async fn hello_sends_a_transaction_with_a_label() {
-    let example = Example::start("hello").await;
+    let mut example = Example::start("hello").await;
     assert_eq!(example.send(Method::GET, "/hello/you").await, (200, "hello, you\n".to_owned()));
     let transaction = example.expect(Kind::Transaction, "GET /hello/{name}").await;
     assert_eq!(transaction["context"]["tags"]["greeted"], "you");
@@ -120,7 +120,7 @@ async fn own_subscriber_records_a_span_and_prints_its_trace_id() {
 
 #[tokio::test]
 async fn errors_sends_one_error_for_each_kind_of_failure() {
-    let example = Example::start("errors").await;
+    let mut example = Example::start("errors").await;
     let error_of = async |method, path, status, transaction| {
         assert_eq!(example.send(method, path).await.0, status, "{path}");
         let transaction = example.expect(Kind::Transaction, transaction).await;
@@ -153,7 +153,7 @@ async fn errors_sends_one_error_for_each_kind_of_failure() {
 
 #[tokio::test]
 async fn outgoing_calls_records_sql_http_and_other_calls() {
-    let example = Example::start("outgoing_calls").await;
+    let mut example = Example::start("outgoing_calls").await;
     let (status, body) = example.send(Method::GET, "/listings/1").await;
     assert_eq!((status, body.split(',').next().unwrap()), (200, "listing 1: 12.5 ETH"));
     let transaction = example.expect(Kind::Transaction, "GET /listings/{id}").await;
@@ -174,7 +174,7 @@ async fn outgoing_calls_records_sql_http_and_other_calls() {
 
 #[tokio::test]
 async fn grpc_records_both_sides_of_a_call_in_one_trace() {
-    let example = Example::start("grpc").await;
+    let mut example = Example::start("grpc").await;
     assert_eq!(example.send(Method::GET, "/status/orders").await, (200, "Serving\n".to_owned()));
     let request = example.expect(Kind::Transaction, "GET /status/{service}").await;
     let span = example.expect(Kind::Span, "/grpc.health.v1.Health/Check").await;
@@ -189,15 +189,24 @@ async fn grpc_records_both_sides_of_a_call_in_one_trace() {
 }
 
 #[tokio::test]
-async fn background_records_jobs_and_tasks_and_waits_for_receipts() {
-    let example = Example::start("background").await;
+async fn background_records_jobs_and_tasks() {
+    let mut example = Example::start("background").await;
     let job = example.expect(Kind::Transaction, "settle auctions").await;
     assert_eq!((&job["type"], &job["outcome"]), (&"scheduled".into(), &"failure".into()));
     assert_eq!(example.send(Method::POST, "/listings/7/purchase").await, (200, "sold\n".to_owned()));
     let purchase = example.expect(Kind::Transaction, "POST /listings/{id}/purchase").await;
     let span = example.expect(Kind::Span, "refresh_cache").await;
     assert_eq!(span["transaction_id"], purchase["id"]);
-    let receipt = example.expect(Kind::Transaction, "send receipt").await;
-    assert_eq!((&receipt["type"], &receipt["links"][0]["span_id"]), (&"background".into(), &purchase["id"]));
+    let notification = example.expect(Kind::Transaction, "notify seller").await;
+    assert_eq!((&notification["type"], &notification["links"][0]["span_id"]), (&"background".into(), &purchase["id"]));
     example.stop().await;
+}
+
+#[tokio::test]
+async fn background_delivers_work_that_still_runs_at_shutdown() {
+    let mut example = Example::start("background").await;
+    assert_eq!(example.send(Method::POST, "/listings/7/purchase").await.0, 200);
+    example.stop().await;
+    let receipts = Query::new().kind(Kind::Transaction).name("send receipt");
+    assert_eq!(example.server.store().query(&receipts).total, 1, "{:#?}", example.received());
 }
