@@ -39,6 +39,9 @@ pub mod outgoing_calls {}
 #[doc = include_str!("sensitive_data.md")]
 pub mod sensitive_data {}
 
+#[doc = include_str!("sentry.md")]
+pub mod sentry {}
+
 #[doc = include_str!("streams.md")]
 pub mod streams {}
 

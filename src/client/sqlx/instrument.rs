@@ -24,7 +24,9 @@ use crate::record::catch;
 /// recorded from sqlx's events, with the outcome `unknown`. [`InstrumentedPool::on`] records them like statements of
 /// the pool.
 ///
-/// ```ignore
+/// ```no_run
+/// # async fn raise_the_price() -> Result<(), sqlx::Error> {
+/// # use sqlx::SqlitePool as PgPool;
 /// let pool = tower_apm::sqlx::instrument(PgPool::connect("postgres://app:secret@db.internal/orders").await?);
 ///
 /// let price: i64 = sqlx::query_scalar("SELECT price FROM listings WHERE id = $1").bind(42).fetch_one(&pool).await?;
@@ -32,6 +34,8 @@ use crate::record::catch;
 /// let mut tx = pool.begin().await?;
 /// sqlx::query("UPDATE listings SET price = $1 WHERE id = $2").bind(price + 1).bind(42).execute(pool.on(&mut *tx)).await?;
 /// tx.commit().await?;
+/// # Ok(())
+/// # }
 /// ```
 pub fn instrument<DB: Database>(pool: Pool<DB>) -> InstrumentedPool<DB> {
     let database = database_of(&pool)
