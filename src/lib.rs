@@ -32,7 +32,7 @@
 //! [`Agent::tracing_layer`] to the subscriber ([`docs::subscriber`]). A transaction ends with the body of its response.
 //!
 //! Options are set by `ELASTIC_APM_*` variables or on the builder; [`AgentBuilder`] lists them. If you have no Elastic Stack,
-//! `cargo run --example devserver --features devserver` starts a small APM server with a web page.
+//! `cargo run --example devserver` starts a small APM server with a web page.
 //!
 //! # Layout
 //!
