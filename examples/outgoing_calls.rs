@@ -32,6 +32,9 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // this repository builds reqwest without a TLS provider; with reqwest's default features the line is not needed
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
     let url = "sqlite::memory:";
     let agent = Agent::builder().service_name("outgoing-calls").sqlx(SqlxDatabase::from_url(url)).install()?;
 

@@ -45,6 +45,8 @@ impl Example {
 
     /// Sends a request, and returns the status and the body.
     async fn send(&self, method: Method, path: &str) -> (u16, String) {
+        // the workspace builds reqwest without a TLS provider
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let request =
             reqwest::Client::new().request(method, format!("{}{path}", self.url)).header("x-user-id", "0xabc");
         let response = request.send().await.unwrap();

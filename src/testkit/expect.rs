@@ -41,7 +41,7 @@ impl TestAgent {
     ///     job.set_label("round", round);
     /// }
     /// for (round, job) in (0..).zip(apm.expect_transactions("settle auctions", 2).await) {
-    ///     job.set_label("round", round);
+    ///     job.label("round", round);
     /// }
     /// # }
     /// ```

@@ -163,6 +163,32 @@ async fn statement_within_a_database_call_is_not_doubled() {
     apm.expect_transaction("work").await.span("SELECT FROM listings", |span| span.outcome("success")).span_count(2);
 }
 
+/// The event of the call comes first, so it is the one that belongs to the call.
+#[tokio::test]
+async fn equal_statement_beside_a_database_call_is_recorded() {
+    let apm = TestAgent::builder().configure(|agent| agent.span_compression_enabled(false)).start().await;
+    let work = async {
+        let (logged, is_logged) = tokio::sync::oneshot::channel();
+        let (recorded, is_recorded) = tokio::sync::oneshot::channel();
+        let call = db::call("postgresql").statement(LONG).run_with(
+            async {
+                LOGGED.statement(LONG);
+                logged.send(()).unwrap();
+                is_recorded.await.unwrap();
+            },
+            |(), _| {},
+        );
+        let beside = async {
+            is_logged.await.unwrap();
+            LOGGED.statement(LONG);
+            recorded.send(()).unwrap();
+        };
+        tokio::join!(call, beside);
+    };
+    apm.agent().start_transaction("work", "scheduled").run(work).await;
+    apm.expect_transaction("work").await.span_count(2);
+}
+
 /// On SQLite, sqlx logs on a separate thread, which enters the `tracing` span of the caller.
 #[tokio::test]
 async fn statement_within_a_database_call_on_sqlite_is_not_doubled() {

@@ -78,35 +78,28 @@ pub(crate) fn record(event: &Event<'_>) {
     if is_thread_ending() || is_contained() {
         return;
     }
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let parent = current_context();
+    let shared = handle_in(&parent).filter(|shared| shared.records_spans());
+    // looked up in any case, so that no span accounts for a second event with the same statement
+    let has_span = shared.as_ref().is_some_and(|shared| shared.has_span_of(&fields.sql));
     #[cfg(feature = "sqlx")]
     if observed_event::is_observed() {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
         // statements of the connection change no rows
         let rows = rows_affected(&statement::name(&fields.sql), fields.rows_affected);
         return observed_event::set_rows_affected(rows);
     }
     // sqlx logs in the `tracing` span of its caller, which hides the exit span around it
-    if is_in_database_call() {
+    if has_span || is_in_database_call() || is_of_connection(&fields.sql) || parent.is_telemetry_suppressed() {
         return;
     }
-    let parent = current_context();
-    let Some(shared) = handle_in(&parent).filter(|shared| shared.records_spans()) else { return };
+    let Some(shared) = shared else { return };
     let parent_id = SpanId(u64::from_be_bytes(parent.span().span_context().span_id().to_bytes()));
-    if parent.is_telemetry_suppressed() {
+    if shared.is_open_database_call(parent_id) {
         return;
     }
     let end = SystemTime::now();
-    let mut fields = Fields::default();
-    event.record(&mut fields);
-    if is_of_connection(&fields.sql) {
-        return;
-    }
-    // looked up in any case, so that a span which is also the current one accounts for no further event
-    let has_span = shared.has_span_of(&fields.sql);
-    if has_span || shared.is_open_database_call(parent_id) {
-        return;
-    }
     let start = end.checked_sub(fields.elapsed).unwrap_or(end);
     let describe = || {
         let name = statement::name(&fields.sql);
