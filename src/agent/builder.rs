@@ -41,7 +41,7 @@ use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 ///
 /// # fn main() -> Result<(), tower_apm::BuildError> {
 /// let agent = Agent::builder()
-///     .env_vars(EnvVars::empty()) // a test wants no variables of the machine it runs on
+///     .env_vars(EnvVars::empty()) // ignores the variables of the machine that runs the test
 ///     .service_name("marketplace")
 ///     .server_url("http://127.0.0.1:8200")
 ///     .api_request_time(Duration::from_secs(5))

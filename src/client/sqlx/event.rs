@@ -102,7 +102,7 @@ pub(crate) fn record(event: &Event<'_>) {
     if is_of_connection(&fields.sql) {
         return;
     }
-    // looked up in any case, so that a span which is also the current one accounts for no further event
+    // this lookup comes first: it also marks the span, so that the span accounts for no other event
     let has_span = shared.has_span_of(&fields.sql);
     if has_span || shared.is_open_database_call(parent_id) {
         return;
