@@ -199,10 +199,11 @@ impl Transaction {
         self
     }
 
-    /// Sets a label: indexed, for finding. Text of at most 1024 characters, numbers or booleans; ids are best text.
+    /// Sets a label. Labels are indexed, so you can search for them.
     ///
-    /// `.`, `*` and `"` in a key become `_`. Use few keys and not user-made ones: each is a field of the index.
-    /// A transaction keeps 128 of them; further ones are counted in [`Stats::excess_labels`](crate::Stats).
+    /// The value is text of at most 1024 characters, a number or a boolean. Pass ids as text. `.`, `*` and `"` in a key become
+    /// `_`. Use few keys, and no keys from the input of users, because each key is a field of the index. A transaction has at most
+    /// 128 labels. Further labels are dropped and counted in [`Stats::excess_labels`](crate::Stats::excess_labels).
     pub fn set_label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
         let (key, value) = (key.into(), value.into());
         let Some(shared) = self.shared() else { return self };
@@ -228,8 +229,9 @@ impl Transaction {
         })
     }
 
-    /// Adds custom context: any value that serializes, stored and shown, not searchable. Replaces the key's former
-    /// value.
+    /// Adds custom context: any serializable value. It is stored and shown in Kibana, but not searchable.
+    ///
+    /// A second call with the same key replaces the value.
     ///
     /// The value is serialized at once, and redacted before it is sent (`sanitize_field_names`). A transaction has at most
     /// 128 values and 64 KiB of custom context, keys included. A value beyond these limits is replaced by a note, or left
