@@ -101,9 +101,9 @@ impl AgentBuilder {
     /// `transaction_ignore_urls` is cheaper. With a filter, the spans of a transaction wait for its end, and are sent or dropped
     /// with the transaction. Errors of the transaction are always sent. Dropped events are counted in
     /// [`Stats::filtered`](crate::Stats::filtered). A transaction with more than 1000 spans is kept without calling the filter.
-    /// A panic in the filter is caught and counted, and the transaction is kept. The filter runs on the thread on which the transaction ends, so it must be quick.
-    /// Transactions that a filter or hook starts are kept without calling the filter, and spans that a filter or hook
-    /// enters are not recorded.
+    /// A panic in the filter is caught and counted, and the transaction is kept. The filter runs on the thread on which the
+    /// transaction ends, so it must be quick. Transactions that a filter or hook starts are kept without calling the filter, and
+    /// spans that a filter or hook enters are not recorded.
     ///
     /// ```
     /// use tower_apm::{Agent, Outcome};
