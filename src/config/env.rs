@@ -65,9 +65,8 @@ impl EnvVars {
         let broken: Vec<_> =
             parts.filter(|(_, part)| is_broken(part)).map(|(at, _)| (at + 1).to_string()).take(MAX_NAMED).collect();
         let broken = broken.join(", ");
-        (!broken.is_empty()).then(|| {
-            format!("{OTEL_ATTRIBUTES}: entry number {broken} is no key=value pair and is ignored")
-        })
+        (!broken.is_empty())
+            .then(|| format!("{OTEL_ATTRIBUTES}: entry number {broken} is no key=value pair and is ignored"))
     }
 }
 
