@@ -1,7 +1,7 @@
-//! Errors: told by the code, by `tracing` events, by OpenTelemetry's API and by panics.
+//! Errors from the code, from `tracing` events, from OpenTelemetry's API and from panics.
 //!
-//! An error document is found by user and label because it carries them: each is a copy of the transaction's user,
-//! labels, custom context and request at the time of the capture.
+//! An error document contains a copy of the transaction's user, labels, custom context and request at the time of the
+//! capture, so that a search by user or label finds the document.
 
 mod events;
 mod fields;
