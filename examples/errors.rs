@@ -1,10 +1,10 @@
-//! Errors: each way in which a service reports a failure, and the error document that the agent sends for it.
+//! Errors: the ways in which a service reports a failure, and the error documents that the agent sends.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives
 //! cargo run --example errors
 //! curl -X POST localhost:3000/listings/7/purchase   # 502: the error of the response, with its cause
-//! curl -X POST localhost:3000/listings/7/announce   # 200: an error that the handler deals with
+//! curl -X POST localhost:3000/listings/7/announce   # 200: an error that the handler captures
 //! curl localhost:3000/reports/daily                 # 500: a log line of level ERROR
 //! curl localhost:3000/listings/seven                # 500: a panic
 //! ```

@@ -1,4 +1,4 @@
-//! The least that a service needs: a transaction for each request.
+//! A minimal service that records a transaction for each request.
 //!
 //! Start the development server, and in a second terminal this service:
 //!

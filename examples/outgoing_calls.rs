@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The web page shows the transaction `GET /listings/{id}` with three spans: `SELECT FROM listings`,
-//! `GET 127.0.0.1:3000` and `Elasticsearch: POST /listings/_search`. The HTTP call continues the trace: its server, which
-//! is this service too, has the transaction `GET /rates` in the same trace.
+//! `GET 127.0.0.1:3000` and `Elasticsearch: POST /listings/_search`. The HTTP call goes to this service too and continues the
+//! trace, so the transaction `GET /rates` is in the same trace.
 
 use std::{env, error::Error, net::SocketAddr, time::Duration};
 
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn listing(State(app): State<App>, Path(id): Path<i64>) -> Result<String, AppError> {
-    // sqlx: no code. `tower_apm::sqlx::instrument(pool)` (feature `sqlx`) also records outcomes and addresses.
+    // sqlx: no additional code. `tower_apm::sqlx::instrument(pool)` (feature `sqlx`) also records outcomes and addresses.
     let price: f64 =
         sqlx::query_scalar("SELECT price FROM listings WHERE id = ?").bind(id).fetch_one(&app.database).await?;
 

@@ -1,8 +1,8 @@
 //! An Elastic APM agent for axum and tower: it sends every request as a transaction to an APM Server, with user, labels,
 //! custom context, errors and spans.
 //!
-//! A support engineer who searches for a user id in Kibana sees every request of the user: its route and module, its order
-//! and transaction hash, the duration of each database, Redis, Kafka and HTTP call, and every error with its causes.
+//! A support engineer who searches for a user id in Kibana sees every request of the user: its route and module, your labels
+//! and custom context, the duration of each database, Redis, Kafka and HTTP call, and every error with its causes.
 //!
 //! # Quick start
 //!
@@ -44,7 +44,7 @@
 //! - [`client_layer`], [`mod@sqlx`], [`db`] and [`messaging`]: exit spans for outgoing calls ([`docs::outgoing_calls`]).
 //! - [`trace_context`]: trace headers for calls that the agent does not record.
 //! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
-//! - `devserver` and `testkit`: a local APM server, and tests of what your service sends.
+//! - `devserver` and `testkit`: a local APM server, and tests of the events that your service sends.
 //! - [`docs`]: guides.
 //!
 //! ```text
@@ -55,8 +55,8 @@
 //!
 //! # Guarantees
 //!
-//! - A request puts a record into a bounded queue and never waits. The agent's own thread maps, redacts, compresses and sends.
-//! - No panic of a hook, a filter or a `Serialize` implementation reaches a request.
+//! - A request puts events into a bounded queue and never waits. The agent's own thread redacts, encodes and sends them.
+//! - No panic of a hook, a filter or a `Serialize` implementation reaches a request, unless panics abort the process.
 //! - [`Stats`] counts every dropped event by reason.
 //! - Passwords, tokens, cookies and authorization headers are redacted before an event is encoded
 //!   ([`docs::sensitive_data`]).
@@ -73,7 +73,8 @@
 //! | `rdkafka` | exit spans and transactions for Kafka messages; needs a C compiler | no |
 //! | `otlp` | the OTLP exporter over HTTP/protobuf and gRPC: [`docs::otlp`] | no |
 //! | `sdk` | OpenTelemetry metrics, and a span processor for services with a pipeline of its SDK: [`docs::opentelemetry`] | no |
-//! | `testkit`, `devserver` | `TestAgent`; the development server | no |
+//! | `testkit` | `TestAgent` and expectations for tests. It includes the feature `devserver` | no |
+//! | `devserver` | the development server | no |
 //! | `ansi` | colours in the lines that `install()` prints to a terminal; enables `tracing-subscriber/ansi` | no |
 //! | `env-filter` | filters by spans and fields in `RUST_LOG` and `log_filter`; enables `tracing-subscriber/env-filter` | no |
 #![warn(missing_docs)]

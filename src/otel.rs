@@ -1,8 +1,8 @@
 //! The part of the API that uses types of OpenTelemetry.
 //!
-//! OpenTelemetry's crates are at 0.x: each of their minor releases is incompatible with the one before. This crate uses
+//! OpenTelemetry's crates have version 0.x, so each minor release is incompatible with the one before. This crate uses
 //! `opentelemetry` 0.33, and a release for another version of OpenTelemetry is a breaking release of this crate. Use
-//! [`opentelemetry`] from here, so that your code has the same version without a dependency of its own:
+//! [`opentelemetry`] from this module, so that your code uses the same version without a dependency of its own:
 //!
 //! ```
 //! use tower_apm::otel::opentelemetry::{KeyValue, trace::TraceContextExt};
@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! These methods elsewhere use types of OpenTelemetry too:
+//! These methods in other modules also use types of OpenTelemetry:
 //! [`Agent::tracer_provider`](crate::Agent::tracer_provider), `Agent::meter_provider` and `Agent::metric_exporter` (feature
 //! `sdk`), [`SendSpan::inject`](crate::messaging::SendSpan::inject), [`Receive::carrier`](crate::messaging::Receive::carrier)
 //! and `From<Transaction>` for [`opentelemetry::Context`]. See the guide

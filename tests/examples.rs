@@ -1,4 +1,4 @@
-//! Runs each example as a process, sends requests to it, and expects its events at a development server.
+//! Runs each example as a process, sends requests to it, and checks the events that a development server receives.
 //!
 //! `cargo test` builds the examples. With `cargo test --test examples`, call `cargo build --examples` first.
 
@@ -60,7 +60,7 @@ impl Example {
         found.unwrap_or_else(|| panic!("no {kind:?} {name:?} in {:#?}", self.received())).body()
     }
 
-    /// The names of everything that has arrived.
+    /// Returns the names of all received events.
     fn received(&self) -> Vec<String> {
         let events = self.server.store().query(&Query::new()).events;
         events
@@ -69,7 +69,7 @@ impl Example {
             .collect()
     }
 
-    /// Stops the example as Ctrl-C does. It must end without an error.
+    /// Stops the example with the signal of Ctrl-C, and checks that it ends without an error.
     async fn stop(&mut self) {
         let id = self.process.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
@@ -78,7 +78,7 @@ impl Example {
     }
 }
 
-/// The path of an example, which is next to the directory of the test binaries.
+/// Returns the path of an example, which is next to the directory of the test binaries.
 fn program(name: &str) -> PathBuf {
     let directory = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples");
     let program = directory.join(name).with_extension(env::consts::EXE_EXTENSION);

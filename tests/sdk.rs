@@ -146,7 +146,7 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
     }
 }
 
-/// sqlx logs in the span of its caller, which is entered again in the database span.
+/// sqlx logs in the span of its caller, which sqlx enters again in the database span.
 #[tokio::test]
 async fn statement_with_a_span_of_the_sdk_is_recorded_once() {
     let service = Service::start();

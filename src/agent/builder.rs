@@ -32,8 +32,10 @@ use crate::{
 #[cfg(feature = "otlp")]
 use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 
-/// Options of an agent. Each can come from the environment, which wins, or from here; one that is invalid is named in a
-/// warning and the next source is used.
+/// Builds an agent with options.
+///
+/// Each option can be set by an environment variable or by a setter. The variable takes precedence. An invalid value is logged
+/// as a warning, and the next source is used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +43,7 @@ use crate::{config::Origin, otlp::OtlpExporter, pipeline::WithCopy};
 ///
 /// # fn main() -> Result<(), tower_apm::BuildError> {
 /// let agent = Agent::builder()
-///     .env_vars(EnvVars::empty()) // a test wants no variables of the machine it runs on
+///     .env_vars(EnvVars::empty()) // ignores the variables of the machine that runs the test
 ///     .service_name("marketplace")
 ///     .server_url("http://127.0.0.1:8200")
 ///     .api_request_time(Duration::from_secs(5))
@@ -87,21 +89,21 @@ impl AgentBuilder {
         self
     }
 
-    /// Whether what is sent is compressed. By default it is, except to this machine.
+    /// Sets whether requests are compressed. By default, they are compressed, except for a server on this machine.
     pub fn gzip(mut self, gzip: bool) -> Self {
         self.gzip = Some(gzip);
         self
     }
 
-    /// Decides at the end of each transaction whether it is kept: true keeps it. Several filters must all keep it. For
-    /// what can be known at the start `transaction_ignore_urls` costs less.
+    /// Adds a filter that is called at the end of each transaction. Return `false` to drop the transaction.
     ///
-    /// With a filter the spans of a transaction wait for its end, and go the way that it goes; the errors captured on it
-    /// are sent in any case. What is turned away is counted in [`Stats::filtered`](crate::Stats::filtered). A
-    /// transaction of more than 1000 spans is kept without a question. A panic in the filter is contained and counted,
-    /// and keeps the transaction. The filter runs on the thread on which the transaction ends, so it must be quick.
-    /// Transactions that a filter or hook starts are kept without calling the filter, and spans that a filter or hook
-    /// enters are not recorded.
+    /// With several filters, a transaction is kept only if all filters return `true`. To ignore requests by path,
+    /// `transaction_ignore_urls` is cheaper. With a filter, the spans of a transaction wait for its end, and are sent or dropped
+    /// with the transaction. Errors of the transaction are always sent. Dropped events are counted in
+    /// [`Stats::filtered`](crate::Stats::filtered). A transaction with more than 1000 spans is kept without calling the filter.
+    /// A panic in the filter is caught and counted, and the transaction is kept. The filter runs on the thread on which the
+    /// transaction ends, so it must be quick. Transactions that a filter or hook starts are kept without calling the filter, and
+    /// spans that a filter or hook enters are not recorded.
     ///
     /// ```
     /// use tower_apm::{Agent, Outcome};

@@ -124,8 +124,8 @@ impl Agent {
         layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service, Some(self.inner.startup.clone()))
     }
 
-    /// As [`tracing_layer`](Self::tracing_layer), but without spans: for a service whose spans come from a pipeline of
-    /// OpenTelemetry's SDK; see the guide [`opentelemetry`](crate::docs::opentelemetry).
+    /// Returns a layer like [`tracing_layer`](Self::tracing_layer) that records no spans. Use it in a service whose spans
+    /// come from a pipeline of OpenTelemetry's SDK. See the guide [`opentelemetry`](crate::docs::opentelemetry).
     pub fn tracing_layer_without_spans<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -134,8 +134,8 @@ impl Agent {
         layer::without_spans(recorder.clone(), self.inner.startup.clone())
     }
 
-    /// A format for a printer of your own subscriber: log lines in the Elastic Common Schema, with the ids of the trace;
-    /// see [`EcsFormat`]. For other formats there is [`WithTraceIds`](crate::WithTraceIds).
+    /// Returns a log format for your own subscriber: lines in the Elastic Common Schema, with the trace ids. See
+    /// [`EcsFormat`]. For other formats, use [`WithTraceIds`](crate::WithTraceIds).
     ///
     /// ```
     /// use tracing_subscriber::layer::SubscriberExt;
@@ -153,12 +153,11 @@ impl Agent {
         EcsFormat::new(self.inner.recorder.clone())
     }
 
-    /// The layer of your own subscriber that sends log lines to the server, while the option `log_sending` is on: give it
-    /// the filter of those that print. It comes after [`tracing_layer`](Self::tracing_layer). [`install`](AgentBuilder::install)
-    /// has it already.
+    /// Returns a layer for your own subscriber that sends log lines to the server while the option `log_sending` is on.
     ///
-    /// Lines wait in the agent's queue with all other events; what finds no place there is counted in [`Stats::dropped`].
-    /// Source: Elastic's agent specification, log sending.
+    /// Give the layer the filter of the layer that prints, and add it after [`tracing_layer`](Self::tracing_layer). The
+    /// subscriber of [`install`](AgentBuilder::install) already has the layer. Lines wait in the agent's queue with all other
+    /// events. If the queue is full, lines are dropped and counted in [`Stats::dropped`].
     ///
     /// ```
     /// use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
@@ -180,8 +179,8 @@ impl Agent {
         LogSender::new(self.inner.recorder.clone())
     }
 
-    /// OpenTelemetry's tracer provider, for code that uses its API. [`install`](AgentBuilder::install) makes it the global
-    /// one; after [`build`](AgentBuilder::build) it is yours to do so.
+    /// Returns a tracer provider for code that uses OpenTelemetry's API. [`install`](AgentBuilder::install) sets it as the
+    /// global provider. [`build`](AgentBuilder::build) does not.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -202,7 +201,7 @@ impl Agent {
         ApmTracer::new(Some(self.inner.recorder.clone()))
     }
 
-    /// Starts a transaction that is not a request; see [`Transaction::start`](crate::Transaction::start).
+    /// Starts a transaction that is not a request. See [`Transaction::start`](crate::Transaction::start).
     #[must_use = "it ends when it is dropped"]
     pub fn start_transaction(
         &self,
@@ -212,8 +211,7 @@ impl Agent {
         StartedTransaction::new(Some(self.inner.recorder.clone()), None, name.into(), transaction_type.into())
     }
 
-    /// As [`start_transaction`](Self::start_transaction), in the sender's trace; see
-    /// [`Transaction::start_from`](crate::Transaction::start_from).
+    /// Starts a transaction in the sender's trace. See [`Transaction::start_from`](crate::Transaction::start_from).
     #[must_use = "it ends when it is dropped"]
     pub fn start_transaction_from(
         &self,
@@ -224,8 +222,8 @@ impl Agent {
         StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), transaction_type.into())
     }
 
-    /// Records an error that was handled: in the current transaction where that is this agent's, else without any; see
-    /// [`Transaction::capture_error`](crate::Transaction::capture_error).
+    /// Records an error that was handled. The error belongs to the current transaction if this agent records it, and
+    /// otherwise to no transaction. See [`Transaction::capture_error`](crate::Transaction::capture_error).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -240,8 +238,8 @@ impl Agent {
         self.error(error).capture();
     }
 
-    /// Records an error that is only a text: in the current transaction if it belongs to this agent, otherwise without a
-    /// transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
+    /// Records a text as an error. The error belongs to the current transaction if this agent records it, and otherwise
+    /// to no transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -254,10 +252,10 @@ impl Agent {
         capture_message_of_agent(&self.inner.recorder, message.into());
     }
 
-    /// Returns false if the agent records nothing, because `enabled` or `recording` is off. The value can change at any
-    /// time, because `recording` can be changed in Kibana.
+    /// Returns `false` if the agent records nothing because `enabled` or `recording` is off.
     ///
-    /// Recording does not need this check. Use it to skip expensive preparation of data for the agent.
+    /// The value can change at any time, because both options can be changed in Kibana. The other methods do not need this
+    /// check. Use it to skip the preparation of expensive data that only the agent uses.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -271,7 +269,7 @@ impl Agent {
         self.inner.recorder.is_recording()
     }
 
-    /// As [`capture_error`](Self::capture_error), with more to say about it; see
+    /// Returns a builder for an error document with labels, custom context and other data. See
     /// [`Transaction::error`](crate::Transaction::error).
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
         ErrorBuilder::of_agent(&self.inner.recorder, error)
@@ -322,7 +320,7 @@ impl Agent {
         self.inner.worker.as_ref().map_or(Ok(()), |worker| worker.shutdown_blocking(timeout))
     }
 
-    /// What became of the events so far.
+    /// Returns the numbers of recorded, accepted, rejected, dropped and waiting events since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.queue.stats()

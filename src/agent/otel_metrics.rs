@@ -6,8 +6,10 @@ use super::Agent;
 use crate::metrics::{ApmMeterProvider, ApmMetricExporter, can_be_sent};
 
 impl Agent {
-    /// A provider for metrics of your own, through OpenTelemetry's API: what they measure goes to the APM Server each
-    /// `metrics_interval`. Each call makes a new one; nothing global is touched.
+    /// Returns a meter provider for your own metrics through OpenTelemetry's API.
+    ///
+    /// The agent sends the values every `metrics_interval`. Each call creates a new provider. The global provider does not
+    /// change.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,19 +22,19 @@ impl Agent {
     /// # }
     /// ```
     ///
-    /// What was measured since the last time is lost at the end of the process unless somebody reads it: keep a clone, and
-    /// call [`ApmMeterProvider::shutdown`] before [`Agent::shutdown`]. See the guide
-    /// [`opentelemetry`](crate::docs::opentelemetry).
+    /// Keep a clone of the provider, and call [`ApmMeterProvider::shutdown`] before [`Agent::shutdown`]. Otherwise, the values
+    /// after the last interval are lost. See the guide [`opentelemetry`](crate::docs::opentelemetry).
     ///
-    /// Where no metrics are sent (`metrics_interval=0s`, `enabled=false`, `disable_send=true`, OTLP to an endpoint for traces
-    /// alone) nothing is measured either, and there is no thread.
+    /// If no metrics are sent (`metrics_interval=0s`, `enabled=false`, `disable_send=true`, OTLP to an endpoint for traces
+    /// only), the provider measures nothing and starts no thread.
     #[must_use]
     pub fn meter_provider(&self) -> ApmMeterProvider {
         self.meter_provider_with(|builder| builder)
     }
 
-    /// As [`meter_provider`](Self::meter_provider), with views and further readers of your own. The agent's reader is in the
-    /// builder already.
+    /// Returns a meter provider with views and further readers of your own. See [`meter_provider`](Self::meter_provider).
+    ///
+    /// The builder already contains the agent's reader.
     ///
     /// ```
     /// use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};

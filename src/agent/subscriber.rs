@@ -156,7 +156,8 @@ pub(super) fn set_global(
     Ok(())
 }
 
-/// A format of lines whose type is erased, so that the printer's layer is compiled for two sets of fields only.
+/// A boxed line format. With a single type for all formats, the printer's layer is compiled only once for each of the two
+/// formats of fields.
 struct AnyFormat<S, N>(Box<dyn FormatEvent<S, N> + Send + Sync>);
 
 impl<S, N> AnyFormat<S, N>

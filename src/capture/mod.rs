@@ -1,7 +1,7 @@
-//! Errors: told by the code, by `tracing` events, by OpenTelemetry's API and by panics.
+//! Errors from the code, from `tracing` events, from OpenTelemetry's API and from panics.
 //!
-//! An error document is found by user and label because it carries them: each is a copy of the transaction's user,
-//! labels, custom context and request at the time of the capture.
+//! An error document contains a copy of the transaction's user, labels, custom context and request at the time of the
+//! capture, so that a search by user or label finds the document.
 
 mod events;
 mod fields;
@@ -46,24 +46,25 @@ impl Transaction {
     ///
     /// # fn announce() -> Result<(), std::io::Error> { Err(std::io::Error::other("no such room")) }
     /// if let Err(error) = announce() {
-    ///     Transaction::current().capture_error(&error); // the sale stands
+    ///     Transaction::current().capture_error(&error); // the request succeeds
     /// }
     /// ```
     ///
-    /// An `anyhow::Error` or a `Box<dyn Error>` is given as `&*error`.
+    /// Pass an `anyhow::Error` or a `Box<dyn Error>` as `&*error`.
     pub fn capture_error<E: Error + 'static + ?Sized>(&self, error: &E) -> &Self {
         self.error(error).capture();
         self
     }
 
-    /// Records an error that is only a text, with the stack of this call.
+    /// Records a text as an error, with the stack of this call.
     ///
     /// Kibana groups these errors by the text and the calling function if the text is a `&'static str`, and otherwise by the
     /// calling function, because a formatted text contains variable parts. The text is not a log line: nothing is printed.
     /// It is cut to `long_field_max_length` characters.
     ///
-    /// All else is as for [`capture_error`](Self::capture_error), which also records the type and the causes: prefer it
-    /// where there is an error value. A text does not change the outcome of a request, background work becomes a failure.
+    /// If you have an error value, use [`capture_error`](Self::capture_error), which also records the type and the causes.
+    /// Otherwise, the two methods behave in the same way: the error does not change the outcome of a request, and the
+    /// outcome of background work is `failure` unless the code sets another outcome.
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -79,7 +80,8 @@ impl Transaction {
         self
     }
 
-    /// Like [`capture_error`](Self::capture_error), with more to say about it.
+    /// Returns a builder for an error document with labels, custom context and other data. Call
+    /// [`capture`](ErrorBuilder::capture) to record the error.
     ///
     /// ```
     /// use tower_apm::Transaction;
@@ -131,7 +133,7 @@ fn send(handle: &Handle, recorder: &Recorder, record: Box<ErrorRecord>) {
 }
 
 impl ErrorBuilder {
-    /// For an agent that may not be the installed one: part of the current transaction where that is the agent's own.
+    /// Creates a builder for a given agent. The error belongs to the current transaction if that is the agent's own.
     pub(crate) fn of_agent<E: Error + 'static + ?Sized>(recorder: &Arc<Recorder>, error: &E) -> Self {
         Self::new(current_of(recorder), Some(recorder.clone()), error)
     }
@@ -155,12 +157,12 @@ impl ErrorBuilder {
     }
 }
 
-/// An error on its way into the record. Nothing is sent before [`capture`](Self::capture).
+/// Builds an error document. Nothing is recorded before [`capture`](Self::capture) is called.
 #[must_use = "nothing is recorded before `capture()`"]
 pub struct ErrorBuilder {
     /// The transaction that it belongs to, if any.
     handle: Handle,
-    /// None where nobody records it.
+    /// `None` if the error is not recorded.
     parts: Option<Parts>,
 }
 
@@ -179,7 +181,7 @@ impl ErrorBuilder {
         self
     }
 
-    /// False for an error that nobody dealt with. Default: true.
+    /// Sets whether the code handled the error. The default is `true`.
     pub fn handled(self, handled: bool) -> Self {
         self.change(|parts| parts.exception.handled = handled)
     }
@@ -205,15 +207,16 @@ impl ErrorBuilder {
         })
     }
 
-    /// The message without its variable parts. Errors of one type and template are one group in Kibana.
+    /// Sets the message without its variable parts. Errors of one type and template are one group in Kibana.
     pub fn message_template(self, template: impl Into<Cow<'static, str>>) -> Self {
         self.change(|parts| parts.template = Some(cut(template.into())))
     }
 
-    /// A stack captured where the error arose, for instance `anyhow::Error::backtrace()`, in place of this call's.
+    /// Replaces the stack of this call with a stack that was captured where the error occurred, for instance
+    /// `anyhow::Error::backtrace()`.
     ///
-    /// One that was not captured (`RUST_BACKTRACE` is off) changes nothing. The standard library resolves and prints it
-    /// here and now, which takes tens of milliseconds the first time in a process.
+    /// A backtrace that was not captured (`RUST_BACKTRACE` is off) has no effect. The standard library resolves the frames
+    /// during this call, which takes tens of milliseconds the first time in a process.
     pub fn backtrace(self, backtrace: &Backtrace) -> Self {
         self.change(|parts| {
             if backtrace.status() == BacktraceStatus::Captured {
@@ -222,7 +225,7 @@ impl ErrorBuilder {
         })
     }
 
-    /// Records it.
+    /// Records the error.
     pub fn capture(self) {
         self.capture_from(ErrorOrigin::Code);
     }

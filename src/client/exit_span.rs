@@ -59,8 +59,7 @@ impl ExitSpan {
         Self::start_at(&current_context(), kind, None, describe)
     }
 
-    /// Starts an exit span below the span of `parent`. `start` is the time of a call that has ended, and `None` for a call
-    /// that starts now.
+    /// Starts an exit span below the span of `parent`. For a call that has already ended, `start` is its start time.
     pub(crate) fn start_at(
         parent: &Context,
         kind: SpanKind,

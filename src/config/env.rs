@@ -1,12 +1,12 @@
-//! The environment as a value, so that a test can hand over another one.
+//! The environment variables as a value, so that a test can pass other variables.
 
 use std::{collections::HashMap, fmt};
 
 use percent_encoding::percent_decode_str;
 
-/// The environment variables that the agent reads its options from.
+/// The environment variables from which the agent reads its options.
 ///
-/// The builder reads the process's own unless it is given another:
+/// By default, the builder reads the variables of the process. To pass other variables:
 ///
 /// ```
 /// use tower_apm::EnvVars;
@@ -14,21 +14,21 @@ use percent_encoding::percent_decode_str;
 /// let environment = EnvVars::from_iter([("ELASTIC_APM_SERVICE_NAME", "marketplace")]);
 /// ```
 ///
-/// A variable that is empty or blank counts as not set. `Debug` prints names only: values may be secret.
+/// A variable that is empty or blank counts as not set. `Debug` prints only names, because values can be secret.
 #[derive(Clone, Default)]
 pub struct EnvVars {
     variables: HashMap<String, String>,
 }
 
 impl EnvVars {
-    /// The environment of this process, as it is now. Bytes that are no UTF-8 are replaced.
+    /// Returns the current variables of this process. Bytes that are not valid UTF-8 are replaced.
     #[must_use]
     pub fn process() -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
     }
 
-    /// No variable is set.
+    /// Returns an empty set of variables.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
@@ -65,9 +65,8 @@ impl EnvVars {
         let broken: Vec<_> =
             parts.filter(|(_, part)| is_broken(part)).map(|(at, _)| (at + 1).to_string()).take(MAX_NAMED).collect();
         let broken = broken.join(", ");
-        (!broken.is_empty()).then(|| {
-            format!("{OTEL_ATTRIBUTES}: what stands there as number {broken} is no key=value pair and does not count")
-        })
+        (!broken.is_empty())
+            .then(|| format!("{OTEL_ATTRIBUTES}: entry number {broken} is no key=value pair and is ignored"))
     }
 }
 

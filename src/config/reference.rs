@@ -14,15 +14,15 @@ const END: &str = "<!-- end -->\n";
 fn row(option: &OptionRow) -> String {
     let cell = |text: &str| text.trim().replace('|', "\\|");
     let default = if option.default.is_empty() { String::new() } else { format!("`{}`", cell(option.default)) };
-    let aliases = option.variables[1..].iter().map(|alias| format!(" Also `{alias}`."));
+    let aliases = option.variables[1..].iter().map(|alias| format!(" Also set by `{alias}`."));
     let attributes = option.attributes.iter().map(|attribute| format!("`{attribute}`")).collect::<Vec<_>>();
     let otel = match attributes.is_empty() {
         true => String::new(),
-        false => format!(" Else from OpenTelemetry's {}.", attributes.join(", ")),
+        false => format!(" If it is not set: OpenTelemetry's {}.", attributes.join(", ")),
     };
     let live = if option.live { "yes" } else { "" };
     format!(
-        "| `{}` | {default} | {live} | {} Is {}.{}{otel} |\n",
+        "| `{}` | {default} | {live} | {} Value: {}.{}{otel} |\n",
         option.name,
         cell(option.doc),
         cell(option.allowed),

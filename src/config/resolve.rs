@@ -265,18 +265,18 @@ struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
-/// The search for the value of one option of the kind `K`.
+/// Searches the sources for the value of one option of the kind `K`.
 struct Search<'a, K: Kind> {
     code: Option<&'a K::Code>,
     found: Option<K::Value>,
 }
 
-/// A [`Search`] of any kind, so that [`Reader::find`] is compiled once and not for each kind.
+/// A [`Search`] of any kind. [`Reader::find`] uses this trait, so that it is compiled once and not for each kind.
 trait AnySearch {
     /// Reads a source, and keeps its value if it is allowed.
     fn read(&mut self, source: &Source<'_>) -> Reading<()>;
 
-    /// Returns the value of a source as a warning shows it.
+    /// Returns the value of a source in the form in which warnings show it.
     fn show(&self, source: &Source<'_>) -> String;
 }
 
@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
         Origin::Default
     }
 
-    /// Keeps the origin of an option's value, and adds the value to the option's warnings.
+    /// Stores the origin of an option's value, and adds the value to the option's warnings.
     fn note_origin(&mut self, origin: Origin, warned_before: usize, show: impl FnOnce() -> String) {
         self.origins.push(origin);
         if let Some(warnings @ [_, ..]) = self.warnings.get_mut(warned_before..) {

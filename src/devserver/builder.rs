@@ -119,15 +119,15 @@ impl DevServerBuilder {
         self
     }
 
-    /// How long agents are told to wait until they ask for central configuration again. Default: 30 s, as the real
-    /// server's. Agents wait 5 s at least.
+    /// Sets the interval in which agents request central configuration. The default is 30 s, like that of the real server.
+    /// Agents wait at least 5 s.
     pub fn agent_config_max_age(mut self, max_age: Duration) -> Self {
         self.agent_config_max_age = max_age;
         self
     }
 
-    /// The version that agents are told; some do a few things in another way for older servers. Empty: none is told,
-    /// as a serverless project does. What is taken and how it is judged does not change.
+    /// Sets the version that the server reports. Some agents behave differently with older servers. If the text is empty, the
+    /// server reports no version, like a serverless project. The version does not change which events the server accepts.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self

@@ -14,7 +14,7 @@ pub enum DevServerError {
         /// What the system said.
         source: io::Error,
     },
-    /// Others than this machine could reach the address, and nobody allowed that.
+    /// Other machines could reach the address, and `allow_remote` is off.
     #[error(
         "refusing to listen on {address}: other machines could read and write what is recorded; \
          give a loopback address such as 127.0.0.1:{}, or allow it with allow_remote(true)", .address.port()

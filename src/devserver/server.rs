@@ -157,7 +157,8 @@ impl DevServer {
         self.addr
     }
 
-    /// `http://HOST:PORT`, for an agent's `server_url` or the endpoint of an exporter of OTLP. An address of all interfaces is told as loopback.
+    /// Returns `http://HOST:PORT`, for the `server_url` of an agent or the endpoint of an OTLP exporter. If the server listens on
+    /// all interfaces, the host is the loopback address.
     #[must_use]
     pub fn url(&self) -> String {
         let mut addr = self.addr;

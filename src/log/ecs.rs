@@ -57,25 +57,26 @@ const OWN: [&str; 24] = [
 const FIXED: [&str; 7] =
     ["@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.thread.name"];
 
-/// Formats log lines as JSON objects in the Elastic Common Schema, with the ids of the trace: what Filebeat and Elastic
-/// Agent ship without any configuration of fields, and Kibana shows beside the trace.
+/// Formats log lines as JSON objects in the Elastic Common Schema, with the trace ids.
 ///
-/// The printer must come after [`Agent::tracing_layer`](crate::Agent::tracing_layer), or lines know no `error.id`.
+/// Filebeat and Elastic Agent ship these lines without a configuration of fields, and Kibana shows them next to the trace.
 ///
-/// From [`Agent::ecs_format`](crate::Agent::ecs_format), for a printer of `tracing_subscriber` with fields in JSON. With
-/// [`install`](crate::AgentBuilder::install) choose [`LogFormat::Ecs`](crate::LogFormat::Ecs).
+/// Add the printer after [`Agent::tracing_layer`](crate::Agent::tracing_layer). Otherwise, lines have no `error.id`.
+///
+/// [`Agent::ecs_format`](crate::Agent::ecs_format) returns the format, for a printer of `tracing_subscriber` with fields in
+/// JSON. With [`install`](crate::AgentBuilder::install), use [`LogFormat::Ecs`](crate::LogFormat::Ecs).
 ///
 /// | field | from |
 /// |---|---|
 /// | `@timestamp`, `log.level`, `message`, `log.logger`, `log.origin.file.*` | the event; the logger is its target |
-/// | `trace.id`, `transaction.id`, `span.id` | the transaction and span that it is written in |
-/// | `error.type`, `error.message`, `error.stack_trace` | a field `error` or `err`, or any that is an error value; the stack is the chain of its causes |
-/// | `error.id` | the error document, where an ERROR event with an error in it was told as one |
+/// | `trace.id`, `transaction.id`, `span.id` | the current transaction and span |
+/// | `error.type`, `error.message`, `error.stack_trace` | a field `error` or `err`, or any field that is an error value; the stack is the chain of causes |
+/// | `error.id` | the error document, if an ERROR event with an error was recorded as an error document |
 /// | `service.*`, `event.dataset` | the agent's options; the dataset is the service's name, and for the agent's own lines ends in `.apm-agent` |
-/// | `labels` | other fields of the event, and those of the spans around it |
+/// | `labels` | other fields of the event, and the fields of the spans around it |
 ///
-/// A field of an event whose name has a dot is taken for one of ECS and stays as it is (`user.id = 7`). It wins over one of
-/// the same name in the table, but for those of the event itself. Values of secret names and secrets in
+/// A field of an event with a dot in its name is treated as a field of ECS and is not changed (`user.id = 7`). It replaces a
+/// field of the same name in the table, except for the fields in the first row. Values of secret names and secrets in
 /// free text are redacted (`sanitize_field_names`).
 ///
 /// Source: Elastic's agent specification, log correlation and log reformatting.

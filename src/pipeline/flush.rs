@@ -1,13 +1,13 @@
-//! A caller that waits for the events that were recorded so far.
+//! Callers that wait for the delivery of all events that were recorded before the call.
 
 use std::time::Instant;
 
-/// Some events were not delivered before the timeout of a flush or a shutdown.
+/// The error of a flush or a shutdown that did not deliver all events within its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} events were not delivered in time")]
 #[non_exhaustive]
 pub struct FlushTimeout {
-    /// Events that were still waiting.
+    /// The number of events that are still waiting.
     pub waiting: u64,
 }
 

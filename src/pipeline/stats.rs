@@ -10,7 +10,7 @@ use crate::record::EventKind;
 /// A number for each kind of event, in the order of [`EventKind::ALL`].
 pub(crate) type ByKind<T = u64> = [T; EventKind::ALL.len()];
 
-/// What became of the events so far. `recorded = accepted + rejected + dropped.total() + waiting`, always.
+/// The number of events by outcome. `recorded = accepted + rejected + dropped.total() + waiting` holds at any time.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,74 +25,74 @@ pub(crate) type ByKind<T = u64> = [T; EventKind::ALL.len()];
 pub struct Stats {
     /// Transactions, spans, errors, metric sets and log lines that were offered to the queue, and `dropped.late_spans`.
     pub recorded: u64,
-    /// Taken by the server.
+    /// Events that the server accepted.
     pub accepted: u64,
-    /// Refused by the server as invalid.
+    /// Events that the server rejected as invalid.
     pub rejected: u64,
-    /// Given up, by reason.
+    /// Events that the agent dropped, by reason.
     pub dropped: Dropped,
-    /// In the queue, in an open batch, in the backlog, or sent and not yet answered.
+    /// Events in the queue, in an open batch, in the backlog, or sent and without a response.
     pub waiting: u64,
     /// The part of `waiting` that is in the backlog: encoded events whose batch waits for an earlier batch.
     pub backlog_events: u64,
-    /// Bytes of memory that the backlog holds, limited by `max_backlog_bytes`.
+    /// The memory of the backlog in bytes, limited by `max_backlog_bytes`.
     pub backlog_bytes: u64,
-    /// With `exporter=intake,otlp`: what became of the copies that went by OTLP.
+    /// The outcome of the copies that are sent over OTLP with `exporter=intake,otlp`.
     pub copies: SecondaryStats,
-    /// Labels, names and the like that were set on a transaction after its end. They reach nobody.
+    /// Labels, names and other data that were set on a transaction after its end. They are dropped.
     pub late_writes: u64,
-    /// Labels beyond the 128 that one transaction, or one metric set, keeps.
+    /// Labels above the limit of 128 for one transaction, error or metric set.
     pub excess_labels: u64,
-    /// Values of custom context beyond the limits of one transaction or error: 128 values, and 64 KiB with their keys.
+    /// Values of custom context above the limits of one transaction or error: 128 values, and 64 KiB with their keys.
     pub excess_custom: u64,
-    /// Links beyond the 1000 that one transaction keeps, or the 128 of a span.
+    /// Links above the limit of 1000 for one transaction, or 128 for one span.
     pub excess_links: u64,
-    /// Panics in hooks, filters, `Serialize` and `Display` implementations that the agent contained.
+    /// Panics in hooks, filters, `Serialize` and `Display` implementations that the agent caught.
     pub contained_panics: u64,
-    /// Hooks, filters, `Serialize` and `Display` implementations that held up their caller for more than 10 ms.
+    /// Hooks, filters, `Serialize` and `Display` implementations that took longer than 10 ms.
     pub slow_hooks: u64,
-    /// Events that were over the server's limit for a line (300 KiB) and went without a part of what they had to tell.
-    /// They count as accepted or rejected too.
+    /// Events above the server's limit of 300 KiB that were sent without a part of their data. They also count as accepted
+    /// or rejected.
     pub truncated: u64,
-    /// Labels and values of custom context that were left out or replaced for the sake of their key: it is blank, or the
-    /// same as another's once `.`, `*` and `"` are `_`.
+    /// Labels and values of custom context that were dropped or replaced because of their key: the key is blank, or is the
+    /// same as another key after `.`, `*` and `"` became `_`.
     pub dropped_keys: u64,
-    /// Values of custom context beyond the 64, and headers beyond the well-known ones, that an event cannot tell by OTLP,
-    /// where each would be a label.
+    /// Data that was dropped because an event over OTLP cannot contain it: values of custom context above the limit of 64,
+    /// and headers that are not well known. Each of them would be a label.
     pub dropped_values: u64,
     /// Errors that were never offered to the queue: errors beyond the rate limit, the same error twice in one request,
     /// errors from a nested call of a filter, hook or `Display`, and panics for which there is no room before the filters.
     pub suppressed_errors: u64,
-    /// Transactions that a filter turned away, their spans, and errors that one or an `on_error` hook turned away; never offered to the queue.
+    /// Transactions that a filter dropped, their spans, and errors that a filter or an `on_error` hook dropped. These events
+    /// were never offered to the queue.
     pub filtered: u64,
     /// Transactions that were discarded with [`Transaction::discard`](crate::Transaction::discard), and spans that were
     /// recorded in a discarded or ignored transaction. These events were never offered to the queue.
     pub discarded: u64,
 }
 
-/// What became of copies, in a migration (`exporter=intake,otlp`). They are outside of the account of [`Stats`], where
-/// each event counts once.
+/// The number of OTLP copies by outcome, with `exporter=intake,otlp`. The other fields of [`Stats`] do not include copies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SecondaryStats {
-    /// Accepted by the server.
+    /// Copies that the server accepted.
     pub accepted: u64,
-    /// Refused by the server as invalid.
+    /// Copies that the server rejected as invalid.
     pub rejected: u64,
-    /// Given up: a copy is sent once, and never holds up the original.
+    /// Copies that were dropped. A copy is sent only once, and never delays the original event.
     pub dropped: u64,
 }
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $field:ident = $reason:ident),+ $(,)?) => {
-        /// Events that were given up.
+        /// The number of dropped events by reason.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Dropped {
             $($(#[$doc])* pub $field: u64,)+
         }
 
-        /// Why an event was given up.
+        /// The reason why an event was dropped.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum DropReason {
@@ -100,13 +100,13 @@ macro_rules! drop_reasons {
         }
 
         impl Dropped {
-            /// Over all reasons.
+            /// Returns the sum over all reasons.
             #[must_use]
             pub fn total(&self) -> u64 {
                 0 $(+ self.$field)+
             }
 
-            /// Every reason with its count.
+            /// Returns every reason with its count.
             pub fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
                 [$((DropReason::$reason, self.$field)),+].into_iter()
             }
@@ -139,16 +139,16 @@ drop_reasons! {
     unencodable = Unencodable,
     /// The server refused a request with this single event as too large (413).
     too_large = TooLarge,
-    /// The server failed after it had taken an unknown part of a batch, or kept failing on it.
+    /// The server failed after it accepted an unknown part of a batch, or failed on the batch repeatedly.
     outcome_unknown = OutcomeUnknown,
-    /// An unsampled transaction that was recorded before it was known that the server has no use for those (8.0 and
-    /// later).
+    /// An unsampled transaction that was recorded before the version of the server was known. Servers of version 8.0 and
+    /// later do not need unsampled transactions.
     unsampled = Unsampled,
-    /// Log lines, and a server before 8.6; metrics or log lines by OTLP, and a server that takes spans and not those.
+    /// A log line for a server before 8.6, or metrics or log lines over OTLP for a server that accepts only spans.
     unsupported = Unsupported,
-    /// `disable_send`
+    /// The option `disable_send` is on.
     send_disabled = SendDisabled,
-    /// Recorded after, or not delivered before, the shutdown's deadline.
+    /// The event was recorded after the shutdown, or was not delivered before its deadline.
     shutdown = Shutdown,
     /// Spans that `transaction_max_spans` or `exit_span_min_duration` dropped after the end of their transaction, for
     /// instance in the task of a WebSocket. Spans that are dropped earlier are in the transaction's `span_count.dropped`.

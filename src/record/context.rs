@@ -55,15 +55,16 @@ pub(crate) struct Custom {
     pub(crate) json: Box<str>,
 }
 
-/// A label's value: what Elasticsearch indexes under `labels.*` (text, booleans) or `numeric_labels.*` (numbers).
+/// The value of a label. Elasticsearch indexes text and booleans in `labels.*`, and numbers in `numeric_labels.*`.
 ///
-/// Give ids as text: a label that is once a number and once text is two fields, and a search finds half of them.
+/// Pass ids as text. A label that is sometimes a number and sometimes text becomes two fields, and a search in one field does
+/// not find the other.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum LabelValue {
-    /// Cut to 1024 characters when it is sent.
+    /// Text, which is cut to 1024 characters when it is sent.
     Text(Cow<'static, str>),
-    /// An integer beyond ±9.2e12 is sent as text: the index could not tell such numbers apart.
+    /// An integer. Integers beyond ±9.2e12 are sent as text, because the index would round them.
     Integer(i64),
     /// A number. `NaN` and infinite values are sent as text.
     Float(f64),
@@ -101,7 +102,7 @@ label_value_from! {
     usize => |value| LabelValue::from(value as u64),
 }
 
-/// Who it was: `user.*`, indexed, so that a support person finds every request of a user.
+/// The user of a transaction. The fields `user.*` are indexed, so you can search for all requests of a user.
 ///
 /// ```
 /// use tower_apm::{Transaction, User};
@@ -121,8 +122,9 @@ pub struct User {
 }
 
 impl User {
-    /// A user by the id that the rest of the system knows (`user.id`). Cut to 1024 characters when it is sent. A
-    /// `Display` that panics is contained; the user has no id then, nor if a `Display` that the agent calls calls this.
+    /// Creates a user with an id (`user.id`), which is cut to 1024 characters when it is sent.
+    ///
+    /// If `Display` panics, or if this method is called in a `Display` implementation that the agent calls, the user has no id.
     pub fn id(id: impl fmt::Display) -> Self {
         if is_nested() {
             return Self::default();
@@ -131,21 +133,21 @@ impl User {
         Self { panicked: id.is_none(), id, ..Self::default() }
     }
 
-    /// `user.email`
+    /// Sets `user.email`.
     #[must_use]
     pub fn email(mut self, email: impl Into<String>) -> Self {
         self.email = Some(email.into());
         self
     }
 
-    /// `user.name`
+    /// Sets `user.name`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// `user.domain`: the directory or tenant that the user belongs to.
+    /// Sets `user.domain`: the directory or tenant of the user.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());

@@ -36,7 +36,7 @@ pub(crate) struct SpanRecord {
     pub(crate) within_call: bool,
     /// Some attribute has got another value since the start.
     pub(crate) is_retold: bool,
-    /// The statement of a database call that was known at its start.
+    /// The key of the database statement, if the statement was known at the start of the span.
     pub(crate) statement: Option<StatementKey>,
     /// Where it was found out for the transaction's self times, by all attributes.
     pub(crate) span_type: Option<SpanType<'static>>,

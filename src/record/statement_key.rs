@@ -1,10 +1,10 @@
-//! The text of a statement in short, to compare database spans with the events that sqlx logs.
+//! Keys of SQL statements. A key identifies a statement in a database span and in an event that sqlx logs.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use opentelemetry::{KeyValue, Value};
 
-/// The most bytes of a statement that are compared.
+/// The maximum number of bytes of a statement that are compared.
 const MAX_COMPARED: usize = 4096;
 
 /// Identifies a statement by the beginning of its text.
@@ -12,7 +12,7 @@ const MAX_COMPARED: usize = 4096;
 pub(crate) struct StatementKey(u64);
 
 impl StatementKey {
-    /// Returns the key of a text. Space around the statement has no effect.
+    /// Returns the key of a statement. Leading and trailing white space has no effect.
     pub(crate) fn of(sql: &str) -> Self {
         let sql = sql.trim().as_bytes();
         let mut hasher = DefaultHasher::new();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_depends_on_the_text_without_the_space_around_it() {
+    fn key_ignores_leading_and_trailing_white_space() {
         assert_eq!(StatementKey::of("\n  SELECT 1\n"), StatementKey::of("SELECT 1"));
         assert_ne!(StatementKey::of("SELECT  1"), StatementKey::of("SELECT 1"));
         let long = "é".repeat(MAX_COMPARED);
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_of_old_and_new_conventions_have_a_key() {
+    fn key_is_read_from_attributes_of_old_and_new_conventions() {
         for name in ["db.query.text", "db.statement"] {
             let attributes = [KeyValue::new("db.system", "sqlite"), KeyValue::new(name, "SELECT 1")];
             assert_eq!(StatementKey::in_attributes(&attributes), Some(StatementKey::of("SELECT 1")));

@@ -7,7 +7,7 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 
 use super::{Context, DroppedSpans, Link, Message, SelfTime, SelfTimes, SpanId, TraceId};
 
-/// The outcome of a transaction. Elastic derives failure rates from it: `failure / (failure + success)`, `unknown` does not count.
+/// The outcome of a transaction. Elastic computes the failure rate as `failure / (failure + success)`, without `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -15,7 +15,7 @@ pub enum Outcome {
     Success,
     /// The work failed.
     Failure,
-    /// The result is not known, for example because the work was cancelled.
+    /// The outcome is not known, for example because the work was cancelled.
     #[default]
     Unknown,
 }

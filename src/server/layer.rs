@@ -8,11 +8,11 @@ use tower_layer::Layer;
 use super::{ApmService, IntoErrorVerdict, hooks::Options};
 use crate::transaction::{Recorder, Transaction};
 
-/// The layer of the installed agent, for any router or service.
+/// Returns the layer of the installed agent, for any router or service.
 ///
-/// The agent is looked up when a request comes: the transaction that the request already has, else the agent that
-/// [`AgentBuilder::install`](crate::AgentBuilder::install) set up, else the layer does nothing. So a module's
-/// `fn router() -> Router` needs no argument, and under a test's own agent nothing changes.
+/// The layer looks up the agent for each request. If the request already has a transaction, the layer uses the agent of that
+/// transaction. Otherwise, it uses the agent of [`AgentBuilder::install`](crate::AgentBuilder::install). If no agent is
+/// installed, the layer does nothing. A module's `fn router() -> Router` therefore needs no argument, also in tests.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -27,7 +27,7 @@ pub fn layer() -> ApmLayer {
     ApmLayer::new(None)
 }
 
-/// Records a transaction for each request; see [`layer`] and [`Agent::layer`](crate::Agent::layer).
+/// Records a transaction for each request. See [`layer`] and [`Agent::layer`](crate::Agent::layer).
 ///
 /// It wraps an axum `Router` (`layer`, `route_layer`), a `MethodRouter`, a `ServiceBuilder` stack or any
 /// `Service<http::Request<B>>`. Cheap to clone.
@@ -46,10 +46,10 @@ impl ApmLayer {
         self
     }
 
-    /// Names the module that the routes belong to: the label `module`. The innermost layer's name stays.
+    /// Sets the label `module` of all requests. If several layers set a module, the name of the innermost layer is used.
     ///
-    /// A request for which an axum router has no route is no module's, though axum gives it to the layers of the router
-    /// that was put in last by `merge`.
+    /// Requests that match no route of an axum router get no `module` label, although axum passes them to the layers of the
+    /// router that was merged last.
     #[must_use]
     pub fn module(self, name: impl Into<Cow<'static, str>>) -> Self {
         self.with(|options| options.module = Some(name.into()))
@@ -76,7 +76,9 @@ impl ApmLayer {
         self.with(|options| options.on_request.push(Arc::new(hook)))
     }
 
-    /// Runs when the head of the response is there; its extensions are a way for a handler to hand something over.
+    /// Adds a hook that runs when the response head is complete.
+    ///
+    /// A handler can pass data to the hook in the extensions of the response.
     ///
     /// ```
     /// #[derive(Clone, serde::Serialize)]
@@ -99,8 +101,11 @@ impl ApmLayer {
         self.with(|options| options.on_response.push(Arc::new(hook)))
     }
 
-    /// Runs for an error that a response carries ([`ResponseExt::with_error`](crate::ResponseExt::with_error)), of
-    /// whatever status, for an error of the service itself, and for a panic ([`Panicked`](crate::Panicked)).
+    /// Adds a hook that runs for errors.
+    ///
+    /// The hook is called for an error that is attached to a response
+    /// ([`ResponseExt::with_error`](crate::ResponseExt::with_error)) of any status, for an error of the service itself, and
+    /// for a panic ([`Panicked`](crate::Panicked)).
     ///
     /// ```
     /// #[derive(Debug, thiserror::Error)]
@@ -115,8 +120,8 @@ impl ApmLayer {
     /// # let _ = layer;
     /// ```
     ///
-    /// A hook may have the error left out by returning [`ErrorVerdict::Discard`](crate::ErrorVerdict::Discard): no
-    /// error document is made of it in this request, and the outcome stays what the status says.
+    /// If the hook returns [`ErrorVerdict::Discard`](crate::ErrorVerdict::Discard), no error document is sent for the error
+    /// in this request. The outcome still depends on the status.
     ///
     /// ```
     /// use tower_apm::ErrorVerdict;
@@ -137,8 +142,9 @@ impl ApmLayer {
         self.with(|options| options.on_error.push(Arc::new(hook)))
     }
 
-    /// Lets every response carry the trace id in this header, for a user to quote. Off by default; a name that no
-    /// header can have leaves it off, with a warning.
+    /// Adds the trace id to every response, in the given header. A user can send the trace id to your support team.
+    ///
+    /// By default, no header is added. If `name` is not a valid header name, no header is added, and a warning is logged.
     #[must_use]
     pub fn response_trace_id_header(self, name: &str) -> Self {
         let header = HeaderName::try_from(name);

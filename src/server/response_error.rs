@@ -133,15 +133,15 @@ fn has_backtraces() -> bool {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Panicked {
-    /// What the panic was raised with, when that was text.
+    /// The message of the panic, if the payload is text.
     pub message: String,
 }
 
-/// An error of the wrapped service or of a body that is no [`std::error::Error`] for the layer to see: its text.
+/// The text of an error of the wrapped service or of a body that is not a [`std::error::Error`].
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ServiceError {
-    /// The error's `Display`.
+    /// The `Display` output of the error.
     pub message: String,
 }
 

@@ -1,18 +1,18 @@
 //! What an `on_error` hook may answer.
 
-/// What becomes of an error that a hook of [`ApmLayer::on_error`](crate::ApmLayer::on_error) has seen.
+/// The decision of an [`ApmLayer::on_error`](crate::ApmLayer::on_error) hook about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ErrorVerdict {
-    /// It is recorded as it would be without the hook.
+    /// The error is recorded, as without the hook.
     #[default]
     Record,
-    /// No error document is made of it. The transaction and its outcome stay what they are, and
-    /// [`Stats::filtered`](crate::Stats::filtered) counts it.
+    /// No error document is sent. The transaction and its outcome do not change.
+    /// [`Stats::filtered`](crate::Stats::filtered) counts the error.
     Discard,
 }
 
-/// What an `on_error` hook returns: nothing, or an [`ErrorVerdict`].
+/// The return type of an `on_error` hook: `()` or an [`ErrorVerdict`].
 pub trait IntoErrorVerdict: sealed::Sealed {
     #[doc(hidden)]
     fn into_verdict(self) -> ErrorVerdict;

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ApmTracer {
     recorder: Option<Arc<Recorder>>,
-    /// The spans are created at the end of what they record.
+    /// True if each span is created after the recorded call has ended.
     is_past: bool,
 }
 
@@ -37,7 +37,7 @@ impl ApmTracer {
         Self { recorder, is_past: false }
     }
 
-    /// Creates a tracer for spans that end at once, because they record a call that has ended.
+    /// Creates a tracer for spans that are created after the recorded call has ended.
     pub(crate) fn for_past_calls() -> Self {
         Self { recorder: None, is_past: true }
     }

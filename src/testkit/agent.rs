@@ -10,9 +10,9 @@ use crate::{
     devserver::{Answer, DevServer, Kind},
 };
 
-/// An agent of this test alone, and the [`DevServer`] that it sends to, on a free port.
+/// An agent for one test, and the [`DevServer`] to which the agent sends its events, on a free port.
 ///
-/// Any number of them live side by side. Both end when it is dropped.
+/// A process can have any number of test agents. Dropping the test agent stops both the agent and the server.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -39,38 +39,38 @@ impl TestAgent {
         Self { scene, server }
     }
 
-    /// Starts with the default options.
+    /// Starts an agent and a server with the default options.
     ///
     /// # Panics
-    /// As [`TestAgentBuilder::start`].
+    /// Panics in the same cases as [`TestAgentBuilder::start`].
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// Options first.
+    /// Returns a builder with options.
     pub fn builder() -> TestAgentBuilder {
         TestAgentBuilder::default()
     }
 
-    /// The tower layer of this agent, to be put around the app. Layers of `tower_apm::layer()` further in belong to it
-    /// then, for each request that comes through it.
+    /// Returns the tower layer of this agent. Add the layer around the app. Inner layers from `tower_apm::layer()` then use this
+    /// agent too.
     #[must_use]
     pub fn layer(&self) -> ApmLayer {
         self.scene.agent.layer()
     }
 
-    /// The agent, for [`stats`](Agent::stats), [`start_transaction`](Agent::start_transaction) or a shutdown.
+    /// Returns the agent, for [`stats`](Agent::stats), [`start_transaction`](Agent::start_transaction) or a shutdown.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.scene.agent
     }
 
-    /// The server, for its [`url`](DevServer::url), or its [`store`](DevServer::store) with all that arrived.
+    /// Returns the server, for its [`url`](DevServer::url) and its [`store`](DevServer::store) of received events.
     pub fn server(&self) -> &DevServer {
         &self.server
     }
 
-    /// Delivers what was recorded so far; waits for the deadline at most. Expectations do so by themselves.
+    /// Delivers the events that were recorded before the call, at most until the deadline. Expectations call this method.
     pub fn flush(&self) -> impl Future<Output = ()> + Send + 'static {
         let scene = self.scene.clone();
         async move {
@@ -78,7 +78,7 @@ impl TestAgent {
         }
     }
 
-    /// Lays down how the server answers the next requests to its intake, one answer for each; then all is normal again.
+    /// Sets the server's responses to the next intake requests, one for each request. Later requests are answered as usual.
     ///
     /// ```
     /// use tower_apm::testkit::{Answer, TestAgent};
@@ -97,8 +97,8 @@ impl TestAgent {
         self.server.script(answers);
     }
 
-    /// Sets central configuration, the whole of it, as if Kibana had: the server tells it from now on, and the agent
-    /// takes it over at once instead of at its next poll. An empty one takes back what was set.
+    /// Replaces the whole central configuration, as Kibana does. The agent applies the configuration at once instead of at its
+    /// next poll. An empty configuration resets all options.
     ///
     /// ```
     /// use tower_apm::testkit::TestAgent;
@@ -119,12 +119,12 @@ impl TestAgent {
         self.scene.agent.apply_central_config(options);
     }
 
-    /// Forgets what has arrived, and answers that are laid down.
+    /// Removes the received events, and the responses that were set with [`answer`](Self::answer).
     pub fn clear(&self) {
         self.server.clear();
     }
 
-    /// The events of a kind that have arrived so far, as they were sent, in the order of their arrival. Does not wait.
+    /// Returns the received events of one kind in the order of their arrival, as they were sent. This method does not wait.
     ///
     /// ```
     /// use tower_apm::testkit::{Kind, TestAgent};

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use super::{TestAgent, process, scene::Scene};
 use crate::{Agent, AgentBuilder, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 
-/// Options of a [`TestAgent`]; all have defaults. [`start`](Self::start) starts it.
+/// Builds a [`TestAgent`]. All options have defaults. Call [`start`](Self::start) to start the agent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,18 +36,20 @@ impl Default for TestAgentBuilder {
 }
 
 impl TestAgentBuilder {
-    /// Sets options of the agent, after the test kit's own: an empty environment, the server's URL, a service name made
-    /// of the test's, an `api_request_time` of 10 ms, no metrics, which come when they come, no stacks of spans, which come
-    /// when the machine is slow, and no polls for central configuration
-    /// ([`TestAgent::set_central_config`] sets it at once). Of several calls each adds to the one before.
+    /// Sets options of the agent. Several calls add up.
+    ///
+    /// The test kit sets these options before: an empty environment, the URL of the server, a service name with the name of the
+    /// test, and an `api_request_time` of 10 ms. Metrics and stacks of spans are off, because they depend on the time. The agent
+    /// does not poll central configuration, because [`TestAgent::set_central_config`] applies it at once.
     pub fn configure(mut self, configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> Self {
         let before = self.configure;
         self.configure = Box::new(|agent| configure(before(agent)));
         self
     }
 
-    /// The agent sends OTLP, over HTTP or gRPC, in place of Elastic's own protocol; needs the feature `otlp`. The same
-    /// expectations hold, see [By OTLP](super#by-otlp).
+    /// Makes the agent send OTLP over HTTP or gRPC instead of Elastic's own protocol.
+    ///
+    /// This needs the feature `otlp`. The expectations are the same, see [By OTLP](super#by-otlp).
     ///
     /// ```
     /// use tower_apm::{OtlpProtocol, User, testkit::TestAgent};
@@ -69,13 +71,14 @@ impl TestAgentBuilder {
         self.configure(move |agent| agent.exporter(Exporter::Otlp).otlp_protocol(protocol))
     }
 
-    /// The agent sends this token, and the server asks for it. Default: none.
+    /// Sets a secret token, which the agent sends and the server requires. By default, there is no token.
     pub fn secret_token(mut self, token: impl Into<String>) -> Self {
         self.secret_token = Some(token.into());
         self
     }
 
-    /// How long an expectation waits before it fails. Default: 10 s: the first stack in a process is resolved by reading its debug information.
+    /// Sets how long an expectation waits before it fails. The default is 10 s, because resolving the first stack of a process
+    /// can take seconds.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -84,7 +87,7 @@ impl TestAgentBuilder {
     /// Starts the server on a free port of this machine, and the agent.
     ///
     /// # Panics
-    /// When there is no port or thread to be had, or a certificate of [`configure`](Self::configure) cannot be read.
+    /// Panics if no port or thread is available, or if a certificate of [`configure`](Self::configure) cannot be read.
     pub async fn start(self) -> TestAgent {
         let note = process::prepare();
         let mut server = DevServer::builder();

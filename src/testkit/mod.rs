@@ -1,4 +1,4 @@
-//! Tests that read as sentences: an agent and a server of their own for each test, and expectations that wait.
+//! A test kit: each test has its own agent and its own server, and expectations wait for events.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::Request, routing::post};
@@ -32,21 +32,21 @@
 //! # }
 //! ```
 //!
-//! In `Cargo.toml`: `[dev-dependencies] tower-apm = { version = "…", features = ["testkit"] }`. Nothing else is needed:
-//! no server, no port, no variable.
+//! In `Cargo.toml`: `[dev-dependencies] tower-apm = { version = "…", features = ["testkit"] }`. The tests need
+//! no server, no fixed port and no environment variable.
 //!
 //! # Layout
 //!
-//! - [`TestAgent`]: start it, give its [`layer`](TestAgent::layer) to the app, expect.
+//! - [`TestAgent`]: the agent and the server of a test. Add its [`layer`](TestAgent::layer) to the app.
 //! - [`PendingTransaction`]: an expected transaction before the `.await`, with the spans and errors to wait for.
 //! - [`ExpectedTransaction`], [`ExpectedSpan`], [`ExpectedError`]: the events that an expectation found, for further checks.
-//! - [`Answer`]: lets the server fail on purpose, see [`TestAgent::answer`].
+//! - [`Answer`]: a response of the server, for tests of failures. See [`TestAgent::answer`].
 //!
-//! # How an expectation is met
+//! # How expectations work
 //!
-//! What arrives is looked up by name, never by its place. Each check narrows down those that are left, and fails when
-//! none is: `.label("token_id", "42")` selects one of two requests of the same route. `expect_…` waits until an event of
-//! that name has arrived, by default for ten seconds. A span of a spawned task can arrive after its transaction: put the
+//! An expectation finds events by name, not by position. Each check selects the events that pass, and fails if no event
+//! passes: `.label("token_id", "42")` selects one of two requests of the same route. `expect_…` waits until an event with the
+//! name has arrived, by default for ten seconds. A span of a spawned task can arrive after its transaction: put the
 //! check before the `.await` (`expect_transaction("POST /pictures").span("resize", |span| span).await`), and the
 //! expectation waits for the span too. Checks after the `.await` do not wait. A failure prints the
 //! expectation, the nearest event, the likeliest reasons (a transaction that has not ended because the test holds the
@@ -54,25 +54,31 @@
 //!
 //! # By OTLP
 //!
-//! With [`TestAgentBuilder::otlp`] the agent sends OTLP, and the same test holds. What has no place in OTLP and is sent as
-//! labels ([`docs::otlp`](crate::docs::otlp)) is looked for there: `user_id`, `user_email`, `user_name`, `custom` (of an
-//! object each value that is expected), the headers that are well known, `culprit_contains`, a label called `type`. Causes
-//! and frames are looked for in the text of the stack. An outcome that is unknown is told as `success`, and taken for
-//! it; `NOT_FOUND` is met by `NotFound`; `span_count` counts the spans that have arrived. Spans that only carry an error
-//! are not counted and not found. What is lost is not there: a `result` that is neither HTTP's nor gRPC's, headers that
-//! are not well known, bodies. `field` and [`TestAgent::events`] show what an APM Server would understand.
+//! With [`TestAgentBuilder::otlp`], the agent sends OTLP. The same tests work with these differences:
 //!
-//! # What is process-wide
+//! - Data that OTLP contains as labels ([`docs::otlp`](crate::docs::otlp)) is checked in the labels: `user_id`, `user_email`,
+//!   `user_name`, `custom` (for an object, each expected value), well-known headers, `culprit_contains`, and a label named
+//!   `type`.
+//! - Causes and frames are checked in the text of the stack.
+//! - An expected outcome `unknown` also accepts `success`, and `NOT_FOUND` accepts `NotFound`.
+//! - `span_count` counts the spans that have arrived. Additional spans that only contain an error are not counted and not
+//!   found.
+//! - Data that OTLP loses is missing: a `result` of other protocols than HTTP and gRPC, other headers, and bodies.
 //!
-//! One `tracing` subscriber, set by the first [`TestAgent`]: it finds each span's agent through its transaction, so tests
-//! run in parallel and see only their own, tasks spawned with `.in_current_transaction()`, `.in_current_span()` or
-//! `.instrument(span)` included. As with `install()`, requests have a `tracing` span there. If your service has its
-//! own subscriber, requests have no such span, and `.in_current_span()` does not carry the transaction: use
-//! [`ApmFutureExt`](crate::ApmFutureExt). The test kit's subscriber prints log lines if `RUST_LOG` is set. If the process
+//! `field` and [`TestAgent::events`] show the events in the form in which an APM Server decodes them.
+//!
+//! # Global state
+//!
+//! The first [`TestAgent`] sets a global `tracing` subscriber. The subscriber finds the agent of a span through the span's
+//! transaction. Tests can therefore run in parallel, and each test sees only its own events. This includes tasks that are
+//! spawned with `.in_current_transaction()`, `.in_current_span()` or `.instrument(span)`. As with `install()`, requests have a
+//! `tracing` span in this subscriber. If your service has its own subscriber, requests have no such span, and
+//! `.in_current_span()` does not carry the transaction: use [`ApmFutureExt`](crate::ApmFutureExt). The test kit's subscriber prints log lines if `RUST_LOG` is set. If the process
 //! already has a global subscriber, that subscriber needs
-//! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent; failures remind of it. And the panic hook of
-//! [`install_panic_hook`](crate::install_panic_hook()), which records into the transaction that panics and nowhere else. No variable of
-//! the environment is written, and only `RUST_LOG` is read.
+//! [`Agent::tracing_layer`](crate::Agent::tracing_layer) of any agent. A failed expectation mentions this layer.
+//!
+//! The first [`TestAgent`] also calls [`install_panic_hook`](crate::install_panic_hook()). The hook records a panic only in the
+//! transaction that panics. The test kit sets no environment variable, and reads only `RUST_LOG`.
 //!
 //! A span without a transaction belongs to no test agent. Let background work start its transaction from the test's
 //! own agent: `apm.agent().start_transaction(..)`.

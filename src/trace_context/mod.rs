@@ -48,8 +48,10 @@ use crate::{
     transaction::{handle_in, installed},
 };
 
-/// Puts `traceparent`, `tracestate` and `baggage` of the current span, or else of the current transaction, into the
-/// headers of a call, in place of what was there. Without either the headers stay as they are.
+/// Writes `traceparent`, `tracestate` and `baggage` of the current span, or else of the current transaction, into the
+/// headers of a call.
+///
+/// Existing trace headers are replaced. Without a current span or transaction, the headers are not changed.
 ///
 /// ```
 /// let mut headers = http::HeaderMap::new();
@@ -100,7 +102,7 @@ pub(crate) fn inject_message_from(context: &Context, carrier: &mut dyn BytesInje
     }
 }
 
-/// What the headers of an HTTP request or answer tell.
+/// Reads the trace context from the headers of an HTTP request or response.
 ///
 /// ```
 /// let mut headers = http::HeaderMap::new();
@@ -113,8 +115,9 @@ pub fn extract(headers: &HeaderMap) -> TraceContext {
     TraceContext::from_headers(headers)
 }
 
-/// As [`extract`], from the headers of a message, whose values are bytes. The text form wins; the binary header
-/// `elasticapmtraceparent` is the second choice.
+/// Reads the trace context from the headers of a message whose values are bytes.
+///
+/// The text header `traceparent` takes precedence over the binary header `elasticapmtraceparent`. See [`extract`].
 #[must_use]
 pub fn extract_message<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> TraceContext {
     TraceContext::from_bytes(&get)

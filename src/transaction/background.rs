@@ -28,8 +28,8 @@ use crate::{
 impl Transaction {
     /// Starts a transaction that is not a request, in a trace of its own, for the installed agent.
     ///
-    /// `transaction_type` is `scheduled`, `messaging` or another word of low cardinality. If no
-    /// agent is installed, the transaction does nothing and one warning is logged. To use a given agent, call
+    /// `transaction_type` is `scheduled`, `messaging` or another word of low cardinality. If no agent is installed, the
+    /// transaction does nothing and one warning is logged. To use a given agent, call
     /// [`Agent::start_transaction`](crate::Agent::start_transaction). For work that a request starts, see
     /// [`spawn`](Self::spawn).
     ///
@@ -81,7 +81,8 @@ pub(super) fn installed_agent() -> Option<Arc<Recorder>> {
 
 /// A transaction that ends when it is dropped, or when the work given to [`run`](Self::run) is done.
 ///
-/// It is a success unless an error was captured on it or [`set_outcome`](Transaction::set_outcome) says otherwise.
+/// The outcome is `success` unless an error was captured in the transaction or [`set_outcome`](Transaction::set_outcome) sets
+/// another outcome.
 #[must_use = "it ends when it is dropped"]
 pub struct StartedTransaction {
     transaction: Transaction,
@@ -171,9 +172,9 @@ impl StartedTransaction {
         self.settle(result)
     }
 
-    /// Ends the transaction now, as dropping it does.
+    /// Ends the transaction now. Dropping the transaction has the same effect.
     ///
-    /// Use it where the work has no single future or closure for [`run`](Self::run) or [`in_scope`](Self::in_scope).
+    /// Use this method if the work is not a single future for [`run`](Self::run) or closure for [`in_scope`](Self::in_scope).
     ///
     /// ```
     /// use tower_apm::{Outcome, Transaction};

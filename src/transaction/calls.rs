@@ -30,7 +30,7 @@ pub(crate) struct Place {
     pub(crate) parent_id: SpanId,
     /// The parent is a call of the same type, which is told with its destination.
     pub(crate) within_call: bool,
-    /// The statement, for which sqlx can log an event too.
+    /// The key of the database statement. sqlx can log an event for the same statement.
     pub(crate) statement: Option<StatementKey>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Beginning<'a> {
     pub(crate) attributes: &'a [KeyValue],
     /// Microseconds since the epoch.
     pub(crate) timestamp: u64,
-    /// The span records a call that has ended.
+    /// True if the span records a call that has already ended.
     pub(crate) is_past: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The last word on a transaction or an error, when all of it is known.
+//! Filters, which are called for finished transactions and for errors.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -8,47 +8,47 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-/// A transaction that has ended, for
-/// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter) to judge.
+/// A transaction that has ended: the argument of
+/// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter).
 pub struct FinishedTransaction<'a> {
     record: &'a TransactionRecord,
     has_errors: bool,
 }
 
 impl FinishedTransaction<'_> {
-    /// As Kibana groups by it: `GET /listings/{id}`.
+    /// Returns the name by which Kibana groups transactions, such as `GET /listings/{id}`.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         self.record.display_name()
     }
 
-    /// The type: `request`, `messaging`, `scheduled` or what was given to
+    /// Returns the type: `request`, `messaging`, or the type that was passed to
     /// [`Transaction::start`](crate::Transaction::start).
     #[must_use]
     pub fn transaction_type(&self) -> &str {
         &self.record.kind
     }
 
-    /// Success, failure or unknown.
+    /// Returns the outcome.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.record.outcome
     }
 
-    /// From the start to the end of the response's body.
+    /// Returns the duration, which ends with the body of the response.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.record.duration
     }
 
-    /// The status of the response; None where there was none.
+    /// Returns the status of the response, or `None` if there is no response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         let told = self.record.context.response.as_ref().map(|response| response.status);
         told.or_else(|| self.record.otel.as_ref()?.http_status())
     }
 
-    /// The path of the request, without its query; None where there was no request.
+    /// Returns the path of the request without its query, or `None` if there is no request.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.record.context.request.as_ref().map(|request| request.text.path())
@@ -72,13 +72,13 @@ impl fmt::Debug for FinishedTransaction<'_> {
     }
 }
 
-/// An error on its way to the queue, for [`AgentBuilder::error_filter`](crate::AgentBuilder::error_filter) to judge.
+/// An error before it is queued: the argument of [`AgentBuilder::error_filter`](crate::AgentBuilder::error_filter).
 pub struct ReportedError<'a> {
     record: &'a ErrorRecord,
 }
 
 impl ReportedError<'_> {
-    /// The type without its path; None where it is not known.
+    /// Returns the type without its path, or `None` if the type is not known.
     #[must_use]
     pub fn error_type(&self) -> Option<&str> {
         self.record.exception.as_ref()?.kind.as_deref()
@@ -90,7 +90,7 @@ impl ReportedError<'_> {
         self.record.exception.as_ref()?.variant.as_deref()
     }
 
-    /// The types of the error and of its causes, with their path as far as it is known.
+    /// Returns the types of the error and of its causes, with their path if it is known.
     pub fn types(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.record.exception.iter().flat_map(Exception::types)
     }
@@ -102,13 +102,13 @@ impl ReportedError<'_> {
         exception.or(self.record.log.as_ref().map(|log| &*log.message)).unwrap_or_default()
     }
 
-    /// False for panics, and for errors that nobody dealt with.
+    /// Returns `false` for panics, and for errors that the code did not handle.
     #[must_use]
     pub fn handled(&self) -> bool {
         self.record.exception.as_ref().is_none_or(|exception| exception.handled)
     }
 
-    /// The name of its transaction; None outside of any.
+    /// Returns the name of the error's transaction, or `None` outside of transactions.
     #[must_use]
     pub fn transaction_name(&self) -> Option<Cow<'_, str>> {
         self.record.parent.as_ref().map(|parent| parent.name.resolve(self.record.context.request.as_ref()))
@@ -127,7 +127,7 @@ impl fmt::Debug for ReportedError<'_> {
 type KeepsTransaction = dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync;
 type KeepsError = dyn Fn(&ReportedError<'_>) -> bool + Send + Sync;
 
-/// All of them must keep a transaction.
+/// The filters. A transaction is kept if every filter returns true.
 #[derive(Clone, Default)]
 pub(crate) struct TransactionFilters(Vec<Arc<KeepsTransaction>>);
 

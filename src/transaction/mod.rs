@@ -78,10 +78,10 @@ pub(crate) use self::{
 };
 use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};
 
-/// The transaction that the code runs in: what a request, a message or a background job is on the APM server.
+/// A handle to a transaction: the record of a request, a message or a background job.
 ///
-/// In axum it is an extractor; anywhere below a layer [`Transaction::current`] finds it. Every method takes `&self`,
-/// is cheap, never panics and never blocks.
+/// In axum, the type is an extractor. [`Transaction::current`] returns the transaction in any code below a layer. Every method
+/// takes `&self`, is cheap, never panics and never blocks.
 ///
 /// ```
 /// use axum::{Json, extract::Path};
@@ -104,7 +104,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// The transaction of the current task; a handle that does nothing where there is none.
+    /// Returns the transaction of the current task, or a handle that does nothing if there is no transaction.
     ///
     /// The transaction is part of OpenTelemetry's current context, so every function that a handler calls or awaits finds
     /// it. [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
@@ -129,26 +129,28 @@ impl Transaction {
         self.handle.transaction()
     }
 
-    /// False for a handle that does nothing but pass errors on.
+    /// Returns `false` for a handle without a transaction. Such a handle records only errors.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.shared().is_some()
     }
 
-    /// The trace that the transaction belongs to: what a user can quote to support.
+    /// Returns the id of the transaction's trace. A user can send it to your support team.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
         self.shared().map(|shared| shared.ids().trace_id)
     }
 
-    /// The transaction's own id.
+    /// Returns the id of the transaction.
     #[must_use]
     pub fn id(&self) -> Option<SpanId> {
         self.shared().map(|shared| shared.ids().id)
     }
 
-    /// The transaction's parent, which a transaction at the root of its trace gets by this call: the id that a page may
-    /// take as that of its own transaction, so that what the browser does stands above the request that made the page.
+    /// Returns the id of the transaction's parent. A transaction at the root of its trace gets a new parent id.
+    ///
+    /// A web page can use this id for the transaction of the page load. In the trace, the page load is then the parent of the
+    /// request that created the page.
     ///
     /// ```
     /// # async fn page(tx: tower_apm::Transaction) -> String {
@@ -162,9 +164,10 @@ impl Transaction {
         parent
     }
 
-    /// Links the transaction to what caused it without being its caller: the messages of a batch, the request that
-    /// scheduled it. An empty context adds nothing. A transaction keeps 1000 links, as many as a batch of messages may have
-    /// (agent-spec 6.7); further ones are counted in [`Stats::excess_links`](crate::Stats).
+    /// Adds a span link to a cause that is not the caller: a message of a batch, or the request that scheduled the work.
+    ///
+    /// An empty context has no effect. A transaction has at most 1000 links. Further links are dropped and counted in
+    /// [`Stats::excess_links`](crate::Stats).
     pub fn link(&self, to: &TraceContext) -> &Self {
         if let (Some(shared), Some(link)) = (self.shared(), to.link()) {
             shared.link(link);
@@ -172,8 +175,9 @@ impl Transaction {
         self
     }
 
-    /// Replaces the name. Kibana groups by it, so it must not hold ids or anything else that a user chose.
-    /// Cut to 1024 characters.
+    /// Replaces the name. The name is cut to 1024 characters.
+    ///
+    /// Kibana groups transactions by name, so the name must not contain ids or input of users.
     pub fn set_name(&self, name: impl Into<Cow<'static, str>>) -> &Self {
         if let Some(shared) = self.shared() {
             shared.set_name(cut(name.into()));
@@ -181,13 +185,13 @@ impl Transaction {
         self
     }
 
-    /// Replaces the result, by default `HTTP 2xx` and the like. Cut to 1024 characters.
+    /// Replaces the result, which is `HTTP 2xx` or similar by default. The result is cut to 1024 characters.
     pub fn set_result(&self, result: impl Into<Cow<'static, str>>) -> &Self {
         let result = cut(result.into());
         self.update(|record| record.result = Some(result))
     }
 
-    /// Replaces the outcome. By default a status of 500 and above is a failure, anything else a success.
+    /// Replaces the outcome. By default, the outcome of a request depends on its status: 500 and above is a failure.
     pub fn set_outcome(&self, outcome: Outcome) -> &Self {
         if let Some(shared) = self.shared() {
             shared.set_outcome(outcome);
@@ -195,10 +199,11 @@ impl Transaction {
         self
     }
 
-    /// Sets a label: indexed, for finding. Text of at most 1024 characters, numbers or booleans; ids are best text.
+    /// Sets a label. Labels are indexed, so you can search for them.
     ///
-    /// `.`, `*` and `"` in a key become `_`. Use few keys and not user-made ones: each is a field of the index.
-    /// A transaction keeps 128 of them; further ones are counted in [`Stats::excess_labels`](crate::Stats).
+    /// The value is text of at most 1024 characters, a number or a boolean. Pass ids as text. `.`, `*` and `"` in a key become
+    /// `_`. Use few keys, and no keys from the input of users, because each key is a field of the index. A transaction has at most
+    /// 128 labels. Further labels are dropped and counted in [`Stats::excess_labels`](crate::Stats::excess_labels).
     pub fn set_label(&self, key: impl Into<Cow<'static, str>>, value: impl Into<LabelValue>) -> &Self {
         let (key, value) = (key.into(), value.into());
         let Some(shared) = self.shared() else { return self };
@@ -224,8 +229,9 @@ impl Transaction {
         })
     }
 
-    /// Adds custom context: any value that serializes, stored and shown, not searchable. Replaces the key's former
-    /// value.
+    /// Adds custom context: any serializable value. It is stored and shown in Kibana, but not searchable.
+    ///
+    /// A second call with the same key replaces the value.
     ///
     /// The value is serialized at once, and redacted before it is sent (`sanitize_field_names`). A transaction has at most
     /// 128 values and 64 KiB of custom context, keys included. A value beyond these limits is replaced by a note, or left
@@ -253,15 +259,15 @@ impl Transaction {
 
     /// Discards the transaction: it and its spans are not sent.
     ///
-    /// Use it for requests that only the code can recognise as noise, for example a poll without news. To drop requests by
-    /// path, use the option `transaction_ignore_urls`. To decide at the end, use
+    /// Use it for requests that only the code can identify as irrelevant, for example a poll without a result. To ignore
+    /// requests by path, use the option `transaction_ignore_urls`. To decide at the end, use
     /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter).
     ///
-    /// - Calls to other services still carry the trace, as not sampled (`traceparent` ends with `-00`).
+    /// - The trace is still propagated to other services, as not sampled (`traceparent` ends with `-00`).
     /// - Errors are still sent, with the context of the transaction. Their transaction is marked as not sampled.
-    /// - A span that ended before this call can have been sent already, unless the agent has a transaction filter, which
-    ///   holds spans back until the end. Discard a transaction as early as possible.
-    /// - The transaction does not count in the metrics of its service.
+    /// - A span that ended before this call can have been sent already, unless the agent has a transaction filter. With a
+    ///   filter, spans are sent after the end of the transaction. Discard a transaction as early as possible.
+    /// - The transaction is not included in the metrics of its service.
     ///
     /// The transaction and the spans that were recorded but not sent are counted in
     /// [`Stats::discarded`](crate::Stats::discarded). A call after the end of the transaction has no effect and is counted

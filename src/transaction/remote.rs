@@ -12,12 +12,12 @@ use crate::{
     record::{Link, SpanId, TraceId},
 };
 
-/// What a carrier tells of the work that sent it: its place in a trace, and its baggage.
+/// The trace context of a sender: the ids of its trace and span, and its baggage.
 ///
-/// A consumer either goes on in that trace ([`Transaction::start_from`](super::Transaction::start_from)) or links to it
-/// ([`Transaction::link`](super::Transaction::link)), as it must where it takes several messages at once. It is read by
-/// [`trace_context::extract`](crate::trace_context::extract) and its siblings, which never fail: headers that are
-/// missing or not valid give an empty one.
+/// A consumer either continues the trace ([`Transaction::start_from`](super::Transaction::start_from)) or links to it
+/// ([`Transaction::link`](super::Transaction::link)). A consumer that processes several messages at once must use links.
+/// [`trace_context::extract`](crate::trace_context::extract) and similar functions read the context. They never fail: if the
+/// headers are missing or invalid, the context is empty.
 #[derive(Clone, Default)]
 pub struct TraceContext {
     incoming: Option<Incoming>,
@@ -48,19 +48,19 @@ impl TraceContext {
         Self { incoming, baggage }
     }
 
-    /// False when there was a valid place in a trace.
+    /// Returns `true` if the carrier contained no valid trace context.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.incoming.is_none()
     }
 
-    /// The sender's trace.
+    /// Returns the id of the sender's trace.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
         self.incoming.as_ref().map(|incoming| incoming.trace_id)
     }
 
-    /// The sender's span.
+    /// Returns the id of the sender's span.
     #[must_use]
     pub fn span_id(&self) -> Option<SpanId> {
         self.incoming.as_ref().map(|incoming| incoming.parent_id)

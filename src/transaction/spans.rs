@@ -83,7 +83,8 @@ impl Spans {
     }
 }
 
-/// On SQLite, sqlx logs on another thread, where a failed or cancelled statement ends after the call.
+/// Returns true for SQLite. sqlx runs SQLite on another thread, which can log a failed or cancelled statement after the end
+/// of the call.
 fn is_sqlite(attributes: &[KeyValue]) -> bool {
     attributes.iter().any(|attribute| {
         matches!(attribute.key.as_str(), "db.system.name" | "db.system") && attribute.value.as_str() == "sqlite"
@@ -159,7 +160,7 @@ impl Shared {
         self.may_be_call(id) && self.lock().spans().calls.span_type(id).is_some_and(|known| known.kind == "db")
     }
 
-    /// Returns true if a database span accounts for a statement that sqlx has logged. Each span accounts for one.
+    /// Returns true if a database span already records the statement of an event of sqlx. Each span accounts for one event.
     pub(crate) fn has_span_of(&self, statement: &str) -> bool {
         if !self.has_statements.load(Relaxed) {
             return false;

@@ -50,11 +50,12 @@ pub(crate) struct Shared {
     /// `began` by the wall clock, from which the times of its spans are counted.
     began_micros: u64,
     pub(super) span_counts: SpanCounts,
-    /// The request is ignored, or the service has discarded the transaction: the transaction and its spans are not sent.
+    /// True if the request is ignored or the service has discarded the transaction. The transaction and its spans are not
+    /// sent.
     is_discarded: AtomicBool,
     /// Some span below it has called another service: until then no span needs to look for one.
     pub(super) has_calls: AtomicBool,
-    /// A database span with a statement has started: until then no event needs to look for one.
+    /// True if a database span with a statement has started. Before that, events of sqlx need not be compared with spans.
     pub(super) has_statements: AtomicBool,
     state: Mutex<State>,
 }
@@ -301,7 +302,7 @@ impl Shared {
         }
     }
 
-    /// Discards the transaction by request of the service. Its record is kept for errors until the end.
+    /// Discards the transaction because the service calls `discard`. The record is kept until the end for errors.
     pub(crate) fn discard_by_code(&self) {
         match self.lock().record {
             Some(_) => self.is_discarded.store(true, Relaxed),

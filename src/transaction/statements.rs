@@ -1,4 +1,4 @@
-//! The statements of database spans, for which sqlx can log events too. Pure.
+//! The statements of database spans, which sqlx can log as events too. Pure.
 //!
 //! The agent creates a span from each event, so a statement that has a span of its own, for instance from sqlx-tracing
 //! or `db::call`, would be recorded twice. The event cannot be assigned to the span by its parent: sqlx logs in the
@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use crate::record::StatementKey;
 
-/// The most statements of a transaction that are known at the same time. At this limit, the oldest is dropped, and its
-/// event is recorded as a second span.
+/// The maximum number of statements that are kept for one transaction. At this limit, the oldest statement is dropped, and
+/// its event is recorded as a second span.
 const MAX_KNOWN: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Statements {
         self.remove((key, Progress::Ended))
     }
 
-    /// Handles the end of a span. `can_follow` is true if sqlx can log the event after the end.
+    /// Handles the end of a span. `can_follow` is true if sqlx can log the event after the end of the span.
     pub(super) fn end(&mut self, key: StatementKey, can_follow: bool) {
         if !self.remove((key, Progress::Logged)) && self.remove((key, Progress::Open)) && can_follow {
             self.known.push_back((key, Progress::Ended));

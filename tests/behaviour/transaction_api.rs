@@ -1,4 +1,4 @@
-//! What do `discard`, `end`, `capture_message` and `is_recording` record?
+//! Tests of `discard`, `end`, `capture_message` and `is_recording`.
 
 use std::sync::{Arc, Mutex};
 
@@ -48,7 +48,7 @@ async fn spans_that_a_filter_holds_back_are_discarded_with_their_transaction() {
 }
 
 #[tokio::test]
-async fn discarded_request_passes_the_trace_on_as_not_sampled() {
+async fn discarded_request_propagates_the_trace_as_not_sampled() {
     let apm = TestAgent::start().await;
     let sent = Arc::new(Mutex::new(Vec::new()));
     let headers = sent.clone();
@@ -86,7 +86,7 @@ async fn errors_of_a_discarded_transaction_are_sent_with_its_context() {
 }
 
 #[tokio::test]
-async fn discard_after_the_end_is_a_late_write() {
+async fn discard_after_the_end_is_counted_as_a_late_write() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("poll", "scheduled");
     let handle = Transaction::clone(&job);
@@ -136,7 +136,7 @@ async fn formatted_message_has_no_template() {
 }
 
 #[tokio::test]
-async fn message_explains_a_failed_request() {
+async fn captured_message_replaces_the_error_of_the_status() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.capture_message("the stock is negative");
@@ -145,7 +145,7 @@ async fn message_explains_a_failed_request() {
     call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await;
     apm.expect_transaction("GET /").await.outcome("failure");
     apm.flush().await;
-    assert_eq!(apm.events(Kind::Error).len(), 1, "no further error explains the status");
+    assert_eq!(apm.events(Kind::Error).len(), 1, "no second error for the status");
 }
 
 #[tokio::test]
@@ -154,12 +154,12 @@ async fn agent_reports_whether_it_records() {
     assert!(apm.agent().is_recording());
     apm.set_central_config([("recording", "false")]);
     assert!(!apm.agent().is_recording());
-    apm.agent().capture_message("nobody sees it");
+    apm.agent().capture_message("not recorded");
     apm.flush().await;
     assert!(apm.events(Kind::Error).is_empty());
 }
 
-/// `None` is Elastic's own protocol.
+/// The protocols. `None` is Elastic's intake v2.
 const PROTOCOLS: [Option<OtlpProtocol>; 2] = [None, Some(OtlpProtocol::HttpProtobuf)];
 
 async fn start(otlp: Option<OtlpProtocol>) -> TestAgent {

@@ -163,7 +163,7 @@ arguments=("$@")
 for client in "${clients[@]}"; do
     for server in ${needs[$client]-}; do "$server"; done
 done
-# one build for all of them, except for sqlx 0.8, which cannot be part of it
+# one build for all clients except sqlx 0.8, which is a package of its own
 tests=()
 has_sqlx_0_8=
 for client in "${clients[@]}"; do

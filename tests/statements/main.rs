@@ -10,7 +10,7 @@ use tracing::{Level, info_span};
 
 const LONG: &str = "SELECT id, price FROM listings WHERE id = $1";
 
-/// An event as logged by sqlx: `summary` contains the whole statement if it has at most four words.
+/// An event in the form of sqlx. `summary` contains the whole statement if the statement has at most four words.
 #[derive(Clone, Copy)]
 struct Logged {
     level: Level,
@@ -31,7 +31,7 @@ impl Logged {
         let Self { rows_affected, elapsed, .. } = self;
         macro_rules! log {
             ($level:expr $(, $more:expr)*) => {
-                // sqlx asks before it formats
+                // sqlx checks whether the event is enabled before it formats the statement
                 if tracing::enabled!(target: "sqlx::query", $level) {
                     tracing::event!(
                         target: "sqlx::query",
@@ -61,7 +61,7 @@ fn orders() -> SqlxDatabase {
     SqlxDatabase::postgresql("orders").host("db.internal").port(5433)
 }
 
-/// The spans that `work` records in a transaction, in the order of their starts.
+/// Returns the spans that `work` records in a transaction, in the order of their starts.
 async fn spans(configure: fn(AgentBuilder) -> AgentBuilder, work: impl FnOnce()) -> Vec<Value> {
     let apm = TestAgent::builder().configure(configure).start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(work);
@@ -136,7 +136,7 @@ async fn statement_is_an_exit_span_by_otlp() {
 }
 
 #[tokio::test]
-async fn without_a_database_the_subtype_is_sql() {
+async fn subtype_is_sql_without_a_database() {
     let found = span(|agent| agent, || LOGGED.statement(LONG)).await;
     assert_eq!((&found["type"], &found["subtype"]), (&json!("db"), &json!("sql")));
     assert_eq!(found["context"]["db"], json!({ "type": "sql", "statement": LONG }));
@@ -145,7 +145,7 @@ async fn without_a_database_the_subtype_is_sql() {
 }
 
 #[tokio::test]
-async fn url_without_a_known_scheme_is_a_warning_without_the_url() {
+async fn unknown_database_url_scheme_adds_a_warning_without_the_url() {
     let agent = || Agent::builder().env_vars(EnvVars::empty()).disable_send(true);
     let url = "mssql://app:hunter2@db.internal/orders";
     let warnings: Vec<_> = agent().sqlx(SqlxDatabase::from_url(url)).build().unwrap().warnings().collect();
@@ -157,7 +157,7 @@ async fn url_without_a_known_scheme_is_a_warning_without_the_url() {
 }
 
 #[tokio::test]
-async fn short_statement_is_taken_from_the_summary() {
+async fn short_statement_is_read_from_the_summary() {
     for sql in ["SELECT 1", "COMMIT", "DELETE FROM orders"] {
         let found = span(|agent| agent, || LOGGED.statement(sql)).await;
         assert_eq!(found["context"]["db"]["statement"], sql);
@@ -171,7 +171,7 @@ async fn short_statement_is_taken_from_the_summary() {
 
 #[tokio::test]
 async fn statement_of_every_level_is_recorded() {
-    // TRACE is above the level of the subscriber
+    // the subscriber does not enable TRACE
     for level in [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR] {
         let found = span(|agent| agent, || Logged { level, ..LOGGED }.statement(LONG)).await;
         assert_eq!((&found["name"], &found["outcome"]), (&json!("SELECT FROM listings"), &json!("unknown")), "{level}");
@@ -179,7 +179,7 @@ async fn statement_of_every_level_is_recorded() {
 }
 
 #[tokio::test]
-async fn span_ends_with_the_event_and_begins_by_its_elapsed_time_before() {
+async fn span_starts_at_the_time_of_the_event_minus_the_elapsed_time() {
     let apm = TestAgent::start().await;
     let work = || Logged { elapsed: Duration::from_millis(40), ..LOGGED }.statement(LONG);
     let before = std::time::SystemTime::now();
@@ -193,7 +193,7 @@ async fn span_ends_with_the_event_and_begins_by_its_elapsed_time_before() {
 }
 
 #[tokio::test]
-async fn affected_rows_are_those_of_statements_that_change_rows() {
+async fn affected_rows_are_recorded_only_for_statements_that_change_rows() {
     for (sql, changes) in [
         ("INSERT INTO orders (id) VALUES (1)", true),
         ("update orders set id = 2", true),
@@ -211,7 +211,7 @@ async fn affected_rows_are_those_of_statements_that_change_rows() {
     }
 }
 
-/// As sqlx-tracing records them.
+/// `sqlx-tracing` records the rows in this attribute.
 #[tokio::test]
 async fn affected_rows_of_another_instrumentation_are_recorded() {
     let work = || {
@@ -224,7 +224,7 @@ async fn affected_rows_of_another_instrumentation_are_recorded() {
 }
 
 #[tokio::test]
-async fn statements_of_the_connection_are_left_out() {
+async fn statements_that_set_up_a_connection_are_not_recorded() {
     let found = spans(
         |agent| agent,
         || {
@@ -240,7 +240,7 @@ async fn statements_of_the_connection_are_left_out() {
 }
 
 #[tokio::test]
-async fn statement_in_a_span_that_is_no_database_call_is_its_child() {
+async fn statement_is_a_child_of_a_span_that_is_not_a_database_call() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         info_span!("load", db.system = "postgresql").in_scope(|| LOGGED.statement(LONG));
@@ -289,7 +289,7 @@ async fn long_statement_is_cut() {
 }
 
 #[tokio::test]
-async fn elapsed_time_that_is_no_time_is_zero() {
+async fn invalid_elapsed_time_is_recorded_as_zero() {
     for elapsed_secs in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
         let work = || tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "", elapsed_secs);
         assert_eq!(span(|agent| agent, work).await["duration"], 0.0, "{elapsed_secs}");

@@ -1,4 +1,4 @@
-//! Statements that have a span of their own, for which sqlx logs an event too.
+//! Statements that have a span of their own and an event of sqlx. They are recorded once.
 
 use std::thread;
 
@@ -12,9 +12,9 @@ use tracing::{Instrument, info_span};
 
 use super::{LOGGED, LONG, spans};
 
-/// As SeaORM's feature `tracing-spans` and sqlx-tracing make them, and as OpenTelemetry's API does.
+/// The spans are those of SeaORM's feature `tracing-spans`, of sqlx-tracing and of OpenTelemetry's API.
 #[tokio::test]
-async fn span_of_another_instrumentation_is_not_doubled() {
+async fn statement_with_a_span_of_another_instrumentation_is_recorded_once() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -46,7 +46,7 @@ async fn span_of_another_instrumentation_is_not_doubled() {
 
 /// sqlx logs in the span of its caller, which is entered again in the span of sqlx-tracing.
 #[tokio::test]
-async fn statement_with_a_span_below_its_caller_is_not_doubled() {
+async fn statement_with_a_span_below_its_caller_is_recorded_once() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         let caller = info_span!("load");
@@ -77,7 +77,7 @@ async fn other_statements_are_recorded_while_a_database_span_is_open() {
         let span = spanned();
         span.in_scope(|| ());
         LOGGED.statement("SELECT 1"); // another statement
-        LOGGED.statement(LONG); // the one of the span
+        LOGGED.statement(LONG); // the statement of the span
         LOGGED.statement(LONG); // the same statement without a span
         drop(span);
         LOGGED.statement(LONG); // after the span
@@ -104,7 +104,7 @@ async fn event_after_the_end_of_a_span_is_not_recorded_on_sqlite() {
 
 /// sqlx-tracing enters the span of a stream with the first row, after sqlx has logged the statement.
 #[tokio::test]
-async fn statement_of_a_stream_that_is_entered_late_is_not_doubled() {
+async fn statement_of_a_stream_that_is_entered_late_is_recorded_once() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         let (kind, system) = ("client", "postgresql");
@@ -150,7 +150,7 @@ async fn statement_with_a_span_beyond_the_limit_is_counted_once() {
 }
 
 #[tokio::test]
-async fn statement_within_a_database_call_is_not_doubled() {
+async fn statement_within_a_database_call_is_recorded_once() {
     let apm = TestAgent::start().await;
     let work = async {
         let caller = info_span!("load");
@@ -191,7 +191,7 @@ async fn equal_statement_beside_a_database_call_is_recorded() {
 
 /// On SQLite, sqlx logs on a separate thread, which enters the `tracing` span of the caller.
 #[tokio::test]
-async fn statement_within_a_database_call_on_sqlite_is_not_doubled() {
+async fn statement_within_a_database_call_on_sqlite_is_recorded_once() {
     let apm = TestAgent::builder().configure(|agent| agent.span_compression_enabled(false)).start().await;
     let elsewhere = |caller: tracing::Span| {
         thread::spawn(move || caller.in_scope(|| LOGGED.statement(LONG))).join().unwrap();
@@ -210,7 +210,7 @@ async fn statement_within_a_database_call_on_sqlite_is_not_doubled() {
     }
 }
 
-/// The agent's own spans account for no event.
+/// A span that the agent creates from an event does not replace another event.
 #[tokio::test]
 async fn statements_without_a_span_are_recorded_each_time() {
     let found = spans(

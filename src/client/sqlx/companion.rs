@@ -1,4 +1,4 @@
-//! Spans of the crate sqlx-tracing, which are recorded instead of the events of sqlx.
+//! Spans of the crate `sqlx-tracing`. They are recorded instead of the events of sqlx.
 
 use std::sync::OnceLock;
 
@@ -9,8 +9,8 @@ use tracing::{
 
 /// Starts the OpenTelemetry span of a new `tracing` span, if it is a span of sqlx-tracing.
 ///
-/// The bridge starts each span when it is entered for the first time. sqlx-tracing enters the span of a stream with the
-/// first row. Before that, sqlx can already log the statement, and the event would not find the span.
+/// The bridge starts each span when the span is entered for the first time. sqlx-tracing enters the span of a stream with
+/// the first row. sqlx can log the statement before that, and the event would then find no span with this statement.
 #[inline]
 pub(crate) fn start_span(attributes: &Attributes<'_>, id: &Id, dispatch: &OnceLock<WeakDispatch>) {
     if attributes.metadata().target().starts_with("sqlx_tracing")

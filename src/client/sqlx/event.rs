@@ -82,7 +82,7 @@ pub(crate) fn record(event: &Event<'_>) {
     event.record(&mut fields);
     let parent = current_context();
     let shared = handle_in(&parent).filter(|shared| shared.records_spans());
-    // looked up in any case, so that no span accounts for a second event with the same statement
+    // this lookup comes first: it also marks the span, so that the span accounts for no other event
     let has_span = shared.as_ref().is_some_and(|shared| shared.has_span_of(&fields.sql));
     #[cfg(feature = "sqlx")]
     if observed_event::is_observed() {

@@ -2,7 +2,7 @@
 
 use super::{Kind, Reading, choice::choice};
 
-/// How events are told to the server (`exporter`).
+/// The protocol in which events are sent (option `exporter`).
 ///
 /// ```
 /// use tower_apm::{Agent, EnvVars, Exporter};
@@ -16,12 +16,12 @@ use super::{Kind, Reading, choice::choice};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Exporter {
-    /// Elastic's intake v2: everything arrives.
+    /// Elastic's intake v2, which loses no data.
     #[default]
     Intake,
     /// OTLP. Needs the feature `otlp`.
     Otlp,
-    /// Intake v2, and a copy by OTLP. Needs the feature `otlp`.
+    /// Intake v2, and a copy over OTLP. Needs the feature `otlp`.
     IntakeAndOtlp,
 }
 
@@ -85,14 +85,14 @@ impl Kind for Exporter {
     }
 }
 
-/// How OTLP travels (`otlp_protocol`).
+/// The transport of OTLP (option `otlp_protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OtlpProtocol {
     /// Protobuf in HTTP/1.1 requests.
     #[default]
     HttpProtobuf,
-    /// gRPC. A proxy from the environment is not used for it.
+    /// gRPC. A proxy from the environment is used through a tunnel (`CONNECT`).
     Grpc,
 }
 choice!(OtlpProtocol, "`http/protobuf` or `grpc`",
@@ -100,16 +100,16 @@ choice!(OtlpProtocol, "`http/protobuf` or `grpc`",
     OtlpProtocol::Grpc => "grpc",
 );
 
-/// Whether OTLP is compressed (`otlp_compression`).
+/// The compression of OTLP (option `otlp_compression`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OtlpCompression {
-    /// Except to this machine.
+    /// Requests are compressed with gzip, except for a server on this machine.
     #[default]
     Auto,
-    /// Always, with gzip.
+    /// Requests are always compressed with gzip.
     Gzip,
-    /// Never.
+    /// Requests are never compressed.
     None,
 }
 choice!(OtlpCompression, "`auto`, `gzip` or `none`",

@@ -26,7 +26,7 @@ pub fn router() -> Router<App> {
 fn apm() -> ApmLayer {
     tower_apm::layer().module("chat").on_request(|tx, parts| {
         if parts.headers.contains_key("last-event-id") {
-            tx.set_label("reconnected", true); // a browser takes up an event stream that broke
+            tx.set_label("reconnected", true); // the browser reconnects after a lost event stream
         }
     })
 }

@@ -33,7 +33,7 @@ fn apm() -> ApmLayer {
         .module("market")
         .on_request(|tx, parts| {
             if let Some(client) = parts.headers.get("x-client").and_then(|client| client.to_str().ok()) {
-                tx.set_label("client", client); // the app that sent it, by its own word
+                tx.set_label("client", client); // the self-reported name of the client
             }
         })
         .on_response(|tx, parts| {

@@ -1,4 +1,4 @@
-//! Statements that run through sqlx-tracing. It creates spans, and sqlx logs an event for the same statement.
+//! Statements that run through sqlx-tracing, which creates spans. sqlx logs an event for the same statement.
 
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -10,7 +10,7 @@ async fn start() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.span_compression_enabled(false)).start().await
 }
 
-/// The spans of database calls, in the order of their starts.
+/// Returns the spans of database calls, in the order of their starts.
 fn calls(apm: &TestAgent) -> Vec<Value> {
     let mut spans = apm.events(Kind::Span);
     spans.retain(|span| span["type"] == "db");
