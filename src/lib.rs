@@ -45,7 +45,7 @@
 //! - [`trace_context`]: trace headers for calls that the agent does not record.
 //! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
 //! - `devserver` and `testkit`: a local APM server, and tests of the events that your service sends.
-//! - [`docs`]: guides.
+//! - Guides: [`docs`].
 //!
 //! ```text
 //! request ─▶ layer ─▶ transaction ──▶ record ─▶ queue ─▶ worker thread ─▶ intake v2 ─▶ APM Server

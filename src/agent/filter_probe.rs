@@ -19,8 +19,9 @@ pub(super) const WARNING: &str = "the level or filter of the `tracing` subscribe
      `registry().with(fmt::layer().with_filter(filter)).with(agent.tracing_layer())`. \
      See https://docs.rs/tower-apm/latest/tower_apm/docs/subscriber/";
 
-pub(super) const STATEMENTS: &str = "the level or filter of the `tracing` subscriber hides DEBUG events from the agent. If the \
-     service uses sqlx, its SQL statements are not recorded. Put the filter on the layer that prints: \
+pub(super) const STATEMENTS: &str = "the level or filter of the `tracing` subscriber, or a feature of `tracing` such as \
+     `release_max_level_info`, hides DEBUG events from the agent. If the service uses sqlx, its SQL statements are not \
+     recorded. Put the filter on the layer that prints: \
      `registry().with(fmt::layer().with_filter(filter)).with(agent.tracing_layer())`";
 
 /// The name of a library that no filter contains, so that the default of the filter applies.

@@ -263,7 +263,8 @@ impl Transaction {
     /// requests by path, use the option `transaction_ignore_urls`. To decide at the end, use
     /// [`AgentBuilder::transaction_filter`](crate::AgentBuilder::transaction_filter).
     ///
-    /// - The trace is still propagated to other services, as not sampled (`traceparent` ends with `-00`).
+    /// - The trace is still propagated to other services, as not sampled (`traceparent` ends with `-00`). Propagators of
+    ///   other crates send the sampled flag that the transaction had at its start.
     /// - Errors are still sent, with the context of the transaction. Their transaction is marked as not sampled.
     /// - A span that ended before this call can have been sent already, unless the agent has a transaction filter. With a
     ///   filter, spans are sent after the end of the transaction. Discard a transaction as early as possible.

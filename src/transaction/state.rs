@@ -380,13 +380,13 @@ impl Shared {
         if self.config.context_propagation_only {
             return;
         }
-        if self.is_discarded() {
-            let held = std::mem::take(&mut self.lock().spans().held);
-            return self.recorder.discarded(1 + held.len() as u64);
-        }
         if !record.sampled && !self.recorder.server().takes_unsampled() {
             // nobody's to judge: it would not be sent
             return;
+        }
+        if self.is_discarded() {
+            let held = std::mem::take(&mut self.lock().spans().held);
+            return self.recorder.discarded(1 + held.len() as u64);
         }
         if !self.recorder.filters().is_empty() && !self.keeps(&record, has_errors) {
             return;
