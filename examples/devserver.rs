@@ -1,5 +1,5 @@
 //! A development server on its own:
-//! `cargo run --example devserver --features devserver -- [HOST:PORT] [--allow-remote] [--allow-host NAME]`.
+//! `cargo run --example devserver -- [HOST:PORT] [--allow-remote] [--allow-host NAME]`.
 //!
 //! It takes intake v2, which Elastic's agents speak, and OTLP over HTTP and gRPC, all on one port:
 //!

@@ -9,7 +9,7 @@
 //! curl localhost:3000/listings/seven                # 500: a panic
 //! ```
 //!
-//! The web page shows an error for each request. All errors have a stack. If you pass `-H 'x-user-id: 0xabc'`, they
+//! The web page shows an error for each request. Errors that the code records itself have a stack. If you pass `-H 'x-user-id: 0xabc'`, they
 //! have the user too.
 
 use std::{env, error::Error, io, time::Duration};

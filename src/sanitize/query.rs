@@ -53,7 +53,8 @@ impl Sanitizer {
                 && !value.is_empty()
             {
                 let value_from = at + name.len() + 1;
-                if self.is_secret(&percent_decode_str(name.trim()).decode_utf8_lossy()) {
+                let name = percent_decode_str(name.trim()).decode_utf8_lossy();
+                if self.is_secret(&name) || name == "code" && is_authorization(query.split(between)) {
                     clean.push_str(&query[copied..value_from]);
                     clean.push_str(REDACTED);
                     copied = value_from + query[value_from..].find(hard).unwrap_or(query.len() - value_from);
@@ -89,5 +90,30 @@ impl Sanitizer {
             Cow::Borrowed(_) => return None,
         };
         Some(utf8_percent_encode(&clean, NOT_IN_VALUES).to_string())
+    }
+}
+
+/// Returns true if the parameter `code` is an authorization code: in the redirect to the client (RFC 6749, 4.1.2) or in the
+/// token request (4.1.3). Elsewhere, `code` is an ordinary name.
+fn is_authorization<'a>(mut pairs: impl Iterator<Item = &'a str>) -> bool {
+    pairs.any(|pair| matches!(pair.split_once('='), Some(("state" | "grant_type", _))))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sanitize::Sanitizer;
+
+    #[test]
+    fn authorization_code_is_redacted() {
+        let sanitizer = Sanitizer::default();
+        for (query, want) in [
+            ("code=4%2F0AY&state=xyz", "code=[REDACTED]&state=xyz"),
+            ("state=xyz&code=4%2F0AY&scope=a", "state=xyz&code=[REDACTED]&scope=a"),
+            ("grant_type=authorization_code&code=abc", "grant_type=authorization_code&code=[REDACTED]"),
+            ("code=SUMMER24", "code=SUMMER24"),
+            ("code=SUMMER24&estate=1", "code=SUMMER24&estate=1"),
+        ] {
+            assert_eq!(sanitizer.query(query), want);
+        }
     }
 }
