@@ -9,8 +9,8 @@
 //! curl localhost:3000/listings/seven                # 500: a panic
 //! ```
 //!
-//! The web page shows an error for each request. Errors that the code records itself have a stack. If you pass `-H 'x-user-id: 0xabc'`, they
-//! have the user too.
+//! The web page shows an error for each request. An error that the code captures has a stack. If you pass
+//! `-H 'x-user-id: 0xabc'`, each error has the user too.
 
 use std::{env, error::Error, io, time::Duration};
 

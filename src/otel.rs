@@ -2,7 +2,7 @@
 //!
 //! OpenTelemetry's crates have version 0.x, so each minor release is incompatible with the one before. This crate uses
 //! `opentelemetry` 0.33, and a release for another version of OpenTelemetry is a breaking release of this crate. Use
-//! [`opentelemetry`] from this module, so that your code uses the same version without a dependency of its own:
+//! [`opentelemetry`] from this module, so that your code uses the same version and needs no other dependency:
 //!
 //! ```
 //! use tower_apm::otel::opentelemetry::{KeyValue, trace::TraceContextExt};

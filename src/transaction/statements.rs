@@ -1,6 +1,6 @@
 //! The statements of database spans, which sqlx can log as events too. Pure.
 //!
-//! The agent creates a span from each event, so a statement that has a span of its own, for instance from sqlx-tracing
+//! The agent creates a span from each event, so a statement that already has a span, for instance from sqlx-tracing
 //! or `db::call`, would be recorded twice. The event cannot be assigned to the span by its parent: sqlx logs in the
 //! `tracing` span of its caller, and on SQLite on another thread. The event and the span have the same transaction and
 //! the same text. Each span accounts for one event.

@@ -72,7 +72,7 @@ impl Visit for Fields {
 /// Records a statement as an exit span below the current span.
 ///
 /// On the thread on which sqlx logs, the bridge has made the span of the caller current. No span is recorded if the
-/// statement has a span of its own: the current span is an open database call, or a database span of the transaction has
+/// statement already has a span: the current span is an open database call, or a database span of the transaction has
 /// the same statement.
 pub(crate) fn record(event: &Event<'_>) {
     if is_thread_ending() || is_contained() {

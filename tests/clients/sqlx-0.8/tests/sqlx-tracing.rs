@@ -103,7 +103,7 @@ macro_rules! tests {
                 apm.agent().start_transaction("work", "scheduled").run(async {
                     let fetch = || async { sqlx::query(all).fetch_all(&pool).await.unwrap() };
                     tokio::join!(fetch(), fetch(), fetch());
-                    // without a span of its own
+                    // a pool without sqlx-tracing
                     sqlx::query(all).fetch_all(&plain).await.unwrap();
                     let statement = async { sqlx::query(all).fetch_all(&pool).await };
                     tokio::time::timeout(std::time::Duration::ZERO, statement).await.ok();
