@@ -12,12 +12,12 @@ docker/deploy.sh roll-back ENVIRONMENT        starts the last good image and wai
 ENVIRONMENT is the name of a file in docker/environments, without '.env'. The file sets:
   DEPLOY_HOST          the host
   DEPLOY_PORT          the port of its SSH server
+  DEPLOY_USER          the user on the host; may use Docker
   DEPLOY_DIRECTORY     the directory on the host that contains the Compose file and its '.env'
   DEPLOY_REPOSITORY    the image without its tag, including the registry
 VERSION is an image tag: a letter, digit or '_', then up to 127 letters, digits, '_', '.' or '-'.
 
 Environment variables:
-  DEPLOY_SSH_USER      the user on the host; required, except for 'image'
   DEPLOY_SSH_KEY       the file with the user's private key; required, except for 'image'
   DEPLOY_KNOWN_HOSTS   the file with the host's public key; required, except for 'image'
   DEPLOY_WAIT          how many seconds the services may take to become healthy; 120
@@ -45,10 +45,10 @@ read_parameters() { # ENVIRONMENT [VERSION]
         fail 2 "environment $(printf %q "$1") is unknown; allowed are:$allowed"
     fi
     environment=$1
-    unset DEPLOY_HOST DEPLOY_PORT DEPLOY_DIRECTORY DEPLOY_REPOSITORY
+    unset DEPLOY_HOST DEPLOY_PORT DEPLOY_USER DEPLOY_DIRECTORY DEPLOY_REPOSITORY
     # shellcheck source-path=SCRIPTDIR source=environments/staging.env
     . "$file"
-    for name in DEPLOY_HOST DEPLOY_PORT DEPLOY_DIRECTORY DEPLOY_REPOSITORY; do
+    for name in DEPLOY_HOST DEPLOY_PORT DEPLOY_USER DEPLOY_DIRECTORY DEPLOY_REPOSITORY; do
         [ -n "${!name:-}" ] || fail 2 "$name is not set in $file"
     done
     if [ $# -gt 1 ]; then
@@ -59,10 +59,8 @@ read_parameters() { # ENVIRONMENT [VERSION]
 
 read_variables() {
     local name
-    for name in DEPLOY_SSH_USER DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS; do
-        [ -n "${!name:-}" ] || fail 2 "$name is not set"
-    done
     for name in DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS; do
+        [ -n "${!name:-}" ] || fail 2 "$name is not set"
         [ -r "${!name}" ] || fail 2 "$name is not a readable file: ${!name}"
     done
     wait_seconds=${DEPLOY_WAIT:-120}
@@ -72,12 +70,12 @@ read_variables() {
 # Runs a command on the host. Returns 0 or 1, and ends the script with code 3 if there is no connection.
 on_host() {
     local status=0
-    ssh -F none -T -p "$DEPLOY_PORT" -l "$DEPLOY_SSH_USER" -i "$DEPLOY_SSH_KEY" \
+    ssh -F none -T -p "$DEPLOY_PORT" -l "$DEPLOY_USER" -i "$DEPLOY_SSH_KEY" \
         -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
         -o UserKnownHostsFile="$DEPLOY_KNOWN_HOSTS" -o GlobalKnownHostsFile=none \
         -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -o LogLevel=ERROR \
         "$DEPLOY_HOST" "$(printf '%q ' "$@")" </dev/null || status=$?
-    [ "$status" != 255 ] || fail 3 "no SSH connection to $DEPLOY_SSH_USER@$DEPLOY_HOST:$DEPLOY_PORT"
+    [ "$status" != 255 ] || fail 3 "no SSH connection to $DEPLOY_USER@$DEPLOY_HOST:$DEPLOY_PORT"
     [ "$status" = 0 ]
 }
 

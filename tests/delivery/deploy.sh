@@ -33,6 +33,8 @@ ListenAddress 127.0.0.1
 HostKey $dir/host_key
 PidFile none
 AuthorizedKeysFile $dir/user_key.pub
+# a quick key exchange
+KexAlgorithms curve25519-sha256
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -55,14 +57,18 @@ set_up() {
     rm -rf "$dir/state" "$dir/host" "$dir/environments"
     mkdir "$dir/state" "$dir/host" "$dir/environments"
     touch "$dir/state/calls" "$dir/host/.env" "$dir/host/compose.yml"
-    printf 'DEPLOY_HOST=127.0.0.1\nDEPLOY_PORT=%s\nDEPLOY_DIRECTORY=%s\nDEPLOY_REPOSITORY=registry.test:5000/shop\n' \
-        "$port" "$dir/host" >"$dir/environments/staging.env"
+    cat >"$dir/environments/staging.env" <<VARIABLES
+DEPLOY_HOST=127.0.0.1
+DEPLOY_PORT=$port
+DEPLOY_USER=$user
+DEPLOY_DIRECTORY=$dir/host
+DEPLOY_REPOSITORY=registry.test:5000/shop
+VARIABLES
     cp "$dir/environments/staging.env" "$dir/environments/production.env"
     publish 1.0.0 sha256:aaaa
     publish 1.1.0 sha256:bbbb
     export DEPLOY_ENVIRONMENTS=$dir/environments DEPLOY_WAIT=7
-    DEPLOY_SSH_USER=$(id -un)
-    export DEPLOY_SSH_USER DEPLOY_SSH_KEY=$dir/user_key DEPLOY_KNOWN_HOSTS=$dir/known_hosts
+    export DEPLOY_SSH_KEY=$dir/user_key DEPLOY_KNOWN_HOSTS=$dir/known_hosts
 }
 
 publish() { echo "registry.test:5000/shop:$1 $2" >>"$dir/state/registry"; } # VERSION DIGEST
@@ -102,7 +108,7 @@ CALLS
 
 test_image_prints_the_name_without_a_connection() {
     stop_host
-    expect 0 "registry.test:5000/shop:1.0.0" env -u DEPLOY_SSH_USER -u DEPLOY_SSH_KEY -u DEPLOY_KNOWN_HOSTS "$script" image staging 1.0.0
+    expect 0 "registry.test:5000/shop:1.0.0" env -u DEPLOY_SSH_KEY -u DEPLOY_KNOWN_HOSTS "$script" image staging 1.0.0
     start_host
 }
 
@@ -188,7 +194,7 @@ test_host_that_is_away_is_reported() {
     local command
     for command in "deploy staging 1.1.0" "check staging" "roll-back staging"; do
         # shellcheck disable=SC2086 # words
-        expect 3 "no SSH connection to $DEPLOY_SSH_USER@127.0.0.1:$port" "$script" $command
+        expect 3 "no SSH connection to $user@127.0.0.1:$port" "$script" $command
     done
     start_host
     expect_running sha256:aaaa
@@ -234,16 +240,14 @@ test_wrong_arguments_print_the_usage() {
 
 test_wrong_variables_are_named() {
     local name
-    for name in DEPLOY_SSH_USER DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS; do
-        expect 2 "$name is not set" env -u "$name" "$script" deploy staging 1.0.0
-    done
     for name in DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS; do
+        expect 2 "$name is not set" env -u "$name" "$script" deploy staging 1.0.0
         expect 2 "$name is not a readable file: /none" env "$name=/none" "$script" deploy staging 1.0.0
     done
     for name in 0 -1 2m 10000 '1; reboot'; do
         expect 2 "DEPLOY_WAIT is $name; allowed are 1 to 9999 seconds" env DEPLOY_WAIT="$name" "$script" deploy staging 1.0.0
     done
-    for name in DEPLOY_HOST DEPLOY_PORT DEPLOY_DIRECTORY DEPLOY_REPOSITORY; do
+    for name in DEPLOY_HOST DEPLOY_PORT DEPLOY_USER DEPLOY_DIRECTORY DEPLOY_REPOSITORY; do
         grep -v "^$name=" "$dir/environments/production.env" >"$dir/environments/staging.env"
         expect 2 "$name is not set in" env "$name=x" "$script" deploy staging 1.0.0
     done
@@ -253,6 +257,7 @@ test_wrong_variables_are_named() {
 ssh-keygen -q -t ed25519 -N '' -f "$dir/host_key"
 ssh-keygen -q -t ed25519 -N '' -f "$dir/user_key"
 port=$(free_port)
+user=$(id -un)
 echo "[127.0.0.1]:$port $(cut -d' ' -f1,2 "$dir/host_key.pub")" >"$dir/known_hosts"
 start_host
 
