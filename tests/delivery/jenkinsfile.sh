@@ -138,5 +138,16 @@ while read -r -a words; do
     result "deploy.sh accepts ${words[*]}" 0 "$(grep -c "ENVIRONMENT VERSION" <<<"$output")"
 done < <(grep -o 'docker/deploy\.sh [^'\'']*' "$jenkinsfile" | cut -d' ' -f2-)
 
+# Jenkins runs each script with `sh -xe`, which writes the commands and their arguments into the log.
+sed -n "/sh '''$/,/'''$/p" "$jenkinsfile" | sed '1d; s/'"'''"'$//' >"$dir/login.sh"
+mkdir "$dir/bin"
+# shellcheck disable=SC2016 # expanded by the stand-in
+printf '#!/bin/sh\necho "docker $* password $(cat)" >"$CALLS"\n' >"$dir/bin/docker"
+chmod +x "$dir/bin/docker"
+CALLS=$dir/calls PATH=$dir/bin:$PATH IMAGE=registry.test:5000/shop:1 REGISTRY_USER=ci REGISTRY_PASSWORD=hunter2 \
+    sh -xe "$dir/login.sh" >"$dir/log" 2>&1
+result "the login gets the password" "docker login --username ci --password-stdin registry.test:5000 password hunter2" "$(cat "$dir/calls")"
+result "the login keeps the password out of the log" 0 "$(grep -c hunter2 "$dir/log")"
+
 echo "$failed failed"
 [ "$failed" -eq 0 ]
