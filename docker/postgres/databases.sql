@@ -1,0 +1,2 @@
+-- POSTGRES_DB is `market`.
+CREATE DATABASE wallet;
