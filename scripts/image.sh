@@ -106,7 +106,9 @@ distroless_image() {
     b umount "$container" >/dev/null
     remove_container
     container=$(b from scratch)
-    b add -q "$container" "$to" / >/dev/null
+    # `buildah add` would make root the owner of every file
+    tar -C "$to" -c . | tar -x -p -C "$(b mount "$container")"
+    b umount "$container" >/dev/null
     b config --user 65532 --workingdir /home/nonroot --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
         --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     commit "$distroless"
@@ -135,7 +137,7 @@ build() {
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry
     # The format of Docker keeps HEALTHCHECK.
     b build --isolation=chroot --format=docker --layers --pull=never --quiet \
-        --file "$dockerfile" --ignorefile "$root/docker/Dockerfile.dockerignore" \
+        --file "$dockerfile" --ignorefile "$context/docker/Dockerfile.dockerignore" \
         --volume "$registry:/usr/local/cargo/registry:ro" --volume "$dir/cargo.toml:/usr/local/cargo/config.toml:ro" \
         --tag "$image" "$context" >"$dir/build.log" 2>&1 || { tail -n 50 "$dir/build.log" >&2; fail "the build failed"; }
 }
@@ -180,7 +182,9 @@ test_image() {
     [ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = 65532 ] || fail "the service does not run as user 65532"
     # To the service, not to `buildah run`, which would kill it.
     kill -TERM "$pid"
-    wait "$run" || { cat "$log" >&2; fail "the service ended with status $?"; }
+    local status=0
+    wait "$run" || status=$?
+    [ "$status" = 0 ] || { cat "$log" >&2; fail "the service ended with status $status"; }
     changed=$(find "$mount" -xdev -newer "$dir/before" -type f -not -path "$mount/etc/*" -not -path "$mount/run/*")
     [ -z "$changed" ] || fail "the service wrote to its root file system: $changed"
     say "answers, runs as user 65532, writes no file, ends with status 0 on SIGTERM"
