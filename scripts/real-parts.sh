@@ -47,9 +47,10 @@ process() { # PID
 is_running() { # SERVER
     local pid started
     [ -e "$dir/$1/pid" ] && [ -e "$dir/$1/started" ] || return 1
-    read -r pid <"$dir/$1/pid"
-    read -r started <"$dir/$1/started"
-    [ "$(process "$pid")" = "$started" ]
+    pid=$(cat "$dir/$1/pid")
+    started=$(cat "$dir/$1/started")
+    # a server that ended at once has no start time
+    [ -n "$started" ] && [ "$(process "$pid")" = "$started" ]
 }
 
 # runs a server in the background, independent of this script

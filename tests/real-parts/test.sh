@@ -86,6 +86,23 @@ for pid in $pids $children; do if runs "$pid"; then fail "process $pid is left";
 if [ -e "$first" ] || [ -e "$second" ]; then fail "data is left"; fi
 pass "stop ends exactly its own processes"
 
+mkdir "$temporary/bin"
+printf '#!/bin/sh\necho "no memory left"\nexit 1\n' >"$temporary/bin/redis-server"
+chmod +x "$temporary/bin/redis-server"
+if PATH=$temporary/bin:$PATH "$parts" start postgres redis 2>"$temporary/error"; then fail "a server that ends counts as started"; fi
+grep -q "no memory left" "$temporary/error" || fail "the log of the server is not printed: $(cat "$temporary/error")"
+if "$parts" urls 2>/dev/null; then fail "a server is left after a failed start"; fi
+"$parts" stop
+pass "a failed start prints the log and leaves no server"
+
+"$parts" start redis &
+starting=$!
+"$parts" start redis
+wait "$starting"
+[ "$(pgrep -c -f "^redis-server.*:$(cat "$first/redis/port")")" = 1 ] || fail "two starts at once started two servers"
+"$parts" stop
+pass "two starts at once start one server"
+
 if "$parts" start unknown 2>"$temporary/error"; then fail "an unknown server is accepted"; fi
 grep -q 'postgres mariadb redis kafka' "$temporary/error" || fail "the message does not list the servers"
 pass "an unknown server is refused"
