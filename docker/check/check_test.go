@@ -82,6 +82,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		{"port in a range", []string{app, app + "\n    ports: ['127.0.0.1:5431-5433:80-82']"}, "services app and db publish the same port"},
 		{"port on all addresses", []string{app, app + "\n    ports: ['0.0.0.0:5432:80']"}, "services app and db publish the same port"},
 		{"port of a replica", []string{"image: db:1", "image: db:1\n    scale: 2"}, "db: 2 containers cannot all publish port 5432/tcp"},
+		{"port that is no number", []string{app, app + "\n    ports: [{target: 80, published: http, host_ip: 127.0.0.1}]"}, "app: port \"http\""},
 		{"port beyond loopback", []string{"127.0.0.1:5432", "5432"}, "db publishes port 5432 on other addresses"},
 		{"image without a version", []string{"app:1", "app"}, "image app has no version"},
 		{"latest image", []string{"app:1", "app:latest"}, "image app:latest has no version"},

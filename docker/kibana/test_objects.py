@@ -61,6 +61,14 @@ class Structure(unittest.TestCase):
         def visualization(one, identifier):
             return state(one, identifier)["visualization"]
 
+        def without_data_view(one):
+            one["references"].clear()
+            one["attributes"]["kibanaSavedObjectMeta"] = {"searchSourceJSON": "{}"}
+
+        def rename_control(one):
+            controls = one["attributes"]["controlGroupInput"]
+            controls[PANELS] = controls[PANELS].replace('"id":"user"', '"id":"users"')
+
         rows = [
             ("index-pattern", remove("coreMigrationVersion"), "coreMigrationVersion is None"),
             ("index-pattern", lambda one: one.update(coreMigrationVersion="9.0.0"), "newer"),
@@ -78,6 +86,8 @@ class Structure(unittest.TestCase):
             ("search", lambda one: one["attributes"].pop("columns"), "has no columns"),
             ("search", lambda one: one["attributes"].update(columns=[{"field": "x"}]), "a column is not the name"),
             ("search", lambda one: one["attributes"]["kibanaSavedObjectMeta"].update(searchSourceJSON={}), "is not a string"),
+            ("search", without_data_view, "has no data view"),
+            ("dashboard", rename_control, "the control user has the input"),
             ("index-pattern", lambda one: one["attributes"].update(runtimeFieldMap={}), "runtimeFieldMap is not a string"),
             ("index-pattern", lambda one: one["attributes"].update(fieldFormatMap="{"), "fieldFormatMap is not a string"),
             ("dashboard", lambda one: one["attributes"].pop("optionsJSON"), "has no optionsJSON"),
