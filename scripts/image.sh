@@ -24,7 +24,7 @@ rust=docker.io/library/rust:1-slim-bookworm
 distroless=gcr.io/distroless/cc-debian12:nonroot
 
 fail() { echo "image: $*" >&2; exit 1; }
-say() { echo "image: $*"; }
+log() { echo "image: $*"; }
 b() { STORAGE_OPTS='' buildah --storage-driver=overlay --root "$dir/root" --runroot "$dir/runroot" "$@"; }
 exists() { b images -q "$1" >/dev/null 2>&1; }
 
@@ -44,7 +44,7 @@ trap remove_container EXIT
 
 slim_image() {
     if exists "$slim"; then return; fi
-    say "$slim"
+    log "$slim"
     if [ ! -e "$dir/slim/.complete" ]; then
         rm -rf "$dir/slim"
         debootstrap --variant=minbase --include=ca-certificates bookworm "$dir/slim" >"$dir/debootstrap.log" 2>&1 ||
@@ -60,7 +60,7 @@ slim_image() {
 
 rust_image() {
     if exists "$rust"; then return; fi
-    say "$rust"
+    log "$rust"
     local mount program
     container=$(b from --pull=never "$slim")
     b run --isolation=chroot "$container" -- sh -c 'apt-get update -qq &&
@@ -80,7 +80,7 @@ rust_image() {
 # The C libraries of the slim image, certificates and users: no shell, no package manager.
 distroless_image() {
     if exists "$distroless"; then return; fi
-    say "$distroless"
+    log "$distroless"
     local from to file libraries
     libraries=lib/$(uname -m)-linux-gnu
     container=$(b from --pull=never "$slim")
@@ -130,7 +130,7 @@ bases() {
 
 build() {
     bases
-    say "$image"
+    log "$image"
     # The crates of this machine are used: inside of the build, Cargo downloads nothing.
     (cd "$root" && cargo fetch --locked --quiet)
     printf '[net]\noffline = true\n' >"$dir/cargo.toml"
@@ -153,7 +153,7 @@ check_configuration() {
     container=$(b from --pull=never "$image")
     size=$(du -s -B1 --apparent-size "$(b mount "$container")" | cut -f1)
     [ "$size" -lt "$largest" ] || fail "the image has $size bytes, allowed are $largest"
-    say "$((size / 1024 / 1024)) MB, user 65532, stops by SIGTERM, has a health check"
+    log "$((size / 1024 / 1024)) MB, user 65532, stops by SIGTERM, has a health check"
 }
 
 test_image() {
@@ -187,7 +187,7 @@ test_image() {
     [ "$status" = 0 ] || { cat "$log" >&2; fail "the service ended with status $status"; }
     changed=$(find "$mount" -xdev -newer "$dir/before" -type f -not -path "$mount/etc/*" -not -path "$mount/run/*")
     [ -z "$changed" ] || fail "the service wrote to its root file system: $changed"
-    say "answers, runs as user 65532, writes no file, ends with status 0 on SIGTERM"
+    log "answers, runs as user 65532, writes no file, ends with status 0 on SIGTERM"
 }
 
 # the process whose program is the image's own

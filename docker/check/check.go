@@ -52,7 +52,7 @@ func checkDependencies(project *types.Project, service types.ServiceConfig, repo
 			}
 		case types.ServiceConditionCompletedSuccessfully:
 			if needed.Restart == types.RestartPolicyAlways || needed.Restart == types.RestartPolicyUnlessStopped {
-				report("service %s waits for %s to complete, which restarts for ever", service.Name, name)
+				report("service %s waits for %s to complete, which always restarts", service.Name, name)
 			}
 		}
 	}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the structure of saved objects: check.py FILE.ndjson…
 
-Kibana imports objects with broken references or columns, and shows the fault only when somebody opens them.
+Kibana imports objects with broken references or columns, and shows the fault only when a user opens them.
 """
 
 import json

@@ -8,9 +8,9 @@ elasticsearch=${ELASTICSEARCH_URL:?}
 kibana=${KIBANA_URL:?}
 public=${PUBLIC_KIBANA_URL:?}
 # seconds that Kibana may take to start
-patience=${KIBANA_TIMEOUT:-600}
+timeout=${KIBANA_TIMEOUT:-600}
 
-say() { echo "setup: $*"; }
+log() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
 secret() { cat "$secrets/$1"; }
 
@@ -49,7 +49,7 @@ ROLE
         send PUT "$elasticsearch/_security/user/apm_server" >/dev/null
     printf '{"password":"%s","roles":["viewer"],"full_name":"Support"}' "$(secret elasticsearch/support)" |
         send PUT "$elasticsearch/_security/user/support" >/dev/null
-    say "the users kibana_system, apm_server and support exist"
+    log "the users kibana_system, apm_server and support exist"
 }
 
 key_works() {
@@ -60,7 +60,7 @@ key_works() {
 
 create_api_key() {
     if key_works; then
-        say "the API key for agents works"
+        log "the API key for agents works"
         return
     fi
     local answer key
@@ -81,13 +81,13 @@ KEY
     # the user of the marketplace's image
     chown "${AGENT_OWNER:-65532:65532}" "$secrets/agent/api_key.new"
     mv "$secrets/agent/api_key.new" "$secrets/agent/api_key"
-    say "created the API key for agents"
+    log "created the API key for agents"
 }
 
 await_kibana() {
-    local end=$((SECONDS + patience))
+    local end=$((SECONDS + timeout))
     until curl -sf "$kibana/api/status" 2>/dev/null | grep -q '"level":"available"'; do
-        [ $SECONDS -lt $end ] || fail "$kibana is not available after $patience s"
+        [ $SECONDS -lt $end ] || fail "$kibana is not available after $timeout s"
         sleep 2
     done
 }
@@ -95,9 +95,9 @@ await_kibana() {
 # Elasticsearch has the index templates for APM built in: without the integration data is stored, too.
 install_integration() {
     if (echo '{}' | send POST "$kibana/api/fleet/epm/packages/apm" >/dev/null); then
-        say "the APM integration is installed"
+        log "the APM integration is installed"
     else
-        say "the APM integration is not installed: install it in Kibana, Integrations, Elastic APM"
+        log "the APM integration is not installed: install it in Kibana, Integrations, Elastic APM"
     fi
 }
 
@@ -108,7 +108,7 @@ import_objects() {
         answer=$(request POST "$kibana/api/saved_objects/_import?overwrite=true" --form "file=@$file")
         # a partial import is answered with 200
         grep -q '"success":true' <<<"$answer" || fail "import of ${file##*/}: $answer"
-        say "imported ${file##*/}"
+        log "imported ${file##*/}"
     done
 }
 
