@@ -88,9 +88,14 @@ def names_of(document, prefix=""):
     return {prefix[:-1]}
 
 
+def metrics_of(document):
+    """The names of the samples of a metric set, which Elasticsearch stores as fields."""
+    return {sample["name"] for sample in document.get("metricset", {}).get("samples", [])}
+
+
 def missing(objects, documents):
     """Returns the fields that no document has, each with the places of its use."""
-    existing = {name for document in documents for name in names_of(document)}
+    existing = {name for document in documents for name in names_of(document) | metrics_of(document)}
     return {
         field: places
         for field, places in uses(objects).items()

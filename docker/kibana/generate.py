@@ -57,7 +57,7 @@ def objects():
             "labels.reason",
             "error.grouping_name",
         ],
-        [lens.pinned_phrase("user.id", "0xdef", 0)],
+        [lens.pinned_phrase("user.id", "carol", 0)],
     )
     yield lens.dashboard(
         "marketplace-overview",

@@ -157,6 +157,13 @@ class Fields(unittest.TestCase):
         objects = changed("dashboard", lambda one: columns(one, "users")["value"].update(sourceField="user.idd"))
         self.assertEqual(list(fields.missing(objects, documents)), ["user.idd"])
 
+    def test_a_sample_of_a_metric_set_is_a_field(self):
+        names = [name for name in fields.uses(OBJECTS) if name != "agent.events.dropped"]
+        documents = [{name: 1 for name in names}, {"data_stream": {"dataset": "x"}, "event": {"duration": 1}, "error": {"log": {"message": "x"}}}]
+        self.assertEqual(list(fields.missing(OBJECTS, documents)), ["agent.events.dropped"])
+        documents.append({"metricset": {"samples": [{"name": "agent.events.dropped", "value": 1}]}})
+        self.assertEqual(fields.missing(OBJECTS, documents), {})
+
     def test_a_field_that_elasticsearch_adds_needs_its_source(self):
         documents = [{name: 1 for name in fields.uses(OBJECTS)}]
         self.assertEqual(set(fields.missing(OBJECTS, documents)), set(fields.ADDED_BY_ELASTICSEARCH))
