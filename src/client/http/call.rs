@@ -7,7 +7,7 @@ use opentelemetry::trace::SpanKind;
 
 use super::{
     error::fail_body,
-    target::{self, Described, ServerAddress},
+    target::{Described, Target},
 };
 use crate::{
     client::ExitSpan,
@@ -25,12 +25,12 @@ pub(super) enum Protocol {
 }
 
 /// Starts the exit span of a request and injects the trace headers.
-pub(super) fn start<B>(request: &mut Request<B>, server: Option<&ServerAddress>) -> (Option<ExitSpan>, Protocol) {
+pub(super) fn start<B>(request: &mut Request<B>, target: &Target) -> (Option<ExitSpan>, Protocol) {
     let protocol = if is_grpc(request.headers()) { Protocol::Grpc } else { Protocol::Http };
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let span = start_span(|| match protocol {
-        Protocol::Http => target::http(method, target::url(uri, headers, server), server),
-        Protocol::Grpc => target::grpc(uri, headers, server),
+        Protocol::Http => target.http(method, target.url(uri, headers)),
+        Protocol::Grpc => target.grpc(uri, headers),
     });
     inject(span.as_ref(), request.headers_mut());
     (span, protocol)

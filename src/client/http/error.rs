@@ -14,7 +14,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The compiler infers `K`. It is `()` for a type that implements [`std::error::Error`], and
 /// `Box<dyn Error + Send + Sync>` for boxed errors, which do not implement the trait. The services of tower's
 /// `timeout`, `buffer` and `load_shed` have boxed errors.
-pub trait ClientError<K> {
+pub trait ClientError<K>: 'static {
     /// Returns the error that is recorded.
     fn as_error(&self) -> &(dyn Error + 'static);
 }

@@ -1,10 +1,10 @@
 //! The layer for clients, and its options.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData};
 
 use tower_layer::Layer;
 
-use super::{ClientService, target::ServerAddress};
+use super::{ClientService, target::Target};
 
 /// Returns a tower layer that records an exit span for each outgoing HTTP request and gRPC call.
 ///
@@ -35,7 +35,7 @@ use super::{ClientService, target::ServerAddress};
 /// | name | `GET host:port`, without the scheme's default port | `/package.Service/Method` |
 /// | type, subtype | `external`, `http` | `external`, `grpc` |
 /// | destination, service target | host and port of the URI, otherwise of the `Host` header | as HTTP |
-/// | other fields | method, status, URL without secrets | |
+/// | other fields | method, status, URL without secrets (see [`omit_url_path`](ClientLayer::omit_url_path)) | |
 /// | outcome | `failure` for status 400 and above | `success` only for status `OK` |
 ///
 /// The span starts with the request and ends with the response body: at its end, at its error, or when it is dropped. A
@@ -57,7 +57,7 @@ use super::{ClientService, target::ServerAddress};
 /// Redirects that the client follows on its own are part of one span, with the status of the last response.
 #[must_use]
 pub fn client_layer<K>() -> ClientLayer<K> {
-    ClientLayer { server: None, kind: PhantomData }
+    ClientLayer { target: Target::default(), kind: PhantomData }
 }
 
 /// Records an exit span for each outgoing request. See [`client_layer`].
@@ -66,7 +66,7 @@ pub fn client_layer<K>() -> ClientLayer<K> {
 ///
 /// `K` is inferred. See [`ClientError`](super::ClientError).
 pub struct ClientLayer<K = ()> {
-    pub(super) server: Option<Arc<ServerAddress>>,
+    pub(super) target: Target,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -92,7 +92,29 @@ impl<K> ClientLayer<K> {
     /// ```
     #[must_use]
     pub fn server_address(mut self, host: &str, port: u16) -> Self {
-        self.server = Some(Arc::new(ServerAddress::new(host, port)));
+        self.target.set_server(host, port);
+        self
+    }
+
+    /// Records URLs without their path and query: `https://node.example/` instead of `https://node.example/v3/KEY`.
+    ///
+    /// Use it for services whose key is a part of the path. The path is removed from the messages of recorded
+    /// [`reqwest::Error`](https://docs.rs/reqwest)s too, but stays in the error that the caller gets. The name of a
+    /// gRPC call is its path and does not change.
+    ///
+    /// Default: the whole URL is recorded, with the values of sensitive query parameters redacted.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    ///
+    /// # fn node<S>(client: S) -> tower_apm::ClientService<S> {
+    /// let node = ServiceBuilder::new().layer(tower_apm::client_layer().omit_url_path()).service(client);
+    /// # node
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn omit_url_path(mut self) -> Self {
+        self.target.omits_path = true;
         self
     }
 }
@@ -101,18 +123,18 @@ impl<S, K> Layer<S> for ClientLayer<K> {
     type Service = ClientService<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ClientService::new(inner, self.server.clone())
+        ClientService::new(inner, self.target.clone())
     }
 }
 
 impl<K> Clone for ClientLayer<K> {
     fn clone(&self) -> Self {
-        Self { server: self.server.clone(), kind: PhantomData }
+        Self { target: self.target.clone(), kind: PhantomData }
     }
 }
 
 impl<K> fmt::Debug for ClientLayer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientLayer").field("server", &self.server).finish()
+        f.debug_struct("ClientLayer").field("target", &self.target).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Support for `reqwest::Client`, which has its own request and response types.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -8,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::reqwest::{Body, Client, Error, Request, RequestBuilder, Response, ResponseBuilderExt};
+use ::reqwest::{Body, Client, Error, Request, RequestBuilder, Response, ResponseBuilderExt, Url};
 use http_body::Body as _;
 use tower_service::Service;
 
@@ -16,7 +17,7 @@ use super::{
     ClientBody, ClientError, ClientService,
     call::{self, Call, Protocol},
     future::fail,
-    target::{self, ServerAddress},
+    target::Target,
 };
 use crate::client::{ExitSpan, InExitSpan};
 
@@ -34,23 +35,23 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let span = start(&mut request, self.server.as_deref());
+        let span = start(&mut request, &self.target);
         let entered = span.as_ref().map(ExitSpan::enter);
         let future = self.inner.call(request);
         drop(entered);
-        ReqwestFuture { call: InExitSpan::new(future, span), kind: PhantomData }
+        ReqwestFuture { call: InExitSpan::new(future, span), omits_path: self.target.omits_path, kind: PhantomData }
     }
 }
 
 /// Starts the exit span of a request and injects the trace headers.
-pub(super) fn start(request: &mut Request, server: Option<&ServerAddress>) -> Option<ExitSpan> {
-    let span = call::start_span(|| target::http(request.method(), Some(url(request.url())), server));
+pub(super) fn start(request: &mut Request, target: &Target) -> Option<ExitSpan> {
+    let span = call::start_span(|| target.http(request.method(), Some(without_credentials(request.url()))));
     call::inject(span.as_ref(), request.headers_mut());
     span
 }
 
 /// Returns the URL without user, password and fragment.
-fn url(url: &::reqwest::Url) -> String {
+fn without_credentials(url: &Url) -> String {
     let url = url.as_str();
     let url = url.split_once('#').map_or(url, |(url, _)| url);
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -60,15 +61,45 @@ fn url(url: &::reqwest::Url) -> String {
 }
 
 /// Records the response. The span ends with its body.
-pub(super) fn finish<E: ClientError<K>, K>(span: Option<ExitSpan>, result: Result<Response, E>) -> Result<Response, E> {
+pub(super) fn finish<E: ClientError<K>, K>(
+    span: Option<ExitSpan>,
+    result: Result<Response, E>,
+    omits_path: bool,
+) -> Result<Response, E> {
     match (result, span) {
         (Ok(response), Some(span)) => Ok(respond(Call::new(span, Protocol::Http), response)),
         (Ok(response), None) => Ok(response),
-        (Err(error), span) => {
+        (Err(mut error), span) => {
+            let whole = if omits_path { omit_path(&mut error) } else { None };
             fail(span, &error);
+            if let (Some(whole), Some(url)) = (whole, url_of(&mut error)) {
+                *url = whole;
+            }
             Err(error)
         }
     }
+}
+
+/// Returns the URL in the message of an error.
+fn url_of<E: ClientError<K>, K>(error: &mut E) -> Option<&mut Url> {
+    let error: &mut dyn Any = error;
+    #[cfg(feature = "reqwest-middleware")]
+    if error.is::<::reqwest_middleware::Error>() {
+        return match error.downcast_mut()? {
+            ::reqwest_middleware::Error::Reqwest(error) => error.url_mut(),
+            ::reqwest_middleware::Error::Middleware(_) => None,
+        };
+    }
+    error.downcast_mut::<Error>()?.url_mut()
+}
+
+/// Removes path and query from the URL in the message of an error, and returns the URL.
+fn omit_path<E: ClientError<K>, K>(error: &mut E) -> Option<Url> {
+    let url = url_of(error)?;
+    let whole = url.clone();
+    url.set_path("");
+    url.set_query(None);
+    Some(whole)
 }
 
 fn respond(call: Call, response: Response) -> Response {
@@ -94,6 +125,7 @@ pin_project_lite::pin_project! {
     pub struct ReqwestFuture<F, K = ()> {
         #[pin]
         call: InExitSpan<F>,
+        omits_path: bool,
         kind: PhantomData<fn() -> K>,
     }
 }
@@ -106,8 +138,9 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (span, result) = ready!(self.project().call.poll(cx));
-        Poll::Ready(finish(span, result))
+        let this = self.project();
+        let (span, result) = ready!(this.call.poll(cx));
+        Poll::Ready(finish(span, result, *this.omits_path))
     }
 }
 
@@ -140,9 +173,9 @@ impl RequestBuilderExt for RequestBuilder {
     async fn send_with_span(self) -> Result<Response, Error> {
         let (client, request): (Client, _) = self.build_split();
         let mut request = request?;
-        let span = start(&mut request, None);
+        let span = start(&mut request, &Target::default());
         let (span, result) = InExitSpan::new(client.execute(request), span).await;
-        finish(span, result)
+        finish(span, result, false)
     }
 }
 
@@ -156,7 +189,7 @@ mod tests {
             ("http://a.example/b@c", "http://a.example/b@c"),
             ("http://[::1]:81/b", "http://[::1]:81/b"),
         ] {
-            assert_eq!(super::url(&text.parse().unwrap()), want);
+            assert_eq!(super::without_credentials(&text.parse().unwrap()), want);
         }
     }
 }

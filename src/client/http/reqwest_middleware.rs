@@ -28,8 +28,8 @@ impl Middleware for ClientLayer {
         extensions: &mut http::Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let span = start(&mut request, self.server.as_deref());
+        let span = start(&mut request, &self.target);
         let (span, result) = InExitSpan::new(next.run(request, extensions), span).await;
-        finish(span, result)
+        finish(span, result, self.target.omits_path)
     }
 }

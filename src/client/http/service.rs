@@ -3,7 +3,6 @@
 use std::{
     fmt,
     marker::PhantomData,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{ClientError, ClientFuture, call, target::ServerAddress};
+use super::{ClientError, ClientFuture, call, target::Target};
 use crate::client::ExitSpan;
 
 /// A client that is wrapped by a [`ClientLayer`](super::ClientLayer).
@@ -20,13 +19,13 @@ use crate::client::ExitSpan;
 /// `ClientService<S, Box<dyn Error + Send + Sync>>`.
 pub struct ClientService<S, K = ()> {
     pub(super) inner: S,
-    pub(super) server: Option<Arc<ServerAddress>>,
+    pub(super) target: Target,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<S, K> ClientService<S, K> {
-    pub(super) fn new(inner: S, server: Option<Arc<ServerAddress>>) -> Self {
-        Self { inner, server, kind: PhantomData }
+    pub(super) fn new(inner: S, target: Target) -> Self {
+        Self { inner, target, kind: PhantomData }
     }
 
     /// Returns a reference to the client.
@@ -60,7 +59,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (span, protocol) = call::start(&mut request, self.server.as_deref());
+        let (span, protocol) = call::start(&mut request, &self.target);
         let entered = span.as_ref().map(ExitSpan::enter);
         let future = self.inner.call(request);
         drop(entered);
@@ -70,12 +69,12 @@ where
 
 impl<S: Clone, K> Clone for ClientService<S, K> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.server.clone())
+        Self::new(self.inner.clone(), self.target.clone())
     }
 }
 
 impl<S: fmt::Debug, K> fmt::Debug for ClientService<S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientService").field("inner", &self.inner).field("server", &self.server).finish()
+        f.debug_struct("ClientService").field("inner", &self.inner).field("target", &self.target).finish()
     }
 }

@@ -8,14 +8,54 @@ use opentelemetry::{KeyValue, StringValue, Value};
 use crate::record::{cut, known_method};
 
 /// The address of the server that was set on the layer.
-#[derive(Debug, Clone)]
-pub(super) struct ServerAddress {
+#[derive(Debug)]
+struct ServerAddress {
     host: Arc<str>,
     port: u16,
 }
 
+/// The options of a layer about the server and the URL.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Target {
+    server: Option<Arc<ServerAddress>>,
+    /// Whether path and query of URLs are not recorded.
+    pub(super) omits_path: bool,
+}
+
+impl Target {
+    pub(super) fn set_server(&mut self, host: &str, port: u16) {
+        self.server = Some(Arc::new(ServerAddress::new(host, port)));
+    }
+
+    /// Returns the name and the attributes of the span for an HTTP request to `url`.
+    pub(super) fn http(&self, method: &Method, url: Option<String>) -> Described {
+        let url = url.map(|url| if self.omits_path { origin(url) } else { url });
+        http(method, url, self.server.as_deref())
+    }
+
+    /// Returns the name and the attributes of the span for a gRPC call.
+    pub(super) fn grpc(&self, uri: &Uri, headers: &HeaderMap) -> Described {
+        grpc(uri, headers, self.server.as_deref())
+    }
+
+    /// Returns the URL of a request, without user and password, or `None` if no host is known.
+    pub(super) fn url(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        url(uri, headers, self.server.as_deref())
+    }
+}
+
+/// Returns the scheme, host and port of a URL, followed by `/`.
+fn origin(mut url: String) -> String {
+    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+    if let Some(end) = url[authority..].find(['/', '?', '#']) {
+        url.truncate(authority + end);
+    }
+    url.push('/');
+    url
+}
+
 impl ServerAddress {
-    pub(super) fn new(host: &str, port: u16) -> Self {
+    fn new(host: &str, port: u16) -> Self {
         Self { host: host.trim_start_matches('[').trim_end_matches(']').into(), port }
     }
 
@@ -33,7 +73,7 @@ impl ServerAddress {
 /// Returns the name and the attributes of the span for an HTTP request.
 ///
 /// The name is the method, such as `GET`. The exporter adds the host and the port.
-pub(super) fn http(method: &Method, url: Option<String>, server: Option<&ServerAddress>) -> Described {
+fn http(method: &Method, url: Option<String>, server: Option<&ServerAddress>) -> Described {
     let method = method_name(method);
     let mut attributes = Vec::with_capacity(6);
     attributes.push(KeyValue::new("http.request.method", method.clone()));
@@ -46,7 +86,7 @@ pub(super) fn http(method: &Method, url: Option<String>, server: Option<&ServerA
 pub(super) type Described = (Cow<'static, str>, Vec<KeyValue>);
 
 /// Returns the name and the attributes of the span for a gRPC call.
-pub(super) fn grpc(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress>) -> Described {
+fn grpc(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress>) -> Described {
     let mut attributes = Vec::with_capacity(8);
     attributes.push(KeyValue::new("rpc.system", "grpc"));
     let path = uri.path();
@@ -76,7 +116,7 @@ fn address(uri: &Uri, headers: &HeaderMap) -> Option<[KeyValue; 2]> {
 /// Returns the URL of a request, without user and password, or `None` if no host is known.
 ///
 /// The host is that of the URI, otherwise that of the layer, otherwise that of the `Host` header.
-pub(super) fn url(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress>) -> Option<String> {
+fn url(uri: &Uri, headers: &HeaderMap, server: Option<&ServerAddress>) -> Option<String> {
     let authority = match (uri.authority(), server) {
         (Some(authority), _) => Cow::Borrowed(authority.as_str()),
         (None, Some(server)) => server.authority().into(),
@@ -134,6 +174,18 @@ mod tests {
         ] {
             let uri = uri.parse::<Uri>().unwrap();
             assert_eq!(url(&uri, &headers(host), server).as_deref(), want, "{uri}");
+        }
+    }
+
+    #[test]
+    fn origin_has_no_path_and_no_query() {
+        for (url, want) in [
+            ("https://a.example:8443/v3/key?x=y", "https://a.example:8443/"),
+            ("https://a.example?key=x", "https://a.example/"),
+            ("https://[::1]:443#key", "https://[::1]:443/"),
+            ("https://a.example", "https://a.example/"),
+        ] {
+            assert_eq!(origin(url.to_owned()), want);
         }
     }
 

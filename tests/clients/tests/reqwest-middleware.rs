@@ -33,6 +33,17 @@ async fn refused_connection_is_a_failure_with_an_error() {
     apm.expect_error(&message).await.caused_by("tcp connect error");
 }
 
+#[tokio::test]
+async fn path_of_the_url_is_omitted_in_errors_of_the_client() {
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let apm = TestAgent::start().await;
+    let client = ClientBuilder::new(reqwest::Client::new()).with(client_layer().omit_url_path()).build();
+    let error = in_transaction(&apm, client.get(format!("http://{address}/hunter2")).send()).await.unwrap_err();
+    assert_eq!(error.url().unwrap().path(), "/hunter2", "the caller gets the whole URL");
+    apm.expect_error(&format!("error sending request for url (http://{address}/)")).await;
+    apm.assert_no_secret("hunter2");
+}
+
 /// Sends a request up to three times.
 struct Attempts;
 

@@ -90,6 +90,28 @@ async fn timeout_of_the_client_is_a_failure_with_an_error() {
 }
 
 #[tokio::test]
+async fn path_of_the_url_is_omitted_in_spans_and_errors_of_the_client() {
+    let (server, client) = (Server::start().await, Client::new());
+    let layer = || ServiceBuilder::new().layer(client_layer().omit_url_path()).service(client.clone());
+    for apm in agents().await {
+        let request = client.get(server.url("/ok?page=hunter2")).build().unwrap();
+        let late = client.get(server.url("/never?page=hunter2")).timeout(Duration::from_millis(20)).build().unwrap();
+        in_transaction(&apm, async {
+            layer().oneshot(request).await.unwrap().bytes().await.unwrap();
+            let error = layer().oneshot(late).await.unwrap_err();
+            assert_eq!(error.url().unwrap().query(), Some("page=hunter2"), "the caller gets the whole URL");
+        })
+        .await;
+        for span in spans(&apm).await {
+            assert_eq!(span["context"]["http"]["url"], server.url("/"));
+        }
+        let message = format!("error sending request for url ({})", server.url("/"));
+        apm.expect_error(&message).await.caused_by("operation timed out");
+        apm.assert_no_secret("hunter2");
+    }
+}
+
+#[tokio::test]
 async fn twenty_requests_at_once_are_twenty_spans() {
     let (server, client) = (Server::start().await, Client::new());
     let apm = TestAgent::start().await;
