@@ -33,7 +33,7 @@ macro_rules! targets {
 targets!(intake, options, otlp, sanitize_json, sanitize_text, sql, trace_headers, wildcard);
 
 /// Changed inputs for each target, unless `PROPTEST_CASES` says how many.
-const CASES: u32 = 2_000;
+const CASES: u32 = 1_000;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);

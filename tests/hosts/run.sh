@@ -4,9 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-target=$(mktemp -d)
-trap 'rm -rf "$target"' EXIT
-export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0
+export CARGO_INCREMENTAL=0
+if [ -z "${CARGO_TARGET_DIR:-}" ]; then
+    CARGO_TARGET_DIR=$(mktemp -d)
+    export CARGO_TARGET_DIR
+    trap 'rm -rf "$CARGO_TARGET_DIR"' EXIT
+fi
 unset RUST_LOG NO_COLOR
 
 passed=0
@@ -16,7 +19,7 @@ failed=0
 output() {
     local text status=0
     cargo build --quiet --package "$1" --features "$2"
-    text=$("$target/debug/$1" 2>&1) || status=$?
+    text=$("$CARGO_TARGET_DIR/debug/$1" 2>&1) || status=$?
     sed -E 's/[0-9-]{10}T[0-9:.]+Z//' <<<"$text"
     echo "ended with $status"
 }

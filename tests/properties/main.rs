@@ -26,7 +26,7 @@ use tower_apm::{Agent, CaptureBody, EnvVars, Exporter};
 use crate::{apm_server_process::ApmServer, day::Day};
 
 /// Days, unless `PROPTEST_CASES` says how many.
-const CASES: u32 = 300;
+const CASES: u32 = 150;
 /// Nothing takes this long, on no machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Stands wherever a secret can be.
