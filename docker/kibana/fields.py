@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Lists the field names that saved objects use, or checks them against documents.
+"""Lists the field names that saved objects and guides use, or checks them against documents.
 
-usage: fields.py FILE.ndjson                              a line per field: its name, a tab, where it is used
-       fields.py --documents DOCUMENTS.ndjson FILE.ndjson exits with 1 if a field is in none of the documents
+usage: fields.py FILE…                              a line per field: its name, a tab, where it is used
+       fields.py --documents DOCUMENTS.ndjson FILE… exits with 1 if a field is in none of the documents
 
+FILE is an NDJSON file of saved objects, or a Markdown file with queries in code blocks of the languages `kql` and `esql`.
 The documents are those of the APM Server, one JSON object per line. Elasticsearch adds some fields when it stores a
 document: these are looked up under the names of the fields that they are made from.
 """
@@ -16,6 +17,7 @@ import sys
 ADDED_BY_ELASTICSEARCH = {
     "processor.event": ["data_stream.dataset"],
     "transaction.duration.us": ["event.duration"],
+    "span.duration.us": ["event.duration"],
     "error.grouping_name": ["error.exception.message", "error.log.message"],
 }
 
@@ -24,6 +26,19 @@ def of_query(query):
     """The fields of a KQL query."""
     without_values = re.sub(r'"(?:\\.|[^"\\])*"', '""', query)
     return re.findall(r"([\w@][\w@.*-]*)\s*(?::|[<>]=?)", without_values)
+
+
+def of_esql(query):
+    """The fields of an ES|QL query: the names with a dot, and `@timestamp`."""
+    without_source = "\n".join(line for line in query.splitlines() if not line.startswith("FROM "))
+    without_values = re.sub(r'"(?:\\.|[^"\\])*"', '""', without_source)
+    return re.findall(r"@timestamp|[a-z_]\w*(?:\.\w+)+", without_values)
+
+
+def of_guide(text, place):
+    """Yields (field, place) for each use in the code blocks of a Markdown file."""
+    for language, query in re.findall(r"^```(kql|esql)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield from ((field, place) for field in (of_query if language == "kql" else of_esql)(query))
 
 
 def of_script(script):
@@ -93,12 +108,26 @@ def metrics_of(document):
     return {sample["name"] for sample in document.get("metricset", {}).get("samples", [])}
 
 
-def missing(objects, documents):
+def uses_in(paths):
+    """Returns the fields that files use, each with the places of its use."""
+    found = {}
+    for path in paths:
+        if path.endswith(".md"):
+            with open(path, encoding="utf-8") as file:
+                places = [(field, {place}) for field, place in of_guide(file.read(), path)]
+        else:
+            places = uses(read(path)).items()
+        for field, where in places:
+            found.setdefault(field, set()).update(where)
+    return {field: sorted(places) for field, places in sorted(found.items())}
+
+
+def missing(used, documents):
     """Returns the fields that no document has, each with the places of its use."""
     existing = {name for document in documents for name in names_of(document) | metrics_of(document)}
     return {
         field: places
-        for field, places in uses(objects).items()
+        for field, places in used.items()
         if not existing.intersection(ADDED_BY_ELASTICSEARCH.get(field, [field]))
     }
 
@@ -109,14 +138,14 @@ def read(path):
 
 
 def main(arguments):
-    if len(arguments) == 1:
-        for field, places in uses(read(arguments[0])).items():
-            print(f"{field}\t{', '.join(places)}")
-    elif len(arguments) == 3 and arguments[0] == "--documents":
-        absent = missing(read(arguments[2]), read(arguments[1]))
+    if arguments[:1] == ["--documents"] and len(arguments) > 2:
+        absent = missing(uses_in(arguments[2:]), read(arguments[1]))
         for field, places in absent.items():
             print(f"{field} is in no document; used by {', '.join(places)}", file=sys.stderr)
         sys.exit(bool(absent))
+    elif arguments and not arguments[0].startswith("-"):
+        for field, places in uses_in(arguments).items():
+            print(f"{field}\t{', '.join(places)}")
     else:
         sys.exit(__doc__)
 
