@@ -21,7 +21,7 @@ use crate::{
     chain::{ChainClient, ChainError, EmbeddedChain},
     chat::{self, Chat, fanout::InProcessFanout},
     config::{Config, SecretUrl},
-    data_source::{self, DataSourceError},
+    data_source::{DataSourceError, DataSources},
     error::{self, AppError},
     market::{self, Market, MarketError},
     wallet::{self, Wallet, WalletError, balances::InMemoryBalances},
@@ -54,9 +54,9 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens the database and, unless another is configured, starts a chain.
+    /// Opens the data sources, and starts an embedded chain unless another chain is configured.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let db = data_source::connect(&config.database_url).await?;
+        let sources = DataSources::open(config).await?;
         let (chain_url, embedded) = match &config.chain_rpc_url {
             Some(url) => (url.clone(), None),
             None => {
@@ -65,9 +65,9 @@ impl App {
             }
         };
         let chain = ChainClient::new(&chain_url)?;
-        let chat = Chat::new(db.clone(), Arc::<InProcessFanout>::default());
-        let wallet = Wallet::open(db.clone(), Arc::<InMemoryBalances>::default()).await?;
-        let market = Market::open(db, wallet.clone(), chain, chat.clone()).await?;
+        let chat = Chat::new(sources.market.clone(), Arc::<InProcessFanout>::default());
+        let wallet = Wallet::open(sources.wallet, Arc::<InMemoryBalances>::default()).await?;
+        let market = Market::open(sources.market, wallet.clone(), chain, chat.clone()).await?;
         let running = watch::Sender::new(true);
         Ok(Self { market, wallet, chat, request_timeout: config.request_timeout, running, _chain: embedded })
     }

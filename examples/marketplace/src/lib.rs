@@ -12,7 +12,8 @@
 //! src/input.rs       what clients send: bodies, paths and queries, refused with the field's name
 //! src/error.rs       what clients get when something went wrong
 //! src/money.rs       exact amounts
-//! src/data_source/   the database and its migrations
+//! src/config/        the environment variables
+//! src/data_source/   the databases and their migrations
 //! src/demo.rs        a few minutes of realistic traffic
 //! ```
 //!

@@ -7,6 +7,8 @@ use tower_apm::{
     devserver::{DevServer, DevServerError},
 };
 
+use crate::config::{VariableError, Variables};
+
 /// Where the development server listens, unless `APM_DEVSERVER_ADDR` says otherwise: where every Elastic agent looks first.
 const DEVSERVER_ADDR: &str = "127.0.0.1:8200";
 
@@ -31,6 +33,8 @@ pub enum TelemetryError {
          and no development server is needed"
     )]
     DevServer(#[from] DevServerError),
+    #[error(transparent)]
+    Variable(#[from] VariableError),
     #[error("the APM agent does not start")]
     Agent(#[from] BuildError),
 }
@@ -38,20 +42,44 @@ pub enum TelemetryError {
 /// Sets up logs, traces and errors for the whole process, by `ELASTIC_APM_*` and `RUST_LOG`.
 ///
 /// Unless `ELASTIC_APM_SERVER_URL` is set, events go to a development server in this process, on `APM_DEVSERVER_ADDR`.
-/// `variable` reads the last two: `|name| std::env::var(name).ok()`. A variable that is empty counts as not set.
+/// The API key and the secret token can be in files: `ELASTIC_APM_API_KEY_FILE`, `ELASTIC_APM_SECRET_TOKEN_FILE`.
+/// `variable` reads these variables: `|name| std::env::var(name).ok()`. A variable that is empty counts as not set.
 pub fn install(variable: impl Fn(&str) -> Option<String>) -> Result<Telemetry, TelemetryError> {
-    let devserver = devserver_addr(variable).map(DevServer::bind).transpose()?;
+    let credentials = Credentials::read(Variables::new(&variable))?;
+    let devserver = devserver_addr(&variable).map(DevServer::bind).transpose()?;
     let mut agent = Agent::builder()
         .service_name("marketplace")
         .service_version(env!("CARGO_PKG_VERSION"))
         // So that support sees what was asked for; passwords and the like never leave (`sanitize_field_names`).
         .capture_body(CaptureBody::All)
         // Of the database driver only warnings: each statement is a span already.
-        .log_filter("info,sqlx=warn");
+        .log_filter("info,sea_orm_migration=warn,sqlx=warn");
+    if let Some(key) = credentials.api_key {
+        agent = agent.api_key(key);
+    }
+    if let Some(token) = credentials.secret_token {
+        agent = agent.secret_token(token);
+    }
     if let Some(devserver) = &devserver {
         agent = agent.server_url(devserver.url());
     }
     Ok(Telemetry { agent: agent.install()?, devserver })
+}
+
+/// The credentials that are in files. The agent itself reads those in variables.
+struct Credentials {
+    api_key: Option<String>,
+    secret_token: Option<String>,
+}
+
+impl Credentials {
+    fn read(variables: Variables<'_>) -> Result<Self, VariableError> {
+        let file = |name| {
+            variables.get(name)?; // refuses both at once
+            variables.file(name)
+        };
+        Ok(Self { api_key: file("ELASTIC_APM_API_KEY")?, secret_token: file("ELASTIC_APM_SECRET_TOKEN")? })
+    }
 }
 
 /// Where a marketplace with these variables listens for its own events; nothing when they go to an APM Server.
@@ -113,6 +141,23 @@ mod tests {
             assert_eq!(devserver_addr(variables(set)).as_deref(), addr, "{set:?}");
         }
         assert!(where_to_look(variables(&[])).contains("http://127.0.0.1:8200/ui"));
+    }
+
+    #[test]
+    fn credentials_are_read_from_files() {
+        let file = std::env::temp_dir().join(format!("marketplace-credential-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let path = file.to_str().unwrap().to_owned();
+        for (name, has_key) in [("ELASTIC_APM_API_KEY_FILE", true), ("ELASTIC_APM_SECRET_TOKEN_FILE", false)] {
+            let variable = |asked: &str| (asked == name).then(|| path.clone());
+            let Credentials { api_key, secret_token } = Credentials::read(Variables::new(&variable)).unwrap();
+            let (read, other) = if has_key { (api_key, secret_token) } else { (secret_token, api_key) };
+            assert_eq!((read.as_deref(), other), (Some("hunter2"), None));
+            let missing = |asked: &str| (asked == name).then(|| "/no/such/file".to_owned());
+            let error = install(missing).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("/no/such/file"), "{error}");
+        }
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

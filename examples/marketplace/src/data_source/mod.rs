@@ -1,68 +1,128 @@
-//! The database: picks the driver by the URL, opens the pool, brings the schema up to date.
+//! Data sources: the databases of this service, with their tables.
+//!
+//! There are two data sources, `market` and `wallet`. Each can be PostgreSQL, MySQL/MariaDB or SQLite. Opening a data
+//! source applies the migrations of its tables.
 
-mod migrations;
+mod config;
+pub mod migrations;
 
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use tracing::log::LevelFilter;
 
-use crate::config::SecretUrl;
+pub use self::config::{DataSourceConfig, DataSourceConfigError, DataSourceName, DatabaseType};
+use self::migrations::{MarketMigrator, WalletMigrator};
+use crate::config::Config;
 
-/// Why there is no database to work with.
-#[derive(Debug, thiserror::Error)]
-pub enum DataSourceError {
-    #[error("DATABASE_URL asks for {database}, whose driver is not in this build: add `--features {feature}`")]
-    DriverNotBuiltIn { database: &'static str, feature: &'static str },
-    #[error("DATABASE_URL begins with {scheme:?}: it must begin with sqlite:, postgres: or mysql:")]
-    UnknownDatabase { scheme: String },
-    #[error("the database cannot be opened")]
-    Open(#[source] DbErr),
-    #[error("migration {name} failed")]
-    Migration { name: &'static str, source: DbErr },
+/// How long a new connection, or a free connection of a full pool, can take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The most connections to a database server for each data source.
+const MAX_CONNECTIONS: u32 = 10;
+
+/// The open data sources. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct DataSources {
+    /// Listings and messages.
+    pub market: DatabaseConnection,
+    /// The history of the wallets. The same connections as `market` unless it is configured on its own.
+    pub wallet: DatabaseConnection,
 }
 
-/// Opens the database of `url` with its tables as this version needs them.
+/// A data source that cannot be opened. The URL is in none of these errors.
+#[derive(Debug, thiserror::Error)]
+pub enum DataSourceError {
+    #[error("data source {name}: the database cannot be opened, check {variables}")]
+    Open { name: DataSourceName, variables: String, source: DbErr },
+    #[error("data source {name}: the tables cannot be migrated")]
+    Migration { name: DataSourceName, source: DbErr },
+}
+
+impl DataSources {
+    /// Opens all data sources and applies their migrations.
+    pub async fn open(config: &Config) -> Result<Self, DataSourceError> {
+        let name = DataSourceName::Market;
+        let market = connect(name, &config.market_database).await?;
+        migrations::apply::<MarketMigrator>(&market, &config.market_database)
+            .await
+            .map_err(|source| DataSourceError::Migration { name, source })?;
+        let name = DataSourceName::Wallet;
+        let wallet = match &config.wallet_database {
+            Some(database) => connect(name, database).await?,
+            None => market.clone(),
+        };
+        migrations::apply::<WalletMigrator>(
+            &wallet,
+            config.wallet_database.as_ref().unwrap_or(&config.market_database),
+        )
+        .await
+        .map_err(|source| DataSourceError::Migration { name, source })?;
+        Ok(Self { market, wallet })
+    }
+}
+
+async fn connect(name: DataSourceName, config: &DataSourceConfig) -> Result<DatabaseConnection, DataSourceError> {
+    Database::connect(connect_options(config)).await.map_err(|source| DataSourceError::Open {
+        name,
+        variables: config.variables().to_owned(),
+        source,
+    })
+}
+
+/// Returns the options of a pool.
 ///
-/// Every statement becomes a span (SeaORM's feature `tracing-spans`), with its text: SeaORM binds values as parameters, so that
-/// the text holds none of them.
-pub async fn connect(url: &SecretUrl) -> Result<DatabaseConnection, DataSourceError> {
-    let mut options = ConnectOptions::new(url.expose());
-    options.sqlx_logging_level(LevelFilter::Trace).record_stmt_in_spans(true).connect_timeout(Duration::from_secs(5));
-    match url.scheme() {
-        // One connection: a database in memory lives as long as its connection does, and one in a file has one writer.
-        "sqlite" => options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None),
-        "postgres" | "postgresql" if cfg!(feature = "postgres") => options.max_connections(10),
-        "mysql" if cfg!(feature = "mysql") => options.max_connections(10),
-        "postgres" | "postgresql" => {
-            return Err(DataSourceError::DriverNotBuiltIn { database: "PostgreSQL", feature: "postgres" });
-        }
-        "mysql" => return Err(DataSourceError::DriverNotBuiltIn { database: "MySQL", feature: "mysql" }),
-        scheme => return Err(DataSourceError::UnknownDatabase { scheme: scheme.to_owned() }),
+/// Every statement becomes a span (SeaORM's feature `tracing-spans`) with its text. SeaORM binds values as parameters, so the
+/// text contains none of them.
+fn connect_options(config: &DataSourceConfig) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.url().expose());
+    options
+        .sqlx_logging_level(LevelFilter::Trace)
+        .record_stmt_in_spans(true)
+        .connect_timeout(TIMEOUT)
+        .acquire_timeout(TIMEOUT);
+    match config.database_type() {
+        // A database in memory is closed with its connection, and SQLite has one writer.
+        DatabaseType::Sqlite => options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None),
+        DatabaseType::Postgres | DatabaseType::MySql => options.max_connections(MAX_CONNECTIONS),
     };
-    let db = Database::connect(options).await.map_err(DataSourceError::Open)?;
-    migrations::run(&db).await?;
-    Ok(db)
+    options
 }
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::ConnectionTrait as _;
+
     use super::*;
 
+    fn sqlite(name: DataSourceName, url: &str) -> DataSourceConfig {
+        DataSourceConfig::from_url(name, url).unwrap()
+    }
+
     #[tokio::test]
-    async fn a_url_that_cannot_be_used_says_what_can() {
-        let cases = [
-            #[cfg(not(feature = "postgres"))]
-            ("postgres://shop:hunter2@db/shop", "--features postgres"),
-            #[cfg(not(feature = "mysql"))]
-            ("mysql://shop:hunter2@db/shop", "--features mysql"),
-            ("oracle://shop:hunter2@db/shop", "\"oracle\""),
-            ("hunter2", "sqlite:"),
-            ("sqlite:///no/such/folder/hunter2.db", "cannot be opened"),
-        ];
-        for (url, expected) in cases {
-            let error = connect(&url.into()).await.unwrap_err().to_string();
-            assert!(error.contains(expected) && !error.contains("hunter2"), "{url}: {error}");
+    async fn data_source_that_does_not_open_is_named_without_its_url() {
+        let url = "sqlite:///no/such/folder/hunter2.db";
+        let market = Config { market_database: sqlite(DataSourceName::Market, url), ..Config::default() };
+        let wallet = Config { wallet_database: Some(sqlite(DataSourceName::Wallet, url)), ..Config::default() };
+        for (config, name, variable) in
+            [(market, "data source market", "DATABASE_URL"), (wallet, "data source wallet", "WALLET_DATABASE_URL")]
+        {
+            let error = DataSources::open(&config).await.unwrap_err();
+            let text = error.to_string();
+            assert_eq!(text, format!("{name}: the database cannot be opened, check {variable}"));
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn wallet_is_in_the_database_of_the_market_by_default() {
+        let sources = DataSources::open(&Config::default()).await.unwrap();
+        sources.market.execute_unprepared("SELECT 1 FROM ledger_entries, listings").await.unwrap();
+        sources.wallet.execute_unprepared("SELECT 1 FROM ledger_entries, listings").await.unwrap();
+
+        let wallet_database = Some(sqlite(DataSourceName::Wallet, "sqlite::memory:"));
+        let sources = DataSources::open(&Config { wallet_database, ..Config::default() }).await.unwrap();
+        sources.market.execute_unprepared("SELECT 1 FROM ledger_entries").await.unwrap_err();
+        sources.wallet.execute_unprepared("SELECT 1 FROM listings").await.unwrap_err();
+        sources.wallet.execute_unprepared("SELECT 1 FROM ledger_entries").await.unwrap();
     }
 }

@@ -1,7 +1,10 @@
 //! Wallets: balances, movements and the ledger behind them.
 
 use axum::http::StatusCode;
-use marketplace::config::Config;
+use marketplace::{
+    config::Config,
+    data_source::{DataSourceConfig, DataSourceName},
+};
 use serde_json::json;
 
 use crate::shop::Shop;
@@ -58,7 +61,8 @@ async fn of_many_debits_at_once_as_many_pass_as_are_covered() {
 async fn balances_outlive_the_process_where_the_database_does() {
     let file = std::env::temp_dir().join(format!("marketplace-{}.db", std::process::id()));
     let url = format!("sqlite://{}?mode=rwc", file.display());
-    let config = Config { database_url: url.as_str().into(), ..Config::default() };
+    let market_database = DataSourceConfig::from_url(DataSourceName::Market, &url).unwrap();
+    let config = Config { market_database, ..Config::default() };
 
     let first = Shop::with(config.clone()).await;
     first.pay_in("bob", "20").await;

@@ -9,6 +9,6 @@ async fn the_start_is_one_transaction_with_its_statements() {
     let market = Observed::open().await;
     let start = market.transaction("open").await;
     assert_eq!((&start["type"], &start["outcome"]), (&json!("startup"), &json!("success")));
-    let spans = market.spans_of(&start, 19).await;
-    assert!(spans.iter().any(|span| span["name"] == "INSERT INTO schema_migrations"), "{spans:#?}");
+    let spans = market.spans_of(&start, 20).await;
+    assert!(spans.iter().any(|span| span["name"] == "INSERT INTO market_migrations"), "{spans:#?}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use marketplace::{
     config::Config,
-    data_source,
+    data_source::DataSources,
     money::Amount,
     wallet::{
         Wallet,
@@ -37,7 +37,7 @@ impl Balances for Broken {
 #[tokio::test]
 async fn a_panic_in_a_task_of_a_request_is_one_error_of_that_request() {
     let market = Observed::with(async |mut state| {
-        let db = data_source::connect(&Config::default().database_url).await.unwrap();
+        let db = DataSources::open(&Config::default()).await.unwrap().wallet;
         state.wallet = Wallet::open(db, Arc::new(Broken)).await.unwrap();
         state
     })

@@ -1,0 +1,49 @@
+//! The tables of the data source `market`.
+
+use sea_orm::{
+    DbErr, DynIden,
+    sea_query::{ColumnDef, IntoIden as _},
+};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
+
+use super::{create_index, create_table, entity_table, migration};
+
+/// The migrations of the data source `market`.
+#[derive(Debug)]
+pub struct MarketMigrator;
+
+impl MigratorTrait for MarketMigrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            migration("0001_create_listings", |manager| Box::pin(create_listings(manager))),
+            migration("0002_create_messages", |manager| Box::pin(create_messages(manager))),
+        ]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "market_migrations".into_iden()
+    }
+}
+
+async fn create_listings(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = entity_table("listings");
+    table
+        .col(ColumnDef::new("token_id").string_len(128).not_null())
+        .col(ColumnDef::new("seller").string_len(128).not_null())
+        .col(ColumnDef::new("price").big_integer().not_null())
+        .col(ColumnDef::new("status").string_len(16).not_null())
+        .col(ColumnDef::new("buyer").string_len(128))
+        .col(ColumnDef::new("tx_hash").string_len(128));
+    create_table(manager, table).await?;
+    create_index(manager, "listings", &["status"], false).await
+}
+
+async fn create_messages(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = entity_table("messages");
+    table
+        .col(ColumnDef::new("room").string_len(128).not_null())
+        .col(ColumnDef::new("sender").string_len(128).not_null())
+        .col(ColumnDef::new("text").string_len(2000).not_null());
+    create_table(manager, table).await?;
+    create_index(manager, "messages", &["room"], false).await
+}
