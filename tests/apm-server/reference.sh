@@ -55,7 +55,7 @@ if [ -z "${DATABASE_URL:-}" ]; then
 fi
 
 (cd "$here" && go build -o apm-server .)
-(cd "$root" && cargo build -q -p marketplace --features postgres)
+(cd "$root" && cargo build -q -p marketplace --features postgres,mysql,kafka)
 target=$(cd "$root" && cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 
 apm=127.0.0.1:$(free_port)
