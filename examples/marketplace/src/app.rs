@@ -23,6 +23,7 @@ use crate::{
     config::{Config, SecretUrl},
     data_source::{DataSourceError, DataSources},
     error::{self, AppError},
+    health::{self, Health},
     market::{self, Market, MarketError},
     wallet::{self, Wallet, WalletError, balances::InMemoryBalances},
 };
@@ -33,6 +34,8 @@ pub struct App {
     pub market: Market,
     pub wallet: Wallet,
     pub chat: Chat,
+    /// The answer of `GET /health`.
+    pub health: Health,
     request_timeout: Duration,
     running: watch::Sender<bool>,
     _chain: Option<Arc<EmbeddedChain>>,
@@ -57,6 +60,7 @@ impl App {
     /// Opens the data sources, and starts an embedded chain unless another chain is configured.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let sources = DataSources::open(config).await?;
+        let health = Health::new(&sources);
         let (chain_url, embedded) = match &config.chain_rpc_url {
             Some(url) => (url.clone(), None),
             None => {
@@ -69,7 +73,7 @@ impl App {
         let wallet = Wallet::open(sources.wallet, Arc::<InMemoryBalances>::default()).await?;
         let market = Market::open(sources.market, wallet.clone(), chain, chat.clone()).await?;
         let running = watch::Sender::new(true);
-        Ok(Self { market, wallet, chat, request_timeout: config.request_timeout, running, _chain: embedded })
+        Ok(Self { market, wallet, chat, health, request_timeout: config.request_timeout, running, _chain: embedded })
     }
 
     /// Ends what would go on for ever, the event streams, so that a server can finish its connections.
@@ -126,6 +130,7 @@ pub fn app(state: App) -> Router {
         .nest("/market", market::router())
         .nest("/wallet", wallet::router())
         .nest("/chat", chat::router())
+        .merge(health::router(state.health.clone()))
         .fallback(async || AppError::NoRoute)
         .method_not_allowed_fallback(async || AppError::MethodNotAllowed)
         .layer(around)

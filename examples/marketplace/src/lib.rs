@@ -3,6 +3,7 @@
 //! ```text
 //! src/main.rs        serves the API, or runs the demo
 //! src/app.rs         the whole application as one router, and what it starts with
+//! src/health.rs      whether the process can work
 //! src/telemetry.rs   all that concerns APM's set-up: the agent, and a development server to look at its events
 //! src/market/        listings and purchases
 //! src/wallet/        balances and the ledger
@@ -30,6 +31,7 @@ pub mod customer;
 pub mod data_source;
 pub mod demo;
 pub mod error;
+pub mod health;
 mod http_client;
 pub mod input;
 pub mod market;

@@ -1,14 +1,16 @@
-//! `marketplace` serves the API; `marketplace demo` sends it traffic.
+//! The commands: `marketplace` serves the API, `marketplace demo` sends requests, `marketplace health` checks a process.
 
-use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
+use axum::Router;
 use marketplace::{
     App,
     app::{StartError, app},
     config::Config,
-    demo, telemetry,
+    demo, health,
+    telemetry::{self, Telemetry},
 };
-use tokio::{net::TcpListener, signal};
+use tokio::{net::TcpListener, signal, sync::Notify};
 use tower_apm::Transaction;
 
 /// How long connections may take to end once the service was asked to stop.
@@ -18,15 +20,17 @@ const USAGE: &str = "\
 marketplace               serves the API on MARKETPLACE_ADDR (127.0.0.1:3000)
 marketplace demo [URL]    sends a running marketplace two minutes of traffic
     --seconds N           for about N seconds
-    --quick               one round without pauses";
+    --quick               one round without pauses
+marketplace health        succeeds if the process that listens on MARKETPLACE_ADDR can work";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
-        [] => serve().await,
+        [] => run_api().await,
         ["demo", rest @ ..] => run_demo(rest).await,
+        ["health"] => check_health().await,
         ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())
@@ -66,39 +70,58 @@ async fn run_demo(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn serve() -> Result<(), Box<dyn Error>> {
+/// `marketplace`: serves the API.
+async fn run_api() -> Result<(), Box<dyn Error>> {
     let config = config()?;
-    let telemetry = telemetry::install(variable)?;
+    let telemetry = telemetry::install("marketplace", variable)?;
     let state = Transaction::start("open the marketplace", "startup").run(start(&config)).await?;
-    let listener = TcpListener::bind(config.addr)
-        .await
-        .map_err(|error| format!("{} is not free ({error}); set MARKETPLACE_ADDR to another address", config.addr))?;
-    println!("marketplace: http://{}", listener.local_addr()?);
-    println!("{}", telemetry.where_to_look());
-
-    let stop = {
-        let state = state.clone();
-        async move {
-            asked_to_stop().await;
-            tracing::info!("stopping");
-            state.stop();
-        }
-    };
-    let stopping = state.stopped();
-    let app = app(state).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(stop);
-    tokio::select! {
-        served = server => served?,
-        () = async { stopping.await; tokio::time::sleep(GRACE).await } => tracing::warn!("connections were cut"),
-    }
-    telemetry.shutdown().await;
-    Ok(())
+    let router = app(state.clone());
+    serve(&config, telemetry, router, move || state.stop()).await
 }
 
 async fn start(config: &Config) -> Result<App, StartError> {
     App::start(config).await.inspect_err(|error| {
         Transaction::current().capture_error(error);
     })
+}
+
+/// `marketplace health`: checks the process that listens on `MARKETPLACE_ADDR`.
+async fn check_health() -> Result<(), Box<dyn Error>> {
+    Ok(health::check_process(config()?.addr).await?)
+}
+
+/// Serves `router` until the process is asked to stop. Then calls `stop`, which ends streams, waits for connections, and
+/// delivers the last events.
+async fn serve(
+    config: &Config,
+    telemetry: Telemetry,
+    router: Router,
+    stop: impl FnOnce() + Send + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind(config.addr)
+        .await
+        .map_err(|error| format!("{} is not free ({error}); set MARKETPLACE_ADDR to another address", config.addr))?;
+    println!("marketplace: http://{}", listener.local_addr()?);
+    println!("{}", telemetry.where_to_look());
+
+    let stopping = Arc::new(Notify::new());
+    let stop = {
+        let stopping = stopping.clone();
+        async move {
+            asked_to_stop().await;
+            tracing::info!("stopping");
+            stop();
+            stopping.notify_one();
+        }
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop);
+    tokio::select! {
+        served = server => served?,
+        () = async { stopping.notified().await; tokio::time::sleep(GRACE).await } => tracing::warn!("connections were cut"),
+    }
+    telemetry.shutdown().await;
+    Ok(())
 }
 
 async fn asked_to_stop() {

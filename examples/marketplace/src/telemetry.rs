@@ -7,7 +7,10 @@ use tower_apm::{
     devserver::{DevServer, DevServerError},
 };
 
-use crate::config::{VariableError, Variables};
+use crate::{
+    config::{VariableError, Variables},
+    health,
+};
 
 /// Where the development server listens, unless `APM_DEVSERVER_ADDR` says otherwise: where every Elastic agent looks first.
 const DEVSERVER_ADDR: &str = "127.0.0.1:8200";
@@ -44,14 +47,16 @@ pub enum TelemetryError {
 /// Unless `ELASTIC_APM_SERVER_URL` is set, events go to a development server in this process, on `APM_DEVSERVER_ADDR`.
 /// The API key and the secret token can be in files: `ELASTIC_APM_API_KEY_FILE`, `ELASTIC_APM_SECRET_TOKEN_FILE`.
 /// `variable` reads these variables: `|name| std::env::var(name).ok()`. A variable that is empty counts as not set.
-pub fn install(variable: impl Fn(&str) -> Option<String>) -> Result<Telemetry, TelemetryError> {
+pub fn install(service_name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Telemetry, TelemetryError> {
     let credentials = Credentials::read(Variables::new(&variable))?;
     let devserver = devserver_addr(&variable).map(DevServer::bind).transpose()?;
     let mut agent = Agent::builder()
-        .service_name("marketplace")
+        .service_name(service_name)
         .service_version(env!("CARGO_PKG_VERSION"))
         // So that support sees what was asked for; passwords and the like never leave (`sanitize_field_names`).
         .capture_body(CaptureBody::All)
+        // A health check every few seconds is not recorded.
+        .transaction_ignore_urls([health::PATH])
         // Of the database driver only warnings: each statement is a span already.
         .log_filter("info,sea_orm_migration=warn,sqlx=warn");
     if let Some(key) = credentials.api_key {
@@ -154,7 +159,7 @@ mod tests {
             let (read, other) = if has_key { (api_key, secret_token) } else { (secret_token, api_key) };
             assert_eq!((read.as_deref(), other), (Some("hunter2"), None));
             let missing = |asked: &str| (asked == name).then(|| "/no/such/file".to_owned());
-            let error = install(missing).unwrap_err().to_string();
+            let error = install("marketplace", missing).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("/no/such/file"), "{error}");
         }
         std::fs::remove_file(file).unwrap();
@@ -164,7 +169,7 @@ mod tests {
     fn an_address_that_is_taken_says_what_to_do() {
         let other = DevServer::bind("127.0.0.1:0").unwrap();
         let addr = other.addr().to_string();
-        let error = install(|name| (name == "APM_DEVSERVER_ADDR").then(|| addr.clone())).unwrap_err();
+        let error = install("marketplace", |name| (name == "APM_DEVSERVER_ADDR").then(|| addr.clone())).unwrap_err();
         let (told, cause) = (error.to_string(), error.source().unwrap().to_string());
         assert!(told.contains("APM_DEVSERVER_ADDR") && told.contains("ELASTIC_APM_SERVER_URL"), "{told}");
         assert!(cause.contains(&addr), "{cause}");
