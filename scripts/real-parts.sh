@@ -142,9 +142,7 @@ mariadb_start() {
         CREATE DATABASE IF NOT EXISTS shop; CREATE DATABASE IF NOT EXISTS market; CREATE DATABASE IF NOT EXISTS wallet;
         CREATE USER IF NOT EXISTS app@127.0.0.1 IDENTIFIED BY '$password';
         CREATE USER IF NOT EXISTS app@localhost IDENTIFIED BY '$password';
-        GRANT ALL ON shop.* TO app@127.0.0.1, app@localhost;
-        GRANT ALL ON market.* TO app@127.0.0.1, app@localhost;
-        GRANT ALL ON wallet.* TO app@127.0.0.1, app@localhost"
+        GRANT ALL ON *.* TO app@127.0.0.1, app@localhost"
 }
 mariadb_urls() { echo "export MARIADB_URL=mysql://app:$password@127.0.0.1:$(port mariadb)/shop"; }
 

@@ -1,8 +1,12 @@
 //! The marketplace's API, driven in process, and over a socket where connections matter.
 
 mod chat;
+mod data_sources;
+mod database;
 mod errors;
 mod market;
+mod process;
+mod processes;
 mod purchase;
 mod server;
 mod shop;

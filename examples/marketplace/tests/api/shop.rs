@@ -1,6 +1,9 @@
 //! A marketplace in memory, and sentences to talk to it.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -79,6 +82,15 @@ impl Shop {
 
     pub(crate) async fn history(&self, user: &str) -> Vec<Value> {
         self.get(&format!("/wallet/{user}/history")).await.body.as_array().expect("a history is a list").clone()
+    }
+
+    /// Waits until the history of a user has this number of entries.
+    pub(crate) async fn await_history(&self, user: &str, entries: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.history(user).await.len() < entries {
+            assert!(Instant::now() < deadline, "the history of {user} has fewer than {entries} entries");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) async fn status_of(&self, id: i64) -> String {
