@@ -84,6 +84,15 @@ impl TestDatabase {
         rows.iter().map(|row| row.try_get("", "version").expect("a name is text")).collect()
     }
 
+    /// Removes the records of migrations, so that the migrations of existing tables are pending again.
+    pub(crate) async fn forget_migrations(&self, tables: &[&str]) {
+        let db = Database::connect(&self.url).await.expect("the database is open");
+        for table in tables {
+            db.execute_unprepared(&format!("DELETE FROM {table}")).await.expect("the table exists");
+        }
+        db.close().await.expect("the connection is closed");
+    }
+
     /// Removes the database. A test that fails leaves its database.
     pub(crate) async fn drop(self) {
         let name = &self.name;
