@@ -1,15 +1,17 @@
 //! Data sources on all databases: migrations that start at once, and the main flows.
 
-use std::time::Duration;
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use marketplace::{
     config::Config,
     data_source::{
-        DataSourceName, DataSources,
+        DataSourceError, DataSourceName, DataSources,
         migrations::{MarketMigrator, WalletMigrator},
     },
 };
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use sea_orm_migration::MigratorTrait;
 use serde_json::json;
 
@@ -59,7 +61,7 @@ async fn migrate_at_once(server: Server) {
     database.drop().await;
 }
 
-async fn open(config: Config) -> Result<DataSources, marketplace::data_source::DataSourceError> {
+async fn open(config: Config) -> Result<DataSources, DataSourceError> {
     DataSources::open(&config).await
 }
 
@@ -170,14 +172,12 @@ async fn data_sources_are_different_databases_at_once() {
 /// The names of users and keys are compared by their bytes, as in memory and in Redis.
 #[tokio::test]
 #[ignore = "needs MARIADB_URL"]
-async fn trailing_spaces_and_case_are_significant_on_mariadb() {
+async fn text_is_compared_by_its_bytes_on_mariadb() {
     let database = Server::MariaDb.database().await;
     let sources = DataSources::open(&config(&database, None)).await.expect("it opens");
-    let db = &sources.wallet;
-    use sea_orm::ConnectionTrait as _;
     let collations = "SELECT DISTINCT TABLE_NAME AS name FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
                       AND COLLATION_NAME <> 'utf8mb4_nopad_bin' AND TABLE_NAME NOT LIKE '%_migrations'";
-    let others = db.query_all_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::MySql, collations)).await;
+    let others = sources.wallet.query_all_raw(Statement::from_string(DbBackend::MySql, collations)).await;
     assert!(others.expect("the query is valid").is_empty(), "all tables are created by `create_table`");
     drop(sources);
     database.drop().await;
@@ -224,10 +224,13 @@ async fn database_in_fields_is_opened() {
 #[tokio::test]
 async fn server_that_is_away_is_named_without_the_password() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    for scheme in ["postgres", "mysql"] {
+    let started = Instant::now();
+    let processes = ["postgres", "mysql"].map(|scheme| {
         let url = format!("{scheme}://shop:hunter2@{free}/shop");
-        let started = std::time::Instant::now();
-        let ended = Process::start(&[], &[("DATABASE_URL", &url)]).output();
+        Process::start(&[], &[("DATABASE_URL", &url)])
+    });
+    for process in processes {
+        let ended = process.output();
         assert!(!ended.succeeded && started.elapsed() < Duration::from_secs(30), "{ended:?}");
         let expected = "data source market: the database cannot be opened, check DATABASE_URL";
         assert!(ended.error.contains(expected), "{}", ended.error);
