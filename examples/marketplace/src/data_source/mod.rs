@@ -8,7 +8,7 @@ pub mod migrations;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
 use tracing::log::LevelFilter;
 
 pub use self::config::{DataSourceConfig, DataSourceConfigError, DataSourceName, DatabaseType};
@@ -34,6 +34,8 @@ pub struct DataSources {
 pub enum DataSourceError {
     #[error("data source {name}: the database cannot be opened, check {variables}")]
     Open { name: DataSourceName, variables: String, source: DbErr },
+    #[error("data source {name}: no database answers within {} s, check {variables}", TIMEOUT.as_secs())]
+    NoAnswer { name: DataSourceName, variables: String },
     #[error("data source {name}: the tables cannot be migrated")]
     Migration { name: DataSourceName, source: DbErr },
 }
@@ -62,10 +64,15 @@ impl DataSources {
 }
 
 async fn connect(name: DataSourceName, config: &DataSourceConfig) -> Result<DatabaseConnection, DataSourceError> {
-    Database::connect(connect_options(config)).await.map_err(|source| DataSourceError::Open {
-        name,
-        variables: config.variables().to_owned(),
-        source,
+    Database::connect(connect_options(config)).await.map_err(|source| {
+        let variables = config.variables().to_owned();
+        match &source {
+            // The pool tries again while connections are refused.
+            DbErr::Conn(RuntimeErr::SqlxError(error)) if matches!(**error, SqlxError::PoolTimedOut) => {
+                DataSourceError::NoAnswer { name, variables }
+            }
+            _ => DataSourceError::Open { name, variables, source },
+        }
     })
 }
 

@@ -232,7 +232,7 @@ async fn server_that_is_away_is_named_without_the_password() {
     for process in processes {
         let ended = process.output();
         assert!(!ended.succeeded && started.elapsed() < Duration::from_secs(30), "{ended:?}");
-        let expected = "data source market: the database cannot be opened, check DATABASE_URL";
+        let expected = "data source market: no database answers within 5 s, check DATABASE_URL";
         assert!(ended.error.contains(expected), "{}", ended.error);
         assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
     }
