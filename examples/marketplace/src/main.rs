@@ -85,8 +85,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         }
     };
     let stopping = state.stopped();
+    let chat = state.chat.clone();
     let app = app(state).into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, app).with_graceful_shutdown(stop);
+    // the server does not wait for upgraded connections
+    let server = async {
+        server.await?;
+        chat.sockets_closed().await;
+        std::io::Result::Ok(())
+    };
     tokio::select! {
         served = server => served?,
         () = async { stopping.await; tokio::time::sleep(GRACE).await } => tracing::warn!("connections were cut"),
