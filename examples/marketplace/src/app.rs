@@ -19,7 +19,10 @@ use tower_http::{
 
 use crate::{
     chain::{ChainClient, ChainError, EmbeddedChain},
-    chat::{self, Chat, fanout::InProcessFanout},
+    chat::{
+        self, Chat,
+        fanout::{Fanout, InProcessFanout, RedisFanout},
+    },
     config::{Config, SecretUrl},
     data_source::{DataSourceError, DataSources},
     error::{self, AppError},
@@ -54,6 +57,8 @@ pub enum StartError {
     Wallet(#[from] WalletError),
     #[error(transparent)]
     Market(#[from] MarketError),
+    #[error("the chat cannot use REDIS_URL")]
+    ChatRedis(#[source] redis::RedisError),
 }
 
 impl App {
@@ -69,7 +74,11 @@ impl App {
             }
         };
         let chain = ChainClient::new(&chain_url)?;
-        let chat = Chat::new(sources.market.clone(), Arc::<InProcessFanout>::default());
+        let fanout: Arc<dyn Fanout> = match &config.redis_url {
+            Some(url) => Arc::new(RedisFanout::connect(url, &config.redis_prefix).map_err(StartError::ChatRedis)?),
+            None => Arc::<InProcessFanout>::default(),
+        };
+        let chat = Chat::new(sources.market.clone(), fanout);
         let wallet = Wallet::open(sources.wallet, Arc::<InMemoryBalances>::default()).await?;
         let market = Market::open(sources.market, wallet.clone(), chain, chat.clone()).await?;
         let running = watch::Sender::new(true);

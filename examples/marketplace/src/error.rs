@@ -52,7 +52,7 @@ pub enum AppError {
 
 /// The body of every error.
 #[derive(Debug, Serialize)]
-struct Problem {
+pub(crate) struct Problem {
     error: String,
     /// The field or parameter to mend.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,8 @@ impl AppError {
         }
     }
 
-    fn problem(&self) -> Problem {
+    /// Returns what the client receives: the reason, or for an error of the service only that there is one.
+    pub(crate) fn problem(&self) -> Problem {
         let trace_id = Transaction::current().trace_id().map(|id| id.to_string());
         let problem = Problem { error: self.to_string(), field: self.field(), causes: Vec::new(), trace_id };
         match self.status() {

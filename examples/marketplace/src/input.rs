@@ -1,4 +1,4 @@
-//! What clients send: extractors whose refusals are [`AppError`]s that name the field.
+//! Extractors for bodies, paths and queries. They reject a request with an [`AppError`] that names the field.
 
 use axum::{
     body::Bytes,
@@ -12,21 +12,21 @@ use serde::de::DeserializeOwned;
 
 use crate::{error::AppError, money::Amount};
 
-/// A JSON body that was read and whose values will do. Fields that nobody asked for are ignored.
+/// A valid JSON body. Unknown fields are ignored.
 #[derive(Debug, Clone)]
 pub struct Payload<T>(pub T);
 
-/// What can say whether its values will do.
+/// Checks the values of a body.
 pub trait Validate {
-    /// The first value that will not do.
+    /// Returns an error for the first invalid value.
     fn validate(&self) -> Result<(), AppError>;
 }
 
-/// The path's parameters, as axum's `Path`.
+/// The parameters of the path, like axum's `Path`.
 #[derive(Debug, Clone)]
 pub struct Params<T>(pub T);
 
-/// The query's parameters, as axum's `Query`.
+/// The parameters of the query, like axum's `Query`.
 #[derive(Debug, Clone)]
 pub struct Search<T>(pub T);
 
@@ -45,7 +45,7 @@ where
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| AppError::Body(rejection.status(), rejection.body_text()))?;
-        let payload: T = read(&body)?;
+        let payload: T = read_json(&body)?;
         payload.validate()?;
         Ok(Self(payload))
     }
@@ -57,8 +57,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|t| t == "application/json" || (t.starts_with("application/") && t.ends_with("+json")))
 }
 
-/// 400 for what is no JSON, 422 and the field's name for what is not the JSON asked for.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError> {
+/// Reads JSON. Returns 400 if `body` is not JSON, and 422 with the field's name if a value is missing or has another type.
+pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -68,7 +68,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError> {
         }
         let cause = cause.to_string();
         let reason = cause.split(" at line ").next().unwrap_or_default().to_owned();
-        // A field that is not there has no path, only a message that names it.
+        // the path of a missing field is the path of its object: only the message contains the name
         match reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
             Some(field) => AppError::Invalid { field: field.to_owned(), reason: "is missing".to_owned() },
             None if path == "." => AppError::Invalid { field: "body".to_owned(), reason },
@@ -93,7 +93,7 @@ where
         };
         let names = RawPathParams::from_request_parts(parts, state).await;
         let mut names = names.iter().flatten().map(|(name, _)| name.to_owned());
-        // No route has two parameters. Axum itself names the one only where it was asked for by name.
+        // no route has two parameters, and axum's rejection does not always contain the name
         Err(AppError::Malformed { field: names.next(), reason: rejection.body_text() })
     }
 }
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// Text of 1 to `max` characters that is not blank.
+/// Checks that a text has 1 to `max` characters and is not blank.
 pub fn text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
     let reason = match value.chars().count() {
         _ if value.trim().is_empty() => "must not be empty".to_owned(),
@@ -126,7 +126,7 @@ pub fn text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
     Err(AppError::Invalid { field: field.to_owned(), reason })
 }
 
-/// An amount above zero.
+/// Checks that an amount is above zero.
 pub fn amount(field: &str, value: Amount) -> Result<(), AppError> {
     if value > Amount::ZERO {
         return Ok(());

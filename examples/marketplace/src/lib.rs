@@ -7,7 +7,7 @@
 //! src/telemetry.rs   all that concerns APM's set-up: the agent, and a development server to look at its events
 //! src/market/        listings and purchases
 //! src/wallet/        balances and the ledger
-//! src/chat/          rooms, and event streams of them
+//! src/chat/          rooms with event streams and WebSockets, in one process or through Redis
 //! src/chain/         the chain that settles purchases: a client, and a small chain to talk to
 //! src/customer.rs    who is asking: the header `x-user-id`, which stands for real authentication
 //! src/input.rs       what clients send: bodies, paths and queries, refused with the field's name

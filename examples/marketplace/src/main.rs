@@ -76,7 +76,9 @@ async fn run_api() -> Result<(), Box<dyn Error>> {
     let telemetry = telemetry::install("marketplace", variable)?;
     let state = Transaction::start("open the marketplace", "startup").run(start(&config)).await?;
     let router = app(state.clone());
-    serve(&config, telemetry, router, move || state.stop()).await
+    let chat = state.chat.clone();
+    let sockets_closed = async move { chat.sockets_closed().await };
+    serve(&config, telemetry, router, move || state.stop(), sockets_closed).await
 }
 
 async fn start(config: &Config) -> Result<App, StartError> {
@@ -90,13 +92,14 @@ async fn check_health() -> Result<(), Box<dyn Error>> {
     Ok(health::check_process(config()?.addr).await?)
 }
 
-/// Serves `router` until the process is asked to stop. Then calls `stop`, which ends streams, waits for connections, and
-/// delivers the last events.
+/// Serves `router` until the process is asked to stop. Then calls `stop`, which ends streams, waits for connections and for
+/// `sockets_closed`, because the server does not wait for upgraded connections, and delivers the last events.
 async fn serve(
     config: &Config,
     telemetry: Telemetry,
     router: Router,
     stop: impl FnOnce() + Send + 'static,
+    sockets_closed: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.addr)
         .await
@@ -116,6 +119,11 @@ async fn serve(
     };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(stop);
+    let server = async {
+        server.await?;
+        sockets_closed.await;
+        std::io::Result::Ok(())
+    };
     tokio::select! {
         served = server => served?,
         () = async { stopping.notified().await; tokio::time::sleep(GRACE).await } => tracing::warn!("connections were cut"),

@@ -1,4 +1,4 @@
-//! The chat's endpoints.
+//! Handlers: sending a message, and the event stream of a room.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -8,14 +8,14 @@ use axum::{
     http::StatusCode,
     response::{
         IntoResponse,
-        sse::{Event, KeepAlive, Sse},
+        sse::{Event as SseEvent, KeepAlive, Sse},
     },
 };
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tower_apm::Transaction;
 
-use super::entity::Model as Message;
+use super::{entity::Model as Message, event::Event};
 use crate::{
     app::App,
     customer::Customer,
@@ -23,11 +23,11 @@ use crate::{
     input::{Params, Payload, Validate, text},
 };
 
-/// The body of a message.
+/// A new message: the body of a request, or a text frame.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewMessage {
-    from: String,
-    text: String,
+    pub(super) from: String,
+    pub(super) text: String,
 }
 
 impl Validate for NewMessage {
@@ -35,6 +35,11 @@ impl Validate for NewMessage {
         text("from", &self.from, 128)?;
         text("text", &self.text, 2000)
     }
+}
+
+/// Checks the name of a room.
+pub(super) fn validate_room(room: &str) -> Result<(), AppError> {
+    text("room", room, 128)
 }
 
 /// `POST /chat/rooms/{room}/messages`
@@ -45,25 +50,30 @@ pub(super) async fn say(
     Params(room): Params<String>,
     Payload(message): Payload<NewMessage>,
 ) -> Result<(StatusCode, Json<Message>), AppError> {
-    text("room", &room, 128)?;
+    validate_room(&room)?;
     tx.set_label("room", &room);
     let message = app.chat.say(room, message.from, message.text).await?;
     tx.set_label("message_id", message.id.to_string());
     Ok((StatusCode::CREATED, Json(message)))
 }
 
-/// `GET /chat/rooms/{room}/events`: an event stream that ends when the client leaves or the marketplace stops.
+/// `GET /chat/rooms/{room}/events`: an event stream that ends when the client disconnects or the service stops.
 pub(super) async fn events(
     State(app): State<App>,
     _: Option<Customer>,
     tx: Transaction,
     Params(room): Params<String>,
 ) -> Result<impl IntoResponse, AppError> {
+    validate_room(&room)?;
     tx.set_label("room", &room);
-    let messages = app.chat.listen(&room).await?;
-    let events = messages.map(|message| {
-        let event = Event::default().event("message").id(message.id.to_string());
-        Ok::<_, Infallible>(event.json_data(message).unwrap_or_default())
-    });
+    let events = app.chat.listen(&room).await?.map(|event| Ok::<_, Infallible>(server_sent(&event)));
     Ok(Sse::new(events.take_until(app.stopped())).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+fn server_sent(event: &Event) -> SseEvent {
+    let sent = SseEvent::default().event(event.event_type()).data(event.to_json());
+    match event.id() {
+        Some(id) => sent.id(id.to_string()),
+        None => sent,
+    }
 }

@@ -1,6 +1,7 @@
-//! `marketplace demo`: a few minutes of realistic traffic, so that there is something to look at.
+//! `marketplace demo`: sends realistic traffic for a few minutes, so that there are events to look at.
 
 mod round;
+mod socket;
 mod visitor;
 
 use std::{
@@ -9,30 +10,31 @@ use std::{
 };
 
 use reqwest::Url;
+use tokio_tungstenite::tungstenite;
 
 use self::visitor::Visitors;
 
-/// Whom to send traffic to, and how much of it.
+/// The options of a demo.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The marketplace's address.
     pub base: Url,
-    /// A round is begun as long as this time has not passed; there is always one.
+    /// No further round starts after this time. There is at least one round.
     pub duration: Duration,
-    /// No pauses, and slow requests that are hardly slow.
+    /// One round without pauses, in which the slow requests are short.
     pub quick: bool,
 }
 
-/// What was sent.
+/// The result of a demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Requests sent.
+    /// The number of requests.
     pub requests: usize,
-    /// Those that were answered in another way than the demo expects.
+    /// The number of requests with a response that the demo does not expect.
     pub surprises: usize,
 }
 
-/// Why there was no demo.
+/// The reason why a demo was not finished.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error("{0}")]
@@ -43,17 +45,23 @@ pub enum DemoError {
     Client(#[source] reqwest::Error),
     #[error("the connection was lost")]
     Lost(#[from] reqwest::Error),
+    #[error("the WebSocket was lost")]
+    Socket(#[source] Box<tungstenite::Error>),
+    #[error("the WebSocket was closed or no message arrived in time")]
+    NoMessage,
 }
 
 const WHAT_TO_LOOK_FOR: &str = "
 What to look for among the events:
   POST /market/listings/{id}/purchase   four outcomes under one name: HTTP 2xx, 4xx (402, 409) and 5xx, with spans for SQL and the chain
-  a transaction with HTTP 5xx           its error, whose causes end in the chain's own words: \"execution reverted: …\"
-  the slowest purchase                  a span of a second and a half: the chain, not us
-  GET /market/reports/sales             a slow one that was waited for, and one whose client left in its middle
-  GET /chat/rooms/{room}/events         an event stream: ended at its head, so that it spoils no latency figures
-  GET unknown route                     addresses that nobody serves, under one name
-  a search for one user's id            everything that carol did, whatever the module";
+  a transaction with HTTP 5xx           an error whose last cause is the message of the chain: \"execution reverted: …\"
+  the slowest purchase                  a span of 1.5 s that shows that the chain was slow
+  GET /market/reports/sales             a slow request, and a request whose client disconnected before the response
+  GET /chat/rooms/{room}/events         an event stream: the transaction ends with the response head, so the latency of the route stays right
+  GET /chat/rooms/{room}/ws             a WebSocket: the transaction ends with the upgrade
+  WS /chat/rooms/{room}/ws message      a transaction for each message of the client, linked to the upgrade
+  GET unknown route                     requests that match no route, under one name
+  a search for a user id                everything that carol did, in all modules";
 
 impl Settings {
     /// Reads `[URL] [--seconds N] [--quick]`; without a URL, the marketplace at `addr`.
@@ -81,10 +89,10 @@ impl Settings {
     }
 }
 
-/// Sends the traffic, tells on standard output what it does, and returns how it went.
+/// Sends the traffic, prints each request, and returns the result.
 pub async fn run(settings: &Settings) -> Result<Report, DemoError> {
     let mut visitors = Visitors::new(settings)?;
-    visitors.knock().await?;
+    visitors.check_service().await?;
     println!(
         "traffic for {}: {}",
         settings.base,

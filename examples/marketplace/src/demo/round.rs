@@ -1,4 +1,4 @@
-//! One round of the demo: everything that can happen at the marketplace, once.
+//! One round of the demo: each kind of request and of failure, once.
 
 use serde_json::{Value, json};
 
@@ -79,6 +79,9 @@ impl Visitors {
         let room = "/chat/rooms/alice";
         let listening = Visit::get("alice", format!("{room}/events")).expect(200, "opens an event stream");
         let mut stream = self.open(&listening).await?;
+        let talking = Visit::get("dave", format!("{room}/ws")).expect(101, "opens a WebSocket");
+        let mut socket = self.open_socket(&talking).await?;
+        socket.say("dave", &format!("is sunrise-{round} still for sale?")).await?;
         let body = json!({ "from": "carol", "text": format!("thank you for sunrise-{round}!") });
         self.send(Visit::post("carol", format!("{room}/messages"), body).expect(201, "writes to the seller")).await?;
         stream.chunk().await?;

@@ -1,4 +1,4 @@
-//! Sends the demo's requests and keeps count of what came of them.
+//! Sends the demo's requests and counts their responses.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{DemoError, Report, Settings};
 use crate::{customer::USER_ID, http_client};
 
-/// How long a visitor who loses patience waits.
+/// How long a client waits that disconnects before the response.
 const IMPATIENCE: Duration = Duration::from_millis(250);
 
-/// All who use the marketplace in a demo.
+/// The clients of a demo.
 pub(super) struct Visitors {
     http: Client,
     base: Url,
@@ -19,14 +19,14 @@ pub(super) struct Visitors {
     report: Report,
 }
 
-/// One request, and the status that it should get.
+/// One request, and the expected status.
 pub(super) struct Visit<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Value>,
     pub(super) expected: u16,
-    /// What the request is in the demo for.
+    /// The text that is printed next to the request.
     pub(super) story: &'a str,
 }
 
@@ -58,45 +58,45 @@ impl Visitors {
         Ok(Self { http, base: settings.base.clone(), quick: settings.quick, report: Report::default() })
     }
 
-    /// Is anyone there?
-    pub(super) async fn knock(&self) -> Result<(), DemoError> {
-        let knocked = self.http.get(self.base.clone()).send().await;
-        knocked.map(|_| ()).map_err(|source| DemoError::NoMarketplace { base: self.base.clone(), source })
+    /// Fails if no service answers.
+    pub(super) async fn check_service(&self) -> Result<(), DemoError> {
+        let answer = self.http.get(self.base.clone()).send().await;
+        answer.map(|_| ()).map_err(|source| DemoError::NoMarketplace { base: self.base.clone(), source })
     }
 
-    /// Sends one request and returns the JSON that it was answered with.
+    /// Sends one request and returns the JSON of the response.
     pub(super) async fn send(&mut self, visit: Visit<'_>) -> Result<Value, DemoError> {
         let response = self.open(&visit).await?;
         Ok(response.json().await.unwrap_or_default())
     }
 
-    /// Sends several at once.
+    /// Sends several requests at once.
     pub(super) async fn send_together(&mut self, visits: &[Visit<'_>]) -> Result<(), DemoError> {
         let responses = futures_util::future::join_all(visits.iter().map(|visit| self.request(visit).send())).await;
         for (response, visit) in responses.into_iter().zip(visits) {
-            self.note(visit, response?.status().as_u16());
+            self.count(visit, response?.status().as_u16());
         }
         self.pause().await;
         Ok(())
     }
 
-    /// Sends one request and returns as soon as its answer begins.
+    /// Sends one request and returns the response as soon as its head arrives.
     pub(super) async fn open(&mut self, visit: &Visit<'_>) -> Result<Response, DemoError> {
         let response = self.request(visit).send().await?;
-        self.note(visit, response.status().as_u16());
+        self.count(visit, response.status().as_u16());
         self.pause().await;
         Ok(response)
     }
 
-    /// Sends one request and closes the connection before its answer comes.
+    /// Sends one request and closes the connection before the response.
     pub(super) async fn leave(&mut self, visit: &Visit<'_>) -> Result<(), DemoError> {
         match self.request(visit).timeout(IMPATIENCE).send().await {
             Err(error) if error.is_timeout() => {
                 self.report.requests += 1;
-                tell(visit, "left");
+                print(visit, "left");
             }
             Err(error) => return Err(error.into()),
-            Ok(response) => self.note(visit, response.status().as_u16()),
+            Ok(response) => self.count(visit, response.status().as_u16()),
         }
         self.pause().await;
         Ok(())
@@ -106,12 +106,16 @@ impl Visitors {
         self.report
     }
 
-    fn request(&self, visit: &Visit<'_>) -> reqwest::RequestBuilder {
+    pub(super) fn url(&self, visit: &Visit<'_>) -> Url {
         let mut url = self.base.clone();
         let (path, query) = visit.path.split_once('?').unwrap_or((&visit.path, ""));
         url.set_path(path);
         url.set_query(Some(query).filter(|query| !query.is_empty()));
-        let mut request = self.http.request(visit.method.clone(), url);
+        url
+    }
+
+    fn request(&self, visit: &Visit<'_>) -> reqwest::RequestBuilder {
+        let mut request = self.http.request(visit.method.clone(), self.url(visit));
         if let Some(user) = visit.user {
             request = request.header(USER_ID, user);
         }
@@ -121,18 +125,18 @@ impl Visitors {
         }
     }
 
-    fn note(&mut self, visit: &Visit<'_>, status: u16) {
+    pub(super) fn count(&mut self, visit: &Visit<'_>, status: u16) {
         self.report.requests += 1;
         if status == visit.expected {
-            tell(visit, &status.to_string());
+            print(visit, &status.to_string());
         } else {
             self.report.surprises += 1;
-            tell(visit, &format!("{status}, {} was expected", visit.expected));
+            print(visit, &format!("{status}, {} was expected", visit.expected));
         }
     }
 
-    /// People take their time, and not always the same.
-    async fn pause(&self) {
+    /// Pauses like a person between two requests.
+    pub(super) async fn pause(&self) {
         if !self.quick {
             let millis = 100 + self.report.requests as u64 * 37 % 400;
             tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -140,7 +144,7 @@ impl Visitors {
     }
 }
 
-fn tell(visit: &Visit<'_>, outcome: &str) {
+fn print(visit: &Visit<'_>, outcome: &str) {
     let who = visit.user.unwrap_or("someone");
     println!("  {who:<7} {:<4} {:<38} {outcome:<4} {}", visit.method.as_str(), visit.path, visit.story);
 }

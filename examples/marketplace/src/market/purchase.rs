@@ -145,7 +145,7 @@ impl Market {
     /// Tells the seller's room. The sale stands, whether or not someone hears of it.
     async fn announce(&self, listing: &Listing, payment: Payment<'_>) {
         let text = format!("{} bought {} for {}", payment.buyer, payment.token_id, payment.price);
-        if let Err(error) = self.chat.say(listing.seller.clone(), "market".to_owned(), text).await {
+        if let Err(error) = self.chat.announce_sale(listing.seller.clone(), text).await {
             tracing::warn!(error = &error as &dyn Error, listing_id = listing.id, "a sale is not announced");
             Transaction::current().error(&error).handled(true).label("step", "announce").capture();
         }

@@ -3,7 +3,9 @@
 mod chat;
 mod data_sources;
 mod database;
+mod chat_redis;
 mod errors;
+mod listener;
 mod market;
 mod process;
 mod processes;

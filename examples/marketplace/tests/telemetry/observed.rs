@@ -1,6 +1,7 @@
 //! A marketplace under an agent of its own, and what the agent sent.
 
 use std::{
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use marketplace::{App, app, config::Config};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_apm::{
     Agent, CaptureBody, EnvVars,
@@ -56,6 +58,10 @@ impl Observed {
 
     /// With a marketplace in which something was changed.
     pub(crate) async fn with<F: Future<Output = App>>(change: impl FnOnce(App) -> F) -> Self {
+        Self::with_config(Config::default(), change).await
+    }
+
+    pub(crate) async fn with_config<F: Future<Output = App>>(config: Config, change: impl FnOnce(App) -> F) -> Self {
         let server = DevServer::bind("127.0.0.1:0").expect("a port is free");
         let agent = Agent::builder()
             .env_vars(EnvVars::empty())
@@ -67,10 +73,19 @@ impl Observed {
             .build()
             .expect("the agent starts");
         subscribe(&agent);
-        let opened = agent.start_transaction("open", "startup").run(App::start(&Config::default())).await;
+        let opened = agent.start_transaction("open", "startup").run(App::start(&config)).await;
         let state = change(opened.expect("the marketplace starts")).await;
         let router = app(state).layer(agent.layer());
         Self { agent, server, router }
+    }
+
+    /// Serves the marketplace on a free port until the end of the test.
+    pub(crate) async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let addr = listener.local_addr().expect("the listener has an address");
+        let server = axum::serve(listener, self.router.clone());
+        tokio::spawn(async move { server.await.expect("the server runs") });
+        addr
     }
 
     /// The answer as soon as it begins.

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     DbErr, DynIden,
-    sea_query::{ColumnDef, IntoIden as _},
+    sea_query::{ColumnDef, IntoIden as _, Table},
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
@@ -17,6 +17,7 @@ impl MigratorTrait for MarketMigrator {
         vec![
             migration("0001_create_listings", |manager| Box::pin(create_listings(manager))),
             migration("0002_create_messages", |manager| Box::pin(create_messages(manager))),
+            migration("0003_add_message_event_type", |manager| Box::pin(add_message_event_type(manager))),
         ]
     }
 
@@ -46,4 +47,14 @@ async fn create_messages(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("text").string_len(2000).not_null());
     create_table(manager, table).await?;
     create_index(manager, "messages", &["room"], false).await
+}
+
+/// Messages that were stored before are of the type `message`.
+async fn add_message_event_type(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    if manager.has_column("messages", "event_type").await? {
+        return Ok(());
+    }
+    let mut column = ColumnDef::new("event_type");
+    column.string_len(16).not_null().default("message");
+    manager.alter_table(Table::alter().table("messages").add_column(column).to_owned()).await
 }
