@@ -351,11 +351,18 @@ mod tests {
     #[test]
     #[cfg(not(all(feature = "postgres", feature = "mysql")))]
     fn missing_driver_names_the_feature() {
-        for (database, feature) in [("postgres", "postgres"), ("mysql", "mysql"), ("mariadb", "mysql")] {
+        let missing = [
+            #[cfg(not(feature = "postgres"))]
+            ("postgres", "postgres"),
+            #[cfg(not(feature = "mysql"))]
+            ("mysql", "mysql"),
+            #[cfg(not(feature = "mysql"))]
+            ("mariadb", "mysql"),
+        ];
+        for (database, feature) in missing {
             let url = format!("{database}://shop:hunter2@db/shop");
             for (variable, value) in [("DATABASE_URL", url.as_str()), ("DATABASE_TYPE", database)] {
-                let Err(error) = market(&[(variable, value), ("DATABASE_PASSWORD", "")]) else { continue };
-                let error = error.to_string();
+                let error = market(&[(variable, value)]).unwrap_err().to_string();
                 assert!(error.contains(variable) && error.contains("not in this build"), "{error}");
                 assert!(error.contains(&format!("--features {feature}")) && !error.contains("hunter2"), "{error}");
             }
