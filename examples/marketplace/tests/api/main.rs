@@ -1,9 +1,9 @@
 //! The marketplace's API, driven in process, and over a socket where connections matter.
 
 mod chat;
+mod chat_redis;
 mod data_sources;
 mod database;
-mod chat_redis;
 mod errors;
 mod listener;
 mod market;
