@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::change::BalanceError;
 use crate::money::Amount;
 
 /// A store of balances. Each call is atomic: of two debits that are covered only once, one is refused.
@@ -20,15 +21,6 @@ pub trait Balances: Send + Sync {
 
     /// Takes from the balance and returns the new one, or takes nothing when it does not cover `amount`.
     async fn debit(&self, user: &str, amount: Amount) -> Result<Amount, BalanceError>;
-}
-
-/// Why a balance did not change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BalanceError {
-    #[error("the balance is {balance}, {needed} are needed")]
-    Insufficient { balance: Amount, needed: Amount },
-    #[error("the balance would exceed what a wallet can hold")]
-    Overflow,
 }
 
 /// Balances in this process's memory.

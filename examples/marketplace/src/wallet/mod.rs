@@ -1,7 +1,9 @@
 //! Wallets: balances, credits, debits and how they came about.
 
 pub mod balances;
+pub mod change;
 pub mod entity;
+mod error;
 mod routes;
 mod service;
 
@@ -12,9 +14,12 @@ use axum::{
 use serde_json::json;
 use tower_apm::ApmLayer;
 
-use self::balances::BalanceError;
 pub(crate) use self::service::Payment;
-pub use self::service::{Wallet, WalletError};
+pub use self::{
+    change::{Accepted, BalanceError, Change},
+    error::WalletError,
+    service::Wallet,
+};
 use crate::app::App;
 
 /// The routes below `/wallet`.

@@ -1,14 +1,16 @@
 //! What a wallet can do: hold a balance, move it, and tell how it came about.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
+use tokio::sync::Mutex;
 
 use super::{
-    balances::{BalanceError, Balances},
+    WalletError,
+    balances::Balances,
+    change::{Accepted, BalanceError, Change, Known, Outcome},
     entity::{ActiveModel, Column, Entity, Model as Entry},
 };
 use crate::{clock, money::Amount, uninterrupted::uninterrupted};
@@ -21,15 +23,7 @@ const HISTORY: u64 = 100;
 pub struct Wallet {
     db: DatabaseConnection,
     balances: Arc<dyn Balances>,
-}
-
-/// Why a wallet did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum WalletError {
-    #[error(transparent)]
-    Balance(#[from] BalanceError),
-    #[error("the ledger cannot be written or read")]
-    Ledger(#[from] DbErr),
+    known: Arc<Mutex<HashMap<(String, String), Known>>>,
 }
 
 impl Wallet {
@@ -37,8 +31,9 @@ impl Wallet {
     pub async fn open(db: DatabaseConnection, balances: Arc<dyn Balances>) -> Result<Self, WalletError> {
         let mut last = 0;
         loop {
-            let page = Entity::find().filter(Column::Id.gt(last)).order_by_asc(Column::Id).limit(1000).all(&db).await?;
-            let Some(end) = page.last() else { return Ok(Self { db, balances }) };
+            let page = Entity::find().filter(Column::Id.gt(last)).order_by_asc(Column::Id).limit(1000).all(&db).await;
+            let page = page.map_err(WalletError::History)?;
+            let Some(end) = page.last() else { return Ok(Self { db, balances, known: Arc::default() }) };
             last = end.id;
             for entry in page {
                 balances.credit(&entry.user_id, entry.amount).await?;
@@ -51,59 +46,47 @@ impl Wallet {
         Ok(self.balances.get(user).await?)
     }
 
-    /// Puts money into the user's wallet; returns the new balance.
-    pub async fn credit(&self, user: String, amount: Amount, reason: String) -> Result<Amount, WalletError> {
+    /// Makes a change. A change with a known key is not made again: it gets the answer of the first one.
+    pub async fn change(&self, change: Change) -> Result<Accepted, WalletError> {
+        change.validate()?;
         let wallet = self.clone();
-        uninterrupted(async move {
-            let balance = wallet.balances.credit(&user, amount).await?;
-            if let Err(error) = record(&wallet.db, &user, amount, &reason).await {
-                wallet.balances.debit(&user, amount).await?;
-                return Err(error.into());
-            }
-            Ok(balance)
-        })
-        .await
+        uninterrupted(async move { wallet.make(change).await }).await
     }
 
-    /// Takes money out of the user's wallet; returns the new balance.
-    pub async fn debit(&self, user: String, amount: Amount, reason: String) -> Result<Amount, WalletError> {
-        let wallet = self.clone();
-        uninterrupted(async move {
-            let balance = wallet.balances.debit(&user, amount).await?;
-            if let Err(error) = record(&wallet.db, &user, amount.negated(), &reason).await {
-                wallet.balances.credit(&user, amount).await?;
-                return Err(error.into());
-            }
-            Ok(balance)
-        })
-        .await
+    async fn make(&self, change: Change) -> Result<Accepted, WalletError> {
+        let id = (change.user.clone(), change.key.clone());
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.get(&id) {
+            return change.answer(known);
+        }
+        let answer = match change.is_debit() {
+            true => self.balances.debit(&change.user, change.amount.negated()).await,
+            false => self.balances.credit(&change.user, change.amount).await,
+        };
+        let outcome = match answer {
+            Ok(balance) => Outcome::Accepted { balance },
+            Err(BalanceError::Insufficient { balance, .. }) => Outcome::Refused { balance },
+            Err(error) => return Err(error.into()),
+        };
+        if let Outcome::Accepted { .. } = outcome
+            && let Err(error) = record(&self.db, &change).await
+        {
+            match change.is_debit() {
+                true => self.balances.credit(&change.user, change.amount.negated()).await?,
+                false => self.balances.debit(&change.user, change.amount).await?,
+            };
+            let reason = "the history cannot be written";
+            return Err(WalletError::Unavailable { reason, source: Some(error.into()) });
+        }
+        let stored = Known { amount: change.amount, reason: change.reason.clone(), outcome };
+        known.insert(id, stored.clone());
+        change.answer(&stored)
     }
 
     /// The user's movements, the newest first, at most a hundred.
     pub async fn history(&self, user: &str) -> Result<Vec<Entry>, WalletError> {
         let entries = Entity::find().filter(Column::UserId.eq(user)).order_by_desc(Column::Id).limit(HISTORY);
-        Ok(entries.all(&self.db).await?)
-    }
-
-    /// Sets money aside for a purchase. The ledger does not know of it until [`Wallet::record_payment`].
-    pub(crate) async fn hold(&self, buyer: &str, price: Amount) -> Result<(), BalanceError> {
-        self.balances.debit(buyer, price).await.map(|_| ())
-    }
-
-    /// Gives back what [`Wallet::hold`] took: the purchase did not happen.
-    pub(crate) async fn release(&self, buyer: &str, price: Amount) -> Result<(), BalanceError> {
-        self.balances.credit(buyer, price).await.map(|_| ())
-    }
-
-    /// Writes a payment into the ledger, on `db`, the transaction that also records what was bought.
-    pub(crate) async fn record_payment(db: &impl ConnectionTrait, payment: Payment<'_>) -> Result<(), DbErr> {
-        record(db, payment.buyer, payment.price.negated(), &format!("bought {}", payment.token_id)).await?;
-        record(db, payment.seller, payment.price, &format!("sold {}", payment.token_id)).await
-    }
-
-    /// Pays out to the seller what was held from the buyer.
-    pub(crate) async fn pay_out(&self, payment: Payment<'_>) -> Result<(), BalanceError> {
-        self.balances.credit(payment.seller, payment.price).await.map(|_| ())
+        entries.all(&self.db).await.map_err(WalletError::History)
     }
 }
 
@@ -116,11 +99,11 @@ pub(crate) struct Payment<'a> {
     pub(crate) token_id: &'a str,
 }
 
-async fn record(db: &impl ConnectionTrait, user: &str, amount: Amount, reason: &str) -> Result<(), DbErr> {
+async fn record(db: &DatabaseConnection, change: &Change) -> Result<(), DbErr> {
     let entry = ActiveModel {
-        user_id: Set(user.to_owned()),
-        amount: Set(amount),
-        reason: Set(reason.to_owned()),
+        user_id: Set(change.user.clone()),
+        amount: Set(change.amount),
+        reason: Set(change.reason.clone()),
         created_at_ms: Set(clock::now_ms()),
         ..Default::default()
     };
