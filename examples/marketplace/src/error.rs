@@ -124,8 +124,9 @@ fn wallet_status(error: &WalletError) -> StatusCode {
         WalletError::Balance(BalanceError::Overflow) | WalletError::Invalid(_) | WalletError::KeyReused => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        WalletError::Unavailable { .. } | WalletError::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        WalletError::History(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        WalletError::Unavailable { .. } | WalletError::Unknown { .. } | WalletError::History(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 

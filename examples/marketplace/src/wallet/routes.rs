@@ -10,8 +10,8 @@ use tower_apm::Transaction;
 use uuid::Uuid;
 
 use super::{
-    change::{Accepted, Change, IDEMPOTENCY_KEY, MAX_REASON},
-    entity::Model as Entry,
+    change::{Change, IDEMPOTENCY_KEY, MAX_REASON},
+    history::Entry,
 };
 use crate::{
     app::App,
@@ -44,16 +44,20 @@ pub(super) struct Balance {
     key: Option<String>,
 }
 
-/// The key of a change: the header `Idempotency-Key`, or a new one.
-pub(super) struct Key(String);
+/// The key of a change.
+pub(super) enum Key {
+    /// From the header `Idempotency-Key`.
+    Given(String),
+    New(Uuid),
+}
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
-        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(Uuid::new_v4().to_string())) };
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::New(Uuid::new_v4())) };
         // characters that are not ASCII make the key invalid later
-        Ok(Self(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        Ok(Self::Given(String::from_utf8_lossy(value.as_bytes()).into_owned()))
     }
 }
 
@@ -62,7 +66,8 @@ type Answer = (Extension<Balance>, Json<Balance>);
 
 fn answer(user: String, balance: Amount, key: Option<String>) -> Answer {
     let balance = Balance { user, balance, key };
-    (Extension(balance.clone()), Json(balance))
+    // without the key, which is a label: a field named `key` is redacted
+    (Extension(Balance { key: None, ..balance.clone() }), Json(balance))
 }
 
 /// Makes a change of `amount`, which is negative for a debit.
@@ -70,13 +75,21 @@ async fn change(
     app: &App,
     tx: &Transaction,
     user: String,
-    Key(key): Key,
+    key: Key,
     amount: Amount,
     reason: String,
 ) -> Result<Answer, AppError> {
+    let (key, is_new) = match key {
+        Key::Given(key) => (key, false),
+        Key::New(key) => (key.to_string(), true),
+    };
     tx.set_label("idempotency_key", &key);
-    let Accepted { user, key, balance, .. } = app.wallet.change(Change { user, key, amount, reason }).await?;
-    Ok(answer(user, balance, Some(key)))
+    let change = Change { user, key, amount, reason };
+    let accepted = match is_new {
+        true => app.wallet.change_with_new_key(change).await?,
+        false => app.wallet.change(change).await?,
+    };
+    Ok(answer(accepted.user, accepted.balance, Some(accepted.key)))
 }
 
 /// `GET /wallet/{user}/balance`
