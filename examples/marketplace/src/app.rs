@@ -28,7 +28,7 @@ use crate::{
     error::{self, AppError},
     health::{self, Health},
     market::{self, Market, MarketError},
-    wallet::{self, Wallet, WalletError, balances::InMemoryBalances},
+    wallet::{self, PartsError, Wallet, WalletError, WalletParts},
 };
 
 /// What the handlers work with. Cheap to clone; all clones are the same marketplace.
@@ -53,6 +53,8 @@ pub enum StartError {
     Chain(#[from] ChainError),
     #[error("the embedded chain cannot listen")]
     EmbeddedChain(#[source] std::io::Error),
+    #[error(transparent)]
+    WalletParts(#[from] PartsError),
     #[error(transparent)]
     Wallet(#[from] WalletError),
     #[error(transparent)]
@@ -79,7 +81,8 @@ impl App {
             None => Arc::<InProcessFanout>::default(),
         };
         let chat = Chat::new(sources.market.clone(), fanout);
-        let wallet = Wallet::open(sources.wallet, Arc::<InMemoryBalances>::default()).await?;
+        let parts = WalletParts::connect(config, sources.wallet).await?;
+        let wallet = Wallet::open(WalletParts { health: Some(health.part("balances")), ..parts }).await?;
         let market = Market::open(sources.market, wallet.clone(), chain, chat.clone()).await?;
         let running = watch::Sender::new(true);
         Ok(Self { market, wallet, chat, health, request_timeout: config.request_timeout, running, _chain: embedded })

@@ -4,7 +4,7 @@ use std::{any::Any, error::Error};
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -13,7 +13,7 @@ use tower_apm::{ResponseExt as _, Transaction};
 use crate::{
     chat::ChatError,
     market::{MarketError, PurchaseError},
-    wallet::{WalletError, balances::BalanceError},
+    wallet::{BalanceError, WalletError},
 };
 
 /// Anything that ends a request early.
@@ -79,15 +79,12 @@ impl AppError {
                 PurchaseError::NoListing(_) => StatusCode::NOT_FOUND,
                 PurchaseError::Taken(_) => StatusCode::CONFLICT,
                 PurchaseError::OwnListing => StatusCode::UNPROCESSABLE_ENTITY,
-                PurchaseError::Balance(error) => balance_status(error),
+                PurchaseError::Wallet(error) => wallet_status(error),
                 PurchaseError::Settlement(_) => StatusCode::BAD_GATEWAY,
                 PurchaseError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            Self::Wallet(WalletError::Balance(error)) => balance_status(error),
-            Self::Panic
-            | Self::Market(MarketError::Database(_))
-            | Self::Wallet(WalletError::Ledger(_))
-            | Self::Chat(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Wallet(error) => wallet_status(error),
+            Self::Panic | Self::Market(MarketError::Database(_)) | Self::Chat(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -97,6 +94,8 @@ impl AppError {
             Self::Invalid { field, .. } => Some(field.clone()),
             Self::Purchase(PurchaseError::OwnListing) => Some("buyer".to_owned()),
             Self::Wallet(WalletError::Balance(BalanceError::Overflow)) => Some("amount".to_owned()),
+            Self::Wallet(WalletError::Invalid(error)) => Some(error.field.to_owned()),
+            Self::Wallet(WalletError::KeyReused) => Some("idempotency-key".to_owned()),
             _ => None,
         }
     }
@@ -119,10 +118,15 @@ impl AppError {
     }
 }
 
-fn balance_status(error: &BalanceError) -> StatusCode {
+fn wallet_status(error: &WalletError) -> StatusCode {
     match error {
-        BalanceError::Insufficient { .. } => StatusCode::PAYMENT_REQUIRED,
-        BalanceError::Overflow => StatusCode::UNPROCESSABLE_ENTITY,
+        WalletError::Balance(BalanceError::Insufficient { .. }) => StatusCode::PAYMENT_REQUIRED,
+        WalletError::Balance(BalanceError::Overflow) | WalletError::Invalid(_) | WalletError::KeyReused => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        WalletError::Unavailable { .. } | WalletError::Unknown { .. } | WalletError::History(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
@@ -133,7 +137,10 @@ impl IntoResponse for AppError {
             // At ERROR this event would be an error document too; the response carries the error already.
             tracing::warn!(error = &self as &dyn Error, "request failed");
         }
-        let response = (status, Json(self.problem())).into_response();
+        let mut response = (status, Json(self.problem())).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         // Handed over as what they are, so that APM groups them by their own type and hooks can tell them apart.
         match self {
             Self::Panic => response,

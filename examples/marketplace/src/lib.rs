@@ -6,7 +6,7 @@
 //! src/health.rs      whether the process can work
 //! src/telemetry.rs   all that concerns APM's set-up: the agent, and a development server to look at its events
 //! src/market/        listings and purchases
-//! src/wallet/        balances and the ledger
+//! src/wallet/        balances, the log of their changes, and the history
 //! src/chat/          rooms with event streams and WebSockets, in one process or through Redis
 //! src/chain/         the chain that settles purchases: a client, and a small chain to talk to
 //! src/customer.rs    who is asking: the header `x-user-id`, which stands for real authentication

@@ -10,6 +10,15 @@ use marketplace::{
     demo, health,
     telemetry::{self, Telemetry},
 };
+#[cfg(feature = "kafka")]
+use marketplace::{
+    config::KafkaConfig,
+    data_source::{DataSourceName, DataSources},
+    health::Health,
+    wallet::{consumer::HistoryConsumer, history::History},
+};
+#[cfg(feature = "kafka")]
+use tokio::sync::{oneshot, watch};
 use tokio::{net::TcpListener, signal, sync::Notify};
 use tower_apm::Transaction;
 
@@ -18,6 +27,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 const USAGE: &str = "\
 marketplace               serves the API on MARKETPLACE_ADDR (127.0.0.1:3000)
+marketplace history       writes the history of the wallets from Kafka (KAFKA_BROKERS)
 marketplace demo [URL]    sends a running marketplace two minutes of traffic
     --seconds N           for about N seconds
     --quick               one round without pauses
@@ -29,6 +39,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
         [] => run_api().await,
+        ["history"] => run_history().await,
         ["demo", rest @ ..] => run_demo(rest).await,
         ["health"] => check_health().await,
         ["help" | "--help" | "-h", ..] => {
@@ -78,7 +89,63 @@ async fn run_api() -> Result<(), Box<dyn Error>> {
     let router = app(state.clone());
     let chat = state.chat.clone();
     let sockets_closed = async move { chat.sockets_closed().await };
-    serve(&config, telemetry, router, move || state.stop(), sockets_closed).await
+    let stopped = async move {
+        asked_to_stop().await;
+        // ends streams
+        state.stop();
+    };
+    serve(&config, telemetry, router, stopped, sockets_closed).await
+}
+
+/// `marketplace history`: writes the history of the wallets from Kafka.
+#[cfg(feature = "kafka")]
+async fn run_history() -> Result<(), Box<dyn Error>> {
+    let config = config()?;
+    let kafka =
+        config.kafka.clone().ok_or("KAFKA_BROKERS is not set: without Kafka, the API writes the history itself")?;
+    let telemetry = telemetry::install("wallet-history", variable)?;
+    let connect = async {
+        let connected = connect_history(&config, &kafka).await;
+        connected.inspect_err(|error| {
+            Transaction::current().error(&**error).capture();
+        })
+    };
+    let (health, consumer) = Transaction::start("open the history", "startup")
+        .run(connect)
+        .await
+        .map_err(|error| error as Box<dyn Error>)?;
+    let (stop, stopped) = watch::channel(false);
+    let (ended, result) = oneshot::channel();
+    let consume = async move {
+        let mut consumer = tokio::spawn(consumer.run(stopped));
+        let result = tokio::select! {
+            result = &mut consumer => result,
+            () = asked_to_stop() => {
+                stop.send_replace(true);
+                consumer.await
+            }
+        };
+        let _ = ended.send(result);
+    };
+    serve(&config, telemetry, health::router(health), consume, std::future::ready(())).await?;
+    Ok(result.await???)
+}
+
+#[cfg(feature = "kafka")]
+async fn connect_history(
+    config: &Config,
+    kafka: &KafkaConfig,
+) -> Result<(Health, HistoryConsumer), Box<dyn Error + Send + Sync>> {
+    let wallet = DataSources::open(config).await?.wallet;
+    let health = Health::of([(DataSourceName::Wallet, wallet.clone())]);
+    let consumer = HistoryConsumer::connect(kafka, History::new(wallet), health.part("consumer")).await?;
+    Ok((health, consumer))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn run_history() -> Result<(), Box<dyn Error>> {
+    config()?;
+    Err("`marketplace history` needs a build with `--features kafka`".into())
 }
 
 async fn start(config: &Config) -> Result<App, StartError> {
@@ -92,13 +159,13 @@ async fn check_health() -> Result<(), Box<dyn Error>> {
     Ok(health::check_process(config()?.addr).await?)
 }
 
-/// Serves `router` until the process is asked to stop. Then calls `stop`, which ends streams, waits for connections and for
-/// `sockets_closed`, because the server does not wait for upgraded connections, and delivers the last events.
+/// Serves `router` until `stopped` resolves. Then waits for connections and for `sockets_closed`, because the server does not
+/// wait for upgraded connections, and delivers the last events.
 async fn serve(
     config: &Config,
     telemetry: Telemetry,
     router: Router,
-    stop: impl FnOnce() + Send + 'static,
+    stopped: impl Future<Output = ()> + Send + 'static,
     sockets_closed: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.addr)
@@ -111,9 +178,7 @@ async fn serve(
     let stop = {
         let stopping = stopping.clone();
         async move {
-            asked_to_stop().await;
-            tracing::info!("stopping");
-            stop();
+            stopped.await;
             stopping.notify_one();
         }
     };
@@ -133,6 +198,11 @@ async fn serve(
 }
 
 async fn asked_to_stop() {
+    stop_signal().await;
+    tracing::info!("stopping");
+}
+
+async fn stop_signal() {
     #[cfg(unix)]
     if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
         tokio::select! {

@@ -32,6 +32,16 @@ impl Amount {
     /// The most that one request may move; a balance can hold a thousand of them.
     pub const MAX_MOVED: Self = Self(9_000_000_000 * ONE);
 
+    /// The amount of this many millionths. It can be larger than what one request can move, as a balance can.
+    pub fn from_millionths(millionths: i64) -> Self {
+        Self(millionths)
+    }
+
+    /// The amount as a number of millionths.
+    pub fn millionths(self) -> i64 {
+        self.0
+    }
+
     /// The sum, or nothing when it no longer fits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)

@@ -15,7 +15,10 @@ pub use self::{
     purchase::{PurchaseError, Receipt, SettlementError},
     service::{Market, MarketError, Sales},
 };
-use crate::{app::App, wallet::balances::BalanceError};
+use crate::{
+    app::App,
+    wallet::{BalanceError, WalletError},
+};
 
 /// The routes below `/market`.
 pub fn router() -> Router<App> {
@@ -54,8 +57,9 @@ fn reason(error: &PurchaseError) -> &'static str {
         PurchaseError::NoListing(_) => "no listing",
         PurchaseError::Taken(_) => "taken",
         PurchaseError::OwnListing => "own listing",
-        PurchaseError::Balance(BalanceError::Insufficient { .. }) => "insufficient funds",
-        PurchaseError::Balance(BalanceError::Overflow) => "overflow",
+        PurchaseError::Wallet(WalletError::Balance(BalanceError::Insufficient { .. })) => "insufficient funds",
+        PurchaseError::Wallet(WalletError::Balance(BalanceError::Overflow)) => "overflow",
+        PurchaseError::Wallet(_) => "wallet",
         PurchaseError::Settlement(_) => "not settled",
         PurchaseError::Database(_) => "database",
     }

@@ -10,10 +10,11 @@
 
 use std::error::Error;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, TransactionTrait, sea_query::Expr};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
 use serde::Serialize;
 use serde_json::json;
 use tower_apm::Transaction;
+use uuid::Uuid;
 
 use super::{
     Market,
@@ -23,7 +24,7 @@ use crate::{
     chain::{ChainError, Settled},
     money::Amount,
     uninterrupted::uninterrupted,
-    wallet::{Payment, Wallet, balances::BalanceError},
+    wallet::{Change, Payment, WalletError},
 };
 
 /// Proof of a purchase.
@@ -50,7 +51,7 @@ pub enum PurchaseError {
     #[error("buyer is the seller of this listing")]
     OwnListing,
     #[error(transparent)]
-    Balance(#[from] BalanceError),
+    Wallet(#[from] WalletError),
     #[error("the purchase was not settled")]
     Settlement(#[from] SettlementError),
     #[error("the sale cannot be written or read")]
@@ -93,14 +94,22 @@ impl Market {
         };
         self.chain.ping().await.map_err(unsettled)?;
         self.change_status(id, Status::Open, Status::Settling).await?;
-        if let Err(error) = self.wallet.hold(buyer, listing.price).await {
+        // until orders have ids of their own
+        let order = Uuid::new_v4();
+        let change = |user: &str, step: &str, amount, verb: &str| Change {
+            user: user.to_owned(),
+            key: format!("order:{id}:{order}:{step}"),
+            amount,
+            reason: format!("{verb} {}", listing.token_id),
+        };
+        if let Err(error) = self.wallet.change(change(buyer, "pay", listing.price.negated(), "bought")).await {
             self.change_status(id, Status::Settling, Status::Open).await?;
             return Err(error.into());
         }
         let settled = match self.chain.transfer(payment).await {
             Ok(settled) => settled,
             Err(source) => {
-                self.wallet.release(buyer, listing.price).await?;
+                self.wallet.change(change(buyer, "refund", listing.price, "refund of")).await?;
                 self.change_status(id, Status::Settling, Status::Open).await?;
                 return Err(unsettled(source).into());
             }
@@ -108,7 +117,7 @@ impl Market {
         // From here on whatever fails is found by the chain's own id of the sale.
         tx.set_label("tx_hash", &settled.tx_hash).set_custom_context("settlement", &settled);
         self.record_sale(id, payment, &settled).await?;
-        if let Err(error) = self.wallet.pay_out(payment).await {
+        if let Err(error) = self.wallet.change(change(&listing.seller, "payout", listing.price, "sold")).await {
             // An ERROR event with an error in it is an error document; an id is text, in labels of every kind.
             tracing::error!(error = &error as &dyn Error, listing_id = %id, "a seller is not paid");
         }
@@ -130,16 +139,14 @@ impl Market {
     }
 
     async fn record_sale(&self, id: i64, payment: Payment<'_>, settled: &Settled) -> Result<(), DbErr> {
-        let sale = self.db.begin().await?;
         Entity::update_many()
             .col_expr(Column::Status, Expr::value(Status::Sold))
             .col_expr(Column::Buyer, Expr::value(payment.buyer))
             .col_expr(Column::TxHash, Expr::value(settled.tx_hash.as_str()))
             .filter(Column::Id.eq(id))
-            .exec(&sale)
+            .exec(&self.db)
             .await?;
-        Wallet::record_payment(&sale, payment).await?;
-        sale.commit().await
+        Ok(())
     }
 
     /// Tells the seller's room. The sale stands, whether or not someone hears of it.

@@ -1,10 +1,18 @@
 //! The wallet's endpoints.
 
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+};
 use serde::{Deserialize, Serialize};
 use tower_apm::Transaction;
+use uuid::Uuid;
 
-use super::entity::Model as Entry;
+use super::{
+    change::{Change, IDEMPOTENCY_KEY, MAX_REASON},
+    history::Entry,
+};
 use crate::{
     app::App,
     customer::Customer,
@@ -23,23 +31,65 @@ pub(super) struct Movement {
 impl Validate for Movement {
     fn validate(&self) -> Result<(), AppError> {
         amount("amount", self.amount)?;
-        text("reason", &self.reason, 200)
+        text("reason", &self.reason, MAX_REASON)
     }
 }
 
-/// A user's balance.
+/// A user's balance, after a change with the change's key.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Balance {
     user: String,
     balance: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// The key of a change.
+pub(super) enum Key {
+    /// From the header `Idempotency-Key`.
+    Given(String),
+    New(Uuid),
+}
+
+impl<S: Sync> FromRequestParts<S> for Key {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::New(Uuid::new_v4())) };
+        // characters that are not ASCII make the key invalid later
+        Ok(Self::Given(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    }
 }
 
 /// A balance, for the client and for the module's hook.
 type Answer = (Extension<Balance>, Json<Balance>);
 
-fn answer(user: String, balance: Amount) -> Answer {
-    let balance = Balance { user, balance };
-    (Extension(balance.clone()), Json(balance))
+fn answer(user: String, balance: Amount, key: Option<String>) -> Answer {
+    let balance = Balance { user, balance, key };
+    // without the key, which is a label: a field named `key` is redacted
+    (Extension(Balance { key: None, ..balance.clone() }), Json(balance))
+}
+
+/// Makes a change of `amount`, which is negative for a debit.
+async fn change(
+    app: &App,
+    tx: &Transaction,
+    user: String,
+    key: Key,
+    amount: Amount,
+    reason: String,
+) -> Result<Answer, AppError> {
+    let (key, is_new) = match key {
+        Key::Given(key) => (key, false),
+        Key::New(key) => (key.to_string(), true),
+    };
+    tx.set_label("idempotency_key", &key);
+    let change = Change { user, key, amount, reason };
+    let accepted = match is_new {
+        true => app.wallet.change_with_new_key(change).await?,
+        false => app.wallet.change(change).await?,
+    };
+    Ok(answer(accepted.user, accepted.balance, Some(accepted.key)))
 }
 
 /// `GET /wallet/{user}/balance`
@@ -51,7 +101,7 @@ pub(super) async fn balance(
 ) -> Result<Answer, AppError> {
     tx.set_label("account", &user);
     let balance = app.wallet.balance(&user).await?;
-    Ok(answer(user, balance))
+    Ok(answer(user, balance, None))
 }
 
 /// `POST /wallet/{user}/credits`: anyone may pay in, also a payment provider that is no customer.
@@ -59,13 +109,12 @@ pub(super) async fn credit(
     State(app): State<App>,
     _: Option<Customer>,
     tx: Transaction,
+    key: Key,
     Params(user): Params<String>,
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
-    text("user", &user, 128)?;
     tx.set_label("account", &user).set_custom_context("movement", &movement);
-    let balance = app.wallet.credit(user.clone(), movement.amount, movement.reason).await?;
-    Ok(answer(user, balance))
+    change(&app, &tx, user, key, movement.amount, movement.reason).await
 }
 
 /// `POST /wallet/{user}/debits`
@@ -73,12 +122,12 @@ pub(super) async fn debit(
     State(app): State<App>,
     _: Customer,
     tx: Transaction,
+    key: Key,
     Params(user): Params<String>,
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
     tx.set_label("account", &user).set_custom_context("movement", &movement);
-    let balance = app.wallet.debit(user.clone(), movement.amount, movement.reason).await?;
-    Ok(answer(user, balance))
+    change(&app, &tx, user, key, movement.amount.negated(), movement.reason).await
 }
 
 /// `GET /wallet/{user}/history`

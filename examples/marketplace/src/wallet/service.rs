@@ -1,134 +1,319 @@
-//! What a wallet can do: hold a balance, move it, and tell how it came about.
+//! What a wallet does, without HTTP. The protocol is described in the documentation of the [module](super).
 
-use std::sync::Arc;
-
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use axum::http::HeaderMap;
+use sea_orm::DbErr;
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+use tower_apm::trace_context;
 
 use super::{
-    balances::{BalanceError, Balances},
-    entity::{ActiveModel, Column, Entity, Model as Entry},
+    WalletError,
+    balances::{ANSWER_KEPT, Balances, Begin, Confirm, Find, State, StoreError},
+    change::{Accepted, BalanceError, Change, Known},
+    error::Source,
+    history::{Entry, History},
+    log::{AppendError, ChangeLog, Epoch, Event, LogError},
+    maintenance,
+    rebuild::{self, RebuildError},
 };
-use crate::{clock, money::Amount, uninterrupted::uninterrupted};
+use crate::{clock, health::PartHealth, money::Amount, uninterrupted::uninterrupted};
 
-/// The most entries that a history shows.
-const HISTORY: u64 = 100;
+/// How long a request waits for a rebuild.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the start waits for a rebuild.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a request that waits looks at the state.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a change waits before another task sends it.
+const RELAY_AFTER: Duration = Duration::from_secs(5);
 
-/// Everyone's wallets: balances in a store of their own, each movement in the ledger.
+const REBUILDING: &str = "the balances are being rebuilt";
+const REPLACED: &str = "the balances were rebuilt meanwhile and the change was not made: send the request again";
+const UNREACHABLE: &str = "the balances cannot be reached";
+const BEHIND: &str = "the log is behind: too many changes wait for it";
+const KEY_UNCHECKED: &str = "the history cannot be read, so the Idempotency-Key cannot be checked";
+const NOT_RECORDED: &str = "the change is not recorded yet";
+const NOT_CONFIRMED: &str = "the change is recorded but not confirmed yet";
+const NO_ANSWER: &str = "the balances did not answer";
+
+/// The wallets of all users. Clones are the same wallets.
 #[derive(Clone)]
 pub struct Wallet {
-    db: DatabaseConnection,
-    balances: Arc<dyn Balances>,
+    inner: Arc<Inner>,
+    _maintenance: Arc<AbortOnDrop>,
 }
 
-/// Why a wallet did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum WalletError {
-    #[error(transparent)]
-    Balance(#[from] BalanceError),
-    #[error("the ledger cannot be written or read")]
-    Ledger(#[from] DbErr),
+pub(super) struct Inner {
+    pub(super) balances: Arc<dyn Balances>,
+    pub(super) log: Arc<dyn ChangeLog>,
+    pub(super) history: History,
+    /// The epoch that was ready last. The store checks it with each change.
+    epoch: Mutex<Option<Epoch>>,
+    /// Wakes the maintenance.
+    pub(super) wake: Arc<Notify>,
+    pub(super) relay_after: Duration,
+    pub(super) answer_kept: Duration,
+    pub(super) health: Option<PartHealth>,
+}
+
+/// The parts of a wallet.
+pub struct WalletParts {
+    pub balances: Arc<dyn Balances>,
+    pub log: Arc<dyn ChangeLog>,
+    pub history: History,
+    /// How long a change waits before another task sends it to the log. `None` means 5 s.
+    pub relay_after: Option<Duration>,
+    /// How long the answer to a change is kept that is in the history. `None` means [`ANSWER_KEPT`].
+    pub answer_kept: Option<Duration>,
+    /// Shows whether the balances are ready.
+    pub health: Option<PartHealth>,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Wallet {
-    /// Opens the wallets: what the ledger says is booked into `balances`, which must be empty.
-    pub async fn open(db: DatabaseConnection, balances: Arc<dyn Balances>) -> Result<Self, WalletError> {
-        let mut last = 0;
+    /// Opens the wallets. Rebuilds the balances first if they are lost.
+    pub async fn open(parts: WalletParts) -> Result<Self, WalletError> {
+        let WalletParts { balances, log, history, relay_after, answer_kept, health } = parts;
+        let inner = Arc::new(Inner {
+            balances,
+            log,
+            history,
+            epoch: Mutex::default(),
+            wake: Arc::default(),
+            relay_after: relay_after.unwrap_or(RELAY_AFTER),
+            answer_kept: answer_kept.unwrap_or(ANSWER_KEPT),
+            health,
+        });
+        inner.start().await?;
+        let maintenance = tokio::spawn(maintenance::run(Arc::downgrade(&inner))).abort_handle();
+        Ok(Self { inner, _maintenance: Arc::new(AbortOnDrop(maintenance)) })
+    }
+
+    /// Makes a change, or returns the answer of the first change with the same user and key.
+    ///
+    /// The change goes on if the returned future is dropped.
+    pub async fn change(&self, change: Change) -> Result<Accepted, WalletError> {
+        self.make(change, false).await
+    }
+
+    /// Makes a change whose key was never used before. It saves the search for the key in the history.
+    pub(super) async fn change_with_new_key(&self, change: Change) -> Result<Accepted, WalletError> {
+        self.make(change, true).await
+    }
+
+    async fn make(&self, change: Change, is_new: bool) -> Result<Accepted, WalletError> {
+        change.validate()?;
+        let inner = self.inner.clone();
+        uninterrupted(async move { inner.change(change, is_new).await }).await
+    }
+
+    /// The user's balance. A user who is not known has 0.
+    pub async fn balance(&self, user: &str) -> Result<Amount, WalletError> {
+        for _ in 0..2 {
+            let epoch = self.inner.epoch().await?;
+            match self.inner.balances.get(&epoch, user).await.map_err(unavailable)? {
+                Some(balance) => return Ok(balance),
+                None => self.inner.forget_epoch(&epoch),
+            }
+        }
+        Err(WalletError::Unavailable { reason: REBUILDING, source: None })
+    }
+
+    /// The user's changes, the newest first, at most 100. They lag behind the balance.
+    pub async fn history(&self, user: &str) -> Result<Vec<Entry>, WalletError> {
+        self.inner.history.entries(user).await.map_err(WalletError::History)
+    }
+}
+
+impl Inner {
+    async fn start(&self) -> Result<(), WalletError> {
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let page = Entity::find().filter(Column::Id.gt(last)).order_by_asc(Column::Id).limit(1000).all(&db).await?;
-            let Some(end) = page.last() else { return Ok(Self { db, balances }) };
-            last = end.id;
-            for entry in page {
-                balances.credit(&entry.user_id, entry.amount).await?;
+            match maintenance::ensure_ready(self).await {
+                Ok(epoch) => {
+                    self.set_epoch(epoch);
+                    return Ok(());
+                }
+                // another instance rebuilds the balances
+                Err(RebuildError::Replaced | RebuildError::Log(LogError::Fenced)) if Instant::now() < deadline => {
+                    sleep(rebuild::backoff(1, maintenance::jitter())).await;
+                }
+                Err(error) => {
+                    let reason = "the balances cannot be rebuilt";
+                    return Err(WalletError::Unavailable { reason, source: Some(error.into()) });
+                }
             }
         }
     }
 
-    /// The user's balance; zero for one who was never seen.
-    pub async fn balance(&self, user: &str) -> Result<Amount, WalletError> {
-        Ok(self.balances.get(user).await?)
-    }
-
-    /// Puts money into the user's wallet; returns the new balance.
-    pub async fn credit(&self, user: String, amount: Amount, reason: String) -> Result<Amount, WalletError> {
-        let wallet = self.clone();
-        uninterrupted(async move {
-            let balance = wallet.balances.credit(&user, amount).await?;
-            if let Err(error) = record(&wallet.db, &user, amount, &reason).await {
-                wallet.balances.debit(&user, amount).await?;
-                return Err(error.into());
+    async fn change(&self, change: Change, is_new: bool) -> Result<Accepted, WalletError> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let traceparent = traceparent();
+        // The history does not contain the key. This holds in one epoch only: the answers of later ones begin where
+        // their history ends.
+        let mut searched = None;
+        let event = loop {
+            let epoch = self.epoch().await?;
+            let event = Event::new(&change, epoch.clone(), clock::now_ms(), traceparent.clone());
+            let begun = self.balances.begin(&event, is_new || searched.as_ref() == Some(&epoch)).await;
+            match begun.map_err(|error| unknown_or_unavailable(error, &change))? {
+                Begin::Begun => break event,
+                Begin::Waiting(waiting) if waiting.change() == change => break waiting,
+                Begin::Waiting(_) => return Err(WalletError::KeyReused),
+                Begin::Known(known) => return change.answer(&known),
+                Begin::Unknown => match self.history.find(&change.user, &change.key).await {
+                    Ok(Some(known)) => return change.answer(&known),
+                    Ok(None) => searched = Some(epoch),
+                    Err(error) => {
+                        let source = Some(error.into());
+                        return Err(WalletError::Unavailable { reason: KEY_UNCHECKED, source });
+                    }
+                },
+                Begin::Full => return Err(WalletError::Unavailable { reason: BEHIND, source: None }),
+                Begin::Overflow => return Err(BalanceError::Overflow.into()),
+                Begin::NotReady if Instant::now() < deadline => self.forget_epoch(&epoch),
+                Begin::NotReady => return Err(WalletError::Unavailable { reason: REBUILDING, source: None }),
             }
-            Ok(balance)
-        })
-        .await
+        };
+        self.append(&event).await.map_err(|error| unknown(NOT_RECORDED, &change, Some(error)))?;
+        let known = self.confirm(&event, &change).await?;
+        change.answer(&known)
     }
 
-    /// Takes money out of the user's wallet; returns the new balance.
-    pub async fn debit(&self, user: String, amount: Amount, reason: String) -> Result<Amount, WalletError> {
-        let wallet = self.clone();
-        uninterrupted(async move {
-            let balance = wallet.balances.debit(&user, amount).await?;
-            if let Err(error) = record(&wallet.db, &user, amount.negated(), &reason).await {
-                wallet.balances.credit(&user, amount).await?;
-                return Err(error.into());
+    /// Appends a change to the log.
+    pub(super) async fn append(&self, event: &Event) -> Result<(), Source> {
+        match self.log.append(event).await {
+            Err(AppendError::Replaced) => {
+                // the log has a newer epoch than the balances: they are out of date
+                self.balances.discard(&event.epoch).await?;
+                self.forget_epoch(&event.epoch);
+                self.wake.notify_one();
+                Ok(())
             }
-            Ok(balance)
-        })
-        .await
+            result => Ok(result?),
+        }
     }
 
-    /// The user's movements, the newest first, at most a hundred.
-    pub async fn history(&self, user: &str) -> Result<Vec<Entry>, WalletError> {
-        let entries = Entity::find().filter(Column::UserId.eq(user)).order_by_desc(Column::Id).limit(HISTORY);
-        Ok(entries.all(&self.db).await?)
+    /// Confirms a change that was appended.
+    async fn confirm(&self, event: &Event, change: &Change) -> Result<Known, WalletError> {
+        let unconfirmed = |error: StoreError| unknown(NOT_CONFIRMED, change, Some(error.into()));
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            match self.balances.confirm(event).await.map_err(unconfirmed)? {
+                Confirm::Known(known) => return Ok(known),
+                // confirmed so long ago that the answer has expired
+                Confirm::Unknown => {
+                    return self.find_booked(change).await?.ok_or_else(|| unknown(NOT_CONFIRMED, change, None));
+                }
+                Confirm::NotReady => {}
+            }
+            self.forget_epoch(&event.epoch);
+            let epoch = self.epoch().await.map_err(|error| unknown(NOT_CONFIRMED, change, Some(error.into())))?;
+            if epoch != event.epoch {
+                match self.balances.find(&epoch, &event.user, &event.key).await.map_err(unconfirmed)? {
+                    Find::Known(known) => return Ok(known),
+                    // the change is in the history, or it does not count
+                    Find::Unknown => {
+                        let replaced = WalletError::Unavailable { reason: REPLACED, source: None };
+                        return self.find_booked(change).await?.ok_or(replaced);
+                    }
+                    Find::NotReady => self.forget_epoch(&epoch),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(unknown(NOT_CONFIRMED, change, None));
+            }
+        }
     }
 
-    /// Sets money aside for a purchase. The ledger does not know of it until [`Wallet::record_payment`].
-    pub(crate) async fn hold(&self, buyer: &str, price: Amount) -> Result<(), BalanceError> {
-        self.balances.debit(buyer, price).await.map(|_| ())
+    async fn find_booked(&self, change: &Change) -> Result<Option<Known>, WalletError> {
+        let not_read = |error: DbErr| unknown(NOT_CONFIRMED, change, Some(error.into()));
+        self.history.find(&change.user, &change.key).await.map_err(not_read)
     }
 
-    /// Gives back what [`Wallet::hold`] took: the purchase did not happen.
-    pub(crate) async fn release(&self, buyer: &str, price: Amount) -> Result<(), BalanceError> {
-        self.balances.credit(buyer, price).await.map(|_| ())
+    /// Returns the epoch that is ready. Waits a short time for a rebuild.
+    async fn epoch(&self) -> Result<Epoch, WalletError> {
+        if let Some(epoch) = self.lock_epoch().clone() {
+            return Ok(epoch);
+        }
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            match self.balances.state().await.map_err(unavailable)? {
+                State::Ready(epoch) if epoch.belongs_to(self.log.name()) => {
+                    self.set_epoch(epoch.clone());
+                    return Ok(epoch);
+                }
+                _ if Instant::now() < deadline => {
+                    self.wake.notify_one();
+                    sleep(POLL).await;
+                }
+                _ => return Err(WalletError::Unavailable { reason: REBUILDING, source: None }),
+            }
+        }
     }
 
-    /// Writes a payment into the ledger, on `db`, the transaction that also records what was bought.
-    pub(crate) async fn record_payment(db: &impl ConnectionTrait, payment: Payment<'_>) -> Result<(), DbErr> {
-        record(db, payment.buyer, payment.price.negated(), &format!("bought {}", payment.token_id)).await?;
-        record(db, payment.seller, payment.price, &format!("sold {}", payment.token_id)).await
+    fn set_epoch(&self, epoch: Epoch) {
+        *self.lock_epoch() = Some(epoch);
     }
 
-    /// Pays out to the seller what was held from the buyer.
-    pub(crate) async fn pay_out(&self, payment: Payment<'_>) -> Result<(), BalanceError> {
-        self.balances.credit(payment.seller, payment.price).await.map(|_| ())
+    /// Forgets the epoch, which is not ready any more.
+    fn forget_epoch(&self, epoch: &Epoch) {
+        let mut current = self.lock_epoch();
+        if current.as_ref() == Some(epoch) {
+            *current = None;
+        }
+    }
+
+    fn lock_epoch(&self) -> std::sync::MutexGuard<'_, Option<Epoch>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who pays whom how much, and what for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Payment<'a> {
-    pub(crate) buyer: &'a str,
-    pub(crate) seller: &'a str,
-    pub(crate) price: Amount,
-    pub(crate) token_id: &'a str,
+/// The trace of the current request.
+fn traceparent() -> Option<String> {
+    let mut headers = HeaderMap::new();
+    trace_context::inject(&mut headers);
+    headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-async fn record(db: &impl ConnectionTrait, user: &str, amount: Amount, reason: &str) -> Result<(), DbErr> {
-    let entry = ActiveModel {
-        user_id: Set(user.to_owned()),
-        amount: Set(amount),
-        reason: Set(reason.to_owned()),
-        created_at_ms: Set(clock::now_ms()),
-        ..Default::default()
-    };
-    Entity::insert(entry).exec_without_returning(db).await.map(|_| ())
+fn unavailable(error: StoreError) -> WalletError {
+    WalletError::Unavailable { reason: UNREACHABLE, source: Some(error.into()) }
+}
+
+fn unknown(reason: &'static str, change: &Change, source: Option<Source>) -> WalletError {
+    WalletError::Unknown { reason, key: change.key.clone(), source }
+}
+
+fn unknown_or_unavailable(error: StoreError, change: &Change) -> WalletError {
+    match error {
+        StoreError::Unreachable(_) => unavailable(error),
+        StoreError::Failed(_) => unknown(NO_ANSWER, change, Some(error.into())),
+    }
 }
 
 impl std::fmt::Debug for Wallet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wallet").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WalletParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WalletParts").finish_non_exhaustive()
     }
 }

@@ -14,9 +14,10 @@ async fn money_goes_in_and_out_and_the_history_tells() {
     let shop = Shop::open().await;
     assert_eq!(shop.balance("bob").await, "0");
     let paid_in = shop.post("/wallet/bob/credits", json!({ "amount": 100, "reason": "card" })).await;
-    assert_eq!((paid_in.status, paid_in.body), (200, json!({ "user": "bob", "balance": "100" })));
+    assert_eq!((paid_in.status, &paid_in.body["user"], &paid_in.body["balance"]), (200, &json!("bob"), &json!("100")));
+    assert_eq!(paid_in.body["key"].as_str().unwrap().len(), 36, "a new key");
     let taken = shop.post("/wallet/bob/debits", json!({ "amount": "0.1", "reason": "fee" })).await;
-    assert_eq!((taken.status, taken.body), (200, json!({ "user": "bob", "balance": "99.9" })));
+    assert_eq!((taken.status, &taken.body["balance"]), (200, &json!("99.9")));
 
     let history = shop.history("bob").await;
     let told: Vec<_> = history.iter().map(|e| (e["amount"].as_str().unwrap(), e["reason"].as_str().unwrap())).collect();
@@ -38,7 +39,7 @@ async fn a_debit_that_is_not_covered_takes_nothing() {
 #[tokio::test]
 async fn a_balance_never_overflows() {
     let shop = Shop::open().await;
-    for _ in 0..1024 {
+    for _ in 0..511 {
         shop.pay_in("bob", "9000000000").await;
     }
     let refused = shop.post("/wallet/bob/credits", json!({ "amount": "9000000000", "reason": "more" })).await;

@@ -6,30 +6,30 @@ use async_trait::async_trait;
 use marketplace::{
     config::Config,
     data_source::DataSources,
-    money::Amount,
     wallet::{
-        Wallet,
-        balances::{BalanceError, Balances},
+        Wallet, WalletParts,
+        log::{AppendError, ChangeLog, DirectLog, EpochWriter, Event, LogError},
     },
 };
 use serde_json::json;
 
 use crate::observed::Observed;
 
-struct Broken;
+/// A log that panics for each change.
+struct Broken(DirectLog);
 
 #[async_trait]
-impl Balances for Broken {
-    async fn get(&self, _: &str) -> Result<Amount, BalanceError> {
-        Ok(Amount::ZERO)
+impl ChangeLog for Broken {
+    fn name(&self) -> &str {
+        self.0.name()
     }
 
-    async fn credit(&self, _: &str, _: Amount) -> Result<Amount, BalanceError> {
-        panic!("the balances are gone")
+    async fn append(&self, _: &Event) -> Result<(), AppendError> {
+        panic!("the log is gone")
     }
 
-    async fn debit(&self, _: &str, _: Amount) -> Result<Amount, BalanceError> {
-        Ok(Amount::ZERO)
+    async fn begin_epoch(&self) -> Result<Box<dyn EpochWriter>, LogError> {
+        self.0.begin_epoch().await
     }
 }
 
@@ -38,7 +38,9 @@ impl Balances for Broken {
 async fn a_panic_in_a_task_of_a_request_is_one_error_of_that_request() {
     let market = Observed::with(async |mut state| {
         let db = DataSources::open(&Config::default()).await.unwrap().wallet;
-        state.wallet = Wallet::open(db, Arc::new(Broken)).await.unwrap();
+        let parts = WalletParts::connect(&Config::default(), db).await.unwrap();
+        let log = Arc::new(Broken(DirectLog::new(parts.history.clone())));
+        state.wallet = Wallet::open(WalletParts { log, ..parts }).await.unwrap();
         state
     })
     .await;
@@ -51,7 +53,7 @@ async fn a_panic_in_a_task_of_a_request_is_one_error_of_that_request() {
     assert_eq!((&error["transaction_id"], &answer.body["trace_id"]), (&credit["id"], &error["trace_id"]));
     assert_eq!(
         (error.at("/exception/type"), error.at("/exception/message"), error.at("/exception/handled")),
-        (&json!("panic"), &json!("the balances are gone"), &json!(false))
+        (&json!("panic"), &json!("the log is gone"), &json!(false))
     );
     assert_eq!((error.user(), error.label("account")), (&json!("bob"), &json!("bob")));
     let culprit = error["culprit"].as_str().unwrap();

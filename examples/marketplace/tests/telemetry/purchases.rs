@@ -34,24 +34,24 @@ async fn a_purchase_tells_who_and_what() {
 
     let spans = market.spans_of(&purchase, 10).await;
     let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
-    let (get, post) = (names[1], names[3]);
+    let (get, post) = (names[1], names[5]);
     assert!(get.starts_with("GET 127.0.0.1:") && post.starts_with("POST 127.0.0.1:"), "{names:?}");
     let expected = [
         "SELECT FROM listings",
         get,
         "UPDATE listings",
+        "SELECT FROM ledger_entries",
+        "direct SEND to wallet.changes",
         post,
-        "BEGIN",
         "UPDATE listings",
-        "INSERT INTO ledger_entries",
-        "INSERT INTO ledger_entries",
-        "COMMIT",
+        "SELECT FROM ledger_entries",
+        "direct SEND to wallet.changes",
         "INSERT INTO messages",
     ];
     assert_eq!(names, expected);
     assert_eq!(spans[0].kind(), ["db", "sqlite", "query"]);
-    assert_eq!(spans[3].kind(), ["external", "http", "POST"]);
-    assert_eq!(spans[3].at("/context/service/target/type"), "http");
+    assert_eq!(spans[5].kind(), ["external", "http", "POST"]);
+    assert_eq!(spans[5].at("/context/service/target/type"), "http");
     for span in &spans {
         assert_eq!((&span["parent_id"], &span["outcome"]), (&purchase["id"], &json!("success")), "{span:?}");
     }

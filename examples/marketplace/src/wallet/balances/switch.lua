@@ -1,0 +1,17 @@
+-- Changes the state if it has not changed.
+-- KEYS: state, lease, balances of the epoch, times of its answers
+-- ARGV: expected state, new state, number of balances or '' for no check
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+if ARGV[3] ~= '' then
+  if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then
+    return 0
+  end
+  -- the data of a rebuild that is not finished expires
+  redis.call('PERSIST', KEYS[3])
+  redis.call('PERSIST', KEYS[4])
+end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1

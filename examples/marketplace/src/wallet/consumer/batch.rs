@@ -1,0 +1,303 @@
+//! Writes batches of records into the history.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _, StreamConsumer},
+    message::OwnedMessage,
+};
+use tokio::{sync::watch, time::timeout};
+use tower_apm::Transaction;
+
+use super::{Assignment, ConsumerError, ConsumerStatus, DeadLetters, log_retry};
+use crate::wallet::{
+    booking::{self, Booking, LogMessage as _},
+    error::Source,
+    history::{Advance, BookError, History},
+    log::{DecodeError, Event, Position, Verdict, kafka::blocking},
+    maintenance::jitter,
+    rebuild::backoff,
+};
+
+/// How long a request to Kafka can take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads records in their order and books them.
+pub(super) struct Reader {
+    consumer: Arc<StreamConsumer<Assignment>>,
+    topic: String,
+    history: History,
+    dead_letters: DeadLetters,
+    status: ConsumerStatus,
+    /// The rebalance to which `positions` belong.
+    generation: u64,
+    /// The positions that were read from the history or written to it.
+    positions: HashMap<i32, Position>,
+}
+
+/// The records of one batch.
+#[derive(Default)]
+struct Batch {
+    records: Vec<(OwnedMessage, Verdict)>,
+    advances: Vec<Advance>,
+}
+
+/// The consumer is to stop.
+struct Stopped;
+
+impl Reader {
+    pub(super) fn new(
+        consumer: Arc<StreamConsumer<Assignment>>,
+        topic: String,
+        history: History,
+        dead_letters: DeadLetters,
+        status: ConsumerStatus,
+    ) -> Self {
+        Self { consumer, topic, history, dead_letters, status, generation: 0, positions: HashMap::new() }
+    }
+
+    /// Books a batch. Tries again until it succeeds or the consumer is to stop.
+    pub(super) async fn process(
+        &mut self,
+        messages: Vec<OwnedMessage>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), ConsumerError> {
+        let generation = self.status.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.positions.clear();
+        }
+        let repositioned = match self.position(&messages, stop).await? {
+            Ok(repositioned) => repositioned,
+            Err(Stopped) => return Ok(()),
+        };
+        let batch = self.read(messages, &repositioned);
+        for (message, verdict) in &batch.records {
+            if let Verdict::Poison(error) = verdict
+                && let Err(Stopped) = self.bury(message, error, stop).await
+            {
+                return Ok(());
+            }
+        }
+        if batch.advances.is_empty() {
+            return Ok(());
+        }
+        self.book(batch, stop).await
+    }
+
+    /// Reads the positions of partitions whose first record since a rebalance is in the batch.
+    ///
+    /// If Kafka does not continue where the history ends, the partition is read again from there. Returns these
+    /// partitions: their records in the batch are not used.
+    async fn position(
+        &mut self,
+        messages: &[OwnedMessage],
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Result<HashSet<i32>, Stopped>, ConsumerError> {
+        let mut repositioned = HashSet::new();
+        for message in messages {
+            let partition = message.partition();
+            if repositioned.contains(&partition) || self.positions.contains_key(&partition) {
+                continue;
+            }
+            let position = match self.position_in_history(partition, stop).await? {
+                Ok(position) => position,
+                Err(Stopped) => return Ok(Err(Stopped)),
+            };
+            if position.next_offset == message.offset() {
+                self.positions.insert(partition, position);
+            } else {
+                repositioned.insert(partition);
+                self.seek(position).await;
+            }
+        }
+        Ok(Ok(repositioned))
+    }
+
+    async fn position_in_history(
+        &self,
+        partition: i32,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Result<Position, Stopped>, ConsumerError> {
+        let mut failures = 0;
+        loop {
+            let read = async {
+                let position = self.history.position(&self.topic, partition).await?;
+                let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+                let (first, end) = blocking(move || consumer.fetch_watermarks(&topic, partition, TIMEOUT)).await?;
+                Ok::<_, Source>((position, first, end))
+            };
+            match read.await {
+                Ok((position, first, end)) => {
+                    let next = position.next_offset;
+                    // a new topic can be one whose first records were never needed
+                    if next > end || (next < first && next > 0) {
+                        return Err(ConsumerError::Lost { topic: self.topic.clone(), partition, first, end, next });
+                    }
+                    return Ok(Ok(position));
+                }
+                Err(error) => {
+                    log_retry(&error, "the position of a partition cannot be read");
+                    self.status.set_failing(true);
+                    failures += 1;
+                }
+            }
+            if is_stopped(stop, failures).await {
+                return Ok(Err(Stopped));
+            }
+        }
+    }
+
+    /// Continues a partition at a position. If that fails, it is tried again with the next record.
+    async fn seek(&mut self, position: Position) {
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let (partition, offset) = (position.partition, Offset::Offset(position.next_offset));
+        match blocking(move || consumer.seek(&topic, partition, offset, TIMEOUT)).await {
+            Ok(()) => {
+                self.positions.insert(partition, position);
+            }
+            Err(error) => {
+                log_retry(&error, "a partition cannot be read again");
+                self.positions.remove(&partition);
+            }
+        }
+    }
+
+    /// Decides on each record, in the order of its partition.
+    fn read(&self, messages: Vec<OwnedMessage>, repositioned: &HashSet<i32>) -> Batch {
+        let mut after = self.positions.clone();
+        let mut batch = Batch::default();
+        for message in messages {
+            let partition = message.partition();
+            let position = after.get_mut(&partition).filter(|_| !repositioned.contains(&partition));
+            let payload = message.payload().unwrap_or_default();
+            if let Some(verdict) = position.and_then(|position| position.read(message.offset(), payload)) {
+                batch.records.push((message, verdict));
+            }
+        }
+        batch.advances = after
+            .into_values()
+            .filter_map(|to| {
+                let from = self.positions.get(&to.partition)?.next_offset;
+                (to.next_offset != from).then_some(Advance { from, to })
+            })
+            .collect();
+        // two consumers lock the rows in the same order
+        batch.advances.sort_by_key(|advance| advance.to.partition);
+        batch
+    }
+
+    /// Copies a record that cannot be read to the dead letters, and records the error.
+    async fn bury(
+        &self,
+        message: &OwnedMessage,
+        error: &DecodeError,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Stopped> {
+        let mut failures = 0;
+        loop {
+            let started = message.receive().start();
+            Booking { message, event: None }.describe(&started, 1);
+            started.set_label("result", "dead letter");
+            let tx = Transaction::clone(&started);
+            let sent = started.run(async {
+                self.dead_letters.send(message, error).await?;
+                tx.error(error).handled(false).capture();
+                tx.set_outcome(tower_apm::Outcome::Failure);
+                Ok(())
+            });
+            match sent.await {
+                Ok(()) => return Ok(()),
+                Err::<(), rdkafka::error::KafkaError>(error) => {
+                    tx.discard();
+                    log_retry(&error.into(), "a dead letter cannot be sent");
+                    failures += 1;
+                }
+            }
+            if is_stopped(stop, failures).await {
+                return Err(Stopped);
+            }
+        }
+    }
+
+    async fn book(&mut self, batch: Batch, stop: &mut watch::Receiver<bool>) -> Result<(), ConsumerError> {
+        let mut failures = 0;
+        loop {
+            match self.book_once(&batch).await {
+                Ok(()) => {
+                    self.status.set_failing(false);
+                    self.commit_hint(&batch.advances);
+                    self.positions.extend(batch.advances.into_iter().map(|Advance { to, .. }| (to.partition, to)));
+                    return Ok(());
+                }
+                Err(BookError::Moved(_)) => {
+                    tracing::info!("another consumer has booked a partition: the batch is dropped");
+                    for Advance { to, .. } in batch.advances {
+                        match self.position_in_history(to.partition, stop).await? {
+                            Ok(position) => self.seek(position).await,
+                            Err(Stopped) => return Ok(()),
+                        }
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.status.set_failing(true);
+                    log_retry(&error.into(), "a batch cannot be booked");
+                    failures += 1;
+                }
+            }
+            if is_stopped(stop, failures).await {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn book_once(&self, batch: &Batch) -> Result<(), BookError> {
+        let events: Vec<Event> = batch.records.iter().filter_map(|(_, verdict)| valid(verdict)).cloned().collect();
+        let recorded: Vec<_> = batch.records.iter().filter(|(_, verdict)| change(verdict).is_some()).collect();
+        let void = recorded.len() - events.len();
+        if void > 0 {
+            tracing::info!(changes = void, "changes of other epochs do not count");
+        }
+        let bookings: Vec<_> =
+            recorded.iter().map(|(message, verdict)| Booking { message, event: change(verdict) }).collect();
+        let result = |_: &(), at: usize| if valid(&recorded[at].1).is_some() { "booked" } else { "void" };
+        booking::record(&bookings, self.history.book(&self.topic, &batch.advances, events), result).await
+    }
+
+    /// Commits the offsets in Kafka, for monitoring and as the start of the next consumer.
+    fn commit_hint(&self, advances: &[Advance]) {
+        let mut offsets = TopicPartitionList::new();
+        for Advance { to, .. } in advances {
+            // cannot fail for an offset that is not negative
+            let _ = offsets.add_partition_offset(&self.topic, to.partition, Offset::Offset(to.next_offset));
+        }
+        if let Err(error) = self.consumer.commit(&offsets, CommitMode::Async) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "offsets were not committed");
+        }
+    }
+}
+
+fn valid(verdict: &Verdict) -> Option<&Event> {
+    match verdict {
+        Verdict::Valid(event) => Some(event),
+        _ => None,
+    }
+}
+
+fn change(verdict: &Verdict) -> Option<&Event> {
+    match verdict {
+        Verdict::Valid(event) | Verdict::Void(event) => Some(event),
+        Verdict::Marker | Verdict::Poison(_) => None,
+    }
+}
+
+/// Waits before the next attempt. Returns whether the consumer is to stop.
+async fn is_stopped(stop: &mut watch::Receiver<bool>, failures: u32) -> bool {
+    timeout(backoff(failures, jitter()), stop.wait_for(|stop| *stop)).await.is_ok()
+}

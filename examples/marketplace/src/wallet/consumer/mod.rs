@@ -1,0 +1,155 @@
+//! The consumer, which writes the history from the change log in Kafka.
+//!
+//! One database transaction for each batch contains the entries and the positions after the batch. A position moves only if
+//! it is where this consumer has read it, so a record is booked once, also while two consumers believe that they own a
+//! partition. Offsets in Kafka are only a hint.
+
+mod assignment;
+mod batch;
+mod dead_letters;
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    Message as _,
+    consumer::{Consumer as _, StreamConsumer},
+    error::KafkaError,
+    message::OwnedMessage,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tower_apm::messaging::Receive;
+
+pub use self::assignment::ConsumerStatus;
+use self::{assignment::Assignment, batch::Reader, dead_letters::DeadLetters};
+use super::{
+    booking::LogMessage,
+    error::Source,
+    history::History,
+    log::kafka::{self, TopicError},
+};
+use crate::{config::KafkaConfig, health::PartHealth};
+
+/// The consumer group.
+const GROUP: &str = "wallet-history";
+/// The maximum number of records in one database transaction.
+const BATCH: usize = 500;
+/// How long a batch is filled after its first record.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// The delay after an error of Kafka's client.
+const ERROR_DELAY: Duration = Duration::from_millis(200);
+
+/// Why the consumer has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    #[error("the consumer cannot connect to Kafka")]
+    Client(#[source] KafkaError),
+    #[error(transparent)]
+    Topics(#[from] TopicError),
+    /// Records that are not in the history are not in the topic any more, or the topic is another one.
+    #[error(
+        "partition {partition} of {topic} has the records from {first} to {end}, but the history continues at {next}: records are lost"
+    )]
+    Lost { topic: String, partition: i32, first: i64, end: i64, next: i64 },
+}
+
+/// A consumer of the change log.
+pub struct HistoryConsumer {
+    consumer: Arc<StreamConsumer<Assignment>>,
+    reader: Reader,
+    status: ConsumerStatus,
+}
+
+impl HistoryConsumer {
+    /// Creates the topics unless they exist, and joins the consumer group. `health` shows whether the consumer works.
+    pub async fn connect(config: &KafkaConfig, history: History, health: PartHealth) -> Result<Self, ConsumerError> {
+        kafka::topics::create(config).await?;
+        let status = ConsumerStatus::new(health);
+        let consumer: StreamConsumer<Assignment> = kafka::client_config(config)
+            .set("group.id", format!("{GROUP}.{}", config.topic))
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "earliest")
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "500")
+            .create_with_context(Assignment::new(status.clone()))
+            .map_err(ConsumerError::Client)?;
+        consumer.subscribe(&[&config.topic]).map_err(ConsumerError::Client)?;
+        let consumer = Arc::new(consumer);
+        let dead_letters = DeadLetters::connect(config).map_err(ConsumerError::Client)?;
+        let reader = Reader::new(consumer.clone(), config.topic.clone(), history, dead_letters, status.clone());
+        Ok(Self { consumer, reader, status })
+    }
+
+    /// The state of the consumer.
+    pub fn status(&self) -> ConsumerStatus {
+        self.status.clone()
+    }
+
+    /// Writes the history until `stop` is true or is dropped. Then leaves the group.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
+        let mut stopping = stop.clone();
+        let result = loop {
+            let batch = tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => break Ok(()),
+                batch = receive_batch(&self.consumer) => batch,
+            };
+            match batch {
+                Ok(batch) => {
+                    if let Err(error) = self.reader.process(batch, &mut stop).await {
+                        break Err(error);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the change log cannot be read");
+                    sleep(ERROR_DELAY).await;
+                }
+            }
+        };
+        self.status.set_partitions(0);
+        // leaving the group blocks
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+        result
+    }
+}
+
+/// Waits for a record, and for more of them for a short time.
+async fn receive_batch(consumer: &StreamConsumer<Assignment>) -> Result<Vec<OwnedMessage>, KafkaError> {
+    let mut batch = vec![consumer.recv().await?.detach()];
+    let end = Instant::now() + BATCH_TIME;
+    while batch.len() < BATCH {
+        match timeout_at(end, consumer.recv()).await {
+            Ok(Ok(message)) => batch.push(message.detach()),
+            // an error occurs again, or it is over
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    Ok(batch)
+}
+
+impl LogMessage for OwnedMessage {
+    fn place(&self) -> Option<(i32, i64)> {
+        Some((self.partition(), self.offset()))
+    }
+
+    fn receive(&self) -> Receive<'_> {
+        tower_apm::rdkafka::receive(self)
+    }
+
+    fn receive_batch(messages: &[&Self]) -> Receive<'static> {
+        tower_apm::rdkafka::receive_batch(messages.iter().copied())
+    }
+}
+
+impl std::fmt::Debug for HistoryConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HistoryConsumer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// An error that is logged and tried again.
+fn log_retry(error: &Source, message: &'static str) {
+    tracing::warn!(error = &**error as &dyn std::error::Error, "{message}");
+}

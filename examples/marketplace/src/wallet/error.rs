@@ -1,0 +1,30 @@
+//! Why a wallet does not answer as asked.
+
+use std::error::Error;
+
+use sea_orm::DbErr;
+
+use super::change::{BalanceError, InvalidChange};
+
+/// The cause of an error.
+pub(super) type Source = Box<dyn Error + Send + Sync>;
+
+/// An error of the wallet.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidChange),
+    #[error(transparent)]
+    Balance(#[from] BalanceError),
+    /// 422
+    #[error("this Idempotency-Key was used for another change")]
+    KeyReused,
+    /// 503: the balance did not change.
+    #[error("{reason}")]
+    Unavailable { reason: &'static str, source: Option<Source> },
+    /// 503: whether the balance changed is not known. A repetition with the same key changes it at most once.
+    #[error("{reason}: send the request again with the Idempotency-Key {key}")]
+    Unknown { reason: &'static str, key: String, source: Option<Source> },
+    #[error("the history cannot be read")]
+    History(#[source] DbErr),
+}

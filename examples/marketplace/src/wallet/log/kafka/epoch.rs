@@ -1,0 +1,156 @@
+//! The markers of a new epoch, and the records before them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{FutureProducer, FutureRecord, Producer as _},
+};
+
+use super::{PARTITIONS, blocking, client_config, headers};
+use crate::{
+    config::KafkaConfig,
+    wallet::{
+        error::Source,
+        log::{Epoch, EpochWriter, LogError, LogRecord, Position, Unconsumed, Verdict},
+    },
+};
+
+/// How long a request to Kafka can take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long reading can make no progress.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A rebuild's part of the topic: a transactional producer. A later one with the same id fences it.
+pub(super) struct KafkaEpoch {
+    config: KafkaConfig,
+    producer: FutureProducer,
+    /// The offset of the own marker in each partition.
+    markers: HashMap<i32, i64>,
+}
+
+impl KafkaEpoch {
+    pub(super) async fn begin(config: &KafkaConfig) -> Result<Self, LogError> {
+        let producer: FutureProducer = client_config(config)
+            .set("transactional.id", format!("{}.epoch", config.topic))
+            .set("transaction.timeout.ms", "10000")
+            .set("message.timeout.ms", "5000")
+            .create()
+            .map_err(|error| failed("connecting to Kafka")(error.into()))?;
+        let client = producer.clone();
+        blocking(move || client.init_transactions(TIMEOUT)).await.map_err(failed("beginning an epoch"))?;
+        Ok(Self { config: config.clone(), producer, markers: HashMap::new() })
+    }
+
+    async fn send_markers(&self, epoch: &Epoch) -> Result<HashMap<i32, i64>, Source> {
+        let record = LogRecord::Epoch { epoch: epoch.clone() };
+        let payload = record.encode()?;
+        self.producer.begin_transaction()?;
+        let mut markers = HashMap::new();
+        for partition in 0..PARTITIONS {
+            let marker = FutureRecord::<(), _>::to(&self.config.topic)
+                .partition(partition)
+                .payload(&payload)
+                .headers(headers(&record));
+            let delivery = self.producer.send(marker, TIMEOUT).await.map_err(|(error, _)| error)?;
+            markers.insert(partition, delivery.offset);
+        }
+        let client = self.producer.clone();
+        blocking(move || client.commit_transaction(TIMEOUT)).await?;
+        Ok(markers)
+    }
+}
+
+fn failed(step: &'static str) -> impl Fn(Source) -> LogError {
+    move |source| match source.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code) {
+        // a record of a fenced producer is purged from its queue
+        Some(
+            RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::PurgeQueue,
+        ) => LogError::Fenced,
+        _ => LogError::Failed { step, source },
+    }
+}
+
+impl Drop for KafkaEpoch {
+    fn drop(&mut self) {
+        // dropping the last clone blocks
+        let producer = self.producer.clone();
+        tokio::task::spawn_blocking(move || drop(producer));
+    }
+}
+
+#[async_trait]
+impl EpochWriter for KafkaEpoch {
+    async fn write_markers(&mut self, epoch: &Epoch) -> Result<(), LogError> {
+        self.markers = self.send_markers(epoch).await.map_err(failed("writing the markers"))?;
+        Ok(())
+    }
+
+    async fn read_unconsumed(&mut self, positions: &[Position]) -> Result<Vec<Unconsumed>, LogError> {
+        let (config, markers, positions) = (self.config.clone(), self.markers.clone(), positions.to_vec());
+        let read = tokio::task::spawn_blocking(move || read(&config, &markers, &positions)).await;
+        read.map_err(Source::from).and_then(|read| read).map_err(failed("reading the log"))
+    }
+}
+
+/// Reads the changes that count from `positions` to the markers. Blocks.
+fn read(config: &KafkaConfig, markers: &HashMap<i32, i64>, positions: &[Position]) -> Result<Vec<Unconsumed>, Source> {
+    let consumer: BaseConsumer = client_config(config)
+        // needed to assign partitions; nothing is committed
+        .set("group.id", format!("{}.rebuild", config.topic))
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .create()?;
+    let mut positions: HashMap<i32, Position> = positions.iter().map(|p| (p.partition, p.clone())).collect();
+    let mut open = HashSet::new();
+    let mut assignment = TopicPartitionList::new();
+    for (&partition, &marker) in markers {
+        let position = positions.entry(partition).or_insert_with(|| Position::start(partition));
+        let (_, end) = consumer.fetch_watermarks(&config.topic, partition, TIMEOUT)?;
+        if position.next_offset > end {
+            let lost = format!(
+                "partition {partition} of {} ends at {end}, but the history contains records up to {}: the topic has lost its data",
+                config.topic, position.next_offset
+            );
+            return Err(lost.into());
+        }
+        if position.next_offset <= marker {
+            open.insert(partition);
+            assignment.add_partition_offset(&config.topic, partition, Offset::Offset(position.next_offset))?;
+        }
+    }
+    consumer.assign(&assignment)?;
+    let mut unconsumed = Vec::new();
+    let mut progress = Instant::now();
+    while !open.is_empty() {
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            if progress.elapsed() > READ_TIMEOUT {
+                return Err("the log does not answer".into());
+            }
+            continue;
+        };
+        let message = message?;
+        let (partition, offset) = (message.partition(), message.offset());
+        progress = Instant::now();
+        let marker = markers.get(&partition).copied().unwrap_or_default();
+        if offset >= marker {
+            open.remove(&partition);
+        }
+        let position = positions.get_mut(&partition).filter(|_| offset <= marker);
+        let verdict = position.and_then(|position| position.read(offset, message.payload().unwrap_or_default()));
+        if let Some(Verdict::Valid(event)) = verdict {
+            unconsumed.push(Unconsumed { partition, offset, event });
+        }
+    }
+    Ok(unconsumed)
+}

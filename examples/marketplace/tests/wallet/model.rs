@@ -1,0 +1,141 @@
+//! Random steps, failures and losses: what was accepted is in the history exactly once, and balances agree with it.
+
+use std::collections::BTreeMap;
+
+use marketplace::wallet::{Accepted, Change, Wallet, WalletError};
+
+use crate::{
+    faults::{Fault, Switch},
+    world::{World, change, insist},
+};
+
+/// A small generator of pseudo-random numbers (xorshift), so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap()].clone()
+    }
+}
+
+struct Model {
+    world: World,
+    random: Random,
+    /// Two instances.
+    wallets: [Wallet; 2],
+    accepted: BTreeMap<(String, String), Accepted>,
+    keys: u64,
+    made: Vec<Change>,
+}
+
+impl Model {
+    async fn new(world: World, seed: u64) -> Self {
+        let wallets = [world.open().await, world.open().await];
+        let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        Self { world, random, wallets, accepted: BTreeMap::new(), keys: 0, made: Vec::new() }
+    }
+
+    async fn step(&mut self) {
+        let instance = usize::try_from(self.random.below(2)).unwrap();
+        match self.random.below(20) {
+            0 => self.world.lose_balances().await,
+            1 => self.wallets[instance] = self.world.open().await,
+            2..=4 => {
+                let count = self.random.pick(&[1, 3, usize::MAX]);
+                if let Some(log) = &self.world.memory_log {
+                    log.consume(&self.world.history, count).await;
+                }
+            }
+            5 | 6 => {
+                let switch = self.switch();
+                switch.set(Some(self.random.pick(&[Fault::FailBefore, Fault::FailAfter])));
+            }
+            7 | 8 => self.heal(),
+            9 | 10 if !self.made.is_empty() => {
+                let again = self.random.pick(&self.made);
+                self.make(instance, again).await;
+            }
+            _ => {
+                self.keys += 1;
+                let user = self.random.pick(&["bob", "eve1"]);
+                let amount = self.random.pick(&["1", "2", "5", "-1", "-2", "-4"]);
+                let change = change(user, &format!("k{}", self.keys), amount);
+                self.made.push(change.clone());
+                self.make(instance, change).await;
+            }
+        }
+    }
+
+    fn switch(&mut self) -> Switch {
+        let balances = &self.world.balances;
+        let switches = [&balances.begin, &balances.confirm, &self.world.log.append].map(Switch::clone);
+        self.random.pick(&switches)
+    }
+
+    fn heal(&self) {
+        for switch in [&self.world.balances.begin, &self.world.balances.confirm, &self.world.log.append] {
+            switch.set(None);
+        }
+    }
+
+    async fn make(&mut self, instance: usize, change: Change) {
+        match self.wallets[instance].change(change.clone()).await {
+            Ok(accepted) => {
+                let id = (accepted.user.clone(), accepted.key.clone());
+                self.accepted.insert(id, accepted);
+            }
+            Err(WalletError::Balance(_)) => {
+                let id = (change.user, change.key);
+                assert!(!self.accepted.contains_key(&id), "{id:?} was accepted before it was refused");
+            }
+            Err(WalletError::Unavailable { .. } | WalletError::Unknown { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    async fn finish(mut self, steps: u64) {
+        for _ in 0..steps {
+            self.step().await;
+        }
+        self.heal();
+        for user in ["bob", "eve1"] {
+            let accepted = insist(&self.wallets[0], change(user, "end", "1")).await.unwrap();
+            self.accepted.insert((accepted.user.clone(), accepted.key.clone()), accepted);
+        }
+        let accepted: Vec<_> = self.accepted.into_values().collect();
+        self.world.check(&self.wallets[0], &accepted).await;
+        // the truth is enough to get the same balances again
+        self.world.lose_balances().await;
+        self.world.check(&self.wallets[1], &accepted).await;
+    }
+}
+
+async fn run(world: impl AsyncFn() -> World, seeds: std::ops::Range<u64>, steps: u64) {
+    for seed in seeds {
+        println!("seed {seed}"); // shown if the test fails
+        Model::new(world().await, seed).await.finish(steps).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_steps_on_a_direct_log() {
+    run(World::direct, 0..10, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_steps_on_a_log_that_is_consumed_later() {
+    run(World::logged, 0..20, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL"]
+async fn random_steps_on_redis() {
+    run(World::redis, 100..110, 80).await;
+}
