@@ -8,6 +8,7 @@ use axum::{
 };
 use tokio::sync::watch;
 use tower::ServiceBuilder;
+use tower_apm::Transaction;
 use tower_http::{
     ServiceBuilderExt as _,
     catch_panic::CatchPanicLayer,
@@ -27,7 +28,7 @@ use crate::{
     data_source::{DataSourceError, DataSources},
     error::{self, AppError},
     health::{self, Health},
-    market::{self, Market, MarketError},
+    market::{self, Market},
     wallet::{self, PartsError, Wallet, WalletError, WalletParts},
 };
 
@@ -57,8 +58,6 @@ pub enum StartError {
     WalletParts(#[from] PartsError),
     #[error(transparent)]
     Wallet(#[from] WalletError),
-    #[error(transparent)]
-    Market(#[from] MarketError),
     #[error("the chat cannot use REDIS_URL")]
     ChatRedis(#[source] redis::RedisError),
 }
@@ -83,8 +82,10 @@ impl App {
         let chat = Chat::new(sources.market.clone(), fanout);
         let parts = WalletParts::connect(config, sources.wallet).await?;
         let wallet = Wallet::open(WalletParts { health: Some(health.part("balances")), ..parts }).await?;
-        let market = Market::open(sources.market, wallet.clone(), chain, chat.clone()).await?;
+        let market = Market::new(sources.market, wallet.clone(), chain, chat.clone(), config.order_lease);
         let running = watch::Sender::new(true);
+        let repair = market.clone().keep_repairing(Transaction::current(), stopped(&running), config.order_lease);
+        tokio::spawn(repair);
         Ok(Self { market, wallet, chat, health, request_timeout: config.request_timeout, running, _chain: embedded })
     }
 
@@ -95,11 +96,15 @@ impl App {
 
     /// Resolves when [`App::stop`] was called.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut running = self.running.subscribe();
-        async move {
-            // An error means that the whole marketplace is gone, which is no less a stop.
-            let _ = running.wait_for(|running| !running).await;
-        }
+        stopped(&self.running)
+    }
+}
+
+fn stopped(running: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut running = running.subscribe();
+    async move {
+        // An error means that the marketplace was dropped, which is also a stop.
+        let _ = running.wait_for(|running| !running).await;
     }
 }
 

@@ -12,7 +12,7 @@ use tower_apm::{ResponseExt as _, Transaction};
 
 use crate::{
     chat::ChatError,
-    market::{MarketError, PurchaseError},
+    market::{MarketError, PurchaseError, StepError},
     wallet::{BalanceError, WalletError},
 };
 
@@ -81,6 +81,12 @@ impl AppError {
                 PurchaseError::OwnListing => StatusCode::UNPROCESSABLE_ENTITY,
                 PurchaseError::Wallet(error) => wallet_status(error),
                 PurchaseError::Settlement(_) => StatusCode::BAD_GATEWAY,
+                PurchaseError::Undecided(error) => match error.source {
+                    StepError::Chain(_) => StatusCode::BAD_GATEWAY,
+                    StepError::Wallet(_) | StepError::Database(_) | StepError::TakenOver => {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    }
+                },
                 PurchaseError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Self::Wallet(error) => wallet_status(error),

@@ -6,6 +6,7 @@ use axum::Router;
 use marketplace::{
     App,
     app::{StartError, app},
+    chain::EmbeddedChain,
     config::Config,
     demo, health,
     telemetry::{self, Telemetry},
@@ -31,7 +32,8 @@ marketplace history       writes the history of the wallets from Kafka (KAFKA_BR
 marketplace demo [URL]    sends a running marketplace two minutes of traffic
     --seconds N           for about N seconds
     --quick               one round without pauses
-marketplace health        succeeds if the process that listens on MARKETPLACE_ADDR can work";
+marketplace health        succeeds if the process that listens on MARKETPLACE_ADDR can work
+marketplace chain         serves the embedded chain on CHAIN_ADDR or MARKETPLACE_ADDR, for CHAIN_RPC_URL of several APIs";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,6 +44,7 @@ async fn main() -> ExitCode {
         ["history"] => run_history().await,
         ["demo", rest @ ..] => run_demo(rest).await,
         ["health"] => check_health().await,
+        ["chain"] => serve_chain().await,
         ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())
@@ -211,4 +214,19 @@ async fn stop_signal() {
         }
     }
     let _ = signal::ctrl_c().await;
+}
+
+/// Serves the embedded chain in a process of its own. Its orders are in memory.
+async fn serve_chain() -> Result<(), Box<dyn Error>> {
+    let addr = match variable("CHAIN_ADDR").filter(|addr| !addr.is_empty()) {
+        Some(addr) => {
+            addr.parse().map_err(|_| format!("CHAIN_ADDR is {addr:?}, not an address such as 127.0.0.1:8545"))?
+        }
+        None => config()?.addr,
+    };
+    let chain =
+        EmbeddedChain::bind(addr).await.map_err(|error| format!("the chain cannot listen on {addr}: {error}"))?;
+    println!("chain: {}", chain.url());
+    asked_to_stop().await;
+    Ok(())
 }

@@ -1,11 +1,12 @@
-//! Work that money depends on goes to its end, also when the client leaves or the timeout fires in its middle.
+//! Work that continues if its request ends early: the client disconnects, or the request times out.
 
 use std::panic;
 
 use tokio::task::JoinError;
 use tower_apm::ApmFutureExt as _;
 
-/// Runs `work` in a spawned task, in the current transaction, and waits for it. Dropping the returned future leaves the work running.
+/// Runs `work` in a spawned task, in the current transaction, and waits for it. If the returned future is dropped, the work
+/// continues. It ends early only if the process ends.
 pub(crate) async fn uninterrupted<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work.in_current_transaction()).await {
         Ok(done) => done,
@@ -13,7 +14,7 @@ pub(crate) async fn uninterrupted<T: Send + 'static>(work: impl Future<Output = 
     }
 }
 
-/// A panic goes on in the caller. Nobody aborts these tasks but a runtime that shuts down, and then there is nobody to answer.
+/// Resumes a panic of the task in the caller. Only a runtime that shuts down aborts these tasks, and then no caller waits.
 async fn give_up<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_goes_on_when_nobody_waits() {
+    async fn work_continues_if_the_caller_is_dropped() {
         let (go, gone) = oneshot::channel::<()>();
         let (done, is_done) = oneshot::channel();
         let mut work = Box::pin(uninterrupted(async move {
@@ -44,7 +45,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "sold twice")]
-    async fn its_panic_is_the_callers() {
+    async fn panic_resumes_in_the_caller() {
         uninterrupted(async { panic!("sold twice") }).await
     }
 }

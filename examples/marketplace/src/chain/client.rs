@@ -1,22 +1,21 @@
-//! Asks the chain to hand a token over.
+//! A client of the chain's JSON-RPC endpoint.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+use std::time::Duration;
 
 use reqwest::{Client, Method, Response, Url, header::HeaderMap};
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::{Instrument as _, Span, field::Empty};
 
-use super::rpc::{Call, Receipt, Reply, RpcError, TRANSFER, Transfer};
-use crate::{config::SecretUrl, http_client, wallet::Payment};
+use super::rpc::{Call, INTERNAL_ERROR, Receipt, Reply, RpcError, SettledTransfer, TRANSFER, TRANSFERS, Transfer};
+use crate::{config::SecretUrl, http_client};
 
-/// How long one call may take.
+/// The time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// How long the chain may take to show that it is there.
+/// The time limit of the check that the chain answers.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client of the chain's JSON-RPC endpoint.
@@ -28,15 +27,15 @@ pub struct ChainClient {
 }
 
 /// A transfer that the chain has taken into a block.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settled {
     /// The chain's transaction.
     pub tx_hash: String,
-    /// The number of the block that holds it.
+    /// The number of the block that holds the transaction.
     pub block: u64,
 }
 
-/// Why a call came to nothing. The URL is in none of them, for it may hold a key.
+/// Why a call failed. No error contains the URL, because the URL can contain a key.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// The chain's own message.
@@ -46,46 +45,78 @@ pub enum ChainError {
     Unreachable(#[source] reqwest::Error),
     #[error("the chain answered with status {0}")]
     Status(u16),
-    #[error("the chain's answer is no JSON-RPC")]
+    #[error("the chain's answer is not a JSON-RPC reply")]
     NoReply(#[source] reqwest::Error),
-    #[error("the chain's answer holds neither a result nor an error")]
+    #[error("the chain's answer contains neither a result nor an error")]
     Empty,
     #[error("the chain's client cannot be set up")]
     SetUp(#[source] reqwest::Error),
-    #[error("CHAIN_RPC_URL is no URL")]
+    #[error("CHAIN_RPC_URL is not a URL")]
     Url,
 }
 
+impl ChainError {
+    /// Returns whether the chain has refused the call for good. After any other error of a transfer, the outcome is unknown: the
+    /// transfer can be settled already, or later.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code != INTERNAL_ERROR)
+    }
+}
+
 impl ChainClient {
-    /// A client for the chain at `url`. Nothing is called yet.
+    /// Creates a client for the chain at `url`. It sends nothing yet.
     pub fn new(url: &SecretUrl) -> Result<Self, ChainError> {
         let url = Url::parse(url.expose()).map_err(|_| ChainError::Url)?;
         let http = http_client::builder(&url).timeout(TIMEOUT).build().map_err(ChainError::SetUp)?;
         Ok(Self { http, url, calls: Arc::default() })
     }
 
-    /// Whether the chain answers at all, whatever it says: asked before money is set aside for a sale.
+    /// Checks that the chain answers, with any status.
     pub(crate) async fn ping(&self) -> Result<(), ChainError> {
         let request = self.http.get(self.url.clone()).timeout(PING_TIMEOUT);
         self.observed(Method::GET, self.send(request)).await.map(|_| ())
     }
 
-    /// Hands the token over from the seller to the buyer.
-    ///
-    /// A transfer that was not answered counts as refused: whether it happened is then for the chain's explorer to tell.
-    pub(crate) async fn transfer(&self, payment: Payment<'_>) -> Result<Settled, ChainError> {
-        let id = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let params = Transfer {
-            token_id: payment.token_id.to_owned(),
-            from: payment.seller.to_owned(),
-            to: payment.buyer.to_owned(),
-            price: payment.price.to_string(),
-        };
-        let call = Call { jsonrpc: "2.0".to_owned(), id, method: TRANSFER.to_owned(), params };
-        self.observed(Method::POST, self.call(&call)).await
+    /// Transfers a token. Call it again with the same transfer if the outcome is unknown ([`ChainError::is_refusal`]).
+    pub async fn transfer(&self, transfer: &Transfer) -> Result<Settled, ChainError> {
+        let Receipt { tx_hash, block } = self.call(TRANSFER, transfer).await?;
+        Ok(Settled { tx_hash, block })
     }
 
-    /// Runs a call in an HTTP client span of its own, in OpenTelemetry's words.
+    /// Returns the transfers that the embedded chain has settled, the oldest first.
+    pub async fn transfers(&self) -> Result<Vec<SettledTransfer>, ChainError> {
+        self.call(TRANSFERS, ()).await
+    }
+
+    async fn call<R: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Result<R, ChainError> {
+        let id = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let call = Call { jsonrpc: "2.0".to_owned(), id, method: method.to_owned(), params };
+        self.observed(Method::POST, self.exchange(&call)).await
+    }
+
+    async fn exchange<R: DeserializeOwned>(&self, call: &Call<impl Serialize>) -> Result<R, ChainError> {
+        let response = self.send(self.http.post(self.url.clone()).json(call)).await?;
+        if !response.status().is_success() {
+            return Err(ChainError::Status(response.status().as_u16()));
+        }
+        match response.json().await.map_err(|error| ChainError::NoReply(error.without_url()))? {
+            Reply { error: Some(RpcError { code, message }), .. } => Err(ChainError::Refused { code, message }),
+            Reply { result: Some(result), .. } => Ok(result),
+            Reply { .. } => Err(ChainError::Empty),
+        }
+    }
+
+    /// Sends a request with the headers of the current trace.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ChainError> {
+        let mut headers = HeaderMap::new();
+        tower_apm::trace_context::inject(&mut headers);
+        let response = request.headers(headers).send().await;
+        let response = response.map_err(|error| ChainError::Unreachable(error.without_url()))?;
+        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
+        Ok(response)
+    }
+
+    /// Runs a call in an HTTP client span with OpenTelemetry's attributes.
     async fn observed<T>(
         &self,
         method: Method,
@@ -101,7 +132,7 @@ impl ChainClient {
             http.response.status_code = Empty,
             server.address = host,
             server.port = i64::from(port),
-            // Without the path, which may hold a key.
+            // Without the path, which can contain a key.
             url.full = format_args!("{}/", self.url.origin().ascii_serialization()),
             otel.status_code = Empty,
             otel.status_description = Empty,
@@ -111,28 +142,6 @@ impl ChainClient {
             span.record("otel.status_code", "ERROR").record("otel.status_description", tracing::field::display(error));
         }
         done
-    }
-
-    /// Sends a request that carries the trace on.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ChainError> {
-        let mut headers = HeaderMap::new();
-        tower_apm::trace_context::inject(&mut headers);
-        let response = request.headers(headers).send().await;
-        let response = response.map_err(|error| ChainError::Unreachable(error.without_url()))?;
-        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
-        Ok(response)
-    }
-
-    async fn call(&self, call: &Call<Transfer>) -> Result<Settled, ChainError> {
-        let response = self.send(self.http.post(self.url.clone()).json(call)).await?;
-        if !response.status().is_success() {
-            return Err(ChainError::Status(response.status().as_u16()));
-        }
-        match response.json().await.map_err(|error| ChainError::NoReply(error.without_url()))? {
-            Reply { error: Some(RpcError { code, message }), .. } => Err(ChainError::Refused { code, message }),
-            Reply { result: Some(Receipt { tx_hash, block }), .. } => Ok(Settled { tx_hash, block }),
-            Reply { .. } => Err(ChainError::Empty),
-        }
     }
 }
 

@@ -1,50 +1,67 @@
-//! A chain for laptops and tests: a JSON-RPC server on a loopback port of its own.
+//! A chain for laptops and tests: a JSON-RPC server with its ledger in memory.
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use axum::{Json, Router, body::Bytes, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::rpc::{Call, Receipt, Reply, RpcError, TRANSFER, Transfer};
+use super::{
+    ledger::Ledger,
+    rpc::{Call, Receipt, Reply, RpcError, TRANSFER, TRANSFERS, Transfer},
+};
 
-/// How long a transfer of a token takes whose id begins with `slow-`.
+/// The duration of the first transfer of a token whose id begins with `slow-`.
 const CONGESTION: Duration = Duration::from_millis(1500);
 
-/// Error codes as the JSON-RPC specification and Ethereum's nodes give them.
+/// Error codes of the JSON-RPC specification.
 mod code {
     pub(super) const PARSE_ERROR: i64 = -32700;
     pub(super) const METHOD_NOT_FOUND: i64 = -32601;
-    pub(super) const REVERTED: i64 = 3;
+    pub(super) const INVALID_PARAMS: i64 = -32602;
 }
 
-/// A running chain; it stops when it is dropped.
+/// A running chain. It stops when it is dropped.
 ///
-/// It settles every transfer but those of tokens whose id begins with `revert-`, which it reverts. A transfer of a token whose
-/// id begins with `slow-` takes a second and a half.
+/// The prefix of a token's id selects the behaviour of its transfer:
+///
+/// | prefix | `market_transfer` |
+/// |---|---|
+/// | `revert-` | is refused |
+/// | `slow-` | is settled after 1.5 seconds (`slow-revert-`: refused) |
+/// | `flaky-` | is settled, but the first call for an order is answered with the status 504, like by a gateway that stops waiting |
+/// | any other | is settled |
+///
+/// The chain remembers the outcome of the last 10 000 orders, in memory. Several API processes must share one chain: start it
+/// with `marketplace chain`, and set `CHAIN_RPC_URL` to its URL in each of them.
 #[derive(Debug)]
 pub struct EmbeddedChain {
     addr: SocketAddr,
     server: JoinHandle<()>,
 }
 
-#[derive(Debug, Default)]
-struct Ledger {
-    blocks: AtomicU64,
-}
-
 impl EmbeddedChain {
     /// Starts a chain on a free port of the loopback interface.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// Starts a chain on an address.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let chain =
             Router::new().route("/", get(StatusCode::NO_CONTENT).post(answer)).with_state(Arc::new(Ledger::default()));
@@ -56,7 +73,7 @@ impl EmbeddedChain {
         Ok(Self { addr, server })
     }
 
-    /// Where it is to be called.
+    /// Returns the URL of the chain.
     pub fn url(&self) -> String {
         format!("http://{}/", self.addr)
     }
@@ -68,44 +85,47 @@ impl Drop for EmbeddedChain {
     }
 }
 
-async fn answer(State(ledger): State<Arc<Ledger>>, body: Bytes) -> Json<Reply> {
-    let reply = |id, outcome: Result<Receipt, RpcError>| {
-        let (result, error) = match outcome {
-            Ok(receipt) => (Some(receipt), None),
-            Err(error) => (None, Some(error)),
-        };
-        Json(Reply { jsonrpc: "2.0".to_owned(), id, result, error })
+async fn answer(State(ledger): State<Arc<Ledger>>, body: Bytes) -> Response {
+    let call: Call<Value> = match serde_json::from_slice(&body) {
+        Ok(call) => call,
+        Err(error) => return refused(None, code::PARSE_ERROR, error.to_string()),
     };
-    match serde_json::from_slice::<Call<Transfer>>(&body) {
-        Ok(call) if call.method == TRANSFER => reply(Some(call.id), ledger.transfer(&call.params).await),
-        Ok(call) => {
-            let message = format!("the method {} does not exist", call.method);
-            reply(Some(call.id), Err(RpcError { code: code::METHOD_NOT_FOUND, message }))
-        }
-        Err(error) => reply(None, Err(RpcError { code: code::PARSE_ERROR, message: error.to_string() })),
+    match call.method.as_str() {
+        TRANSFER => match params::<Transfer>(call.params) {
+            Ok(transfer) => settle(&ledger, call.id, &transfer).await,
+            Err(error) => refused(Some(call.id), code::INVALID_PARAMS, error.to_string()),
+        },
+        TRANSFERS => reply(Some(call.id), Ok(ledger.transfers())),
+        other => refused(Some(call.id), code::METHOD_NOT_FOUND, format!("the method {other} does not exist")),
     }
 }
 
-impl Ledger {
-    async fn transfer(&self, transfer: &Transfer) -> Result<Receipt, RpcError> {
-        if transfer.token_id.starts_with("slow-") {
-            tokio::time::sleep(CONGESTION).await;
-        }
-        if transfer.token_id.starts_with("revert-") {
-            let message = format!("execution reverted: token {} is frozen by its contract", transfer.token_id);
-            return Err(RpcError { code: code::REVERTED, message });
-        }
-        let block = self.blocks.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Receipt { tx_hash: transaction_hash(transfer, block), block })
-    }
+fn params<P: DeserializeOwned>(params: Value) -> Result<P, serde_json::Error> {
+    serde_json::from_value(params)
 }
 
-/// 64 hexadecimal digits, different for each block. No more than that: nothing here needs a hash that nobody can forge.
-fn transaction_hash(transfer: &Transfer, block: u64) -> String {
-    let part = |index: u64| {
-        let mut hasher = DefaultHasher::new();
-        (index, block, &transfer.token_id, &transfer.from, &transfer.to).hash(&mut hasher);
-        hasher.finish()
+async fn settle(ledger: &Ledger, id: u64, transfer: &Transfer) -> Response {
+    if let Some(outcome) = ledger.outcome(transfer) {
+        return reply(Some(id), outcome);
+    }
+    if transfer.token_id.starts_with("slow-") {
+        tokio::time::sleep(CONGESTION).await;
+    }
+    let outcome: Result<Receipt, RpcError> = ledger.decide(transfer);
+    if transfer.token_id.starts_with("flaky-") {
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
+    reply(Some(id), outcome)
+}
+
+fn refused(id: Option<u64>, code: i64, message: String) -> Response {
+    reply::<()>(id, Err(RpcError { code, message }))
+}
+
+fn reply<R: Serialize>(id: Option<u64>, outcome: Result<R, RpcError>) -> Response {
+    let (result, error) = match outcome {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(error)),
     };
-    format!("0x{:016x}{:016x}{:016x}{:016x}", part(0), part(1), part(2), part(3))
+    Json(Reply { jsonrpc: "2.0".to_owned(), id, result, error }).into_response()
 }

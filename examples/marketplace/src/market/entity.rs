@@ -1,11 +1,11 @@
-//! The table `listings`: tokens for sale, and those sold.
+//! The table `listings`: tokens for sale, tokens that are being sold, and sold tokens.
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::money::Amount;
 
-/// A token for sale, as it is stored and as clients see it.
+/// A listing, as it is stored and as clients receive it.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "listings")]
 pub struct Model {
@@ -15,14 +15,25 @@ pub struct Model {
     pub seller: String,
     pub price: Amount,
     pub status: Status,
+    /// Set while an order is under way, and when the listing is sold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buyer: Option<String>,
+    /// Set when the chain has settled the order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tx_hash: Option<String>,
+    /// Set when the chain has settled the order.
+    #[serde(skip)]
+    pub block: Option<i64>,
+    /// Set while an order is under way, and when the listing is sold.
+    #[serde(skip)]
+    pub order_id: Option<String>,
+    /// Set only while an order is under way. From this time on, any instance may continue the order.
+    #[serde(skip)]
+    pub lease_until_ms: Option<i64>,
     pub created_at_ms: i64,
 }
 
-/// Where a listing stands.
+/// The state of a listing. [`saga`](super::saga) documents the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))")]
 #[serde(rename_all = "lowercase")]
@@ -30,10 +41,19 @@ pub enum Status {
     /// For sale.
     #[sea_orm(string_value = "open")]
     Open,
-    /// One buyer's purchase is on its way to the chain; others are turned away until it is decided.
-    #[sea_orm(string_value = "settling")]
-    Settling,
-    /// Sold.
+    /// Reserved for an order. The buyer may have paid or not.
+    #[sea_orm(string_value = "reserved")]
+    Reserved,
+    /// The buyer has paid. The chain may have settled the order or not.
+    #[sea_orm(string_value = "paid")]
+    Paid,
+    /// The chain has settled the order. The seller may have been paid or not.
+    #[sea_orm(string_value = "settled")]
+    Settled,
+    /// The chain has refused the order. The buyer may have the money back or not.
+    #[sea_orm(string_value = "refunding")]
+    Refunding,
+    /// Sold, and the seller is paid.
     #[sea_orm(string_value = "sold")]
     Sold,
 }

@@ -1,9 +1,14 @@
 //! The market: tokens are listed, found and bought.
 
 pub mod entity;
+mod order;
 mod purchase;
+mod repair;
 mod routes;
+mod saga;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,
@@ -13,6 +18,7 @@ use tower_apm::ApmLayer;
 
 pub use self::{
     purchase::{PurchaseError, Receipt, SettlementError},
+    saga::{Step, StepError, UndecidedError},
     service::{Market, MarketError, Sales},
 };
 use crate::{
@@ -30,7 +36,7 @@ pub fn router() -> Router<App> {
         .layer(apm())
 }
 
-/// What support wants to know of every request to the market, whichever handler takes it.
+/// Records data of every request to the market.
 fn apm() -> ApmLayer {
     tower_apm::layer()
         .module("market")
@@ -51,7 +57,7 @@ fn apm() -> ApmLayer {
         })
 }
 
-/// Why a purchase failed, in a word to search and count by.
+/// Returns the reason of a failed purchase as a label with few values.
 fn reason(error: &PurchaseError) -> &'static str {
     match error {
         PurchaseError::NoListing(_) => "no listing",
@@ -60,6 +66,7 @@ fn reason(error: &PurchaseError) -> &'static str {
         PurchaseError::Wallet(WalletError::Balance(BalanceError::Insufficient { .. })) => "insufficient funds",
         PurchaseError::Wallet(WalletError::Balance(BalanceError::Overflow)) => "overflow",
         PurchaseError::Wallet(_) => "wallet",
+        PurchaseError::Undecided(_) => "undecided",
         PurchaseError::Settlement(_) => "not settled",
         PurchaseError::Database(_) => "database",
     }

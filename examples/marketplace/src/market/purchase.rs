@@ -1,47 +1,41 @@
-//! One sale, step by step: whatever stops it, the listing is open again and no balance has changed.
-//!
-//! The chain is asked first whether it is there at all. Then:
-//!
-//! 1. The listing goes from open to settling, in one statement, so that of many buyers one gets on.
-//! 2. The price is set aside from the buyer's balance.
-//! 3. The chain hands the token over. From here on the sale stands.
-//! 4. Listing and ledger are written in one database transaction, and the seller is paid.
-//! 5. The seller's chat room hears of it.
+//! The purchase of a listing by a request. The steps of the order are in [`saga`](super::saga).
 
 use std::error::Error;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{DbErr, EntityTrait};
 use serde::Serialize;
 use serde_json::json;
 use tower_apm::Transaction;
-use uuid::Uuid;
 
 use super::{
     Market,
-    entity::{Column, Entity, Model as Listing, Status},
+    entity::{Entity, Model as Listing, Status},
+    order::Order,
+    saga::{Outcome, Step, StepError, UndecidedError, undecided},
 };
 use crate::{
     chain::{ChainError, Settled},
     money::Amount,
     uninterrupted::uninterrupted,
-    wallet::{Change, Payment, WalletError},
+    wallet::{BalanceError, WalletError},
 };
 
 /// Proof of a purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Receipt {
     pub listing_id: i64,
+    pub order_id: String,
     pub token_id: String,
     pub seller: String,
     pub buyer: String,
     pub price: Amount,
-    /// The chain's transaction that handed the token over.
+    /// The chain's transaction that transferred the token.
     pub tx_hash: String,
-    /// The block that holds it.
+    /// The block that holds the transaction.
     pub block: u64,
 }
 
-/// Why nothing was bought.
+/// Why a request has not bought a listing. Unless the error is `Undecided`, no balance has changed and the listing is as before.
 #[derive(Debug, thiserror::Error)]
 pub enum PurchaseError {
     #[error("there is no listing {0}")]
@@ -54,11 +48,14 @@ pub enum PurchaseError {
     Wallet(#[from] WalletError),
     #[error("the purchase was not settled")]
     Settlement(#[from] SettlementError),
-    #[error("the sale cannot be written or read")]
+    /// The order continues without the request, and ends with a sale or with an open listing.
+    #[error("the purchase is not decided yet: {0}; the listing shows the outcome")]
+    Undecided(#[from] UndecidedError),
+    #[error("the listing cannot be read")]
     Database(#[from] DbErr),
 }
 
-/// The chain did not hand the token over.
+/// The chain has not transferred the token.
 #[derive(Debug, thiserror::Error)]
 #[error("token {token_id} of listing {listing_id} was not transferred to {buyer}")]
 pub struct SettlementError {
@@ -69,7 +66,7 @@ pub struct SettlementError {
 }
 
 impl Market {
-    /// Buys a listing. Once begun, a purchase is carried through also if the returned future is dropped.
+    /// Buys a listing. If the returned future is dropped, the purchase continues.
     pub async fn purchase(&self, id: i64, buyer: String) -> Result<Receipt, PurchaseError> {
         let market = self.clone();
         uninterrupted(async move { market.sell(id, &buyer).await }).await
@@ -85,76 +82,78 @@ impl Market {
         if listing.seller == buyer {
             return Err(PurchaseError::OwnListing);
         }
-        let payment = Payment { buyer, seller: &listing.seller, price: listing.price, token_id: &listing.token_id };
+        let mut order = self.orders.create(listing, buyer);
+        self.check_parts(&order).await?;
 
-        let unsettled = |source| {
-            tx.set_custom_context("settlement", json!({ "refused": ChainError::to_string(&source) }));
-            let (token_id, buyer) = (listing.token_id.clone(), buyer.to_owned());
-            SettlementError { listing_id: id, token_id, buyer, source }
-        };
-        self.chain.ping().await.map_err(unsettled)?;
-        self.change_status(id, Status::Open, Status::Settling).await?;
-        // until orders have ids of their own
-        let order = Uuid::new_v4();
-        let change = |user: &str, step: &str, amount, verb: &str| Change {
-            user: user.to_owned(),
-            key: format!("order:{id}:{order}:{step}"),
-            amount,
-            reason: format!("{verb} {}", listing.token_id),
-        };
-        if let Err(error) = self.wallet.change(change(buyer, "pay", listing.price.negated(), "bought")).await {
-            self.change_status(id, Status::Settling, Status::Open).await?;
-            return Err(error.into());
+        let reserved = self.orders.reserve(&mut order).await;
+        if let Ok(false) = reserved {
+            return Err(PurchaseError::Taken(id));
         }
-        let settled = match self.chain.transfer(payment).await {
-            Ok(settled) => settled,
-            Err(source) => {
-                self.wallet.change(change(buyer, "refund", listing.price, "refund of")).await?;
-                self.change_status(id, Status::Settling, Status::Open).await?;
-                return Err(unsettled(source).into());
+        tx.set_label("order_id", &order.id);
+        // After an error, the listing can be reserved: the answer of the database can be lost.
+        reserved.map_err(|error| undecided(&order, Step::Reserve, error))?;
+        match self.run(&mut order).await {
+            Ok(Outcome::Sold(settled)) => Ok(order.receipt(settled)),
+            Ok(Outcome::Unfinished(settled, error)) => {
+                tracing::warn!(error = &error as &dyn Error, order_id = order.id, "a sale is not finished yet");
+                tx.error(&error).handled(true).label("step", "payout").capture();
+                self.release(&order, &error).await;
+                Ok(order.receipt(settled))
             }
-        };
-        // From here on whatever fails is found by the chain's own id of the sale.
-        tx.set_label("tx_hash", &settled.tx_hash).set_custom_context("settlement", &settled);
-        self.record_sale(id, payment, &settled).await?;
-        if let Err(error) = self.wallet.change(change(&listing.seller, "payout", listing.price, "sold")).await {
-            // An ERROR event with an error in it is an error document; an id is text, in labels of every kind.
-            tracing::error!(error = &error as &dyn Error, listing_id = %id, "a seller is not paid");
+            Ok(Outcome::NotCovered(error)) => Err(WalletError::from(error).into()),
+            Ok(Outcome::Refused(refusal)) => {
+                let refusal = refusal.unwrap_or(ChainError::Empty);
+                Err(order.unsettled(refusal).into())
+            }
+            Err(error) => {
+                self.release(&order, &error).await;
+                Err(error.into())
+            }
         }
-        self.announce(&listing, payment).await;
-
-        let Settled { tx_hash, block } = settled;
-        let Listing { token_id, seller, price, .. } = listing;
-        Ok(Receipt { listing_id: id, token_id, seller, buyer: buyer.to_owned(), price, tx_hash, block })
     }
 
-    /// Moves a listing on, unless someone else was faster.
-    async fn change_status(&self, id: i64, from: Status, to: Status) -> Result<(), PurchaseError> {
-        let changed = Entity::update_many()
-            .col_expr(Column::Status, Expr::value(to))
-            .filter(Column::Id.eq(id).and(Column::Status.eq(from)))
-            .exec(&self.db)
-            .await?;
-        if changed.rows_affected == 1 { Ok(()) } else { Err(PurchaseError::Taken(id)) }
-    }
-
-    async fn record_sale(&self, id: i64, payment: Payment<'_>, settled: &Settled) -> Result<(), DbErr> {
-        Entity::update_many()
-            .col_expr(Column::Status, Expr::value(Status::Sold))
-            .col_expr(Column::Buyer, Expr::value(payment.buyer))
-            .col_expr(Column::TxHash, Expr::value(settled.tx_hash.as_str()))
-            .filter(Column::Id.eq(id))
-            .exec(&self.db)
-            .await?;
+    /// Checks that chain and wallet answer and that the balance covers the price, so that most purchases that cannot succeed
+    /// fail before the listing is reserved.
+    async fn check_parts(&self, order: &Order) -> Result<(), PurchaseError> {
+        self.chain.ping().await.map_err(|source| order.unsettled(source))?;
+        let (balance, needed) = (self.wallet.balance(&order.buyer).await?, order.listing.price);
+        if balance < needed {
+            return Err(WalletError::from(BalanceError::Insufficient { balance, needed }).into());
+        }
         Ok(())
     }
 
-    /// Tells the seller's room. The sale stands, whether or not someone hears of it.
-    async fn announce(&self, listing: &Listing, payment: Payment<'_>) {
-        let text = format!("{} bought {} for {}", payment.buyer, payment.token_id, payment.price);
-        if let Err(error) = self.chat.announce_sale(listing.seller.clone(), text).await {
-            tracing::warn!(error = &error as &dyn Error, listing_id = listing.id, "a sale is not announced");
+    /// Leaves the order to the repair. Without this, the lease expires later.
+    async fn release(&self, order: &Order, error: &UndecidedError) {
+        if !matches!(error.source, StepError::Wallet(_) | StepError::Chain(_)) {
+            return; // the database is away, or the lease belongs to another process
+        }
+        if let Err(error) = self.orders.release(order).await {
+            tracing::warn!(error = &error as &dyn Error, order_id = order.id, "the lease of an order is not released");
+        }
+    }
+
+    /// Announces the sale in the seller's room. The sale is final, whether or not this succeeds.
+    pub(super) async fn announce(&self, order: &Order) {
+        let Listing { id, token_id, seller, price, .. } = &order.listing;
+        let text = format!("{} bought {token_id} for {price}", order.buyer);
+        if let Err(error) = self.chat.announce_sale(seller.clone(), text).await {
+            tracing::warn!(error = &error as &dyn Error, listing_id = id, "a sale is not announced");
             Transaction::current().error(&error).handled(true).label("step", "announce").capture();
         }
+    }
+}
+
+impl Order {
+    fn receipt(self, Settled { tx_hash, block }: Settled) -> Receipt {
+        let Listing { id, token_id, seller, price, .. } = self.listing;
+        Receipt { listing_id: id, order_id: self.id, token_id, seller, buyer: self.buyer, price, tx_hash, block }
+    }
+
+    /// Returns the error of an order that the chain does not settle, and records the chain's answer.
+    pub(super) fn unsettled(&self, source: ChainError) -> SettlementError {
+        Transaction::current().set_custom_context("settlement", json!({ "refused": source.to_string() }));
+        let (token_id, buyer) = (self.listing.token_id.clone(), self.buyer.clone());
+        SettlementError { listing_id: self.listing.id, token_id, buyer, source }
     }
 }

@@ -18,9 +18,9 @@ use crate::{
     money::Amount,
 };
 
-/// The most listings on one page.
+/// The maximum number of listings on a page.
 const PAGE: u64 = 100;
-/// The longest that a report can be slowed down.
+/// The maximum delay of a report.
 const MAX_DELAY_MS: u64 = 5000;
 
 /// The body of a new listing.
@@ -60,7 +60,7 @@ pub(super) struct Filter {
     limit: Option<u32>,
 }
 
-/// The part of the listings that an answer holds, for the module's hook to tell.
+/// The page of listings in a response. The module's hook records it.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Page {
     offset: u32,
@@ -68,7 +68,7 @@ pub(super) struct Page {
     found: usize,
 }
 
-/// How slow a report is to be.
+/// The delay of a report.
 #[derive(Debug, Deserialize)]
 pub(super) struct Delay {
     #[serde(default)]
@@ -124,7 +124,7 @@ pub(super) async fn purchase(
     Ok(Json(app.market.purchase(id, order.buyer).await?))
 }
 
-/// `GET /market/reports/sales?delay_ms=2000`: sales by seller, as slowly as asked for, so that there is a slow request to look at.
+/// `GET /market/reports/sales?delay_ms=2000`: sales by seller. The delay makes the request slow, as an example of a slow request.
 pub(super) async fn sales(
     State(app): State<App>,
     _: Option<Customer>,

@@ -1,26 +1,30 @@
-//! What the market can do: list, find, sum up. How a sale goes is in [`purchase`](super::purchase).
+//! Creates, finds and sums up listings. Purchases are in [`purchase`](super::purchase).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use serde::Serialize;
 
-use super::entity::{ActiveModel, Column, Entity, Model as Listing, Status};
+use super::{
+    entity::{ActiveModel, Column, Entity, Model as Listing, Status},
+    order::Orders,
+};
 use crate::{chain::ChainClient, chat::Chat, clock, money::Amount, wallet::Wallet};
 
-/// The market: its listings, and what it needs to sell them.
+/// The market: its listings, and the parts that sell them.
 #[derive(Debug, Clone)]
 pub struct Market {
     pub(super) db: DatabaseConnection,
+    pub(super) orders: Orders,
     pub(super) wallet: Wallet,
     pub(super) chain: ChainClient,
     pub(super) chat: Chat,
 }
 
-/// Why the market has no answer.
+/// Why the market does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketError {
     #[error("there is no listing {0}")]
@@ -29,34 +33,23 @@ pub enum MarketError {
     Database(#[from] DbErr),
 }
 
-/// What one seller has sold.
+/// The sales of one seller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sales {
-    /// Tokens sold.
+    /// The number of sold tokens.
     pub sold: u64,
-    /// What they brought in.
+    /// The sum of their prices.
     pub revenue: Amount,
 }
 
 impl Market {
-    /// Opens the market. Listings that were about to be sold when it last stopped are not touched, only told of.
-    pub async fn open(
-        db: DatabaseConnection,
-        wallet: Wallet,
-        chain: ChainClient,
-        chat: Chat,
-    ) -> Result<Self, MarketError> {
-        let undecided = Entity::find().filter(Column::Status.eq(Status::Settling)).count(&db).await?;
-        if undecided > 0 {
-            tracing::warn!(
-                listings = undecided,
-                "sales were under way when the market stopped: look them up on the chain"
-            );
-        }
-        Ok(Self { db, wallet, chain, chat })
+    /// Opens a market whose instances hold the lease of an order for `order_lease` at a time.
+    pub fn new(db: DatabaseConnection, wallet: Wallet, chain: ChainClient, chat: Chat, order_lease: Duration) -> Self {
+        let orders = Orders::new(db.clone(), order_lease);
+        Self { db, orders, wallet, chain, chat }
     }
 
-    /// Puts a token up for sale.
+    /// Lists a token for sale.
     pub async fn list(&self, token_id: String, seller: String, price: Amount) -> Result<Listing, MarketError> {
         let listing = ActiveModel {
             token_id: Set(token_id),
@@ -69,7 +62,7 @@ impl Market {
         Ok(listing.insert(&self.db).await?)
     }
 
-    /// Listings from the oldest on, of one status or all.
+    /// Returns listings, the oldest first, of one status or all.
     pub async fn find(&self, status: Option<Status>, offset: u64, limit: u64) -> Result<Vec<Listing>, MarketError> {
         let mut listings = Entity::find().order_by_asc(Column::Id).offset(offset).limit(limit);
         if let Some(status) = status {
@@ -78,12 +71,12 @@ impl Market {
         Ok(listings.all(&self.db).await?)
     }
 
-    /// One listing.
+    /// Returns a listing.
     pub async fn get(&self, id: i64) -> Result<Listing, MarketError> {
         Entity::find_by_id(id).one(&self.db).await?.ok_or(MarketError::NoListing(id))
     }
 
-    /// What each seller has sold.
+    /// Returns the sales of each seller.
     pub async fn sales(&self) -> Result<BTreeMap<String, Sales>, MarketError> {
         let mut by_seller = BTreeMap::<String, Sales>::new();
         for listing in Entity::find().filter(Column::Status.eq(Status::Sold)).all(&self.db).await? {

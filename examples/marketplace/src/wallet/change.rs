@@ -8,6 +8,9 @@ use crate::money::Amount;
 /// The header with the key of a change.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The beginning of the keys of the market's orders. Clients cannot use such keys.
+pub(crate) const ORDER_KEYS: &str = "order:";
+
 /// The maximum number of characters of a user.
 pub const MAX_USER: usize = 128;
 /// The maximum number of characters of a key.

@@ -59,7 +59,7 @@ pub use self::{
     parts::PartsError,
     service::{Wallet, WalletParts},
 };
-use crate::{app::App, money::Amount};
+use crate::app::App;
 
 /// The routes below `/wallet`.
 pub fn router() -> Router<App> {
@@ -86,13 +86,4 @@ fn apm() -> ApmLayer {
                 tx.set_custom_context("shortfall", json!({ "balance": balance, "needed": needed }));
             }
         })
-}
-
-/// Who pays whom how much, and what for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Payment<'a> {
-    pub(crate) buyer: &'a str,
-    pub(crate) seller: &'a str,
-    pub(crate) price: Amount,
-    pub(crate) token_id: &'a str,
 }

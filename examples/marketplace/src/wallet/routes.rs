@@ -10,7 +10,7 @@ use tower_apm::Transaction;
 use uuid::Uuid;
 
 use super::{
-    change::{Change, IDEMPOTENCY_KEY, MAX_REASON},
+    change::{Change, IDEMPOTENCY_KEY, MAX_REASON, ORDER_KEYS},
     history::Entry,
 };
 use crate::{
@@ -57,7 +57,12 @@ impl<S: Sync> FromRequestParts<S> for Key {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
         let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::New(Uuid::new_v4())) };
         // characters that are not ASCII make the key invalid later
-        Ok(Self::Given(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        let key = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if key.starts_with(ORDER_KEYS) {
+            let reason = format!("must not start with {ORDER_KEYS}");
+            return Err(AppError::Invalid { field: IDEMPOTENCY_KEY.to_string(), reason });
+        }
+        Ok(Self::Given(key))
     }
 }
 

@@ -10,6 +10,8 @@ mod market;
 mod process;
 mod processes;
 mod purchase;
+mod repair;
+mod repair_wallet;
 mod server;
 mod shop;
 mod wallet;

@@ -41,7 +41,7 @@ async fn listings_are_found_by_status_and_page() {
         ("", vec![1, 2, 3]),
         ("?status=open", vec![1, 3]),
         ("?status=sold", vec![2]),
-        ("?status=settling", vec![]),
+        ("?status=reserved", vec![]),
         ("?limit=2", vec![1, 2]),
         ("?offset=1", vec![2, 3]),
         ("?status=open&offset=1&limit=1", vec![3]),

@@ -1,4 +1,4 @@
-//! A sale changes everything it should, or nothing.
+//! Purchases by one process. Each purchase changes everything or nothing, or is not decided yet.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,17 @@ use tokio::net::TcpListener;
 
 use crate::shop::Shop;
 
-/// That a purchase of listing `id` by bob left no trace.
+/// Checks that a purchase of listing `id` by bob changed nothing. A refused purchase is debited and refunded.
 async fn nothing_happened(shop: &Shop, id: i64, bobs_balance: &str) {
     assert_eq!(shop.status_of(id).await, "open");
     let listing = shop.get(&format!("/market/listings/{id}")).await.body;
     assert!(listing.get("buyer").is_none() && listing.get("tx_hash").is_none(), "{listing}");
     assert_eq!((shop.balance("bob").await.as_str(), shop.balance("alice").await.as_str()), (bobs_balance, "0"));
     assert!(shop.history("alice").await.is_empty());
-    let sum: f64 =
-        shop.history("bob").await.iter().map(|e| e["amount"].as_str().unwrap().parse::<f64>().unwrap()).sum();
-    assert_eq!(sum.to_string(), bobs_balance);
+    let history = shop.history("bob").await;
+    let reasons: Vec<_> = history.iter().map(|entry| entry["reason"].as_str().unwrap()).collect();
+    let count = |start: &str| reasons.iter().filter(|reason| reason.starts_with(start)).count();
+    assert_eq!(count("bought "), count("refund of "), "{reasons:?}");
 }
 
 #[tokio::test]
@@ -31,8 +32,10 @@ async fn a_purchase_hands_over_token_and_money() {
     assert_eq!(bought.status, 200, "{bought:?}");
     let tx_hash = bought.body["tx_hash"].as_str().unwrap();
     assert!(tx_hash.len() == 66 && tx_hash.starts_with("0x"), "{tx_hash}");
+    let order_id = bought.body["order_id"].as_str().unwrap();
+    assert_eq!(order_id.len(), 36, "{order_id}");
     let receipt = json!({
-        "listing_id": id, "token_id": "42", "seller": "alice", "buyer": "bob", "price": "12.5", "tx_hash": tx_hash, "block": 1,
+        "listing_id": id, "order_id": order_id, "token_id": "42", "seller": "alice", "buyer": "bob", "price": "12.5", "tx_hash": tx_hash, "block": 1,
     });
     assert_eq!(bought.body, receipt);
 
@@ -90,19 +93,15 @@ async fn chain_that_says(status: StatusCode, body: Value) -> String {
 }
 
 #[tokio::test]
-async fn whatever_the_chain_fails_with_nothing_happens() {
+async fn order_that_the_chain_refuses_is_refunded() {
     let nobody = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };
-    let result = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32000, "message": "nonce too low" } });
-    for (url, cause) in [
-        (nobody, "cannot be reached"),
-        (chain_that_says(StatusCode::OK, result).await, "nonce too low"),
-        (chain_that_says(StatusCode::BAD_GATEWAY, json!({})).await, "status 502"),
-        (chain_that_says(StatusCode::OK, json!("later")).await, "no JSON-RPC"),
-        (chain_that_says(StatusCode::OK, json!({})).await, "neither"),
-    ] {
+    let refusal = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32000, "message": "nonce too low" } });
+    for (url, cause) in
+        [(nobody, "cannot be reached"), (chain_that_says(StatusCode::OK, refusal).await, "nonce too low")]
+    {
         let shop = Shop::with(Config { chain_rpc_url: Some(url.as_str().into()), ..Config::default() }).await;
         let id = shop.list("42", "1").await;
         shop.pay_in("bob", "100").await;
@@ -111,6 +110,29 @@ async fn whatever_the_chain_fails_with_nothing_happens() {
         assert!(refused.body["causes"][1].as_str().unwrap().contains(cause), "{cause}: {:?}", refused.body);
         assert!(!refused.body.to_string().contains("127.0.0.1"), "{:?}", refused.body);
         nothing_happened(&shop, id, "100").await;
+    }
+}
+
+#[tokio::test]
+async fn order_stays_paid_while_the_outcome_on_the_chain_is_unknown() {
+    let internal = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32603, "message": "out of memory" } });
+    for (url, cause) in [
+        (chain_that_says(StatusCode::OK, internal).await, "out of memory"),
+        (chain_that_says(StatusCode::BAD_GATEWAY, json!({})).await, "status 502"),
+        (chain_that_says(StatusCode::OK, json!("later")).await, "not a JSON-RPC"),
+        (chain_that_says(StatusCode::OK, json!({})).await, "neither"),
+    ] {
+        let shop = Shop::with(Config { chain_rpc_url: Some(url.as_str().into()), ..Config::default() }).await;
+        let id = shop.list("42", "1").await;
+        shop.pay_in("bob", "100").await;
+        let undecided = shop.buy(id, "bob").await;
+        undecided.is_error(StatusCode::BAD_GATEWAY, None, "not decided yet: the transfer of the token");
+        assert!(undecided.body["causes"][1].as_str().unwrap().contains(cause), "{cause}: {:?}", undecided.body);
+        let listing = shop.get(&format!("/market/listings/{id}")).await.body;
+        assert_eq!((&listing["status"], &listing["buyer"]), (&json!("paid"), &json!("bob")));
+        assert!(listing.get("order_id").is_none() && listing.get("lease_until_ms").is_none(), "{listing}");
+        assert_eq!((shop.balance("bob").await.as_str(), shop.balance("alice").await.as_str()), ("99", "0"));
+        shop.buy(id, "bob").await.is_error(StatusCode::CONFLICT, None, "about to be");
     }
 }
 
@@ -157,7 +179,7 @@ async fn a_buyer_who_leaves_has_bought() {
     shop.pay_in("bob", "10").await;
     {
         let mut purchase = Box::pin(shop.buy(id, "bob"));
-        while shop.status_of(id).await != "settling" {
+        while shop.status_of(id).await != "paid" {
             assert!(purchase.as_mut().now_or_never().is_none(), "the chain is slow");
         }
     }

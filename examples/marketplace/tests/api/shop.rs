@@ -35,7 +35,10 @@ impl Shop {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let state = App::start(&config).await.expect("the marketplace starts");
+        Self::of(App::start(&config).await.expect("the marketplace starts"))
+    }
+
+    pub(crate) fn of(state: App) -> Self {
         Self { router: app(state.clone()), state }
     }
 

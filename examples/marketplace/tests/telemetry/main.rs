@@ -1,10 +1,14 @@
-//! What APM is told of the marketplace. A binary of its own: the subscriber is the process's.
+//! The data that the marketplace records. A binary of its own, because a process has one subscriber.
 
 mod background;
 mod chat;
 mod events;
 mod observed;
 mod panics;
+mod processes;
+mod purchase_trace;
 mod purchases;
+mod repairs;
 mod requests;
 mod secrets;
+mod trace_tree;

@@ -32,26 +32,14 @@ async fn a_purchase_tells_who_and_what() {
     assert_eq!(purchase.at("/context/request/body"), r#"{"buyer":"bob"}"#);
     assert_eq!(purchase.at("/context/request/url/full"), "http://shop.example/market/listings/1/purchase");
 
-    let spans = market.spans_of(&purchase, 10).await;
-    let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
-    let (get, post) = (names[1], names[5]);
-    assert!(get.starts_with("GET 127.0.0.1:") && post.starts_with("POST 127.0.0.1:"), "{names:?}");
-    let expected = [
-        "SELECT FROM listings",
-        get,
-        "UPDATE listings",
-        "SELECT FROM ledger_entries",
-        "direct SEND to wallet.changes",
-        post,
-        "UPDATE listings",
-        "SELECT FROM ledger_entries",
-        "direct SEND to wallet.changes",
-        "INSERT INTO messages",
-    ];
-    assert_eq!(names, expected);
+    let order_id = answer.body["order_id"].as_str().unwrap();
+    assert_eq!(purchase.label("order_id"), order_id);
+
+    // The tree of the whole trace is checked in `purchase_trace`.
+    let spans = market.spans_of(&purchase, 8).await;
     assert_eq!(spans[0].kind(), ["db", "sqlite", "query"]);
-    assert_eq!(spans[5].kind(), ["external", "http", "POST"]);
-    assert_eq!(spans[5].at("/context/service/target/type"), "http");
+    let transfer = spans.iter().find(|span| span.kind() == ["external", "http", "POST"]).unwrap();
+    assert_eq!(transfer.at("/context/service/target/type"), "http");
     for span in &spans {
         assert_eq!((&span["parent_id"], &span["outcome"]), (&purchase["id"], &json!("success")), "{span:?}");
     }

@@ -18,6 +18,7 @@ impl MigratorTrait for MarketMigrator {
             migration("0001_create_listings", |manager| Box::pin(create_listings(manager))),
             migration("0002_create_messages", |manager| Box::pin(create_messages(manager))),
             migration("0003_add_message_event_type", |manager| Box::pin(add_message_event_type(manager))),
+            migration("0004_add_orders_to_listings", |manager| Box::pin(add_orders_to_listings(manager))),
         ]
     }
 
@@ -57,4 +58,19 @@ async fn add_message_event_type(manager: &SchemaManager<'_>) -> Result<(), DbErr
     let mut column = ColumnDef::new("event_type");
     column.string_len(16).not_null().default("message");
     manager.alter_table(Table::alter().table("messages").add_column(column).to_owned()).await
+}
+
+/// Adds the columns of an order under way. Only listings with such an order have a lease.
+async fn add_orders_to_listings(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut order_id = ColumnDef::new("order_id");
+    let mut lease = ColumnDef::new("lease_until_ms");
+    let mut block = ColumnDef::new("block");
+    // SQLite adds one column with each statement.
+    for column in [order_id.string_len(36), lease.big_integer(), block.big_integer()] {
+        let name = column.get_column_name();
+        if !manager.has_column("listings", name).await? {
+            manager.alter_table(Table::alter().table("listings").add_column(column.take()).take()).await?;
+        }
+    }
+    create_index(manager, "listings", &["lease_until_ms"], false).await
 }

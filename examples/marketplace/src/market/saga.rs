@@ -1,0 +1,228 @@
+//! The steps of an order. Each step is idempotent, and each result is stored before the next step begins.
+//!
+//! | status | step | next status |
+//! |---|---|---|
+//! | `open` | reserve the listing ([`purchase`](super::purchase)) | `reserved` |
+//! | `reserved` | debit the buyer, key `order:<id>:pay` | `paid`; `open` if the balance does not cover the price |
+//! | `paid` | transfer the token on the chain, by order id | `settled`; `refunding` if the chain refuses |
+//! | `settled` | credit the seller, key `order:<id>:payout` | `sold` |
+//! | `refunding` | credit the buyer, key `order:<id>:refund` | `open` |
+//!
+//! After `sold`, the sale is announced in the seller's chat room. The announcement is lost if the process ends before it.
+//!
+//! A step can end without a result: a part is away, an answer is lost, or the process is killed. The order then keeps its status,
+//! and the [`repair`](super::repair) runs the same step again. An instance that works on an order holds the order's lease
+//! (`MARKETPLACE_ORDER_LEASE_SECONDS`), and renews it with each step. Two instances can still run the same step at once, for
+//! instance if one of them was suspended. This is safe for three reasons:
+//!
+//! - Wallet and chain return the same answer for the same order.
+//! - A listing reopens without a refund only from `reserved`, and the chain is called only after `paid` is stored. The database
+//!   accepts one of the two changes.
+//! - Only the holder of the lease changes the row. A process that has debited the buyer and then finds the order ended, returns
+//!   the money with the order's own key.
+
+use std::fmt;
+
+use sea_orm::DbErr;
+use tower_apm::Transaction;
+
+use super::{Market, entity::Status, order::Order};
+use crate::{
+    chain::{ChainError, Settled, Transfer},
+    wallet::{BalanceError, Change, WalletError, change::ORDER_KEYS},
+};
+
+/// How an order ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The chain has settled the order, and the seller is paid.
+    Sold(Settled),
+    /// The chain has settled the order, but the rest is left to the repair.
+    Unfinished(Settled, UndecidedError),
+    /// The buyer's balance did not cover the price. The listing is open again.
+    NotCovered(BalanceError),
+    /// The chain refused, the buyer is refunded, and the listing is open again. The repair of a refund does not know the reason.
+    Refused(Option<ChainError>),
+}
+
+/// A step that ended without a result. The repair continues the order.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} is not confirmed")]
+pub struct UndecidedError {
+    pub order_id: String,
+    pub step: Step,
+    pub source: StepError,
+}
+
+/// A step of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Reserve,
+    Pay,
+    Transfer,
+    PayOut,
+    Refund,
+    /// The result of a step is stored.
+    Store,
+}
+
+/// Why a step ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("the order cannot be stored")]
+    Database(#[from] DbErr),
+    #[error("another instance continues the order")]
+    TakenOver,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reserve => "the reservation of the listing",
+            Self::Pay => "the payment of the buyer",
+            Self::Transfer => "the transfer of the token",
+            Self::PayOut => "the payment to the seller",
+            Self::Refund => "the refund of the buyer",
+            Self::Store => "the state of the order",
+        })
+    }
+}
+
+impl Market {
+    /// Runs the steps of an order from its status to its end.
+    pub(super) async fn run(&self, order: &mut Order) -> Result<Outcome, UndecidedError> {
+        let mut refusal = None;
+        loop {
+            match order.listing.status {
+                Status::Open => return Err(undecided(order, Step::Reserve, StepError::TakenOver)),
+                Status::Reserved => match self.pay(order).await? {
+                    Ok(()) => self.store_paid(order).await?,
+                    Err(not_covered) => {
+                        self.stored(order, self.orders.reopen(order).await)?;
+                        return Ok(Outcome::NotCovered(not_covered));
+                    }
+                },
+                Status::Paid => match self.transfer(order).await? {
+                    Ok(settled) => {
+                        // Set before anything else can fail: the hash finds the sale on the chain.
+                        Transaction::current()
+                            .set_label("tx_hash", &settled.tx_hash)
+                            .set_custom_context("settlement", &settled);
+                        let stored = self.orders.settle(order, &settled).await;
+                        self.stored(order, stored)?;
+                    }
+                    Err(refused) => {
+                        refusal = Some(refused);
+                        let stored = self.orders.advance(order, Status::Refunding).await;
+                        self.stored(order, stored)?;
+                    }
+                },
+                Status::Refunding => {
+                    self.credit(order, Step::Refund).await?;
+                    self.stored(order, self.orders.reopen(order).await)?;
+                    return Ok(Outcome::Refused(refusal));
+                }
+                Status::Settled | Status::Sold => return self.complete(order).await,
+            }
+        }
+    }
+
+    /// Pays the seller of a settled order. The sale is final, whether or not this succeeds now.
+    async fn complete(&self, order: &mut Order) -> Result<Outcome, UndecidedError> {
+        let Some(settled) = order.settled() else {
+            let missing = DbErr::Custom("a settled order has no transaction hash".to_owned());
+            return Err(undecided(order, Step::Store, missing));
+        };
+        Transaction::current().set_label("tx_hash", &settled.tx_hash);
+        let paid_out = match self.credit(order, Step::PayOut).await {
+            Ok(()) => self.stored(order, self.orders.finish(order).await),
+            Err(error) => Err(error),
+        };
+        match paid_out {
+            Ok(()) => {
+                self.announce(order).await;
+                Ok(Outcome::Sold(settled))
+            }
+            Err(error) => Ok(Outcome::Unfinished(settled, error)),
+        }
+    }
+
+    /// Debits the buyer. The inner error means that the balance does not cover the price.
+    pub(super) async fn pay(&self, order: &mut Order) -> Result<Result<(), BalanceError>, UndecidedError> {
+        self.hold(order).await?;
+        match self.change(order, Step::Pay).await {
+            Ok(()) => Ok(Ok(())),
+            Err(WalletError::Balance(error)) => Ok(Err(error)),
+            Err(error) => Err(undecided(order, Step::Pay, error)),
+        }
+    }
+
+    pub(super) async fn store_paid(&self, order: &mut Order) -> Result<(), UndecidedError> {
+        let stored = self.orders.advance(order, Status::Paid).await;
+        if let Ok(false) = stored {
+            let ended = self.orders.has_ended(order).await.map_err(|error| undecided(order, Step::Store, error))?;
+            if ended {
+                // Another process found the order not covered, and this process debited the buyer later.
+                self.change(order, Step::Refund).await.map_err(|error| undecided(order, Step::Refund, error))?;
+            }
+        }
+        self.stored(order, stored)
+    }
+
+    /// Transfers the token. The inner error means that the chain refuses.
+    async fn transfer(&self, order: &mut Order) -> Result<Result<Settled, ChainError>, UndecidedError> {
+        self.hold(order).await?;
+        let transfer = Transfer {
+            order_id: order.id.clone(),
+            token_id: order.listing.token_id.clone(),
+            from: order.listing.seller.clone(),
+            to: order.buyer.clone(),
+            price: order.listing.price.to_string(),
+        };
+        match self.chain.transfer(&transfer).await {
+            Ok(settled) => Ok(Ok(settled)),
+            Err(error) if error.is_refusal() => Ok(Err(error)),
+            Err(error) => Err(undecided(order, Step::Transfer, error)),
+        }
+    }
+
+    async fn credit(&self, order: &mut Order, step: Step) -> Result<(), UndecidedError> {
+        self.hold(order).await?;
+        self.change(order, step).await.map_err(|error| undecided(order, step, error))
+    }
+
+    /// Makes the change of a step in the wallet. A change that was made before is not made again.
+    async fn change(&self, order: &Order, step: Step) -> Result<(), WalletError> {
+        let (listing, price) = (&order.listing, order.listing.price);
+        let (user, amount, key, reason) = match step {
+            Step::Pay => (&order.buyer, price.negated(), "pay", "bought"),
+            Step::Refund => (&order.buyer, price, "refund", "refund of"),
+            _ => (&listing.seller, price, "payout", "sold"),
+        };
+        let key = format!("{ORDER_KEYS}{}:{key}", order.id);
+        let reason = format!("{reason} {}", listing.token_id);
+        self.wallet.change(Change { user: user.clone(), key, amount, reason }).await.map(|_| ())
+    }
+
+    async fn hold(&self, order: &mut Order) -> Result<(), UndecidedError> {
+        let held = self.orders.hold(order).await;
+        self.stored(order, held)
+    }
+
+    /// Turns the result of a change of the row into an error of the step.
+    fn stored(&self, order: &Order, stored: Result<bool, DbErr>) -> Result<(), UndecidedError> {
+        match stored {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(undecided(order, Step::Store, StepError::TakenOver)),
+            Err(error) => Err(undecided(order, Step::Store, error)),
+        }
+    }
+}
+
+pub(super) fn undecided(order: &Order, step: Step, source: impl Into<StepError>) -> UndecidedError {
+    UndecidedError { order_id: order.id.clone(), step, source: source.into() }
+}
