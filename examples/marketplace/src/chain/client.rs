@@ -1,14 +1,17 @@
 //! A client of the chain's JSON-RPC endpoint.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
-use reqwest::{Client, Method, Response, Url, header::HeaderMap};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::{Instrument as _, Span, field::Empty};
+use tower::{Layer as _, Service as _};
+use tower_apm::ClientService;
 
 use super::rpc::{Call, INTERNAL_ERROR, Receipt, Reply, RpcError, SettledTransfer, TRANSFER, TRANSFERS, Transfer};
 use crate::{config::SecretUrl, http_client};
@@ -21,7 +24,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// A client of the chain's JSON-RPC endpoint.
 #[derive(Clone)]
 pub struct ChainClient {
-    http: Client,
+    http: ClientService<Client>,
     url: Url,
     calls: Arc<AtomicU64>,
 }
@@ -68,13 +71,15 @@ impl ChainClient {
     pub fn new(url: &SecretUrl) -> Result<Self, ChainError> {
         let url = Url::parse(url.expose()).map_err(|_| ChainError::Url)?;
         let http = http_client::builder(&url).timeout(TIMEOUT).build().map_err(ChainError::SetUp)?;
+        // The path can contain a key.
+        let http = tower_apm::client_layer().omit_url_path().layer(http);
         Ok(Self { http, url, calls: Arc::default() })
     }
 
     /// Checks that the chain answers, with any status.
     pub(crate) async fn ping(&self) -> Result<(), ChainError> {
-        let request = self.http.get(self.url.clone()).timeout(PING_TIMEOUT);
-        self.observed(Method::GET, self.send(request)).await.map(|_| ())
+        let request = self.http.get_ref().get(self.url.clone()).timeout(PING_TIMEOUT);
+        self.send(request).await.map(|_| ())
     }
 
     /// Transfers a token. Call it again with the same transfer if the outcome is unknown ([`ChainError::is_refusal`]).
@@ -91,11 +96,7 @@ impl ChainClient {
     async fn call<R: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Result<R, ChainError> {
         let id = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let call = Call { jsonrpc: "2.0".to_owned(), id, method: method.to_owned(), params };
-        self.observed(Method::POST, self.exchange(&call)).await
-    }
-
-    async fn exchange<R: DeserializeOwned>(&self, call: &Call<impl Serialize>) -> Result<R, ChainError> {
-        let response = self.send(self.http.post(self.url.clone()).json(call)).await?;
+        let response = self.send(self.http.get_ref().post(self.url.clone()).json(&call)).await?;
         if !response.status().is_success() {
             return Err(ChainError::Status(response.status().as_u16()));
         }
@@ -106,42 +107,10 @@ impl ChainClient {
         }
     }
 
-    /// Sends a request with the headers of the current trace.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ChainError> {
-        let mut headers = HeaderMap::new();
-        tower_apm::trace_context::inject(&mut headers);
-        let response = request.headers(headers).send().await;
-        let response = response.map_err(|error| ChainError::Unreachable(error.without_url()))?;
-        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
-        Ok(response)
-    }
-
-    /// Runs a call in an HTTP client span with OpenTelemetry's attributes.
-    async fn observed<T>(
-        &self,
-        method: Method,
-        call: impl Future<Output = Result<T, ChainError>>,
-    ) -> Result<T, ChainError> {
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        let span = tracing::info_span!(
-            "chain",
-            otel.name = format_args!("{method} {host}:{port}"),
-            otel.kind = "client",
-            http.request.method = method.as_str(),
-            http.response.status_code = Empty,
-            server.address = host,
-            server.port = i64::from(port),
-            // Without the path, which can contain a key.
-            url.full = format_args!("{}/", self.url.origin().ascii_serialization()),
-            otel.status_code = Empty,
-            otel.status_description = Empty,
-        );
-        let done = call.instrument(span.clone()).await;
-        if let Err(error) = &done {
-            span.record("otel.status_code", "ERROR").record("otel.status_description", tracing::field::display(error));
-        }
-        done
+    /// Sends a request. The layer around the client records it and adds the headers of the current trace.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ChainError> {
+        let sent = async { self.http.clone().call(request.build()?).await };
+        sent.await.map_err(|error| ChainError::Unreachable(error.without_url()))
     }
 }
 
