@@ -80,10 +80,14 @@ fn apm() -> ApmLayer {
                 tx.set_custom_context("wallet", balance); // as it was after the request
             }
         })
-        .on_error(|tx, error| {
-            if let Some(WalletError::Balance(BalanceError::Insufficient { balance, needed })) = error.downcast_ref() {
+        .on_error(|tx, error| match error.downcast_ref() {
+            Some(WalletError::Balance(BalanceError::Insufficient { balance, needed })) => {
                 tx.set_label("reason", "insufficient funds");
                 tx.set_custom_context("shortfall", json!({ "balance": balance, "needed": needed }));
             }
+            Some(WalletError::Unavailable { reason, .. } | WalletError::Unknown { reason, .. }) => {
+                tx.set_label("reason", *reason);
+            }
+            _ => {}
         })
 }

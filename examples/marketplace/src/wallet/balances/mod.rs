@@ -5,6 +5,7 @@
 
 mod memory;
 mod redis;
+mod redis_text;
 
 use std::time::Duration;
 

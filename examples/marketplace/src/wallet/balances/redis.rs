@@ -24,15 +24,13 @@ use tower_apm::redis::InstrumentedConnection;
 use super::{
     ANSWER_KEPT, Balances, Begin, Confirm, Find, MAX_BALANCE, MAX_WAITING, OLD_ANSWERS, REBUILD_LEASE, Rebuilt, State,
     StoreError, UNBOOKED_ANSWER_KEPT,
+    redis_text::{answer_text, field, parse_amount, parse_answer, parse_event, parse_state, parts, state_text},
 };
 use crate::{
     clock,
     config::SecretUrl,
     money::Amount,
-    wallet::{
-        change::{Known, Outcome},
-        log::{Epoch, Event},
-    },
+    wallet::log::{Epoch, Event},
 };
 
 /// How long a connection attempt can take.
@@ -146,11 +144,6 @@ impl Default for Scripts {
     }
 }
 
-/// A change as one text. A key contains no space, so different changes have different texts.
-fn field(user: &str, key: &str) -> String {
-    format!("{key} {user}")
-}
-
 fn store_error(error: redis::RedisError) -> StoreError {
     match error.is_connection_refusal() {
         true => StoreError::Unreachable(error.into()),
@@ -161,55 +154,6 @@ fn store_error(error: redis::RedisError) -> StoreError {
 fn unexpected(reply: &[String]) -> StoreError {
     let kind = reply.first().map_or("", String::as_str);
     StoreError::Failed(format!("the reply {kind:?} of a script is not known").into())
-}
-
-fn parse_state(text: Option<&str>, is_active: bool) -> Result<State, StoreError> {
-    Ok(match text.map(|text| text.split_once(' ')) {
-        None => State::Lost,
-        Some(Some(("ready", epoch))) => State::Ready(Epoch::from(epoch.to_owned())),
-        Some(Some(("rebuilding", epoch))) => State::Rebuilding { epoch: Epoch::from(epoch.to_owned()), is_active },
-        Some(_) => return Err(StoreError::Failed("the key of the state has another content".into())),
-    })
-}
-
-fn state_text(state: &State) -> String {
-    match state {
-        State::Lost => String::new(),
-        State::Rebuilding { epoch, .. } => format!("rebuilding {epoch}"),
-        State::Ready(epoch) => format!("ready {epoch}"),
-    }
-}
-
-fn answer_text(event: &Event, balance: Amount) -> String {
-    format!("accepted\n{}\n{}\n{}", event.amount.millionths(), balance.millionths(), event.reason)
-}
-
-fn parse_answer(text: &str) -> Result<Known, StoreError> {
-    let parse = || {
-        let mut parts = text.splitn(4, '\n');
-        let (outcome, amount, balance) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let balance = Amount::from_millionths(balance);
-        let outcome = match outcome {
-            "accepted" => Outcome::Accepted { balance },
-            "refused" => Outcome::Refused { balance },
-            _ => return None,
-        };
-        Some(Known { amount: Amount::from_millionths(amount), reason: parts.next()?.to_owned(), outcome })
-    };
-    parse().ok_or_else(|| StoreError::Failed("a stored answer cannot be read".into()))
-}
-
-fn parse_event(text: &str) -> Result<Event, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Failed(error.into()))
-}
-
-fn parse_amount(text: &str) -> Result<Amount, StoreError> {
-    let millionths = text.parse().map_err(|_| StoreError::Failed("a balance is not a 64-bit number".into()))?;
-    Ok(Amount::from_millionths(millionths))
-}
-
-fn parts(reply: &[String]) -> (&str, &str) {
-    (reply.first().map_or("", String::as_str), reply.get(1).map_or("", String::as_str))
 }
 
 #[async_trait]
@@ -386,40 +330,5 @@ impl Balances for RedisBalances {
 impl std::fmt::Debug for RedisBalances {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisBalances").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stored_answer_is_read_as_it_was_written() {
-        let event = Event {
-            epoch: Epoch::new("log"),
-            user: "bob".into(),
-            key: "k".into(),
-            amount: Amount::from_millionths(-5),
-            reason: "two\nlines".into(),
-            at_ms: 0,
-            traceparent: None,
-        };
-        let balance = Amount::from_millionths(9_007_199_254_740_993);
-        let known = parse_answer(&answer_text(&event, balance)).unwrap();
-        let outcome = Outcome::Accepted { balance };
-        assert_eq!(known, Known { amount: event.amount, reason: event.reason, outcome });
-        for text in ["", "accepted", "lost\n1\n2\nr", "accepted\n1\nx\nr", "accepted\n1\n2"] {
-            assert!(parse_answer(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn state_is_read_as_it_was_written() {
-        let epoch = Epoch::new("log");
-        for state in [State::Ready(epoch.clone()), State::Rebuilding { epoch, is_active: true }] {
-            assert_eq!(parse_state(Some(&state_text(&state)), true).unwrap(), state);
-        }
-        assert_eq!(parse_state(None, false).unwrap(), State::Lost);
-        assert!(parse_state(Some("ready"), false).is_err());
     }
 }
