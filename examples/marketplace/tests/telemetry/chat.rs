@@ -1,9 +1,13 @@
 //! The chat's WebSocket, and live events through Redis.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use marketplace::config::{Config, SecretUrl};
+use marketplace::{
+    chat::{Chat, fanout::RedisFanout},
+    config::{Config, SecretUrl},
+    data_source::DataSources,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
@@ -92,8 +96,13 @@ async fn refused_frame_is_not_an_error_of_the_service() {
 async fn message_is_stored_while_redis_is_away() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("redis://:hunter2@127.0.0.1:{port}");
-    let config = Config { redis_url: Some(SecretUrl::from(url.as_str())), ..Config::default() };
-    let market = Observed::with_config(config, |state| async { state }).await;
+    let market = Observed::with(async |mut state| {
+        let sources = DataSources::open(&Config::default()).await.unwrap();
+        let fanout = RedisFanout::connect(&SecretUrl::from(url.as_str()), "marketplace:").unwrap();
+        state.chat = Chat::new(sources.market, Arc::new(fanout));
+        state
+    })
+    .await;
     let message = json!({ "from": "carol", "text": "hello" });
     assert_eq!(market.post("carol", "/chat/rooms/lobby/messages", message.clone()).await.status, 201);
     let said = market.transaction("POST /chat/rooms/{room}/messages").await;

@@ -67,7 +67,7 @@ async fn wallets_tell_the_account_and_what_moved() {
     assert_eq!((credit.label("module"), credit.label("account")), (&json!("wallet"), &json!("bob")));
     assert_eq!(credit.custom("wallet"), &json!({ "user": "bob", "balance": "10" }));
     let spans = market.spans_of(&credit, 1).await;
-    assert_eq!(spans.iter().map(|span| &span["name"]).collect::<Vec<_>>(), ["INSERT INTO ledger_entries"]);
+    assert_eq!(spans.iter().map(|span| &span["name"]).collect::<Vec<_>>(), ["direct SEND to wallet.changes"]);
 
     let debit = market.transaction("POST /wallet/{user}/debits").await;
     assert_eq!((&debit["result"], debit.label("reason")), (&json!("HTTP 4xx"), &json!("insufficient funds")));
