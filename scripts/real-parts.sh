@@ -13,8 +13,8 @@
 # for each user. If the script runs as root, other users must be able to enter the folder. Servers with different folders
 # run next to each other.
 #
-# The servers listen on free ports of 127.0.0.1, without durable writes. PostgreSQL, Redis and Kafka check no password.
-# Do not use them for data that you need.
+# The servers listen on free ports of 127.0.0.1. What PostgreSQL, MariaDB or Kafka has committed survives if the server is
+# killed, but not if the machine stops. PostgreSQL, Redis and Kafka check no password. Do not use them for data that you need.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dir=${REAL_PARTS_DIR:-${TMPDIR:-/tmp}/tower-apm-real-parts-$(id -u)}
@@ -135,7 +135,7 @@ mariadb_start() {
         touch "$data/created"
     fi
     launch mariadb /usr/sbin/mariadbd --no-defaults --user="$user" --datadir="$data" --port="$(port mariadb)" \
-        --bind-address=127.0.0.1 --socket=s.sock --innodb-flush-log-at-trx-commit=0 --skip-log-bin
+        --bind-address=127.0.0.1 --socket=s.sock --innodb-flush-log-at-trx-commit=2 --skip-log-bin
     await mariadb mariadb_sql -e 'SELECT 1' || return 1
     # a client on this machine is `localhost` or `127.0.0.1`
     mariadb_sql -e "

@@ -1,7 +1,8 @@
 //! Rebuilds lost balances from the history and the log.
 //!
-//! 1. A new epoch fences earlier rebuilds. The state of the store becomes `rebuilding`: from here on, no change of an
-//!    older epoch is confirmed.
+//! 1. The state of the store becomes `rebuilding` with a new epoch: one instance claims the rebuild, and from here on, no
+//!    change of an older epoch is confirmed. Then the instance fences earlier rebuilds in the log, and checks that its claim
+//!    still holds. The claim comes first, so that instances do not fence each other in turn.
 //! 2. A marker in each partition ends the older epochs: their later changes do not count.
 //! 3. The changes between the consumer's position and the markers are read from the log.
 //! 4. One state of the database gives the sums, and which of these changes are not in them.
@@ -43,11 +44,16 @@ pub(super) async fn rebuild(
     observed: &State,
 ) -> Result<Epoch, RebuildError> {
     let epoch = Epoch::new(log.name());
-    let mut writer = log.begin_epoch().await?;
     if !balances.start_rebuild(observed, &epoch).await? {
         return Err(RebuildError::Replaced);
     }
     let load = async {
+        let mut writer = log.begin_epoch().await?;
+        // a claim from now on fences this rebuild, an earlier one is seen here
+        match balances.state().await? {
+            State::Rebuilding { epoch: current, .. } if current == epoch => {}
+            _ => return Err(RebuildError::Replaced),
+        }
         writer.write_markers(&epoch).await?;
         let unconsumed = writer.read_unconsumed(&history.positions(log.name()).await?).await?;
         let rebuilt = apply(history.snapshot(log.name(), unconsumed).await?).ok_or(RebuildError::Overflow)?;

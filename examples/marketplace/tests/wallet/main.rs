@@ -5,6 +5,7 @@
 
 mod away;
 mod changes;
+mod claims;
 #[cfg(feature = "kafka")]
 pub(crate) mod consumer;
 mod crashes;
