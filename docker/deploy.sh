@@ -5,6 +5,7 @@ export LC_ALL=C
 
 usage="\
 docker/deploy.sh image ENVIRONMENT VERSION    prints the name of the image, after checking the parameters
+docker/deploy.sh is-built IMAGE               prints 'yes' if the image is in the registry, else 'no'
 docker/deploy.sh deploy ENVIRONMENT VERSION   pulls the image on the host and starts the services from it
 docker/deploy.sh check ENVIRONMENT            waits until the services are healthy, and records the image as good
 docker/deploy.sh roll-back ENVIRONMENT        starts the last good image and waits until the services are healthy
@@ -18,8 +19,8 @@ ENVIRONMENT is the name of a file in docker/environments, without '.env'. The fi
 VERSION is an image tag: a letter, digit or '_', then up to 127 letters, digits, '_', '.' or '-'.
 
 Environment variables:
-  DEPLOY_SSH_KEY       the file with the user's private key; required, except for 'image'
-  DEPLOY_KNOWN_HOSTS   the file with the host's public key; required, except for 'image'
+  DEPLOY_SSH_KEY       the file with the user's private key; required for all commands that use the host
+  DEPLOY_KNOWN_HOSTS   the file with the host's public key; required as the key
   DEPLOY_WAIT          how many seconds the services may take to become healthy; 120
   DEPLOY_ENVIRONMENTS  another directory in place of docker/environments
 
@@ -126,11 +127,24 @@ roll_back() {
     log "$environment runs the last good image"
 }
 
+# Prints whether an image is in the registry. Fails if the registry does not answer: the image could be there.
+is_built() { # IMAGE
+    local error
+    if error=$(docker manifest inspect "$1" 2>&1 >/dev/null); then
+        echo yes
+    elif [[ $error =~ (no\ such\ manifest|manifest\ unknown|name\ unknown) ]]; then
+        echo no
+    else
+        fail 1 "the registry does not answer about $1: $error"
+    fi
+}
+
 case "${1:-} $#" in
     "image 3")
         read_parameters "$2" "$3"
         echo "$image"
         ;;
+    "is-built 2") is_built "$2" ;;
     "deploy 3")
         read_parameters "$2" "$3"
         read_variables

@@ -112,6 +112,14 @@ test_image_prints_the_name_without_a_connection() {
     start_host
 }
 
+test_image_in_the_registry_is_built() {
+    local is_built=(env "PATH=$PWD:$PATH" "STATE=$dir/state" "$script" is-built)
+    [ "$("${is_built[@]}" registry.test:5000/shop:1.0.0)" = yes ] || fail "an image in the registry is not found"
+    [ "$("${is_built[@]}" registry.test:5000/shop:3.0.0)" = no ] || fail "an image that is not in the registry is found"
+    touch "$dir/state/away"
+    expect 1 "the registry does not answer about registry.test:5000/shop:1.0.0: dial tcp" "${is_built[@]}" registry.test:5000/shop:1.0.0
+}
+
 test_unhealthy_image_is_rolled_back() {
     expect 0 "" release 1.0.0
     echo sha256:bbbb >"$dir/state/unhealthy"
