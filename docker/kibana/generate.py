@@ -53,6 +53,7 @@ def objects():
             "transaction.result",
             "labels.listing_id",
             "labels.token_id",
+            "labels.order_id",
             "labels.tx_hash",
             "labels.reason",
             "error.grouping_name",

@@ -1,4 +1,4 @@
-//! The whole application as one router: what `main` serves is what tests drive.
+//! The application: its parts, and its router, which `main` and the tests use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,20 +32,20 @@ use crate::{
     wallet::{self, PartsError, Wallet, WalletError, WalletParts},
 };
 
-/// What the handlers work with. Cheap to clone; all clones are the same marketplace.
+/// The state of the handlers. Clones are cheap and share the same parts.
 #[derive(Debug, Clone)]
 pub struct App {
     pub market: Market,
     pub wallet: Wallet,
     pub chat: Chat,
-    /// The answer of `GET /health`.
+    /// The state that `GET /health` returns.
     pub health: Health,
     request_timeout: Duration,
     running: watch::Sender<bool>,
     _chain: Option<Arc<EmbeddedChain>>,
 }
 
-/// Why the marketplace does not start.
+/// The reason why the marketplace does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -63,7 +63,7 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens the data sources, and starts an embedded chain unless another chain is configured.
+    /// Opens the parts and starts the repair of orders. Starts an embedded chain unless another chain is configured.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let sources = DataSources::open(config).await?;
         let health = Health::new(&sources);
@@ -89,12 +89,12 @@ impl App {
         Ok(Self { market, wallet, chat, health, request_timeout: config.request_timeout, running, _chain: embedded })
     }
 
-    /// Ends what would go on for ever, the event streams, so that a server can finish its connections.
+    /// Ends the event streams and the repair of orders, so that a server can close its connections.
     pub fn stop(&self) {
         self.running.send_replace(false);
     }
 
-    /// Resolves when [`App::stop`] was called.
+    /// Resolves when [`App::stop`] is called.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         stopped(&self.running)
     }
@@ -108,14 +108,14 @@ fn stopped(running: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + u
     }
 }
 
-/// The header in which every answer carries its request's id.
+/// The response header with the id of the request.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The header in which every answer carries the id of its trace.
+/// The response header with the id of the trace.
 const TRACE_ID: &str = "x-trace-id";
 
-/// The marketplace's API.
+/// Returns the router of the API.
 pub fn app(state: App) -> Router {
-    // Outermost, so that it sees what clients see: also a 408 of the timeout, or an answer to a preflight request.
+    // The outermost layer, so that it records the response that clients receive, such as a 408 of the timeout.
     let apm = tower_apm::layer()
         .response_trace_id_header(TRACE_ID)
         .on_response(|tx, parts| {

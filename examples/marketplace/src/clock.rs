@@ -1,4 +1,4 @@
-//! The time as it is stored.
+//! The current time in the form that is stored.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

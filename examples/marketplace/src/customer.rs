@@ -1,4 +1,4 @@
-//! Who is asking.
+//! The user who sends a request.
 
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
@@ -9,24 +9,24 @@ use tower_apm::{Transaction, User};
 
 use crate::error::AppError;
 
-/// The header that names the user.
+/// The header with the id of the user.
 pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
-/// The user who sent the request, by the header `x-user-id`.
+/// The user who sent the request, from the header `x-user-id`.
 ///
-/// The header **stands for real authentication**: a service that is not an example would check a session or a token here, and
-/// nothing else in it would change. For the same reason nobody compares the customer with the seller or buyer in a body.
+/// The header **replaces real authentication**: a real service would check a session or a token here, and the rest of the
+/// service would stay the same. For the same reason, the customer is not compared with the seller or buyer in a body.
 ///
-/// As `Customer` it is required (401 without it): to list, to buy, to debit, to speak. As `Option<Customer>`, for reads and
-/// credits, a request without the header is a visitor's. Either way the request's transaction, and so every error under it,
-/// is found by the user from here on.
+/// The extractor `Customer` rejects a request without the header (401). `Option<Customer>`, for reads and credits, accepts
+/// it. Both set the user of the request's transaction, so the transaction and its errors can be searched by `user.id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
-    /// The user's id, an account address for instance.
+    /// The id of the user, such as an account address.
     pub id: String,
 }
 
 impl Customer {
+    /// Reads the header and sets the user of the transaction.
     fn of(parts: &Parts) -> Result<Option<Self>, AppError> {
         let Some(value) = parts.headers.get(USER_ID) else { return Ok(None) };
         match value.to_str() {

@@ -1,4 +1,4 @@
-//! What a client gets when something went wrong: one shape for all, `{"error": "…", "trace_id": "…"}`.
+//! Errors as responses. All errors have the same JSON body: `{"error": "…", "trace_id": "…"}`.
 
 use std::{any::Any, error::Error};
 
@@ -16,13 +16,13 @@ use crate::{
     wallet::{BalanceError, WalletError},
 };
 
-/// Anything that ends a request early.
+/// An error of a handler or an extractor.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// 400: the request cannot be read.
     #[error("{reason}")]
     Malformed { field: Option<String>, reason: String },
-    /// 422: it can be read, but a value will not do.
+    /// 422: the request can be read, but a value is invalid.
     #[error("{field} {reason}")]
     Invalid { field: String, reason: String },
     /// 401
@@ -34,10 +34,10 @@ pub enum AppError {
     /// 405
     #[error("this address does not take this method")]
     MethodNotAllowed,
-    /// What the body extractor of axum says: 413, 415 and the like.
+    /// A rejection of axum's body extractor, such as 413.
     #[error("{1}")]
     Body(StatusCode, String),
-    /// 500: a handler panicked. The panic itself is recorded where it happens.
+    /// 500: a handler panicked. The panic is recorded as an error where it happens.
     #[error("the handler panicked")]
     Panic,
     #[error(transparent)]
@@ -54,19 +54,19 @@ pub enum AppError {
 #[derive(Debug, Serialize)]
 pub(crate) struct Problem {
     error: String,
-    /// The field or parameter to mend.
+    /// The field or parameter that is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// What lies behind a 502, the nearest cause first.
+    /// The causes of a 502, the direct cause first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<String>,
-    /// What support will ask for.
+    /// The id of the trace, for questions to support.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
 }
 
 impl AppError {
-    /// The status that tells a client what kind of error it is.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Malformed { .. } => StatusCode::BAD_REQUEST,
@@ -106,12 +106,12 @@ impl AppError {
         }
     }
 
-    /// Returns what the client receives: the reason, or for an error of the service only that there is one.
+    /// Returns the body of the response. The body of a 500 does not contain the reason.
     pub(crate) fn problem(&self) -> Problem {
         let trace_id = Transaction::current().trace_id().map(|id| id.to_string());
         let problem = Problem { error: self.to_string(), field: self.field(), causes: Vec::new(), trace_id };
         match self.status() {
-            // What is wrong inside is for APM and the log, not for clients.
+            // clients do not need the reason; it is recorded and logged
             StatusCode::INTERNAL_SERVER_ERROR => {
                 Problem { error: "something went wrong on our side".to_owned(), field: None, ..problem }
             }
@@ -140,14 +140,14 @@ impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
-            // At ERROR this event would be an error document too; the response carries the error already.
+            // At the level ERROR, this event would become a second error document: the response already has the error.
             tracing::warn!(error = &self as &dyn Error, "request failed");
         }
         let mut response = (status, Json(self.problem())).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // Handed over as what they are, so that APM groups them by their own type and hooks can tell them apart.
+        // The inner errors, so that APM groups them by their own types and hooks can downcast them.
         match self {
             Self::Panic => response,
             Self::Purchase(error) => response.with_error(error),
@@ -159,7 +159,7 @@ impl IntoResponse for AppError {
     }
 }
 
-/// What the client of a handler that panicked gets.
+/// Returns the response of a handler that panicked.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     AppError::Panic.into_response()
 }

@@ -64,7 +64,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError>
         let path = error.path().to_string();
         let cause = error.into_inner();
         if !cause.is_data() {
-            return AppError::Malformed { field: None, reason: format!("the body is no JSON: {cause}") };
+            return AppError::Malformed { field: None, reason: format!("the body is not JSON: {cause}") };
         }
         let cause = cause.to_string();
         let reason = cause.split(" at line ").next().unwrap_or_default().to_owned();
@@ -75,7 +75,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, AppError>
             None => AppError::Invalid { field: path, reason },
         }
     })?;
-    json.end().map_err(|cause| AppError::Malformed { field: None, reason: format!("the body is no JSON: {cause}") })?;
+    json.end()
+        .map_err(|cause| AppError::Malformed { field: None, reason: format!("the body is not JSON: {cause}") })?;
     Ok(value)
 }
 

@@ -1,26 +1,26 @@
-//! A small NFT marketplace, written to show what a service looks like that tells Elastic APM who did what.
+//! A small NFT marketplace: an example of a service that is observed with Elastic APM.
 //!
 //! ```text
-//! src/main.rs        serves the API, or runs the demo
-//! src/app.rs         the whole application as one router, and what it starts with
-//! src/health.rs      whether the process can work
-//! src/telemetry.rs   all that concerns APM's set-up: the agent, and a development server to look at its events
+//! src/main.rs        the commands: the API, the consumer, the chain, the health check and the demo
+//! src/app.rs         the application: its parts and its router
+//! src/health.rs      GET /health, and the health check of a process
+//! src/telemetry.rs   sets up the agent and a development server
 //! src/market/        listings and purchases
 //! src/wallet/        balances, the log of their changes, and the history
 //! src/chat/          rooms with event streams and WebSockets, in one process or through Redis
-//! src/chain/         the chain that settles purchases: a client, and a small chain to talk to
-//! src/customer.rs    who is asking: the header `x-user-id`, which stands for real authentication
-//! src/input.rs       what clients send: bodies, paths and queries, refused with the field's name
-//! src/error.rs       what clients get when something went wrong
+//! src/chain/         the blockchain that settles purchases: a client, and an embedded chain
+//! src/customer.rs    the extractor of the user: the header `x-user-id` in place of real authentication
+//! src/input.rs       extractors for bodies, paths and queries; a rejection names the field
+//! src/error.rs       errors as responses
 //! src/money.rs       exact amounts
 //! src/config/        the environment variables
 //! src/data_source/   the databases and their migrations
-//! src/demo.rs        a few minutes of realistic traffic
+//! src/demo/          a few minutes of traffic
 //! ```
 //!
-//! Each of `market`, `wallet` and `chat` holds `mod.rs` (its router), `routes.rs` (HTTP), `service.rs` (what it does, no HTTP)
-//! and `entity.rs` (its table). What APM is told stands where it is known: a module's name and hooks in its `mod.rs`, the user
-//! in `customer.rs`, ids and custom context in the handlers, the error behind an answer in `error.rs`.
+//! Each of `market`, `wallet` and `chat` has a router (`mod.rs`), handlers (`routes.rs`), a service without HTTP (`service.rs`)
+//! and tables (`entity.rs`). Each fact is recorded where it is known: the name and the hooks of a module in its `mod.rs`, the
+//! user in `customer.rs`, ids and custom context in the handlers, and the error behind a response in `error.rs`.
 
 pub mod app;
 pub mod chain;

@@ -1,4 +1,4 @@
-//! The commands: `marketplace` serves the API, `marketplace demo` sends requests, `marketplace health` checks a process.
+//! The commands of the program: `marketplace help` lists them.
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -23,13 +23,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::{net::TcpListener, signal, sync::Notify};
 use tower_apm::Transaction;
 
-/// How long connections may take to end once the service was asked to stop.
+/// How long connections can take to end after the service was asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 const USAGE: &str = "\
 marketplace               serves the API on MARKETPLACE_ADDR (127.0.0.1:3000)
 marketplace history       writes the history of the wallets from Kafka (KAFKA_BROKERS)
-marketplace demo [URL]    sends a running marketplace two minutes of traffic
+marketplace demo [URL]    sends two minutes of traffic to a marketplace, and uses its REDIS_URL and KAFKA_BROKERS
     --seconds N           for about N seconds
     --quick               one round without pauses
 marketplace health        succeeds if the process that listens on MARKETPLACE_ADDR can work
@@ -74,13 +74,15 @@ fn config() -> Result<Config, Box<dyn Error>> {
 }
 
 async fn run_demo(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
-    let settings =
-        demo::Settings::from_arguments(arguments, config()?.addr).map_err(|error| format!("{error}\n\n{USAGE}"))?;
+    let config = config()?;
+    let settings = demo::Settings::from_arguments(arguments, config.addr)
+        .map_err(|error| format!("{error}\n\n{USAGE}"))?
+        .with_parts_of(&config);
     let report = demo::run(&settings).await?;
     println!("\n{}", telemetry::where_to_look(variable));
     match report.surprises {
         0 => Ok(()),
-        surprises => Err(format!("{surprises} answers were not those that the demo expects").into()),
+        surprises => Err(format!("{surprises} results were not those that the demo expects").into()),
     }
 }
 
@@ -94,7 +96,7 @@ async fn run_api() -> Result<(), Box<dyn Error>> {
     let sockets_closed = async move { chat.sockets_closed().await };
     let stopped = async move {
         asked_to_stop().await;
-        // ends streams
+        // ends event streams
         state.stop();
     };
     serve(&config, telemetry, router, stopped, sockets_closed).await

@@ -1,4 +1,4 @@
-//! Money: an exact amount with up to six decimals, kept as a whole number of millionths.
+//! Exact amounts of money with up to six decimals, stored as an integer of millionths.
 
 use std::{fmt, str::FromStr};
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 const DECIMALS: usize = 6;
 const ONE: i64 = 10_i64.pow(DECIMALS as u32);
 
-/// An amount of money in millionths, below zero for a debit in the ledger.
+/// An amount of money in millionths. A debit in the history is negative.
 ///
-/// In JSON it goes out as text (`"12.5"`), for a JSON number is a binary fraction to most readers, and comes in as text or
-/// as a number.
+/// It is serialized as a string (`"12.5"`), because most JSON libraries read a number as a binary fraction. It is
+/// deserialized from a string or a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, DeriveValueType)]
 pub struct Amount(i64);
 
-/// Why a text is no amount.
+/// The reason why a text is not an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     #[error("must be a decimal number such as \"12.5\"")]
@@ -27,32 +27,32 @@ pub enum AmountError {
 }
 
 impl Amount {
-    /// Nothing.
+    /// The amount 0.
     pub const ZERO: Self = Self(0);
-    /// The most that one request may move; a balance can hold a thousand of them.
+    /// The maximum amount of one request. A balance can be larger.
     pub const MAX_MOVED: Self = Self(9_000_000_000 * ONE);
 
-    /// The amount of this many millionths. It can be larger than what one request can move, as a balance can.
+    /// Creates an amount from a number of millionths. It can be larger than the maximum of one request.
     pub fn from_millionths(millionths: i64) -> Self {
         Self(millionths)
     }
 
-    /// The amount as a number of millionths.
+    /// Returns the amount as a number of millionths.
     pub fn millionths(self) -> i64 {
         self.0
     }
 
-    /// The sum, or nothing when it no longer fits.
+    /// Returns the sum, or `None` if it overflows.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, or nothing when it no longer fits.
+    /// Returns the difference, or `None` if it overflows.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// The same amount in the other direction.
+    /// Returns the amount with the opposite sign.
     pub fn negated(self) -> Self {
         Self(-self.0)
     }
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for Amount {
             }
 
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Amount, E> {
-                // The shortest text that reads as this float is what the client wrote, unless it was too fine anyway.
+                // The shortest text of this float is the client's text, unless that has too many digits for an amount.
                 self.visit_str(&number.to_string())
             }
         }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_exactly() {
+    fn amount_is_parsed_from_its_own_text() {
         for (text, written) in [
             ("0", "0"),
             ("12.5", "12.5"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused_with_its_reason() {
+    fn invalid_amount_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", AmountError::NotDecimal),
             ("-", AmountError::NotDecimal),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn json_takes_text_and_numbers_and_gives_text() {
+    fn amount_is_read_from_json_text_or_number_and_written_as_text() {
         for (json, text) in [("\"12.5\"", "12.5"), ("12.5", "12.5"), ("100", "100"), ("0.1", "0.1"), ("-2", "-2")] {
             let amount: Amount = serde_json::from_str(json).unwrap();
             assert_eq!(serde_json::to_string(&amount).unwrap(), format!("\"{text}\""));

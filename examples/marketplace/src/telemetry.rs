@@ -1,4 +1,4 @@
-//! Everything that this service does to be observed is set up here; what each module tells is in its own `mod.rs`.
+//! Sets up the agent of the process, and a development server. Each module's own hooks are in its `mod.rs`.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::{
     health,
 };
 
-/// Where the development server listens, unless `APM_DEVSERVER_ADDR` says otherwise: where every Elastic agent looks first.
+/// The default of `APM_DEVSERVER_ADDR`. It is also the default address of an APM Server in all Elastic agents.
 const DEVSERVER_ADDR: &str = "127.0.0.1:8200";
 
-/// How long the last events may take to be delivered.
+/// How long the delivery of the last events can take.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The installed agent, and the development server that it sends to when no APM Server is named.
+/// The installed agent, and the development server that receives its events if no APM Server is configured.
 #[derive(Debug)]
-#[must_use = "dropping it ends the telemetry: keep it to the end of `main`"]
+#[must_use = "dropping the value ends the telemetry: keep it until the end of `main`"]
 pub struct Telemetry {
-    // In this order: the agent delivers what waits before the server goes.
+    // In this order: the agent delivers its last events before the server stops.
     agent: AgentGuard,
     devserver: Option<DevServer>,
 }
 
-/// Why nothing can be observed.
+/// The reason why the telemetry does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error(
-        "the development server for APM does not start. If something else uses its address, set APM_DEVSERVER_ADDR to \
-         another one (127.0.0.1:0 takes a free port); if that is an APM Server, set ELASTIC_APM_SERVER_URL to its URL, \
-         and no development server is needed"
+        "the development server for APM does not start. If another marketplace process or an APM Server uses its address, \
+         send the events there: set ELASTIC_APM_SERVER_URL to its URL, such as http://127.0.0.1:8200. Otherwise set \
+         APM_DEVSERVER_ADDR to another address (127.0.0.1:0 takes a free port)"
     )]
     DevServer(#[from] DevServerError),
     #[error(transparent)]
@@ -42,22 +42,22 @@ pub enum TelemetryError {
     Agent(#[from] BuildError),
 }
 
-/// Sets up logs, traces and errors for the whole process, by `ELASTIC_APM_*` and `RUST_LOG`.
+/// Sets up logs, traces and errors for the process. The options are in the variables `ELASTIC_APM_*` and `RUST_LOG`.
 ///
 /// Unless `ELASTIC_APM_SERVER_URL` is set, events go to a development server in this process, on `APM_DEVSERVER_ADDR`.
 /// The API key and the secret token can be in files: `ELASTIC_APM_API_KEY_FILE`, `ELASTIC_APM_SECRET_TOKEN_FILE`.
-/// `variable` reads these variables: `|name| std::env::var(name).ok()`. A variable that is empty counts as not set.
+/// `variable` reads these variables: `|name| std::env::var(name).ok()`. An empty variable counts as not set.
 pub fn install(service_name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Telemetry, TelemetryError> {
     let credentials = Credentials::read(Variables::new(&variable))?;
     let devserver = devserver_addr(&variable).map(DevServer::bind).transpose()?;
     let mut agent = Agent::builder()
         .service_name(service_name)
         .service_version(env!("CARGO_PKG_VERSION"))
-        // So that support sees what was asked for; passwords and the like never leave (`sanitize_field_names`).
+        // Support can read the bodies. Passwords and similar fields are redacted (`sanitize_field_names`).
         .capture_body(CaptureBody::All)
-        // A health check every few seconds is not recorded.
+        // Health checks, every few seconds, are not recorded.
         .transaction_ignore_urls([health::PATH])
-        // Of the database driver only warnings: each statement is a span already.
+        // Only warnings of the database driver: each statement is a span already.
         .log_filter("info,sea_orm_migration=warn,sqlx=warn");
     if let Some(key) = credentials.api_key {
         agent = agent.api_key(key);
@@ -87,7 +87,8 @@ impl Credentials {
     }
 }
 
-/// Where a marketplace with these variables listens for its own events; nothing when they go to an APM Server.
+/// Returns the address of the development server of a process with these variables, or `None` if its events go to an APM
+/// Server.
 fn devserver_addr(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     match set("ELASTIC_APM_SERVER_URL") {
@@ -96,11 +97,13 @@ fn devserver_addr(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     }
 }
 
-/// A line that tells where the events of a marketplace with these variables are to be seen.
+/// Returns a line with the place where the events of a process with these variables are shown.
 pub fn where_to_look(variable: impl Fn(&str) -> Option<String>) -> String {
     match devserver_addr(variable) {
         None => "its events are in the Kibana of the APM Server that it sends to".to_owned(),
-        Some(addr) if addr.ends_with(":0") => "its events are where it said at its start".to_owned(),
+        Some(addr) if addr.ends_with(":0") => {
+            "the marketplace has printed at its start where its events are".to_owned()
+        }
         Some(addr) => links(&format!("http://{addr}")),
     }
 }
@@ -110,7 +113,7 @@ fn links(url: &str) -> String {
 }
 
 impl Telemetry {
-    /// A line that tells where the events of this process are to be seen.
+    /// Returns a line with the place where the events of this process are shown.
     pub fn where_to_look(&self) -> String {
         match &self.devserver {
             Some(devserver) => links(&devserver.url()),
@@ -118,9 +121,9 @@ impl Telemetry {
         }
     }
 
-    /// Delivers what waits, and stops.
+    /// Delivers the last events and stops.
     pub async fn shutdown(self) {
-        // What could not be delivered the agent has logged.
+        // The agent logs events that it could not deliver.
         let _ = self.agent.shutdown(GRACE).await;
     }
 }
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn events_stay_here_unless_a_server_is_named() {
+    fn development_server_starts_unless_an_apm_server_is_set() {
         for (set, addr) in [
             (&[][..], Some("127.0.0.1:8200")),
             (&[("APM_DEVSERVER_ADDR", "127.0.0.1:9000"), ("ELASTIC_APM_SERVER_URL", "")], Some("127.0.0.1:9000")),
@@ -166,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_taken_says_what_to_do() {
+    fn used_address_is_an_error_that_names_the_variables() {
         let other = DevServer::bind("127.0.0.1:0").unwrap();
         let addr = other.addr().to_string();
         let error = install("marketplace", |name| (name == "APM_DEVSERVER_ADDR").then(|| addr.clone())).unwrap_err();
-        let (told, cause) = (error.to_string(), error.source().unwrap().to_string());
-        assert!(told.contains("APM_DEVSERVER_ADDR") && told.contains("ELASTIC_APM_SERVER_URL"), "{told}");
+        let (text, cause) = (error.to_string(), error.source().unwrap().to_string());
+        assert!(text.contains("APM_DEVSERVER_ADDR") && text.contains("ELASTIC_APM_SERVER_URL"), "{text}");
         assert!(cause.contains(&addr), "{cause}");
     }
 }

@@ -1,4 +1,4 @@
-//! Work that continues if its request ends early: the client disconnects, or the request times out.
+//! Work that continues if its request ends early because the client disconnects or the request times out.
 
 use std::panic;
 
@@ -31,10 +31,10 @@ mod tests {
 
     #[tokio::test]
     async fn work_continues_if_the_caller_is_dropped() {
-        let (go, gone) = oneshot::channel::<()>();
+        let (go, started) = oneshot::channel::<()>();
         let (done, is_done) = oneshot::channel();
         let mut work = Box::pin(uninterrupted(async move {
-            gone.await.unwrap();
+            started.await.unwrap();
             done.send(42).unwrap();
         }));
         assert!(work.as_mut().now_or_never().is_none());

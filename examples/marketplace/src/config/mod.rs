@@ -46,6 +46,13 @@ pub struct KafkaConfig {
     pub topic: String,
 }
 
+impl KafkaConfig {
+    /// The topic of the records that could not be read.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead", self.topic)
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

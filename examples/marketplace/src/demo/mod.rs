@@ -1,5 +1,15 @@
-//! `marketplace demo`: sends realistic traffic for a few minutes, so that there are events to look at.
+//! `marketplace demo`: sends traffic to a marketplace for a few minutes and describes the events that the traffic causes.
+//!
+//! Most steps are HTTP requests. In the first round, three more steps need the parts of the marketplace: with `REDIS_URL`,
+//! the demo deletes the balances in Redis. With `KAFKA_BROKERS`, it sends a record again and sends a record that cannot be
+//! read.
 
+mod lost_balances;
+#[cfg(feature = "kafka")]
+mod records;
+#[cfg(feature = "kafka")]
+mod redelivery;
+mod retry;
 mod round;
 mod socket;
 mod visitor;
@@ -13,6 +23,7 @@ use reqwest::Url;
 use tokio_tungstenite::tungstenite;
 
 use self::visitor::Visitors;
+use crate::config::{Config, KafkaConfig, SecretUrl};
 
 /// The options of a demo.
 #[derive(Debug, Clone)]
@@ -23,6 +34,16 @@ pub struct Settings {
     pub duration: Duration,
     /// One round without pauses, in which the slow requests are short.
     pub quick: bool,
+    /// The parts of the marketplace that the demo uses directly.
+    pub parts: Parts,
+}
+
+/// The parts of the marketplace that the demo uses directly. They must be those of the marketplace at the settings' address.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// The Redis server and the prefix of its keys.
+    redis: Option<(SecretUrl, String)>,
+    kafka: Option<KafkaConfig>,
 }
 
 /// The result of a demo.
@@ -30,7 +51,7 @@ pub struct Settings {
 pub struct Report {
     /// The number of requests.
     pub requests: usize,
-    /// The number of requests with a response that the demo does not expect.
+    /// The number of responses and results that the demo does not expect.
     pub surprises: usize,
 }
 
@@ -49,13 +70,21 @@ pub enum DemoError {
     Socket(#[source] Box<tungstenite::Error>),
     #[error("the WebSocket was closed or no message arrived in time")]
     NoMessage,
+    #[error("the demo cannot use Redis: check REDIS_URL")]
+    Redis(#[source] redis::RedisError),
+    #[cfg(feature = "kafka")]
+    #[error("the demo cannot use Kafka: check KAFKA_BROKERS")]
+    Kafka(#[source] rdkafka::error::KafkaError),
 }
 
 const WHAT_TO_LOOK_FOR: &str = "
 What to look for among the events:
-  POST /market/listings/{id}/purchase   four outcomes under one name: HTTP 2xx, 4xx (402, 409) and 5xx, with spans for SQL and the chain
+  POST /market/listings/{id}/purchase   four outcomes under one name: HTTP 2xx, 4xx (402, 409) and 5xx. A trace contains spans for SQL, Redis, Kafka
+                                        and the chain, depending on the parts, and the transactions that write the history
   a transaction with HTTP 5xx           an error whose last cause is the message of the chain: \"execution reverted: …\"
   the slowest purchase                  a span of 1.5 s that shows that the chain was slow
+  repair an order                       the purchase of flaky-1 is a failed request, and a background transaction with the same label order_id
+  book wallet change                    a change of a balance that is written into the history
   GET /market/reports/sales             a slow request, and a request whose client disconnected before the response
   GET /chat/rooms/{room}/events         an event stream: the transaction ends with the response head, so the latency of the route stays right
   GET /chat/rooms/{room}/ws             a WebSocket: the transaction ends with the upgrade
@@ -69,7 +98,7 @@ impl Settings {
         let wrong = |what: String| DemoError::Arguments(what);
         let url = |text: &str| Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
         let base = url(&format!("http://{addr}/")).ok_or_else(|| wrong(format!("{addr} makes no URL")))?;
-        let mut settings = Self { base, duration: Duration::from_secs(120), quick: false };
+        let mut settings = Self { base, duration: Duration::from_secs(120), quick: false, parts: Parts::default() };
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             match argument {
@@ -86,6 +115,33 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// Uses the parts of a marketplace with this configuration.
+    pub fn with_parts_of(self, config: &Config) -> Self {
+        let redis = config.redis_url.clone().map(|url| (url, config.redis_prefix.clone()));
+        Self { parts: Parts { redis, kafka: config.kafka.clone() }, ..self }
+    }
+}
+
+impl Visitors {
+    /// Runs the steps that need the parts of the marketplace.
+    async fn use_parts(&mut self, parts: &Parts) -> Result<(), DemoError> {
+        if let Some((url, prefix)) = &parts.redis {
+            self.lose_balances(url, prefix).await?;
+        }
+        #[cfg(feature = "kafka")]
+        if let Some(kafka) = &parts.kafka {
+            self.redeliver_change(kafka).await?;
+            self.send_unreadable_record(kafka).await?;
+        }
+        let skipped = match (&parts.redis, &parts.kafka) {
+            (Some(_), Some(_)) => return Ok(()),
+            (Some(_), None) => "a redelivery and an unreadable record (set KAFKA_BROKERS",
+            (None, _) => "lost balances, a redelivery and an unreadable record (set REDIS_URL and KAFKA_BROKERS",
+        };
+        println!("  -- not run: {skipped} as for the marketplace)");
+        Ok(())
     }
 }
 
@@ -104,17 +160,15 @@ pub async fn run(settings: &Settings) -> Result<Report, DemoError> {
         round += 1;
         println!("\nround {round}");
         visitors.round(round).await?;
+        if round == 1 {
+            visitors.use_parts(&settings.parts).await?;
+        }
         if begun.elapsed() >= settings.duration {
             break;
         }
     }
     let report = visitors.into_report();
-    println!(
-        "\n{} requests in {} s, {} answered in an unexpected way",
-        report.requests,
-        begun.elapsed().as_secs(),
-        report.surprises
-    );
+    println!("\n{} requests in {} s, {} surprises", report.requests, begun.elapsed().as_secs(), report.surprises);
     println!("{WHAT_TO_LOOK_FOR}");
     Ok(report)
 }
@@ -138,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_argument_is_named() {
+    fn invalid_argument_is_named() {
         for (arguments, named) in [
             (&["--seconds"][..], "--seconds"),
             (&["--seconds", "long"], "\"long\""),

@@ -1,15 +1,19 @@
 //! Sends the demo's requests and counts their responses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, Response, Url};
 use serde_json::Value;
 
 use super::{DemoError, Report, Settings};
-use crate::{customer::USER_ID, http_client};
+use crate::{customer::USER_ID, http_client, wallet::change::IDEMPOTENCY_KEY};
 
 /// How long a client waits that disconnects before the response.
-const IMPATIENCE: Duration = Duration::from_millis(250);
+const DISCONNECT_AFTER: Duration = Duration::from_millis(250);
+/// How long a result can take that does not come with a response.
+pub(super) const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The delay between two requests for such a result.
+const POLL_DELAY: Duration = Duration::from_millis(250);
 
 /// The clients of a demo.
 pub(super) struct Visitors {
@@ -25,6 +29,8 @@ pub(super) struct Visit<'a> {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Value>,
+    /// The header `Idempotency-Key`.
+    pub(super) key: Option<&'a str>,
     pub(super) expected: u16,
     /// The text that is printed next to the request.
     pub(super) story: &'a str,
@@ -32,11 +38,23 @@ pub(super) struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     pub(super) fn get(user: &'a str, path: impl Into<String>) -> Self {
-        Self { user: Some(user), method: Method::GET, path: path.into(), body: None, expected: 200, story: "" }
+        Self {
+            user: Some(user),
+            method: Method::GET,
+            path: path.into(),
+            body: None,
+            key: None,
+            expected: 200,
+            story: "",
+        }
     }
 
     pub(super) fn post(user: &'a str, path: impl Into<String>, body: Value) -> Self {
         Self { method: Method::POST, body: Some(body), ..Self::get(user, path) }
+    }
+
+    pub(super) fn with_key(self, key: &'a str) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     pub(super) fn without_user(self) -> Self {
@@ -88,9 +106,39 @@ impl Visitors {
         Ok(response)
     }
 
+    /// Repeats a request until its status and body fulfil a condition. Returns the body, or `None` after 30 seconds.
+    pub(super) async fn wait_for(
+        &mut self,
+        visit: Visit<'_>,
+        condition: impl Fn(u16, &Value) -> bool,
+    ) -> Result<Option<Value>, DemoError> {
+        let deadline = Instant::now() + RESULT_TIMEOUT;
+        loop {
+            let response = self.request(&visit).send().await?;
+            let status = response.status().as_u16();
+            let body = response.json().await.unwrap_or_default();
+            let fulfilled = condition(status, &body);
+            if fulfilled || Instant::now() > deadline {
+                self.count(&visit, status);
+                return Ok(fulfilled.then_some(body));
+            }
+            tokio::time::sleep(POLL_DELAY).await;
+        }
+    }
+
+    /// Prints whether a result is as expected: `text` if it is, else `problem`.
+    pub(super) fn check(&mut self, is_expected: bool, text: &str, problem: &str) {
+        if is_expected {
+            println!("  -> {text}");
+        } else {
+            self.report.surprises += 1;
+            println!("  -> unexpected: {problem}");
+        }
+    }
+
     /// Sends one request and closes the connection before the response.
     pub(super) async fn leave(&mut self, visit: &Visit<'_>) -> Result<(), DemoError> {
-        match self.request(visit).timeout(IMPATIENCE).send().await {
+        match self.request(visit).timeout(DISCONNECT_AFTER).send().await {
             Err(error) if error.is_timeout() => {
                 self.report.requests += 1;
                 print(visit, "left");
@@ -118,6 +166,9 @@ impl Visitors {
         let mut request = self.http.request(visit.method.clone(), self.url(visit));
         if let Some(user) = visit.user {
             request = request.header(USER_ID, user);
+        }
+        if let Some(key) = visit.key {
+            request = request.header(IDEMPOTENCY_KEY, key);
         }
         match &visit.body {
             Some(body) => request.json(body),

@@ -21,8 +21,8 @@
 //! |---|---|
 //! | Redis | balances and changes get 503. After its return, the balances are rebuilt before the first answer |
 //! | Kafka | changes get 503 and wait in Redis; they are recorded later. Balances are served. With 500 waiting changes, further ones are refused |
-//! | database | changes go on, unless they have an `Idempotency-Key` that is not in Redis. The history gets 503 and catches up later |
-//! | consumer | everything goes on; the history lags behind. It must return within 28 days, when Kafka deletes records |
+//! | database | changes are accepted, unless they have an `Idempotency-Key` that is not in Redis. The history gets 503 and catches up later |
+//! | consumer | changes are accepted; the history lags behind. The consumer must return within 28 days, when Kafka deletes records |
 //! | API process | its unfinished changes are recorded by another instance, or at its next start |
 //!
 //! A 503 means either that nothing changed, or that the outcome is not known; then the request can be sent again with the
@@ -71,13 +71,13 @@ pub fn router() -> Router<App> {
         .layer(apm())
 }
 
-/// What support wants to know of every request to a wallet, whichever handler takes it.
+/// Records the balance after each request to a wallet, and the details of refused debits.
 fn apm() -> ApmLayer {
     tower_apm::layer()
         .module("wallet")
         .on_response(|tx, parts| {
             if let Some(balance) = parts.extensions.get::<routes::Balance>() {
-                tx.set_custom_context("wallet", balance); // as it was after the request
+                tx.set_custom_context("wallet", balance); // the balance after the request
             }
         })
         .on_error(|tx, error| match error.downcast_ref() {

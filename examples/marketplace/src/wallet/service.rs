@@ -1,4 +1,4 @@
-//! What a wallet does, without HTTP. The protocol is described in the documentation of the [module](super).
+//! The wallet without HTTP. The documentation of the [module](super) describes the protocol.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -106,7 +106,7 @@ impl Wallet {
 
     /// Makes a change, or returns the answer of the first change with the same user and key.
     ///
-    /// The change goes on if the returned future is dropped.
+    /// The change continues if the returned future is dropped.
     pub async fn change(&self, change: Change) -> Result<Accepted, WalletError> {
         self.make(change, false).await
     }

@@ -137,7 +137,7 @@ async fn invalid_frame_is_refused_and_the_connection_stays_open() {
     let mut ws = Ws::open(shop.serve().await, "lobby", Some("alice")).await;
     let long = message(&"é".repeat(2001)).to_string();
     for (frame, field, part) in [
-        (r#"{"from":"alice""#, None, "no JSON"),
+        (r#"{"from":"alice""#, None, "not JSON"),
         (r#"{"from":"alice"}"#, Some("text"), "is missing"),
         (r#"{"from":7,"text":"hello"}"#, Some("from"), "invalid type"),
         (r#"{"from":"alice","text":" "}"#, Some("text"), "must not be empty"),

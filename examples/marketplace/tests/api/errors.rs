@@ -1,4 +1,4 @@
-//! What cannot be done is said in one shape, with the field to mend.
+//! Errors as responses: the status, the field and the JSON body.
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::shop::{Shop, request};
 
 #[tokio::test]
-async fn a_value_that_will_not_do_is_named() {
+async fn invalid_value_is_422_with_the_field() {
     let shop = Shop::open().await;
     for (path, body, field, part) in [
         ("/market/listings", json!({ "seller": "alice", "price": "1" }), "token_id", "is missing"),
@@ -62,7 +62,7 @@ async fn a_value_that_will_not_do_is_named() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_400() {
+async fn unreadable_request_is_400() {
     let shop = Shop::open().await;
     for (path, field, part) in [
         ("/market/listings/first", Some("id"), "first"),
@@ -77,8 +77,8 @@ async fn what_cannot_be_read_is_400() {
     slower.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("delay_ms"), "at most 5000");
 
     for (content_type, body, part) in [
-        ("application/json", "{\"token_id\": ", "no JSON"),
-        ("application/json", r#"{"buyer":"bob"} {}"#, "no JSON"),
+        ("application/json", "{\"token_id\": ", "not JSON"),
+        ("application/json", r#"{"buyer":"bob"} {}"#, "not JSON"),
         ("text/plain", r#"{"buyer":"bob"}"#, "content-type: application/json"),
     ] {
         let request =
@@ -88,7 +88,7 @@ async fn what_cannot_be_read_is_400() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_413() {
+async fn body_over_the_limit_is_413() {
     let shop = Shop::open().await;
     let answer = shop.post("/wallet/bob/credits", json!({ "amount": 1, "reason": "x".repeat(3 << 20) })).await;
     assert_eq!(answer.status, 413, "{answer:?}");
@@ -96,7 +96,7 @@ async fn a_body_beyond_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn an_action_needs_a_user_and_a_read_does_not() {
+async fn writes_need_a_user_and_reads_do_not() {
     let shop = Shop::open().await;
     let listing = json!({ "token_id": "42", "seller": "alice", "price": "1" });
     let movement = json!({ "amount": "1", "reason": "x" });
@@ -121,7 +121,7 @@ async fn an_action_needs_a_user_and_a_read_does_not() {
 }
 
 #[tokio::test]
-async fn an_address_or_a_method_that_is_not_served_is_told_in_json_too() {
+async fn unknown_route_or_method_is_a_json_error() {
     let shop = Shop::open().await;
     for path in ["/", "/nowhere/at/all", "/market", "/market/nothing", "/wallet/bob"] {
         shop.get(path).await.is_error(StatusCode::NOT_FOUND, None, "nothing at this address");

@@ -1,9 +1,10 @@
-//! The marketplace's API, driven in process, and over a socket where connections matter.
+//! Tests of the marketplace's API: in process, or over a socket where connections matter.
 
 mod chat;
 mod chat_redis;
 mod data_sources;
 mod database;
+mod demo;
 mod errors;
 mod listener;
 mod market;

@@ -1,4 +1,4 @@
-//! Listings: made, found, shown, summed up.
+//! Listings: create, search, read, and the sales report.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::shop::Shop;
 
 #[tokio::test]
-async fn a_listing_is_made_and_shown() {
+async fn listing_is_created_and_returned() {
     let shop = Shop::open().await;
     let new = json!({ "token_id": "42", "seller": "0xabc", "price": "12.50", "password": "hunter2" });
     let made = shop.post("/market/listings", new).await;
@@ -22,7 +22,7 @@ async fn a_listing_is_made_and_shown() {
 }
 
 #[tokio::test]
-async fn a_price_may_be_a_number() {
+async fn price_can_be_a_json_number() {
     let shop = Shop::open().await;
     let made = shop.post("/market/listings", json!({ "token_id": "42", "seller": "0xabc", "price": 12.5 })).await;
     assert_eq!((made.status, &made.body["price"]), (201, &json!("12.5")));
@@ -54,7 +54,7 @@ async fn listings_are_found_by_status_and_page() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404() {
+async fn missing_listing_is_404() {
     let shop = Shop::open().await;
     shop.get("/market/listings/999").await.is_error(StatusCode::NOT_FOUND, None, "no listing 999");
     shop.buy(999, "bob").await.is_error(StatusCode::NOT_FOUND, None, "no listing 999");

@@ -24,7 +24,7 @@ async fn nothing_happened(shop: &Shop, id: i64, bobs_balance: &str) {
 }
 
 #[tokio::test]
-async fn a_purchase_hands_over_token_and_money() {
+async fn purchase_transfers_token_and_money() {
     let shop = Shop::open().await;
     let id = shop.list("42", "12.5").await;
     shop.pay_in("bob", "100").await;
@@ -53,7 +53,7 @@ async fn a_purchase_hands_over_token_and_money() {
 }
 
 #[tokio::test]
-async fn without_enough_money_nothing_happens() {
+async fn uncovered_purchase_changes_nothing() {
     let shop = Shop::open().await;
     let id = shop.list("42", "12.5").await;
     shop.pay_in("bob", "12.4").await;
@@ -62,7 +62,7 @@ async fn without_enough_money_nothing_happens() {
 }
 
 #[tokio::test]
-async fn nobody_buys_their_own() {
+async fn seller_cannot_buy_the_own_listing() {
     let shop = Shop::open().await;
     let id = shop.list("42", "12.5").await;
     shop.buy(id, "alice").await.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("buyer"), "seller");
@@ -70,7 +70,7 @@ async fn nobody_buys_their_own() {
 }
 
 #[tokio::test]
-async fn when_the_chain_refuses_nothing_happens_and_its_words_come_last() {
+async fn purchase_that_the_chain_refuses_changes_nothing() {
     let shop = Shop::open().await;
     let id = shop.list("revert-1", "1").await;
     shop.pay_in("bob", "100").await;
@@ -84,7 +84,7 @@ async fn when_the_chain_refuses_nothing_happens_and_its_words_come_last() {
 }
 
 /// A chain that answers every call with `status` and `body`.
-async fn chain_that_says(status: StatusCode, body: Value) -> String {
+async fn chain_that_answers(status: StatusCode, body: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/rpc", listener.local_addr().unwrap());
     let answer = async move || (status, Json(body.clone()));
@@ -94,13 +94,13 @@ async fn chain_that_says(status: StatusCode, body: Value) -> String {
 
 #[tokio::test]
 async fn order_that_the_chain_refuses_is_refunded() {
-    let nobody = {
+    let unused = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };
     let refusal = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32000, "message": "nonce too low" } });
     for (url, cause) in
-        [(nobody, "cannot be reached"), (chain_that_says(StatusCode::OK, refusal).await, "nonce too low")]
+        [(unused, "cannot be reached"), (chain_that_answers(StatusCode::OK, refusal).await, "nonce too low")]
     {
         let shop = Shop::with(Config { chain_rpc_url: Some(url.as_str().into()), ..Config::default() }).await;
         let id = shop.list("42", "1").await;
@@ -117,10 +117,10 @@ async fn order_that_the_chain_refuses_is_refunded() {
 async fn order_stays_paid_while_the_outcome_on_the_chain_is_unknown() {
     let internal = json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32603, "message": "out of memory" } });
     for (url, cause) in [
-        (chain_that_says(StatusCode::OK, internal).await, "out of memory"),
-        (chain_that_says(StatusCode::BAD_GATEWAY, json!({})).await, "status 502"),
-        (chain_that_says(StatusCode::OK, json!("later")).await, "not a JSON-RPC"),
-        (chain_that_says(StatusCode::OK, json!({})).await, "neither"),
+        (chain_that_answers(StatusCode::OK, internal).await, "out of memory"),
+        (chain_that_answers(StatusCode::BAD_GATEWAY, json!({})).await, "status 502"),
+        (chain_that_answers(StatusCode::OK, json!("later")).await, "not a JSON-RPC"),
+        (chain_that_answers(StatusCode::OK, json!({})).await, "neither"),
     ] {
         let shop = Shop::with(Config { chain_rpc_url: Some(url.as_str().into()), ..Config::default() }).await;
         let id = shop.list("42", "1").await;
@@ -137,7 +137,7 @@ async fn order_stays_paid_while_the_outcome_on_the_chain_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_twenty_buyers_one_wins() {
+async fn one_of_twenty_concurrent_buyers_succeeds() {
     let shop = Shop::open().await;
     let id = shop.list("42", "10").await;
     for buyer in 0..20 {
@@ -159,7 +159,7 @@ async fn of_twenty_buyers_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_who_can_pay_once_buys_once() {
+async fn balance_for_one_purchase_buys_one_listing() {
     let shop = Shop::open().await;
     shop.pay_in("bob", "10").await;
     for token in 0..5 {
@@ -173,7 +173,7 @@ async fn one_who_can_pay_once_buys_once() {
 }
 
 #[tokio::test]
-async fn a_buyer_who_leaves_has_bought() {
+async fn purchase_continues_after_the_client_disconnects() {
     let shop = Shop::open().await;
     let id = shop.list("slow-1", "10").await;
     shop.pay_in("bob", "10").await;

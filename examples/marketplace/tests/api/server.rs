@@ -1,4 +1,4 @@
-//! What stands around the handlers, and the demo that drives them all.
+//! The layers around the handlers.
 
 use std::time::Duration;
 
@@ -6,15 +6,12 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use marketplace::{
-    config::Config,
-    demo::{self, DemoError},
-};
+use marketplace::config::Config;
 
 use crate::shop::{Shop, request};
 
 #[tokio::test]
-async fn every_answer_carries_a_request_id() {
+async fn every_response_has_a_request_id() {
     let shop = Shop::open().await;
     let own = Request::get("/market/listings").header("x-request-id", "mine").body(Body::empty()).unwrap();
     assert_eq!(shop.send(own).await.headers["x-request-id"], "mine");
@@ -23,7 +20,7 @@ async fn every_answer_carries_a_request_id() {
 }
 
 #[tokio::test]
-async fn browsers_of_other_origins_may_call() {
+async fn cors_preflight_of_any_origin_succeeds() {
     let shop = Shop::open().await;
     let preflight = Request::options("/market/listings")
         .header("origin", "https://shop.example")
@@ -35,7 +32,7 @@ async fn browsers_of_other_origins_may_call() {
 }
 
 #[tokio::test]
-async fn long_answers_are_compressed_for_those_who_ask() {
+async fn long_responses_are_compressed_if_the_client_accepts_gzip() {
     let shop = Shop::open().await;
     for token in 0..20 {
         shop.list(&token.to_string(), "1").await;
@@ -51,28 +48,8 @@ async fn long_answers_are_compressed_for_those_who_ask() {
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_408() {
+async fn request_over_the_time_limit_is_408() {
     let shop = Shop::with(Config { request_timeout: Duration::from_millis(50), ..Config::default() }).await;
     let answer = shop.send(request(Method::GET, "/market/reports/sales?delay_ms=5000", None, None)).await;
     assert_eq!(answer.status, 408);
-}
-
-#[tokio::test]
-async fn a_round_of_the_demo_meets_what_it_expects() {
-    let shop = Shop::open().await;
-    let addr = shop.serve().await;
-    let report = demo::run(&demo::Settings::from_arguments(&["--quick"], addr).unwrap()).await.unwrap();
-    assert_eq!(report.surprises, 0);
-    assert!(report.requests > 20, "{report:?}");
-}
-
-#[tokio::test]
-async fn a_demo_without_a_marketplace_says_how_to_start_one() {
-    let nobody = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
-    let error = demo::run(&demo::Settings::from_arguments(&["--quick"], nobody).unwrap()).await.unwrap_err();
-    assert!(matches!(error, DemoError::NoMarketplace { .. }), "{error:?}");
-    assert!(error.to_string().contains("cargo run -p marketplace"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A marketplace in memory, and sentences to talk to it.
+//! A marketplace in the test's process, and requests to it.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ pub(crate) struct Shop {
     router: Router,
 }
 
-/// An answer that was read to its end.
+/// A response whose body was read completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -50,17 +50,17 @@ impl Shop {
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
-    /// A request by alice.
+    /// Sends a request of the user alice.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(request(Method::GET, path, Some("alice"), None)).await
     }
 
-    /// A request by alice.
+    /// Sends a request of the user alice.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(request(Method::POST, path, Some("alice"), Some(body))).await
     }
 
-    /// Lists a token of alice's; its id.
+    /// Lists a token of alice. Returns the id of the listing.
     pub(crate) async fn list(&self, token: &str, price: &str) -> i64 {
         let listing = json!({ "token_id": token, "seller": "alice", "price": price });
         let answer = self.post("/market/listings", listing).await;
@@ -101,7 +101,7 @@ impl Shop {
         answer.body["status"].as_str().expect("a listing has a status").to_owned()
     }
 
-    /// Serves the marketplace on a port of its own until [`App::stop`] or the end of the test.
+    /// Serves the marketplace on a free port until [`App::stop`] or the end of the test.
     pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("it has an address");

@@ -1,4 +1,4 @@
-//! Wallets: balances, movements and the ledger behind them.
+//! Wallets: balances, credits, debits and the history.
 
 use axum::http::StatusCode;
 use marketplace::{
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::shop::Shop;
 
 #[tokio::test]
-async fn money_goes_in_and_out_and_the_history_tells() {
+async fn credits_and_debits_are_in_the_history() {
     let shop = Shop::open().await;
     assert_eq!(shop.balance("bob").await, "0");
     let paid_in = shop.post("/wallet/bob/credits", json!({ "amount": 100, "reason": "card" })).await;
@@ -20,14 +20,15 @@ async fn money_goes_in_and_out_and_the_history_tells() {
     assert_eq!((taken.status, &taken.body["balance"]), (200, &json!("99.9")));
 
     let history = shop.history("bob").await;
-    let told: Vec<_> = history.iter().map(|e| (e["amount"].as_str().unwrap(), e["reason"].as_str().unwrap())).collect();
-    assert_eq!(told, [("-0.1", "fee"), ("100", "card")]);
+    let entries: Vec<_> =
+        history.iter().map(|e| (e["amount"].as_str().unwrap(), e["reason"].as_str().unwrap())).collect();
+    assert_eq!(entries, [("-0.1", "fee"), ("100", "card")]);
     assert!(history.iter().all(|entry| entry["user"] == "bob" && entry["created_at_ms"].as_i64() > Some(0)));
     assert!(shop.history("alice").await.is_empty());
 }
 
 #[tokio::test]
-async fn a_debit_that_is_not_covered_takes_nothing() {
+async fn uncovered_debit_changes_nothing() {
     let shop = Shop::open().await;
     shop.pay_in("bob", "5").await;
     let refused = shop.post("/wallet/bob/debits", json!({ "amount": "5.000001", "reason": "fee" })).await;
@@ -37,7 +38,7 @@ async fn a_debit_that_is_not_covered_takes_nothing() {
 }
 
 #[tokio::test]
-async fn a_balance_never_overflows() {
+async fn balance_never_overflows() {
     let shop = Shop::open().await;
     for _ in 0..511 {
         shop.pay_in("bob", "9000000000").await;
@@ -47,7 +48,7 @@ async fn a_balance_never_overflows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_debits_at_once_as_many_pass_as_are_covered() {
+async fn concurrent_debits_succeed_as_far_as_they_are_covered() {
     let shop = Shop::open().await;
     shop.pay_in("bob", "7").await;
     let debits = (0..20).map(|_| shop.post("/wallet/bob/debits", json!({ "amount": 1, "reason": "race" })));
@@ -59,7 +60,7 @@ async fn of_many_debits_at_once_as_many_pass_as_are_covered() {
 }
 
 #[tokio::test]
-async fn balances_outlive_the_process_where_the_database_does() {
+async fn balances_are_kept_if_the_database_is_a_file() {
     let file = std::env::temp_dir().join(format!("marketplace-{}.db", std::process::id()));
     let url = format!("sqlite://{}?mode=rwc", file.display());
     let market_database = DataSourceConfig::from_url(DataSourceName::Market, &url).unwrap();

@@ -25,8 +25,8 @@ async fn fleet(rates: Rates) -> Option<Fleet> {
 }
 
 #[tokio::test]
-async fn a_call_from_node_goes_on_in_the_marketplace_and_comes_back_to_node() {
-    // what the marketplace would decide for a root of its own must not matter
+async fn trace_continues_from_node_to_the_marketplace_and_back() {
+    // the decision that the marketplace would make for its own root must not matter
     let Some(fleet) = fleet(Rates { marketplace: "0", ..ALL }).await else { return };
     let listing = fleet.list("42").await;
     let answer = fleet.order_by_way_of_node(listing).await;
@@ -44,17 +44,17 @@ async fn a_call_from_node_goes_on_in_the_marketplace_and_comes_back_to_node() {
     back_to_node(&fleet, &trace);
 
     for kind in [Kind::Transaction, Kind::Span] {
-        for told in trace.of(kind) {
-            assert_eq!(told.text("/outcome"), "success", "{told:?}");
-            assert_eq!(told.at("/sample_rate").as_f64(), Some(1.0), "{told:?}");
-            assert_ne!(told.at("/sampled"), &json!(false), "{told:?}");
+        for event in trace.of(kind) {
+            assert_eq!(event.text("/outcome"), "success", "{event:?}");
+            assert_eq!(event.at("/sample_rate").as_f64(), Some(1.0), "{event:?}");
+            assert_ne!(event.at("/sampled"), &json!(false), "{event:?}");
         }
     }
     fleet.nothing_was_refused();
 }
 
 #[tokio::test]
-async fn a_trace_that_begins_in_the_marketplace_goes_on_in_node() {
+async fn trace_continues_from_the_marketplace_to_node() {
     let Some(fleet) = fleet(Rates { node: "0", ..ALL }).await else { return };
     let listing = fleet.list("42").await;
     let answer = fleet.order_in_the_marketplace(listing).await;
@@ -63,9 +63,9 @@ async fn a_trace_that_begins_in_the_marketplace_goes_on_in_node() {
     let trace = Trace::complete(&fleet.apm, &answer.trace_id, [3, 10, 0]).await;
     assert!(trace.transaction("marketplace", PURCHASE).at("/parent_id").is_null());
     back_to_node(&fleet, &trace);
-    for told in trace.of(Kind::Transaction) {
-        assert_eq!((told.text("/outcome"), told.at("/sampled")), ("success", &json!(true)), "{told:?}");
-        assert_eq!(told.at("/sample_rate").as_f64(), Some(1.0), "{told:?}");
+    for event in trace.of(Kind::Transaction) {
+        assert_eq!((event.text("/outcome"), event.at("/sampled")), ("success", &json!(true)), "{event:?}");
+        assert_eq!(event.at("/sample_rate").as_f64(), Some(1.0), "{event:?}");
     }
     fleet.nothing_was_refused();
 }
@@ -81,7 +81,7 @@ fn back_to_node(fleet: &Fleet, trace: &Trace) {
 }
 
 #[tokio::test]
-async fn an_error_on_either_side_is_in_the_one_trace() {
+async fn errors_of_both_services_are_in_one_trace() {
     let Some(fleet) = fleet(ALL).await else { return };
     let listing = fleet.list("revert-1").await;
     let answer = fleet.order_by_way_of_node(listing).await;
@@ -114,7 +114,7 @@ async fn an_error_on_either_side_is_in_the_one_trace() {
 
 /// Servers before 8.0 are sent unsampled transactions, so they can be looked at.
 #[tokio::test]
-async fn what_the_root_does_not_sample_nobody_samples() {
+async fn unsampled_root_makes_the_whole_trace_unsampled() {
     let old = || DevServer::builder().version("7.17.0");
     let Some(fleet) = Fleet::start(old(), Rates { node: "0", ..ALL }).await else { return };
     let listing = fleet.list("42").await;
@@ -134,9 +134,9 @@ async fn what_the_root_does_not_sample_nobody_samples() {
 }
 
 async fn unsampled(fleet: &Fleet, trace: &Trace, trace_id: &str) {
-    for told in trace.of(Kind::Transaction) {
-        assert_eq!(told.at("/sampled"), &json!(false), "{told:?}");
-        assert_eq!(told.at("/sample_rate").as_f64(), Some(0.0), "{told:?}");
+    for event in trace.of(Kind::Transaction) {
+        assert_eq!(event.at("/sampled"), &json!(false), "{event:?}");
+        assert_eq!(event.at("/sample_rate").as_f64(), Some(0.0), "{event:?}");
     }
     let purchase = trace.transaction("marketplace", PURCHASE);
     let calls = fleet.calls_of_the_chain(trace_id).await;
@@ -151,7 +151,7 @@ async fn unsampled(fleet: &Fleet, trace: &Trace, trace_id: &str) {
 }
 
 #[tokio::test]
-async fn a_trace_is_sampled_as_a_whole_or_not_at_all() {
+async fn sampling_decision_is_the_same_in_both_services() {
     let Some(fleet) = fleet(Rates { node: "0.5", marketplace: "1" }).await else { return };
     let mut unsampled = Vec::new();
     // until one that is sampled follows one that is not: then the latter would have arrived
@@ -173,8 +173,8 @@ async fn a_trace_is_sampled_as_a_whole_or_not_at_all() {
         }
         let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 11, 0]).await;
         for kind in [Kind::Transaction, Kind::Span] {
-            for told in trace.of(kind) {
-                assert_eq!(told.at("/sample_rate").as_f64(), Some(0.5), "{told:?}");
+            for event in trace.of(kind) {
+                assert_eq!(event.at("/sample_rate").as_f64(), Some(0.5), "{event:?}");
             }
         }
         if !unsampled.is_empty() {

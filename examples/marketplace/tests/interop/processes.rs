@@ -14,10 +14,10 @@ use std::{
 use serde_json::{Value, json};
 use tower_apm::devserver::{DevServer, DevServerBuilder};
 
-/// Nothing takes this long, on no machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of each step.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The two services' sample rates, which count where they are the root of a trace.
+/// The sample rates of the two services. A rate applies if the service begins the trace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rates {
     pub(crate) node: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Fleet {
     _processes: [Process; 2],
 }
 
-/// What a client sees.
+/// The response of a purchase.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -41,7 +41,7 @@ pub(crate) struct Answer {
 }
 
 impl Fleet {
-    /// None, and said so, where `INTEROP_NODE` does not name a Node with which the service can run.
+    /// Returns `None` and prints a line if `INTEROP_NODE` is not set.
     pub(crate) async fn start(apm: DevServerBuilder, rates: Rates) -> Option<Self> {
         let Some(program) = env::var_os("INTEROP_NODE") else {
             println!("INTEROP_NODE is not set: no distributed trace with a Node service was made");
@@ -54,7 +54,7 @@ impl Fleet {
         let mut service = observed(program, &apm, rates.node);
         service.current_dir(folder).args(["--require", "elastic-apm-node/start.js", "service.js"]);
         service.env("ELASTIC_APM_SERVICE_NAME", "office").env("ELASTIC_APM_CAPTURE_BODY", "all");
-        // so that express does not print the errors that are meant to be
+        // express does not print the expected errors
         service.env("NODE_ENV", "test");
         let mut service = Process::start(service);
         let node = service.line();
@@ -65,13 +65,13 @@ impl Fleet {
         let marketplace = shop.line_after("marketplace: ");
         service.say(&marketplace);
 
-        // It looks for a TLS provider also where all is plain. There may be one already, which is as good.
+        // reqwest needs a TLS provider also for plain HTTP. Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("a client");
         Some(Self { apm, node, marketplace, http, _processes: [service, shop] })
     }
 
-    /// Lists a token of alice's, for which bob can pay; the listing's id.
+    /// Lists a token of alice for which bob can pay. Returns the id of the listing.
     pub(crate) async fn list(&self, token: &str) -> i64 {
         let listing = json!({ "token_id": token, "seller": "alice", "price": "12.5" });
         let listing: Value = self.set_up("/market/listings", "alice", &listing).await;
@@ -79,17 +79,17 @@ impl Fleet {
         listing["id"].as_i64().expect("a listing has an id")
     }
 
-    /// Bob buys it by way of the Node service.
+    /// Buys a listing through the Node service, as bob.
     pub(crate) async fn order_by_way_of_node(&self, listing: i64) -> Answer {
         self.buy(format!("{}/orders/{listing}", self.node)).await
     }
 
-    /// Bob buys it in the marketplace.
+    /// Buys a listing in the marketplace, as bob.
     pub(crate) async fn order_in_the_marketplace(&self, listing: i64) -> Answer {
         self.buy(format!("{}/market/listings/{listing}/purchase", self.marketplace)).await
     }
 
-    /// The trace headers, with their methods, that the Node service was called with by the marketplace.
+    /// Returns the trace headers and methods of the marketplace's calls to the Node service.
     pub(crate) async fn calls_of_the_chain(&self, trace_id: &str) -> Vec<Value> {
         let url = format!("{}/calls/{trace_id}", self.node);
         self.http.get(url).send().await.expect("an answer").json().await.expect("JSON")
@@ -109,7 +109,7 @@ impl Fleet {
     }
 }
 
-/// A program with an environment of its own, that tells the development server what it does.
+/// Returns the command of a program that sends its events to the development server, with only the given variables.
 fn observed(program: OsString, apm: &DevServer, sample_rate: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"));
@@ -123,7 +123,7 @@ fn observed(program: OsString, apm: &DevServer, sample_rate: &str) -> Command {
     command
 }
 
-/// A child that ends with the handle.
+/// A process that is killed when it is dropped.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -137,17 +137,17 @@ impl Process {
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let (send, lines) = mpsc::channel();
-        // to its end, though nobody may want the rest: a full pipe would stop the child
+        // reads to the end of the output: a full pipe would block the process
         thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
         Self { child, input, lines }
     }
 
-    /// The next line that it prints.
+    /// Returns the next line that the process prints.
     fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("it prints a line")
+        self.lines.recv_timeout(TIMEOUT).expect("it prints a line")
     }
 
-    /// What follows `start` in the next line that begins so.
+    /// Returns the text after `start` in the next line that begins with `start`.
     fn line_after(&self, start: &str) -> String {
         loop {
             if let Some(rest) = self.line().strip_prefix(start) {
@@ -156,7 +156,7 @@ impl Process {
         }
     }
 
-    /// Tells it something and waits until it has heard.
+    /// Writes a line to the process and waits for its reply.
     fn say(&mut self, line: &str) {
         writeln!(self.input, "{line}").expect("it listens");
         self.line_after("ready");
@@ -165,7 +165,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // it may have ended by itself
+        // the process may have ended on its own
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

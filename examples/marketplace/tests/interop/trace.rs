@@ -1,31 +1,31 @@
-//! One trace, as the development server tells it in JSON.
+//! One trace, read from the development server.
 
 use std::fmt;
 
 use serde_json::Value;
 use tower_apm::devserver::{DevServer, Kind, Query};
 
-use crate::processes::PATIENCE;
+use crate::processes::TIMEOUT;
 
-/// Everything that both services sent of one trace.
-pub(crate) struct Trace(Vec<Told>);
+/// The events of one trace, of both services.
+pub(crate) struct Trace(Vec<TraceEvent>);
 
-/// One event, with the metadata that it came under.
-pub(crate) struct Told {
+/// One event and the service that sent it.
+pub(crate) struct TraceEvent {
     kind: Kind,
     service: String,
     event: Value,
 }
 
 impl Trace {
-    /// As soon as there are this many transactions, spans and errors in it.
+    /// Waits until the trace has this number of transactions, spans and errors.
     pub(crate) async fn complete(apm: &DevServer, trace_id: &str, sizes: [usize; 3]) -> Self {
         let read = |store: &tower_apm::devserver::Store| {
             let events = store.query(&Query::new().trace_id(trace_id)).events;
-            Self(events.iter().map(|event| Told::read(event)).collect())
+            Self(events.iter().map(|event| TraceEvent::read(event)).collect())
         };
         let kinds = [Kind::Transaction, Kind::Span, Kind::Error];
-        let found = apm.store().wait_for(PATIENCE, |store| {
+        let found = apm.store().wait_for(TIMEOUT, |store| {
             let trace = read(store);
             let enough = kinds.iter().zip(sizes).all(|(kind, size)| trace.size(*kind) >= size);
             enough.then_some(trace)
@@ -35,43 +35,43 @@ impl Trace {
         trace
     }
 
-    /// How many happened: like calls that are compressed into one span are counted each, for whether they are depends
-    /// on how long they took.
+    /// Returns the number of events. Calls that are compressed into one span are counted separately, because compression
+    /// depends on their duration.
     fn size(&self, kind: Kind) -> usize {
-        let calls = |told: &Told| told.at("/composite/count").as_u64().unwrap_or(1);
+        let calls = |event: &TraceEvent| event.at("/composite/count").as_u64().unwrap_or(1);
         self.of(kind).map(calls).sum::<u64>() as usize
     }
 
-    pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &Told> {
-        self.0.iter().filter(move |told| told.kind == kind)
+    pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &TraceEvent> {
+        self.0.iter().filter(move |event| event.kind == kind)
     }
 
-    /// The only transaction of this name of this service.
-    pub(crate) fn transaction(&self, service: &str, name: &str) -> &Told {
+    /// Returns the only transaction of a service with this name.
+    pub(crate) fn transaction(&self, service: &str, name: &str) -> &TraceEvent {
         self.one(Kind::Transaction, service, |event| event["name"] == name, name)
     }
 
-    /// The only call to another service with this method that this service made.
-    pub(crate) fn call(&self, service: &str, method: &str) -> &Told {
+    /// Returns the only exit span of a service with this HTTP method.
+    pub(crate) fn call(&self, service: &str, method: &str) -> &TraceEvent {
         let is_call = |event: &Value| {
             event["subtype"] == "http" && event["name"].as_str().is_some_and(|name| name.starts_with(method))
         };
         self.one(Kind::Span, service, is_call, method)
     }
 
-    /// The only error of this service with this message.
-    pub(crate) fn error(&self, service: &str, message: &str) -> &Told {
+    /// Returns the only error of a service with this message.
+    pub(crate) fn error(&self, service: &str, message: &str) -> &TraceEvent {
         self.one(Kind::Error, service, |event| event["exception"]["message"] == message, message)
     }
 
-    fn one(&self, kind: Kind, service: &str, is_it: impl Fn(&Value) -> bool, what: &str) -> &Told {
-        let found: Vec<_> = self.of(kind).filter(|told| told.service == service && is_it(&told.event)).collect();
+    fn one(&self, kind: Kind, service: &str, is_it: impl Fn(&Value) -> bool, what: &str) -> &TraceEvent {
+        let found: Vec<_> = self.of(kind).filter(|event| event.service == service && is_it(&event.event)).collect();
         assert_eq!(found.len(), 1, "{kind:?} {service} {what} in {self:?}");
         found[0]
     }
 }
 
-impl Told {
+impl TraceEvent {
     fn read(event: &tower_apm::devserver::Event) -> Self {
         let service = event.service().unwrap_or_default().to_owned();
         Self { kind: event.kind(), service, event: event.body() }
@@ -81,7 +81,7 @@ impl Told {
         self.text("/id")
     }
 
-    /// The value at `/a/b`; null where there is none.
+    /// Returns the value at a path such as `/a/b`, or null.
     pub(crate) fn at(&self, path: &str) -> &Value {
         self.event.pointer(path).unwrap_or(&Value::Null)
     }
@@ -95,7 +95,7 @@ impl Told {
         assert_eq!(self.text("/parent_id"), parent.id(), "{self:?} is not below {parent:?}");
     }
 
-    /// Type and name of the service that it called.
+    /// Checks the service target of an exit span.
     pub(crate) fn assert_target(&self, url: &str) {
         let host = url.strip_prefix("http://").unwrap();
         let target = (self.text("/context/service/target/type"), self.text("/context/service/target/name"));
@@ -104,7 +104,7 @@ impl Told {
     }
 }
 
-impl fmt::Debug for Told {
+impl fmt::Debug for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n{:?} of {}: {}", self.kind, self.service, self.event)
     }

@@ -1,11 +1,11 @@
-//! What runs outside of requests.
+//! Events outside of requests.
 
 use serde_json::json;
 
 use crate::observed::Observed;
 
 #[tokio::test]
-async fn the_start_is_one_transaction_with_its_statements() {
+async fn start_is_one_transaction_with_its_statements() {
     let market = Observed::open().await;
     let start = market.transaction("open").await;
     assert_eq!((&start["type"], &start["outcome"]), (&json!("startup"), &json!("success")));

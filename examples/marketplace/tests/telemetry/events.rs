@@ -1,4 +1,4 @@
-//! One event as it was received, read by what support would look at.
+//! Access to the fields of a received event.
 
 use std::ops::Index;
 
@@ -13,7 +13,7 @@ impl Event {
         Self(event.body())
     }
 
-    /// The value at `/a/b`.
+    /// Returns the value at a path such as `/a/b`, or null.
     pub(crate) fn at(&self, path: &str) -> &Value {
         self.0.pointer(path).unwrap_or(&Value::Null)
     }
@@ -30,12 +30,12 @@ impl Event {
         self.at("/context/user/id")
     }
 
-    /// Type, subtype and action of a span.
+    /// Returns type, subtype and action of a span.
     pub(crate) fn kind(&self) -> [&str; 3] {
         ["type", "subtype", "action"].map(|part| self.0[part].as_str().unwrap_or("-"))
     }
 
-    /// The messages of an error, the last cause last.
+    /// Returns the messages of an error and its causes, the last cause last.
     pub(crate) fn causes(&self) -> Vec<&str> {
         let first = self.at("/exception");
         std::iter::successors(Some(first), |error| error["cause"].get(0))

@@ -1,4 +1,4 @@
-//! A marketplace under an agent of its own, and what the agent sent.
+//! A marketplace with its own agent, and the events that the agent sent.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 
 use crate::events::Event;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Observed {
     pub(crate) agent: Agent,
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// One layer serves the agents of all tests, for each span knows its transaction.
+/// One subscriber serves the agents of all tests, because each span knows its transaction.
 fn subscribe(agent: &Agent) {
     static SUBSCRIBED: Mutex<bool> = Mutex::new(false);
     let mut subscribed = SUBSCRIBED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ impl Observed {
         Self::with(|state| async { state }).await
     }
 
-    /// With a marketplace in which something was changed.
+    /// Starts a marketplace and changes its state.
     pub(crate) async fn with<F: Future<Output = App>>(change: impl FnOnce(App) -> F) -> Self {
         Self::with_config(Config::default(), change).await
     }
@@ -88,7 +88,7 @@ impl Observed {
         addr
     }
 
-    /// The answer as soon as it begins.
+    /// Returns the response as soon as its head arrives.
     pub(crate) async fn begin(&self, request: Request<Body>) -> Response {
         self.router.clone().oneshot(request).await.expect("a router never fails")
     }
@@ -109,7 +109,7 @@ impl Observed {
         self.send(request(Method::POST, user, path, Some(body))).await
     }
 
-    /// Lists a token of alice's for 12.5, and pays 100 into bob's wallet.
+    /// Lists a token of alice for 12.5 and credits 100 to bob.
     pub(crate) async fn list(&self, token: &str) {
         let listing = json!({ "token_id": token, "seller": "alice", "price": "12.5" });
         assert_eq!(self.post("alice", "/market/listings", listing).await.status, 201);
@@ -117,14 +117,14 @@ impl Observed {
         assert_eq!(self.post("bob", "/wallet/bob/credits", movement).await.status, 200);
     }
 
-    /// Everything that was sent so far, of one kind, the oldest first.
+    /// Returns the events of one kind that were sent so far, the oldest first.
     pub(crate) async fn sent(&self, kind: Kind) -> Vec<Event> {
-        self.agent.flush(PATIENCE).await.expect("the server takes it");
+        self.agent.flush(TIMEOUT).await.expect("the server takes it");
         let page = self.server.store().query(&Query::new().kind(kind));
         page.events.iter().rev().map(|event| Event::read(event)).collect()
     }
 
-    /// The only transaction of this name.
+    /// Returns the only transaction with this name.
     pub(crate) async fn transaction(&self, name: &str) -> Event {
         let mut found = self.sent(Kind::Transaction).await;
         found.retain(|event| event["name"] == name);
@@ -132,17 +132,17 @@ impl Observed {
         found.remove(0)
     }
 
-    /// The only error.
+    /// Returns the only error.
     pub(crate) async fn error(&self) -> Event {
         let mut found = self.sent(Kind::Error).await;
         assert_eq!(found.len(), 1, "{found:#?}");
         found.remove(0)
     }
 
-    /// The spans of a transaction in the order in which they began, as soon as there are `count`.
+    /// Waits for `count` spans of a transaction. Returns them in the order of their start.
     ///
-    /// SQLite's driver works on a thread that lets a statement's span go a little after its answer: the last span of a
-    /// transaction may end, and be sent, after the transaction.
+    /// The thread of SQLite's driver ends the span of a statement after it has returned the result, so the last span of a
+    /// transaction can arrive after the transaction.
     pub(crate) async fn spans_of(&self, transaction: &Event, count: usize) -> Vec<Event> {
         let spans = |store: &Store| {
             let page = store.query(&Query::new().kind(Kind::Span));
@@ -152,7 +152,7 @@ impl Observed {
             spans
         };
         let store = self.server.store();
-        let all = store.wait_for(PATIENCE, |store| Some(spans(store)).filter(|spans| spans.len() >= count)).await;
+        let all = store.wait_for(TIMEOUT, |store| Some(spans(store)).filter(|spans| spans.len() >= count)).await;
         all.unwrap_or_else(|| panic!("fewer than {count} spans: {:#?}", spans(store)))
     }
 

@@ -1,4 +1,4 @@
-//! A panic is an error like any other: recorded once, answered, and nobody else is hurt.
+//! Panics of handlers: one error document, a response, and no effect on other requests.
 
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ impl ChangeLog for Broken {
     }
 }
 
-/// A credit goes on in a task of its own: the panic happens there, and is the request's nevertheless.
+/// A credit runs in its own task. A panic in the task is recorded for the request.
 #[tokio::test]
-async fn a_panic_in_a_task_of_a_request_is_one_error_of_that_request() {
+async fn panic_in_a_task_of_a_request_is_one_error_of_the_request() {
     let market = Observed::with(async |mut state| {
         let db = DataSources::open(&Config::default()).await.unwrap().wallet;
         let parts = WalletParts::connect(&Config::default(), db).await.unwrap();

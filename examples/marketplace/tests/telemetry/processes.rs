@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tower_apm::devserver::DevServer;
 
 /// The time limit of each step of a test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running `marketplace` process. It is killed when it is dropped.
 pub(crate) struct Process {
@@ -48,7 +48,7 @@ impl Process {
     /// Returns what follows `start` in the next line that begins with it.
     pub(crate) fn line_after(&self, start: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the process prints the line");
+            let line = self.lines.recv_timeout(TIMEOUT).expect("the process prints the line");
             if let Some(rest) = line.strip_prefix(start) {
                 return rest.to_owned();
             }
@@ -74,7 +74,7 @@ impl Client {
     pub(crate) fn new(url: String) -> Self {
         // reqwest needs a TLS provider also for plain HTTP. Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client"), url }
+        Self { http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("a client"), url }
     }
 
     /// Sends a request by bob. Returns the status, the trace id and the body.

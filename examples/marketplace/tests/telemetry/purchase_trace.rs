@@ -8,7 +8,7 @@ use tower_apm::devserver::DevServer;
 use uuid::Uuid;
 
 use crate::{
-    processes::{Client, PATIENCE, Process},
+    processes::{Client, Process, TIMEOUT},
     trace_tree::trace_tree,
 };
 
@@ -23,7 +23,7 @@ async fn assert_purchase_trace(apm: &DevServer, api: &Client, names: &[(&str, &s
     let tree = |store: &_| normalized(&trace_tree(store, &trace_id), names);
     let expected = expected.trim_start_matches('\n');
     // The consumer's transactions, and SQLite's last spans, can arrive after the purchase.
-    let complete = apm.store().wait_for(PATIENCE, |store| (tree(store) == expected).then_some(())).await;
+    let complete = apm.store().wait_for(TIMEOUT, |store| (tree(store) == expected).then_some(())).await;
     if complete.is_none() {
         let tree = tree(apm.store());
         panic!("the trace is\n{tree}\nand should be\n{expected}");

@@ -1,4 +1,4 @@
-//! Purchases: who bought what, and why a sale did not happen.
+//! Events of purchases: user, labels, context, and the reason of a refusal.
 
 use serde_json::json;
 use tower_apm::devserver::Kind;
@@ -8,7 +8,7 @@ use crate::observed::Observed;
 const PURCHASE: &str = "POST /market/listings/{id}/purchase";
 
 #[tokio::test]
-async fn a_purchase_tells_who_and_what() {
+async fn purchase_has_user_labels_and_context() {
     let market = Observed::open().await;
     market.list("42").await;
     let answer = market.post("bob", "/market/listings/1/purchase", json!({ "buyer": "bob" })).await;
@@ -48,7 +48,7 @@ async fn a_purchase_tells_who_and_what() {
 }
 
 #[tokio::test]
-async fn a_reverted_purchase_tells_the_chain_s_own_words() {
+async fn error_of_a_reverted_purchase_has_the_chain_message_as_its_last_cause() {
     let market = Observed::open().await;
     market.list("revert-1").await;
     let answer = market.post("bob", "/market/listings/1/purchase", json!({ "buyer": "bob" })).await;
@@ -96,7 +96,7 @@ async fn a_reverted_purchase_tells_the_chain_s_own_words() {
 }
 
 #[tokio::test]
-async fn one_who_comes_too_late_or_is_too_poor_is_no_error_but_is_found() {
+async fn refused_purchase_has_a_reason_and_no_error() {
     let market = Observed::open().await;
     market.list("42").await;
     let poor = market.post("carol", "/market/listings/1/purchase", json!({ "buyer": "carol" })).await;

@@ -1,4 +1,4 @@
-//! Reads, wallet and chat, and requests that come to nothing.
+//! Events of reads, of the wallet and the chat, and of requests that are refused.
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use tower_apm::devserver::Kind;
 use crate::observed::{Observed, request};
 
 #[tokio::test]
-async fn a_listing_that_is_not_there_is_no_error() {
+async fn missing_listing_is_404_without_an_error() {
     let market = Observed::open().await;
     let answer = market.get("erin", "/market/listings/999").await;
     assert_eq!(answer.status, 404);
@@ -23,7 +23,7 @@ async fn a_listing_that_is_not_there_is_no_error() {
 }
 
 #[tokio::test]
-async fn addresses_that_nobody_serves_have_one_name() {
+async fn requests_without_a_route_have_one_name() {
     let market = Observed::open().await;
     for path in ["/nowhere/at/all", "/market/nothing"] {
         assert_eq!(market.get("erin", path).await.status, 404);
@@ -35,7 +35,7 @@ async fn addresses_that_nobody_serves_have_one_name() {
 }
 
 #[tokio::test]
-async fn the_field_that_would_not_do_is_found() {
+async fn invalid_field_is_a_label() {
     let market = Observed::open().await;
     let body = json!({ "token_id": "42", "seller": "alice", "price": "cheap" });
     assert_eq!(market.post("alice", "/market/listings", body).await.status, 422);
@@ -43,7 +43,7 @@ async fn the_field_that_would_not_do_is_found() {
 }
 
 #[tokio::test]
-async fn a_page_of_listings_tells_which_one_and_who_asked() {
+async fn list_request_has_page_client_and_user() {
     let market = Observed::open().await;
     market.list("42").await;
     let mut ask = request(Method::GET, "erin", "/market/listings?status=open&limit=5", None);
@@ -56,7 +56,7 @@ async fn a_page_of_listings_tells_which_one_and_who_asked() {
 }
 
 #[tokio::test]
-async fn wallets_tell_the_account_and_what_moved() {
+async fn wallet_requests_have_account_and_movement() {
     let market = Observed::open().await;
     let movement = json!({ "amount": "10", "reason": "card payment" });
     assert_eq!(market.post("bob", "/wallet/bob/credits", movement).await.status, 200);
@@ -76,7 +76,7 @@ async fn wallets_tell_the_account_and_what_moved() {
 }
 
 #[tokio::test]
-async fn the_chat_tells_the_room_and_a_stream_ends_at_its_head() {
+async fn chat_requests_have_the_room_and_a_stream_ends_with_its_head() {
     let market = Observed::open().await;
     let message = json!({ "from": "carol", "text": "hello" });
     assert_eq!(market.post("carol", "/chat/rooms/alice/messages", message).await.status, 201);

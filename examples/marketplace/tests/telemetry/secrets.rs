@@ -1,4 +1,4 @@
-//! What nobody may read stays in the service.
+//! Sensitive values are not sent.
 
 use axum::{
     body::Body,
@@ -34,5 +34,5 @@ async fn secrets_of_requests_are_never_sent() {
         assert!(!event.raw().contains("hunter2"), "{}", event.raw());
     }
     let requests = all.events.iter().filter(|event| event.raw().contains("[REDACTED]")).count();
-    assert!(requests >= 4, "what was redacted is told as such: {requests}");
+    assert!(requests >= 4, "redacted values are marked: {requests}");
 }

@@ -25,7 +25,7 @@ pub(super) struct DeadLetters {
 
 impl DeadLetters {
     pub(super) fn connect(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        Ok(Self { topic: kafka::topics::dead_letters(config), producer: kafka::producer(config)? })
+        Ok(Self { topic: config.dead_letters(), producer: kafka::producer(config)? })
     }
 
     /// Copies a record, with the error and the place of the record in its headers.

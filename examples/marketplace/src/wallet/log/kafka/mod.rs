@@ -62,7 +62,7 @@ impl KafkaLog {
 }
 
 /// The settings that all clients share.
-pub(in crate::wallet) fn client_config(config: &KafkaConfig) -> ClientConfig {
+pub(crate) fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.brokers)

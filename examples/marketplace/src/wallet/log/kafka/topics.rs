@@ -32,15 +32,10 @@ pub enum TopicError {
     Partitions { topic: String, partitions: usize },
 }
 
-/// The topic of the records that could not be read.
-pub(in crate::wallet) fn dead_letters(config: &KafkaConfig) -> String {
-    format!("{}.dead", config.topic)
-}
-
 /// Creates the topics unless they exist, and waits until they can be used.
 pub(in crate::wallet) async fn create(config: &KafkaConfig) -> Result<(), TopicError> {
     let admin: AdminClient<DefaultClientContext> = client_config(config).create().map_err(TopicError::Client)?;
-    let dead = dead_letters(config);
+    let dead = config.dead_letters();
     let topics = [
         NewTopic::new(&config.topic, PARTITIONS, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
         NewTopic::new(&dead, 1, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
