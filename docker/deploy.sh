@@ -13,21 +13,21 @@ docker/deploy.sh roll-back ENVIRONMENT        starts the last good image and wai
 ENVIRONMENT is the name of a file in docker/environments, without '.env'. The file sets:
   DEPLOY_HOST          the host
   DEPLOY_PORT          the port of its SSH server
-  DEPLOY_USER          the user on the host; may use Docker
+  DEPLOY_USER          the user on the host; must be allowed to use Docker
   DEPLOY_DIRECTORY     the directory on the host that contains the Compose file and its '.env'
   DEPLOY_REPOSITORY    the image without its tag, including the registry
 VERSION is an image tag: a letter, digit or '_', then up to 127 letters, digits, '_', '.' or '-'.
 
 Environment variables:
   DEPLOY_SSH_KEY       the file with the user's private key; required for all commands that use the host
-  DEPLOY_KNOWN_HOSTS   the file with the host's public key; required as the key
-  DEPLOY_WAIT          how many seconds the services may take to become healthy; 120
+  DEPLOY_KNOWN_HOSTS   the file with the host's public key; required for all commands that use the host
+  DEPLOY_WAIT          how many seconds the services may take to become healthy; default: 120
   DEPLOY_ENVIRONMENTS  another directory in place of docker/environments
 
-The host needs Docker with Compose 2.17 or later and read access to the registry. Its Compose file uses
-MARKETPLACE_IMAGE as the image of the services and defines their health checks. Two files are written next to it:
-'image.env' sets MARKETPLACE_IMAGE to the image that was deployed last, 'good-image.env' to the last healthy one. Both
-contain the digest: a tag that is pushed again does not change what a roll-back starts.
+The host needs Docker with Compose 2.17 or later and read access to the registry. Its Compose file must use
+MARKETPLACE_IMAGE as the image of the services and define their health checks. The script writes two files to the directory
+of the Compose file: 'image.env' sets MARKETPLACE_IMAGE to the image that was deployed last, and 'good-image.env' sets it to
+the last healthy image. Both files contain the digest, so a roll-back does not depend on tags that were pushed again.
 
 Exit codes: 0 success, 1 failure on the host, 2 wrong parameter or variable, 3 no SSH connection to the host."
 
@@ -65,10 +65,10 @@ read_variables() {
         [ -r "${!name}" ] || fail 2 "$name is not a readable file: ${!name}"
     done
     wait_seconds=${DEPLOY_WAIT:-120}
-    [[ $wait_seconds =~ ^[1-9][0-9]{0,3}$ ]] || fail 2 "DEPLOY_WAIT is $wait_seconds; allowed are 1 to 9999 seconds"
+    [[ $wait_seconds =~ ^[1-9][0-9]{0,3}$ ]] || fail 2 "DEPLOY_WAIT is $wait_seconds: it must be from 1 to 9999 seconds"
 }
 
-# Runs a command on the host. Returns 0 or 1, and ends the script with code 3 if there is no connection.
+# Runs a command on the host. Returns 0 or 1. If there is no connection, ends the script with code 3.
 on_host() {
     local status=0
     ssh -F none -T -p "$DEPLOY_PORT" -l "$DEPLOY_USER" -i "$DEPLOY_SSH_KEY" \
@@ -90,7 +90,7 @@ compose="docker compose --env-file .env --env-file image.env"
 
 await_health() {
     in_directory "$compose up --wait --wait-timeout $wait_seconds" && return
-    # only the state of the services: their logs can contain secrets
+    # prints only the state of the services, because their logs can contain secrets
     in_directory "$compose ps --all" || true
     return 1
 }
@@ -127,7 +127,7 @@ roll_back() {
     log "$environment runs the last good image"
 }
 
-# Prints whether an image is in the registry. Fails if the registry does not answer: the image could be there.
+# Prints whether an image is in the registry. Fails if the registry does not answer, because the image may be there.
 is_built() { # IMAGE
     local error
     if error=$(docker manifest inspect "$1" 2>&1 >/dev/null); then
@@ -135,7 +135,7 @@ is_built() { # IMAGE
     elif [[ $error =~ (no\ such\ manifest|manifest\ unknown|name\ unknown) ]]; then
         echo no
     else
-        fail 1 "the registry does not answer about $1: $error"
+        fail 1 "cannot look up $1 in the registry: $error"
     fi
 }
 

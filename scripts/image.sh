@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds the marketplace's image without Docker and without a registry of images, by Debian's buildah. Needs root.
+# Builds the marketplace's image with buildah from Debian, without Docker and without an image registry. Needs root.
 #
-#   scripts/image.sh bases   creates stand-ins of the base images, from Debian's packages and this machine's Rust
-#   scripts/image.sh build   creates the stand-ins that are missing, and builds docker/Dockerfile on them
-#   scripts/image.sh test    builds the image, runs it, and checks its size, its user, its answers and its end
+#   scripts/image.sh bases   creates stand-ins for the base images, from Debian's packages and this machine's Rust
+#   scripts/image.sh build   creates missing stand-ins, and builds docker/Dockerfile with them
+#   scripts/image.sh test    builds the image, runs it, and checks its size, its user, its answers and its exit status
 #   scripts/image.sh clean   removes all images
 #
-# The stand-ins have the names of the real images, so that the same Dockerfile is built. This does not prove that the real
-# base images can be pulled, nor the network of containers, nor the health check, which buildah does not run.
+# The stand-ins have the names of the real images, so that the same Dockerfile is built. The test does not cover pulling the
+# real base images, the network of containers, and the health check, which buildah does not run.
 #
 # IMAGE_OPT_LEVEL is the optimization level of the marketplace (default 3). A lower level builds faster.
 # IMAGE_DIR is the folder of the images (default: target/image, about 2.5 GB). DOCKERFILE and IMAGE_CONTEXT replace
-# docker/Dockerfile and the repository, for a test of this script.
+# docker/Dockerfile and the repository when this script itself is tested.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dir=${IMAGE_DIR:-$root/target/image}
@@ -35,7 +35,7 @@ install() { # PROGRAM PACKAGE
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
 }
 
-# removes the container in use, also after a failure
+# removes the current container, also after a failure
 container=
 remove_container() {
     if [ -n "$container" ]; then b rm "$container" >/dev/null 2>&1 || true; fi
@@ -78,7 +78,7 @@ rust_image() {
     commit "$rust"
 }
 
-# The C libraries of the slim image, certificates and users: no shell, no package manager.
+# Contains the C libraries of the slim image, certificates and users, but no shell and no package manager.
 distroless_image() {
     if exists "$distroless"; then return; fi
     log "$distroless"
@@ -96,7 +96,7 @@ distroless_image() {
         # shellcheck disable=SC2086 # the loader's name depends on the machine
         cp -L "$from/$libraries"/$file "$to/$libraries/"
     done
-    # where programs look for the loader
+    # the path at which programs look for the loader
     case $(uname -m) in
         x86_64) mkdir "$to/lib64" && ln -s "../$libraries/ld-linux-x86-64.so.2" "$to/lib64/" ;;
         aarch64) ln -s "$(uname -m)-linux-gnu/ld-linux-aarch64.so.1" "$to/lib/" ;;
@@ -132,11 +132,11 @@ bases() {
 build() {
     bases
     log "$image"
-    # The crates of this machine are used: inside of the build, Cargo downloads nothing.
+    # The build uses the crates of this machine, so Cargo downloads nothing.
     (cd "$root" && cargo fetch --locked --quiet)
     printf '[net]\noffline = true\n' >"$dir/cargo.toml"
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry
-    # The format of Docker keeps HEALTHCHECK.
+    # Only the Docker format supports HEALTHCHECK.
     b build --isolation=chroot --format=docker --layers --pull=never --quiet \
         --file "$dockerfile" --ignorefile "$context/docker/Dockerfile.dockerignore" \
         --build-arg OPT_LEVEL="${IMAGE_OPT_LEVEL:-3}" \
@@ -144,18 +144,18 @@ build() {
         --tag "$image" "$context" >"$dir/build.log" 2>&1 || { tail -n 50 "$dir/build.log" >&2; fail "the build failed"; }
 }
 
-# the configuration of the image, by a Go template
+# prints a part of the image's configuration, which is selected by a Go template
 inspect() { b inspect --type image --format "$1" "$image"; }
 
 check_configuration() {
     local size
     [ "$(inspect '{{.Docker.Config.User}}')" = 65532:65532 ] || fail "the image runs as $(inspect '{{.Docker.Config.User}}')"
-    [ "$(inspect '{{.Docker.Config.StopSignal}}')" = SIGTERM ] || fail "the image does not stop by SIGTERM"
+    [ "$(inspect '{{.Docker.Config.StopSignal}}')" = SIGTERM ] || fail "the stop signal of the image is not SIGTERM"
     [[ $(inspect '{{.Docker.Config.Healthcheck.Test}}') = *' health]' ]] || fail "the image has no health check"
     container=$(b from --pull=never "$image")
     size=$(du -s -B1 --apparent-size "$(b mount "$container")" | cut -f1)
-    [ "$size" -lt "$largest" ] || fail "the image has $size bytes, allowed are $largest"
-    log "$((size / 1024 / 1024)) MB, user 65532, stops by SIGTERM, has a health check"
+    [ "$size" -lt "$largest" ] || fail "the image has $size bytes, but at most $largest are allowed"
+    log "$((size / 1024 / 1024)) MB, user 65532, stop signal SIGTERM, has a health check"
 }
 
 test_image() {
@@ -165,7 +165,7 @@ test_image() {
     mount=$(b mount "$container")
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     touch "$dir/before"
-    # ENTRYPOINT is not used by `buildah run`
+    # `buildah run` ignores ENTRYPOINT
     b run --isolation=chroot --user 65532:65532 --env "MARKETPLACE_ADDR=127.0.0.1:$port" --env APM_DEVSERVER_ADDR=127.0.0.1:0 \
         "$container" -- /usr/local/bin/marketplace >"$log" 2>&1 &
     local run=$!
@@ -182,7 +182,7 @@ test_image() {
         fail "no answer"
     fi
     [ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = 65532 ] || fail "the service does not run as user 65532"
-    # To the service, not to `buildah run`, which would kill it.
+    # The signal goes to the service. `buildah run` would kill the service instead.
     kill -TERM "$pid"
     local status=0
     wait "$run" || status=$?
@@ -192,7 +192,7 @@ test_image() {
     log "answers, runs as user 65532, writes no file, ends with status 0 on SIGTERM"
 }
 
-# the process whose program is the image's own
+# prints the id of the process that runs the program of the image
 service_pid() { # MOUNT
     local process
     for process in /proc/[0-9]*; do

@@ -2,18 +2,18 @@
 # Starts real servers without Docker: PostgreSQL, MariaDB and Redis from Debian's packages, Apache Kafka from its jars.
 #
 #   scripts/real-parts.sh start [SERVER…]   starts the servers (postgres, mariadb, redis, kafka; default: all four)
-#   scripts/real-parts.sh urls              prints their URLs: eval "$(scripts/real-parts.sh urls)"
+#   scripts/real-parts.sh urls              prints their URLs as variables: eval "$(scripts/real-parts.sh urls)"
 #   scripts/real-parts.sh stop              stops the servers, and removes their data
 #
-# `start` returns when each server answers requests. It installs missing packages if it runs as root. A server that runs
-# already is kept. A server that was killed starts again with its data (Redis without data: it stores nothing) and, if
-# possible, on its port.
+# `start` returns when each server answers requests. If it runs as root, it installs missing packages. A server that is
+# already running is kept. A server that was killed is started again with its data (Redis has no data, because it stores
+# nothing) and, if possible, on the same port.
 #
-# REAL_PARTS_DIR is the folder of the data, logs and pids (SERVER/pid). Its default is a folder in the temporary directory
-# for each user. If the script runs as root, other users must be able to enter the folder. Servers with different folders
-# run next to each other.
+# REAL_PARTS_DIR is the folder for data, logs and process ids (SERVER/pid). The default is a folder per user in the temporary
+# directory. If the script runs as root, other users must be able to enter the folder. Servers with different folders
+# can run at the same time.
 #
-# The servers listen on free ports of 127.0.0.1. What PostgreSQL, MariaDB or Kafka has committed survives if the server is
+# The servers listen on free ports of 127.0.0.1. Committed data in PostgreSQL, MariaDB and Kafka survives if the server is
 # killed, but not if the machine stops. PostgreSQL, Redis and Kafka check no password. Do not use them for data that you need.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -35,7 +35,7 @@ install() { # PROGRAM PACKAGE
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
 }
 
-# the state and the start time of a process; a pid alone may belong to a later process
+# prints the start time of a process that runs; a process id alone may belong to a later process
 process() { # PID
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
@@ -49,7 +49,7 @@ is_running() { # SERVER
     [ -e "$dir/$1/pid" ] && [ -e "$dir/$1/started" ] || return 1
     pid=$(cat "$dir/$1/pid")
     started=$(cat "$dir/$1/started")
-    # a server that ended at once has no start time
+    # a server that ended immediately has no start time
     [ -n "$started" ] && [ "$(process "$pid")" = "$started" ]
 }
 
@@ -57,7 +57,7 @@ is_running() { # SERVER
 launch() { # SERVER COMMAND…
     local server=$1 log=$dir/$1/log pid
     shift
-    # closes the lock's descriptor: the server outlives the lock
+    # closes the descriptor of the lock, because the server runs longer than the lock is held
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
     pid=$!
     echo "$pid" >"$dir/$server/pid"
@@ -79,7 +79,7 @@ await() { # SERVER COMMAND…
 
 port() { cat "$dir/$1/port"; }
 
-# chooses the port: the one that the server had before if that is free
+# chooses a port: the previous port of the server if it is free
 choose_port() { # NAME
     if [ -e "$dir/$1/port" ] && is_free "$(port "$1")"; then return; fi
     free_port >"$dir/$1/port"
@@ -120,7 +120,7 @@ postgres_urls() {
 }
 
 mariadb_install() { install /usr/sbin/mariadbd mariadb-server; }
-# the socket's path must be short: the folder may not be
+# the path of the socket is relative, because its length is limited
 mariadb_sql() { (cd "$dir/mariadb/data" && command mariadb --no-defaults -uroot -S s.sock "$@"); }
 mariadb_start() {
     local data=$dir/mariadb/data user
@@ -137,7 +137,7 @@ mariadb_start() {
     launch mariadb /usr/sbin/mariadbd --no-defaults --user="$user" --datadir="$data" --port="$(port mariadb)" \
         --bind-address=127.0.0.1 --socket=s.sock --innodb-flush-log-at-trx-commit=2 --skip-log-bin
     await mariadb mariadb_sql -e 'SELECT 1' || return 1
-    # a client on this machine is `localhost` or `127.0.0.1`
+    # MariaDB identifies a client on this machine as `localhost` or `127.0.0.1`
     mariadb_sql -e "
         CREATE DATABASE IF NOT EXISTS shop; CREATE DATABASE IF NOT EXISTS market; CREATE DATABASE IF NOT EXISTS wallet;
         CREATE USER IF NOT EXISTS app@127.0.0.1 IDENTIFIED BY '$password';
@@ -162,11 +162,11 @@ kafka_install() {
     install /usr/bin/mvn maven
     local fresh=$kafka_jars.$$
     mvn -q -f "$root/scripts/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$fresh"
-    # another start may have been faster
+    # another call may have downloaded the jars in the meantime
     mv -T "$fresh" "$kafka_jars" 2>/dev/null || rm -rf "$fresh"
 }
-# One broker that is its own controller. The short sessions make a killed broker or consumer recover within seconds.
-# Without an SLF4J binding the broker logs nothing.
+# Starts one broker that is also the controller. Because of the short sessions, a killed broker or consumer recovers within
+# seconds. There is no SLF4J binding, so the broker writes no log.
 kafka_start() {
     local data=$dir/kafka/data listen control
     listen=$(port kafka)
@@ -208,8 +208,8 @@ PROPERTIES
 }
 kafka_urls() { echo "export KAFKA_BROKERS=127.0.0.1:$(port kafka)"; }
 
-# A server that ends at once is started again: another process may have taken its port, or the killed server may not
-# have released its files yet.
+# A server that ends immediately is started again, because another process may have taken its port, or a killed server may
+# not have released its files yet.
 start_server() { # SERVER
     local server=$1
     if is_running "$server"; then return; fi
@@ -224,13 +224,13 @@ start_server() { # SERVER
     fail "$server does not start: the end of its log is above"
 }
 
-# asks servers to stop and waits for them; kills those that take more than 20 s
+# asks servers to stop and waits for them; kills a server that takes more than 20 s
 stop_servers() { # SERVER…
     local server running=() signal round
     for server in "$@"; do
         if is_running "$server"; then
             running+=("$server")
-            # on SIGTERM PostgreSQL waits for its clients
+            # on SIGTERM, PostgreSQL would wait for its clients to disconnect
             if [ "$server" = postgres ]; then signal=INT; else signal=TERM; fi
             kill -"$signal" "$(cat "$dir/$server/pid")" 2>/dev/null || true
         fi
@@ -259,10 +259,10 @@ start() { # SERVER…
     done
     for server in "$@"; do "${server}_install"; done
     mkdir -p "$dir"
-    # the servers run as users of their own
+    # the servers run as other users, which must be able to enter the folder
     chmod 755 "$dir"
     touch "$dir/.real-parts"
-    # after a failure none of the servers is left that this call has started
+    # after a failure, this stops all servers that this call has started
     trap 'stop_servers "${launched[@]}"' EXIT
     trap 'exit 130' INT TERM
     for server in "$@"; do start_server "$server"; done
@@ -288,7 +288,7 @@ stop() {
     rm -rf "$dir"
 }
 
-# one call at a time for a folder
+# runs a command while no other call uses the same folder
 locked() {
     exec 9>"$dir.lock"
     flock 9

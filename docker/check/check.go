@@ -29,7 +29,7 @@ func check(project *types.Project, memory int64) []string {
 		sum += limit * int64(service.GetScale())
 	}
 	if sum > memory {
-		report("the memory limits add up to %d MiB, allowed are %d MiB", sum>>20, memory>>20)
+		report("the memory limits add up to %d MiB, but at most %d MiB are allowed", sum>>20, memory>>20)
 	}
 	checkPorts(project, report)
 	return faults
@@ -48,11 +48,11 @@ func checkDependencies(project *types.Project, service types.ServiceConfig, repo
 		switch dependency.Condition {
 		case types.ServiceConditionHealthy:
 			if !hasHealthCheck(needed) {
-				report("service %s waits for %s to be healthy, which has no health check", service.Name, name)
+				report("service %s waits for %s to be healthy, but it has no health check", service.Name, name)
 			}
 		case types.ServiceConditionCompletedSuccessfully:
 			if needed.Restart == types.RestartPolicyAlways || needed.Restart == types.RestartPolicyUnlessStopped {
-				report("service %s waits for %s to complete, which always restarts", service.Name, name)
+				report("service %s waits for %s to complete, but it always restarts", service.Name, name)
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func memoryLimit(service types.ServiceConfig) int64 {
 	return 0
 }
 
-// published is a range of ports of the host that a service uses.
+// published is a range of ports that a service uses on the host.
 type published struct {
 	service     string
 	address     string
@@ -159,10 +159,10 @@ func checkPorts(project *types.Project, report reporter) {
 		for _, port := range service.Ports {
 			address, err := netip.ParseAddr(port.HostIP)
 			if err != nil || !address.IsLoopback() {
-				report("service %s publishes port %d on other addresses than loopback", name, port.Target)
+				report("service %s publishes port %d on addresses other than loopback", name, port.Target)
 			}
 			if port.Published == "" {
-				continue // the engine takes a free one
+				continue // the engine chooses a free port
 			}
 			use := published{service: name, address: port.HostIP, protocol: port.Protocol}
 			if use.first, use.last, err = portRange(port.Published); err != nil {

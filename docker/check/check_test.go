@@ -9,7 +9,7 @@ import (
 
 const limit = 6 << 30
 
-// faultsOf returns the faults of a project in a folder of its own; files maps names to contents.
+// faultsOf writes a project to a new folder and returns its faults; files maps names to contents.
 func faultsOf(t *testing.T, files map[string]string, order ...string) []string {
 	t.Helper()
 	folder := t.TempDir()
@@ -38,8 +38,8 @@ func faultsOfPaths(t *testing.T, paths ...string) []string {
 	return faults
 }
 
-const sound = `
-name: sound
+const valid = `
+name: valid
 services:
   db:
     image: db:1
@@ -54,13 +54,13 @@ services:
       db: {condition: service_healthy}
 `
 
-func TestASoundProjectHasNoFault(t *testing.T) {
-	if faults := faultsOf(t, map[string]string{"compose.yml": sound, "init.sql": ""}, "compose.yml"); len(faults) > 0 {
+func TestValidProjectHasNoFault(t *testing.T) {
+	if faults := faultsOf(t, map[string]string{"compose.yml": valid, "init.sql": ""}, "compose.yml"); len(faults) > 0 {
 		t.Fatal(faults)
 	}
 }
 
-// Each row replaces parts of the sound project.
+// Each row replaces parts of the valid project.
 func TestEachFaultIsFound(t *testing.T) {
 	app := "image: app:1"
 	tests := []struct {
@@ -76,14 +76,14 @@ func TestEachFaultIsFound(t *testing.T) {
 		{"missing bind source, long form", []string{`["./init.sql:/init.sql:ro"]`, "[{type: bind, source: ./missing.sql, target: /x}]"}, "missing.sql does not exist"},
 		{"missing build context", []string{app, "build: {context: ./missing}"}, "app: build context"},
 		{"missing Dockerfile", []string{app, "build: {context: .}"}, "app: Dockerfile"},
-		{"missing secret", []string{app, app + "\n    secrets: [key]", "name: sound", "name: sound\nsecrets: {key: {file: ./missing}}"}, "app: secret"},
-		{"missing config", []string{app, app + "\n    configs: [key]", "name: sound", "name: sound\nconfigs: {key: {file: ./missing}}"}, "app: config"},
+		{"missing secret", []string{app, app + "\n    secrets: [key]", "name: valid", "name: valid\nsecrets: {key: {file: ./missing}}"}, "app: secret"},
+		{"missing config", []string{app, app + "\n    configs: [key]", "name: valid", "name: valid\nconfigs: {key: {file: ./missing}}"}, "app: config"},
 		{"same port twice", []string{app, app + "\n    ports: ['127.0.0.1:5432:80']"}, "services app and db publish the same port"},
 		{"port in a range", []string{app, app + "\n    ports: ['127.0.0.1:5431-5433:80-82']"}, "services app and db publish the same port"},
 		{"port on all addresses", []string{app, app + "\n    ports: ['0.0.0.0:5432:80']"}, "services app and db publish the same port"},
 		{"port of a replica", []string{"image: db:1", "image: db:1\n    scale: 2"}, "db: 2 containers cannot all publish port 5432/tcp"},
 		{"port that is no number", []string{app, app + "\n    ports: [{target: 80, published: http, host_ip: 127.0.0.1}]"}, "app: port \"http\""},
-		{"port beyond loopback", []string{"127.0.0.1:5432", "5432"}, "db publishes port 5432 on other addresses"},
+		{"port beyond loopback", []string{"127.0.0.1:5432", "5432"}, "db publishes port 5432 on addresses other than loopback"},
 		{"image without a version", []string{"app:1", "app"}, "image app has no version"},
 		{"latest image", []string{"app:1", "app:latest"}, "image app:latest has no version"},
 		{"invalid image", []string{"app:1", "App:1"}, `image "App:1"`},
@@ -94,7 +94,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		{"unset variable", []string{"app:1", "app:1${MISSING}"}, "MISSING"},
 		{"unset variable without braces", []string{"app:1", "app:1$MISSING"}, "MISSING"},
 		{"unset required variable", []string{"app:1", "app:${MISSING:?}"}, "MISSING"},
-		{"obsolete version", []string{"name: sound", "name: sound\nversion: '3'"}, "obsolete"},
+		{"obsolete version", []string{"name: valid", "name: valid\nversion: '3'"}, "obsolete"},
 		{"unknown key", []string{app, app + "\n    imag: x"}, "imag"},
 		{"duplicate key", []string{app, app + "\n    image: app:2"}, "already defined"},
 		{"unknown condition", []string{"service_healthy", "service_ready"}, "condition"},
@@ -105,11 +105,11 @@ func TestEachFaultIsFound(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for i := 0; i < len(test.changes); i += 2 {
-				if strings.Count(sound, test.changes[i]) != 1 {
-					t.Fatalf("the sound project does not contain %q once", test.changes[i])
+				if strings.Count(valid, test.changes[i]) != 1 {
+					t.Fatalf("the valid project does not contain %q exactly once", test.changes[i])
 				}
 			}
-			changed := strings.NewReplacer(test.changes...).Replace(sound)
+			changed := strings.NewReplacer(test.changes...).Replace(valid)
 			faults := faultsOf(t, map[string]string{"compose.yml": changed, "init.sql": ""}, "compose.yml")
 			if len(faults) == 0 || !strings.Contains(strings.Join(faults, "\n"), test.fault) {
 				t.Fatalf("no fault contains %q: %q\n%s", test.fault, faults, changed)
@@ -118,9 +118,9 @@ func TestEachFaultIsFound(t *testing.T) {
 	}
 }
 
-func TestDifferentProtocolsAndAddressesAreNoConflict(t *testing.T) {
+func TestDifferentProtocolsAndAddressesDoNotConflict(t *testing.T) {
 	other := "image: app:1\n    ports: ['127.0.0.1:5432:80/udp', '127.0.0.2:5432:80', '127.0.0.1::80']"
-	changed := strings.Replace(sound, "image: app:1", other, 1)
+	changed := strings.Replace(valid, "image: app:1", other, 1)
 	if faults := faultsOf(t, map[string]string{"compose.yml": changed, "init.sql": ""}, "compose.yml"); len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -128,7 +128,7 @@ func TestDifferentProtocolsAndAddressesAreNoConflict(t *testing.T) {
 
 func TestFaultsOfAnOverrideAreFound(t *testing.T) {
 	files := map[string]string{
-		"compose.yml":  sound,
+		"compose.yml":  valid,
 		"init.sql":     "",
 		"override.yml": "services: {db: {healthcheck: {disable: true}}, ap: {mem_limit: 1m}}",
 	}
@@ -145,7 +145,7 @@ func TestFaultsOfAnOverrideAreFound(t *testing.T) {
 
 func TestVariablesComeFromTheEnvFileAndNotFromTheEnvironment(t *testing.T) {
 	t.Setenv("VERSION", "1")
-	files := map[string]string{"compose.yml": strings.Replace(sound, "app:1", "app:${VERSION:?}", 1), "init.sql": ""}
+	files := map[string]string{"compose.yml": strings.Replace(valid, "app:1", "app:${VERSION:?}", 1), "init.sql": ""}
 	if faults := faultsOf(t, files, "compose.yml"); !strings.Contains(strings.Join(faults, "\n"), "VERSION") {
 		t.Fatalf("the environment is used: %q", faults)
 	}
@@ -155,7 +155,7 @@ func TestVariablesComeFromTheEnvFileAndNotFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestTheProjectsFilesHaveNoFault(t *testing.T) {
+func TestComposeFilesOfThisRepositoryHaveNoFault(t *testing.T) {
 	for _, files := range [][]string{
 		{"../compose.yml"},
 		{"../compose.yml", "../compose.marketplace.yml"},

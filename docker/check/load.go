@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// load reads the files as one project, with the .env file next to the first one and without this process's environment.
+// load reads the files as one project, with the .env file in the folder of the first file and without the environment of this process.
 // Warnings are faults. The project is nil if the files cannot be loaded.
 func load(ctx context.Context, files []string) (*types.Project, []string) {
 	warnings := &warnings{}

@@ -1,5 +1,5 @@
-// Command compose-check loads Compose files with the library of `docker compose`, and reports faults that the library
-// only warns of or does not look for.
+// Command compose-check loads Compose files with the library of `docker compose`. It reports faults that the library does
+// not check, or for which it only prints a warning.
 //
 //	go run . [-memory BYTES] FILE [OVERRIDE…]
 package main

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// instance is a stand-in of an instance of the API.
+// instance is a stand-in for an instance of the API.
 type instance struct {
 	*httptest.Server
 	requests atomic.Int32
@@ -85,7 +85,7 @@ func proxy(t *testing.T, one, two *instance) string {
 		"listen 8080;": "listen " + address + ";",
 	} {
 		if strings.Count(server, old) != 1 {
-			t.Fatalf("the configuration does not contain %q once", old)
+			t.Fatalf("the configuration does not contain %q exactly once", old)
 		}
 		server = strings.Replace(server, old, new, 1)
 	}

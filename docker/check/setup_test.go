@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// script runs a script of this folder's parent and returns what it prints.
+// script runs a script of the parent folder and returns its output.
 func script(t *testing.T, path string, environment ...string) (string, error) {
 	t.Helper()
 	command := exec.Command("bash", append([]string{"../" + path}, arguments(environment)...)...)
@@ -113,7 +113,7 @@ func TestPasswordsAreKept(t *testing.T) {
 		t.Error("a password has changed")
 	}
 	if read(t, folder, "kibana/kibana_system") == "" {
-		t.Error("an empty password is kept")
+		t.Error("an empty password was kept")
 	}
 }
 

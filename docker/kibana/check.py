@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the structure of saved objects: check.py FILE.ndjson…
 
-Kibana imports objects with broken references or columns, and shows the fault only when a user opens them.
+Kibana also imports objects with invalid references or columns, and shows an error only when a user opens them.
 """
 
 import json
@@ -97,7 +97,7 @@ class Checker:
         return names
 
     def parse(self, where, value):
-        """Replaces the strings that contain JSON by what they contain."""
+        """Returns a copy in which strings that contain JSON are parsed."""
         if isinstance(value, list):
             return [self.parse(where, item) for item in value]
         if not isinstance(value, dict):
@@ -114,7 +114,7 @@ class Checker:
         return parsed
 
     def index_names(self, value):
-        """The names of all references in search sources and filters."""
+        """Returns the names of all references in search sources and filters."""
         if isinstance(value, list):
             return [name for item in value for name in self.index_names(item)]
         if not isinstance(value, dict):
@@ -188,7 +188,7 @@ class Checker:
                 self.check_column(f"{where}, column {name}", column, columns)
 
     def accessors(self, where, kind, visualization):
-        """The columns that a visualization shows, by layer."""
+        """Returns the columns that a visualization shows, by layer."""
         if kind == "lnsMetric":
             return {visualization.get("layerId"): [visualization.get("metricAccessor")]}
         if kind == "lnsDatatable":

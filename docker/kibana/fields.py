@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Lists the field names that saved objects and guides use, or checks them against documents.
 
-usage: fields.py FILE…                              a line per field: its name, a tab, where it is used
-       fields.py --documents DOCUMENTS.ndjson FILE… exits with 1 if a field is in none of the documents
+usage: fields.py FILE…                              prints a line per field: its name, a tab, the places of its use
+       fields.py --documents DOCUMENTS.ndjson FILE… exits with 1 if no document contains a field
 
 FILE is an NDJSON file of saved objects, or a Markdown file with queries in code blocks of the languages `kql` and `esql`.
 The documents are those of the APM Server, one JSON object per line. Elasticsearch adds some fields when it stores a
-document: these are looked up under the names of the fields that they are made from.
+document. For these fields, the script looks for the fields from which they are computed.
 """
 
 import json
 import re
 import sys
 
-# field in Elasticsearch: the fields of the APM Server's documents of which one must exist
+# For each field that Elasticsearch adds: the fields of the APM Server's documents, one of which must exist.
 ADDED_BY_ELASTICSEARCH = {
     "processor.event": ["data_stream.dataset"],
     "transaction.duration.us": ["event.duration"],
@@ -23,13 +23,13 @@ ADDED_BY_ELASTICSEARCH = {
 
 
 def of_query(query):
-    """The fields of a KQL query."""
+    """Returns the fields of a KQL query."""
     without_values = re.sub(r'"(?:\\.|[^"\\])*"', '""', query)
     return re.findall(r"([\w@][\w@.*-]*)\s*(?::|[<>]=?)", without_values)
 
 
 def of_esql(query):
-    """The fields of an ES|QL query: the names with a dot, and `@timestamp`."""
+    """Returns the fields of an ES|QL query: the names with a dot, and `@timestamp`."""
     without_source = "\n".join(line for line in query.splitlines() if not line.startswith("FROM "))
     without_values = re.sub(r'"(?:\\.|[^"\\])*"', '""', without_source)
     return re.findall(r"@timestamp|[a-z_]\w*(?:\.\w+)+", without_values)
@@ -94,7 +94,7 @@ def uses(objects):
 
 
 def names_of(document, prefix=""):
-    """The names of all fields of a document; lists add no level."""
+    """Returns the names of all fields of a document. Lists add no level to a name."""
     if isinstance(document, list):
         return {name for item in document for name in names_of(item, prefix)}
     if isinstance(document, dict):
@@ -104,7 +104,7 @@ def names_of(document, prefix=""):
 
 
 def metrics_of(document):
-    """The names of the samples of a metric set, which Elasticsearch stores as fields."""
+    """Returns the names of the samples of a metric set, which Elasticsearch stores as fields."""
     return {sample["name"] for sample in document.get("metricset", {}).get("samples", [])}
 
 

@@ -21,7 +21,7 @@ FAILED = 'event.outcome: "failure"'
 ERRORS = 'processor.event: "error"'
 PURCHASES = 'processor.event: "transaction" and transaction.name: "POST /market/listings/{id}/purchase"'
 
-# The agent reports dropped events only if there are any. A runtime field exists also before the first one.
+# The agent reports dropped events only if there are any. A runtime field exists even before the first report.
 DROPPED = "doc.containsKey('agent.events.dropped') && doc['agent.events.dropped'].size() > 0"
 RUNTIME_FIELDS = {
     "dropped_events": ("double", f"if ({DROPPED}) {{ emit(((Number) doc['agent.events.dropped'].value).doubleValue()) }}"),

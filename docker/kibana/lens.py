@@ -1,7 +1,7 @@
 """Builders for Kibana's saved objects, in the form of Kibana's export: one JSON object per line.
 
-Attributes whose name ends in JSON are strings that contain JSON. The versions are old ones on purpose: Kibana migrates
-objects of older versions, and refuses objects of newer ones.
+Attributes whose name ends in JSON are strings that contain JSON. The versions are intentionally old: Kibana migrates objects
+of older versions, but refuses objects of newer versions.
 """
 
 import json
@@ -71,7 +71,7 @@ MICROSECONDS = {
 
 
 def pinned_phrase(field, value, index):
-    """A filter that stays when the user goes to a dashboard. `index` is its position among the filters of the search."""
+    """Returns a filter that stays active when the user opens a dashboard. `index` is its position in the search."""
     name = f"{SEARCH_SOURCE}.filter[{index}].meta.index"
     meta = {
         "alias": None,
@@ -146,7 +146,7 @@ def over_time(label="Time"):
 
 
 def top(label, field, by, size):
-    """The `size` most frequent values, or those with the highest value in the column `by`."""
+    """Returns a column with the `size` most frequent values, or those with the highest value in the column `by`."""
     params = {
         "size": size,
         "orderBy": {"type": "column", "columnId": by},
@@ -163,7 +163,7 @@ def top(label, field, by, size):
 
 def _lens(panel, title, kind, view, query, columns, visualization):
     identifier, x, y, width, height = panel
-    # buckets come first, in the order in which they nest
+    # buckets come first, from the outermost to the innermost
     order = sorted(columns, key=lambda name: not columns[name]["isBucketed"])
     layer = {"columns": columns, "columnOrder": order, "incompleteColumns": {}, "sampling": 1}
     attributes = {

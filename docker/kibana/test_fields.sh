@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Checks that each field that the saved objects and the support guide use exists in documents of a real demo: the
-# marketplace sends its events to the APM Server's own decoder, which writes the documents that Elasticsearch would get.
+# Checks that each field in the saved objects and in the support guide exists in the documents of a real demo: the
+# marketplace sends its events to the decoder of the APM Server, which writes the documents that Elasticsearch would receive.
 #
-# Needs Go, Rust, Python and curl. APM_SERVER_DECODER names the decoder's program if it is built already.
+# Needs Go, Rust, Python and curl. APM_SERVER_DECODER is the path of the decoder's program. If it is not set, the script builds the decoder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -44,7 +44,7 @@ start() { # SIZE
     pids+=($!)
     await "http://$api/" "$work/marketplace.log"
 }
-# ends the marketplace, which delivers the last events
+# stops the marketplace, which delivers the last events
 stop() {
     kill "${pids[-1]}"
     wait "${pids[-1]}" || fail "the marketplace ended with an error: $(tail -n 3 "$work/marketplace.log")"
@@ -54,10 +54,10 @@ start 1024
 "$target/debug/marketplace" demo "http://$api" --quick >"$work/demo.log" || { cat "$work/demo.log" >&2; fail "the demo failed"; }
 stop
 
-# the queue overflows, so that a report of dropped events is among the documents
+# a small queue overflows, so that the documents include a report of dropped events
 start 8
 seq 400 | xargs -P 32 -I {} curl -s -o /dev/null "http://$api/market/listings"
 stop
 
 docker/kibana/fields.py --documents "$work/documents.ndjson" docker/kibana/marketplace.ndjson docs/support.md
-echo "fields: all are in the $(wc -l <"$work/documents.ndjson") documents"
+echo "fields: all of them exist in the $(wc -l <"$work/documents.ndjson") documents"

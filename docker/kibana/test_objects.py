@@ -49,7 +49,7 @@ def layer(one, identifier):
 
 
 class Structure(unittest.TestCase):
-    def test_the_file_is_generated_and_sound(self):
+    def test_the_file_is_generated_and_valid(self):
         content = pathlib.Path(generate.FILE).read_text(encoding="utf-8")
         self.assertEqual(content, "".join(lens.text(one) + "\n" for one in OBJECTS))
         self.assertEqual(check.check(content.splitlines()), [])
@@ -120,7 +120,7 @@ class Structure(unittest.TestCase):
                 found = faults(changed(kind, change))
                 self.assertTrue(any(message in fault for fault in found), found)
 
-    def test_a_line_that_is_no_json_is_reported(self):
+    def test_a_line_that_is_not_json_is_reported(self):
         self.assertIn("line 1", check.check(["{"])[0])
         self.assertEqual(check.check([]), ["no objects"])
 

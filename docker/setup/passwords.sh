@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the passwords of all services below /secrets. Passwords that exist are kept.
-# Each folder is a volume that only one service mounts. A folder that is not mounted gets no password.
+# Writes the passwords of all services to folders in /secrets. Existing passwords are kept.
+# Each folder is the volume of one service. If a folder is not mounted, no password is written to it.
 set -euo pipefail
 secrets=${SECRETS_DIR:-/secrets}
 umask 077
@@ -10,13 +10,13 @@ elastic=1000:1000
 root=0:0
 marketplace=65532:65532
 
-# 40 letters and digits, which need no escape in a URL or in YAML
+# prints 40 letters and digits, which need no escaping in a URL or in YAML
 generate() { head -c 30 /dev/urandom | base64 | tr '+/' 'xy'; }
 
-# takes the text from standard input
+# reads the text from standard input
 write() { # FILE OWNER
     local file=$secrets/$1
-    # a reader never sees half of a password, and a stop in between leaves no empty file
+    # the rename is atomic: a reader never sees a part of a password, and an interruption leaves no empty file
     cat >"$file.new"
     chmod 600 "$file.new"
     chown "$2" "$file.new"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares Elasticsearch and Kibana: users, the API key for agents, the APM integration, the saved objects.
-# Can run any number of times: users get their passwords again, an API key that works is kept, objects are replaced.
+# Can run repeatedly: it sets the passwords of the users again, keeps an API key that works, and replaces the saved objects.
 set -euo pipefail
 secrets=${SECRETS_DIR:-/secrets}
 objects=${OBJECTS_DIR:-/kibana}
@@ -27,7 +27,7 @@ request() { # METHOD URL CURL_OPTION…
     printf '%s' "$answer"
 }
 
-# takes the JSON from standard input
+# reads the JSON from standard input
 send() { # METHOD URL
     request "$1" "$2" -H 'content-type: application/json' --data-binary @-
 }
@@ -35,7 +35,7 @@ send() { # METHOD URL
 create_users() {
     printf '{"password":"%s"}' "$(secret kibana/kibana_system)" |
         send POST "$elasticsearch/_security/user/kibana_system/_password" >/dev/null
-    # what the APM Server's documentation asks for, and reading the central configuration of agents
+    # the privileges that the APM Server's documentation requires, and read access to the central configuration of agents
     send PUT "$elasticsearch/_security/role/apm_server" >/dev/null <<'ROLE'
 {
   "cluster": ["monitor"],
@@ -92,7 +92,7 @@ await_kibana() {
     done
 }
 
-# Elasticsearch has the index templates for APM built in: without the integration data is stored, too.
+# The integration is optional: Elasticsearch has built-in index templates for APM, so data is stored without it.
 install_integration() {
     if (echo '{}' | send POST "$kibana/api/fleet/epm/packages/apm" >/dev/null); then
         log "the APM integration is installed"
@@ -106,7 +106,7 @@ import_objects() {
     for file in "$objects"/*.ndjson; do
         [ -e "$file" ] || fail "no *.ndjson in $objects"
         answer=$(request POST "$kibana/api/saved_objects/_import?overwrite=true" --form "file=@$file")
-        # a partial import is answered with 200
+        # Kibana also answers a partial import with 200
         grep -q '"success":true' <<<"$answer" || fail "import of ${file##*/}: $answer"
         log "imported ${file##*/}"
     done

@@ -24,7 +24,7 @@ def receive(connection, length):
 
 
 def broker_and_controller(reply):
-    """Reads a Metadata response of version 1 up to the controller's id."""
+    """Returns the number of brokers and the controller's id from a Metadata response of version 1."""
     (brokers,) = struct.unpack_from(">i", reply, 4)
     at = 8
     for _ in range(brokers):
@@ -39,7 +39,7 @@ def broker_and_controller(reply):
 def main():
     with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=5) as connection:
         header = struct.pack(">hhih", METADATA, VERSION, 1, len(CLIENT)) + CLIENT
-        request = header + struct.pack(">i", 0)  # about no topic
+        request = header + struct.pack(">i", 0)  # no topics
         connection.sendall(struct.pack(">i", len(request)) + request)
         (length,) = struct.unpack(">i", receive(connection, 4))
         brokers, controller = broker_and_controller(receive(connection, length))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds the marketplace against the reference: sends the reference's requests to a marketplace that reports to the APM
-# Server's own decoder, and tells what the reference's documents hold and ours do not.
+# Server's own decoder, and prints what the reference's documents contain and ours do not.
 #
 #   tests/apm-server/reference.sh [FOLDER]     FOLDER keeps docs.ndjson and the logs; a temporary one otherwise
 #

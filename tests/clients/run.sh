@@ -20,7 +20,7 @@ declare -A needs=(
 )
 
 parts=$PWD/../../scripts/real-parts.sh
-# its own servers, next to others that run on this machine
+# a separate set of servers, in addition to others that run on this machine
 temporary=$(mktemp -d)
 chmod 755 "$temporary"
 export REAL_PARTS_DIR=$temporary/servers
@@ -61,7 +61,7 @@ for client in "${clients[@]}"; do
 done
 if [ ${#servers[@]} -gt 0 ]; then
     "$parts" start "${servers[@]}"
-    # without the variables of the marketplace
+    # the variables that only the marketplace reads are left out
     eval "$("$parts" urls | grep -v DATABASE_URL)"
 fi
 # one build for all clients except sqlx 0.8, which is a package of its own

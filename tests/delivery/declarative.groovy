@@ -1,9 +1,9 @@
-// Checks the shape of declarative Jenkinsfiles without Jenkins: prints "FILE:LINE: FAULT" for each fault that Jenkins
-// would report when a build starts, and ends with code 1 if there are any. The files are parsed and not run.
+// Checks the structure of declarative Jenkinsfiles without Jenkins: prints "FILE:LINE: FAULT" for each fault that Jenkins
+// would report when a build starts, and exits with code 1 if there are any. The files are parsed, but not run.
 //
 //   java -cp 'GROOVY_JARS/*' groovy.ui.GroovyMain declarative.groovy FILE...
 //
-// Only what is listed in the tables is allowed: add the names of further plugins there.
+// Only names in the tables below are allowed. To use further plugins, add their names to the tables.
 import groovy.transform.Field
 import org.codehaus.groovy.ast.CodeVisitorSupport
 import org.codehaus.groovy.ast.expr.*
@@ -13,7 +13,7 @@ import org.codehaus.groovy.control.CompilationUnit
 import org.codehaus.groovy.control.CompilerConfiguration
 import org.codehaus.groovy.control.Phases
 
-// per block: what it contains
+// per block: the allowed names
 @Field final Map<String, List<String>> BLOCKS = [
     pipeline: ['agent', 'environment', 'options', 'parameters', 'post', 'stages', 'triggers'],
     stage: ['agent', 'environment', 'failFast', 'options', 'parallel', 'post', 'stages', 'steps', 'when'],
@@ -94,7 +94,7 @@ List<Expression> plainArguments(MethodCallExpression call) {
     argumentsOf(call).findAll { !(it instanceof MapExpression || it instanceof ClosureExpression) }
 }
 
-// The statements of a block, each as a call. Reports those that are none.
+// Returns the statements of a block as calls. Reports statements that are not calls.
 List<MethodCallExpression> callsIn(ClosureExpression body, String block) {
     body.code.statements.findResults { statement ->
         Expression expression = statement instanceof ExpressionStatement ? statement.expression : null
@@ -319,7 +319,7 @@ void checkCredentials(MethodCallExpression step, Expression bindings) {
     }
 }
 
-// Checks the calls in Groovy code: each that has no receiver must be a step.
+// Checks the calls in Groovy code: each call without a receiver must be a step.
 void checkScript(ClosureExpression body) {
     body.code.visit(new CodeVisitorSupport() {
         @Override

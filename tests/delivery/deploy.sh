@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests docker/deploy.sh against an SSH server on this machine and a stand-in for Docker: `deploy.sh` for all tests,
-# `deploy.sh roll_back` for those with this text in their name. Needs the SSH server and Python.
+# Tests docker/deploy.sh with an SSH server on this machine and a stand-in for Docker. `deploy.sh` runs all tests,
+# `deploy.sh roll_back` runs the tests whose name contains this text. Needs the SSH server and Python.
 set -euo pipefail
 cd "$(dirname "$0")"
 script=$PWD/../../docker/deploy.sh
@@ -98,7 +98,7 @@ test_healthy_image_is_started_by_digest_and_recorded_as_good() {
     expect_running sha256:aaaa
     expect_file image.env sha256:aaaa
     expect_file good-image.env sha256:aaaa
-    diff - "$dir/state/calls" <<'CALLS' || fail "other calls than expected"
+    diff - "$dir/state/calls" <<'CALLS' || fail "the calls differ from the expected calls"
 docker pull --quiet registry.test:5000/shop:1.0.0
 docker image inspect --format {{range .RepoDigests}}{{println .}}{{end}} registry.test:5000/shop:1.0.0
 docker compose --env-file .env --env-file image.env up --detach
@@ -116,8 +116,8 @@ test_image_in_the_registry_is_built() {
     local is_built=(env "PATH=$PWD:$PATH" "STATE=$dir/state" "$script" is-built)
     [ "$("${is_built[@]}" registry.test:5000/shop:1.0.0)" = yes ] || fail "an image in the registry is not found"
     [ "$("${is_built[@]}" registry.test:5000/shop:3.0.0)" = no ] || fail "an image that is not in the registry is found"
-    touch "$dir/state/away"
-    expect 1 "the registry does not answer about registry.test:5000/shop:1.0.0: dial tcp" "${is_built[@]}" registry.test:5000/shop:1.0.0
+    touch "$dir/state/unreachable"
+    expect 1 "cannot look up registry.test:5000/shop:1.0.0 in the registry: dial tcp" "${is_built[@]}" registry.test:5000/shop:1.0.0
 }
 
 test_unhealthy_image_is_rolled_back() {
@@ -196,7 +196,7 @@ test_missing_directory_on_the_host_fails_the_deployment() {
     expect 1 "did not become healthy" "$script" check staging
 }
 
-test_host_that_is_away_is_reported() {
+test_unreachable_host_is_reported() {
     expect 0 "" release 1.0.0
     stop_host
     local command
@@ -253,7 +253,7 @@ test_wrong_variables_are_named() {
         expect 2 "$name is not a readable file: /none" env "$name=/none" "$script" deploy staging 1.0.0
     done
     for name in 0 -1 2m 10000 '1; reboot'; do
-        expect 2 "DEPLOY_WAIT is $name; allowed are 1 to 9999 seconds" env DEPLOY_WAIT="$name" "$script" deploy staging 1.0.0
+        expect 2 "DEPLOY_WAIT is $name: it must be from 1 to 9999 seconds" env DEPLOY_WAIT="$name" "$script" deploy staging 1.0.0
     done
     for name in DEPLOY_HOST DEPLOY_PORT DEPLOY_USER DEPLOY_DIRECTORY DEPLOY_REPOSITORY; do
         grep -v "^$name=" "$dir/environments/production.env" >"$dir/environments/staging.env"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the marketplace's Jenkinsfile: its Groovy with npm-groovy-lint, its declarative shape with declarative.groovy,
-# and that it calls docker/deploy.sh correctly. Tests declarative.groovy too: each fault that it must find is put into
-# valid.Jenkinsfile. Needs Java 17 and `npm ci` in this directory.
+# Checks the marketplace's Jenkinsfile: its Groovy code with npm-groovy-lint, its declarative structure with
+# declarative.groovy, and its calls of docker/deploy.sh. Also tests declarative.groovy: the script inserts each fault that must
+# be found into valid.Jenkinsfile. Needs Java 17 and `npm ci` in this directory.
 set -euo pipefail
 cd "$(dirname "$0")"
 jenkinsfile=../../examples/marketplace/Jenkinsfile
@@ -26,7 +26,7 @@ result() { # NAME EXPECTED ACTUAL
 lint() { FORCE_COLOR=0 npm-groovy-lint --noserver --failon info --config "$PWD/.groovylintrc.json" --path "$1" --files "$2"; }
 shape() { java -XX:TieredStopAtLevel=1 -cp "$modules/npm-groovy-lint/lib/java/groovy/lib/*" groovy.ui.GroovyMain declarative.groovy "$@"; }
 
-# The cases: the line of the fault, its text, and the sed command that puts it into valid.Jenkinsfile.
+# The cases: the line of the fault, its text, and the sed command that inserts it into valid.Jenkinsfile.
 cases=0
 while IFS='|' read -r line fault command; do
     cases=$((cases + 1))
@@ -127,18 +127,18 @@ if [ "$status" != 0 ]; then cat "$dir/lint"; fi
 result "npm-groovy-lint reports nothing" 0 "$status"
 result "npm-groovy-lint reads one file" 1 "$(grep -c "in 1 linted files" "$dir/lint")"
 
-# The parameter's choices are the environments that deploy.sh accepts.
+# The choices of the parameter must be the environments that deploy.sh accepts.
 choices=$(sed -n "s/.*name: 'ENVIRONMENT', choices: \[\([^]]*\)\].*/\1/p" "$jenkinsfile" | tr -d "' " | tr , '\n' | sort)
 environments=$(cd ../../docker/environments && printf '%s\n' *.env | sed 's/\.env$//')
 result "the choices are the environments of deploy.sh" "$environments" "$choices"
 
-# deploy.sh prints its usage and ends with code 2 if it does not accept a command with its number of arguments.
+# If deploy.sh does not accept a command or its number of arguments, it prints its usage.
 while read -r -a words; do
     output=$(env -u DEPLOY_SSH_KEY "$deploy" "${words[@]//\"\$ENVIRONMENT\"/staging}" 2>&1) || true
     result "deploy.sh accepts ${words[*]}" 0 "$(grep -c "ENVIRONMENT VERSION" <<<"$output")"
 done < <(grep -o 'docker/deploy\.sh [^'\'']*' "$jenkinsfile" | cut -d' ' -f2-)
 
-# Jenkins runs each script with `sh -xe`, which writes the commands and their arguments into the log.
+# Jenkins runs each script with `sh -xe`, which writes the commands and their arguments to the log.
 sed -n "/sh '''$/,/'''$/p" "$jenkinsfile" | sed '1d; s/'"'''"'$//' >"$dir/login.sh"
 mkdir "$dir/bin"
 # shellcheck disable=SC2016 # expanded by the stand-in

@@ -20,7 +20,7 @@ passed=0
 pass() { echo "ok: $*"; passed=$((passed + 1)); }
 sql() { psql -X -qtA "$DATABASE_URL" -c "$1"; }
 redis() { redis-cli -u "$REDIS_URL" "$@"; }
-# a process that has ended can remain as a zombie until its parent collects it
+# a process that has ended can remain as a zombie until its parent waits for it
 runs() { [ -e "/proc/$1/stat" ] && ! grep -q ') Z ' "/proc/$1/stat"; }
 
 export REAL_PARTS_DIR=$first
@@ -44,7 +44,7 @@ REAL_PARTS_DIR=$second "$parts" start redis
 other=$(REAL_PARTS_DIR=$second "$parts" urls | sed 's/.*=//')
 [ "$other" != "$REDIS_URL" ] || fail "the folders share a port"
 [ -z "$(redis-cli -u "$other" get owner)" ] || fail "the folders share a server"
-pass "servers of two folders run next to each other"
+pass "servers of two folders run at the same time"
 
 sql 'CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)'
 for server in postgres redis; do kill -9 "$(cat "$first/$server/pid")"; done
@@ -71,7 +71,7 @@ eval "$("$parts" urls)"
 [ "$(redis ping)" = PONG ] || fail "Redis does not answer on its new port"
 pass "a server whose port was taken starts on another port"
 
-# a pid that belongs to another process now
+# a process id that now belongs to another process
 sleep 60 &
 bystander=$!
 kill -9 "$(cat "$first/redis/pid")"
