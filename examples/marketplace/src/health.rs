@@ -1,4 +1,4 @@
-//! Whether a process can work: `GET /health`, and the command `marketplace health`.
+//! The health of a process: `GET /health`, and the command `marketplace health`.
 
 use std::{
     collections::BTreeMap,
@@ -45,19 +45,19 @@ pub struct PartHealth {
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
     status: String,
-    /// Why the process cannot work.
+    /// The reasons why the process is not healthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
 }
 
-/// Why `marketplace health` fails.
+/// The reason why `marketplace health` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    #[error("MARKETPLACE_ADDR is {0}: with port 0 the port of the process is not known")]
+    #[error("MARKETPLACE_ADDR is {0}: with port 0, the port of the process is unknown")]
     UnknownPort(SocketAddr),
     #[error("no process answers on {addr}")]
     NoAnswer { addr: SocketAddr, source: reqwest::Error },
-    #[error("the process on {addr} cannot work: {problems}")]
+    #[error("the process on {addr} is not healthy: {problems}")]
     Unhealthy { addr: SocketAddr, problems: String },
 }
 
@@ -79,7 +79,9 @@ impl Health {
         part
     }
 
-    /// Checks all data sources and parts. Returns why the process cannot work; nothing if it can.
+    /// Checks all data sources and parts.
+    ///
+    /// Returns the reasons why the process is not healthy, or nothing if it is healthy.
     pub async fn problems(&self) -> Vec<String> {
         let checks = self
             .data_sources
@@ -91,13 +93,15 @@ impl Health {
     }
 }
 
-/// Returns a reason for clients. Errors of a database can contain addresses, so they are only logged.
+/// Checks a data source.
+///
+/// The error is a reason for clients. Errors of the database can contain addresses, so they are only logged.
 async fn check(db: &DatabaseConnection) -> Result<(), &'static str> {
     let answered: Result<Result<(), DbErr>, _> = timeout(DATA_SOURCE_TIMEOUT, db.ping()).await;
     match answered {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a data source does not work");
+            tracing::warn!(%error, "the health check of a data source failed");
             Err("the database returns an error")
         }
         Err(_) => Err("the database does not answer"),
@@ -105,18 +109,18 @@ async fn check(db: &DatabaseConnection) -> Result<(), &'static str> {
 }
 
 impl PartHealth {
-    /// The part works.
+    /// Marks the part as ready.
     pub fn set_ready(&self) {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
     }
 
-    /// The part does not work. Clients can read the reason.
+    /// Marks the part as not ready. Clients can read the reason.
     pub fn set_not_ready(&self, reason: impl Into<String>) {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name, reason.into());
     }
 }
 
-/// The route `GET /health`: 200 if the process can work, else 503 with the reasons.
+/// Returns the route `GET /health`, which answers 200 if the process is healthy, or else 503 with the reasons.
 pub fn router<S: Clone + Send + Sync + 'static>(health: Health) -> Router<S> {
     Router::new().route(PATH, get(move || respond(health.clone())))
 }
@@ -180,7 +184,7 @@ mod tests {
         consumer.set_not_ready("no partition is assigned");
         let error = check_process(addr).await.unwrap_err().to_string();
         let problems = "balances: starting; consumer: no partition is assigned";
-        assert_eq!(error, format!("the process on {addr} cannot work: {problems}"));
+        assert_eq!(error, format!("the process on {addr} is not healthy: {problems}"));
         balances.set_ready();
         consumer.set_ready();
         check_process(addr).await.unwrap();

@@ -8,7 +8,7 @@ pub(crate) fn builder(url: &Url) -> ClientBuilder {
     if here { for_this_machine() } else { any() }
 }
 
-/// Returns a client that uses no proxy.
+/// Returns the builder of a client that uses no proxy.
 pub(crate) fn for_this_machine() -> ClientBuilder {
     any().no_proxy()
 }

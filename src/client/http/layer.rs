@@ -98,9 +98,9 @@ impl<K> ClientLayer<K> {
 
     /// Records URLs without their path and query: `https://node.example/` instead of `https://node.example/v3/KEY`.
     ///
-    /// Use it for services whose key is a part of the path. The path is removed from the messages of recorded
-    /// [`reqwest::Error`](https://docs.rs/reqwest)s too, but stays in the error that the caller gets. The name of a
-    /// gRPC call is its path and does not change.
+    /// Use this option for services whose key is a part of the path. The path is also removed from the messages of
+    /// recorded [`reqwest::Error`](https://docs.rs/reqwest)s. The error that the caller gets still contains the path.
+    /// The span name of a gRPC call is its path and does not change.
     ///
     /// Default: the whole URL is recorded, with the values of sensitive query parameters redacted.
     ///

@@ -93,7 +93,7 @@ fn url_of<E: ClientError<K>, K>(error: &mut E) -> Option<&mut Url> {
     error.downcast_mut::<Error>()?.url_mut()
 }
 
-/// Removes path and query from the URL in the message of an error, and returns the URL.
+/// Removes the path and the query from the URL in the message of an error. Returns the whole URL.
 fn omit_path<E: ClientError<K>, K>(error: &mut E) -> Option<Url> {
     let url = url_of(error)?;
     let whole = url.clone();

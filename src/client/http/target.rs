@@ -18,7 +18,7 @@ struct ServerAddress {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Target {
     server: Option<Arc<ServerAddress>>,
-    /// Whether path and query of URLs are not recorded.
+    /// Whether URLs are recorded without their path and query.
     pub(super) omits_path: bool,
 }
 

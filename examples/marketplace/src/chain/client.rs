@@ -34,11 +34,11 @@ pub struct ChainClient {
 pub struct Settled {
     /// The chain's transaction.
     pub tx_hash: String,
-    /// The number of the block that holds the transaction.
+    /// The number of the block that contains the transaction.
     pub block: u64,
 }
 
-/// Why a call failed. No error contains the URL, because the URL can contain a key.
+/// The reason why a call failed. No error contains the URL, because the URL can contain a key.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// The chain's own message.
@@ -59,15 +59,15 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Returns whether the chain has refused the call for good. After any other error of a transfer, the outcome is unknown: the
-    /// transfer can be settled already, or later.
+    /// Returns whether the chain has refused the call permanently. After any other error of a transfer, the outcome is
+    /// unknown: the chain may have settled the transfer, or may settle it later.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if *code != INTERNAL_ERROR)
     }
 }
 
 impl ChainClient {
-    /// Creates a client for the chain at `url`. It sends nothing yet.
+    /// Creates a client for the chain at `url`. Does not send a request.
     pub fn new(url: &SecretUrl) -> Result<Self, ChainError> {
         let url = Url::parse(url.expose()).map_err(|_| ChainError::Url)?;
         let http = http_client::builder(&url).timeout(TIMEOUT).build().map_err(ChainError::SetUp)?;
@@ -76,13 +76,15 @@ impl ChainClient {
         Ok(Self { http, url, calls: Arc::default() })
     }
 
-    /// Checks that the chain answers, with any status.
+    /// Checks that the chain answers. Any status is accepted.
     pub(crate) async fn ping(&self) -> Result<(), ChainError> {
         let request = self.http.get_ref().get(self.url.clone()).timeout(PING_TIMEOUT);
         self.send(request).await.map(|_| ())
     }
 
-    /// Transfers a token. Call it again with the same transfer if the outcome is unknown ([`ChainError::is_refusal`]).
+    /// Transfers a token.
+    ///
+    /// If the outcome is unknown (see [`ChainError::is_refusal`]), call it again with the same transfer.
     pub async fn transfer(&self, transfer: &Transfer) -> Result<Settled, ChainError> {
         let Receipt { tx_hash, block } = self.call(TRANSFER, transfer).await?;
         Ok(Settled { tx_hash, block })

@@ -1,4 +1,4 @@
-//! A chain for laptops and tests: a JSON-RPC server with its ledger in memory.
+//! A chain for development and tests: a JSON-RPC server with its ledger in memory.
 
 use std::{
     io,
@@ -42,7 +42,7 @@ mod code {
 /// |---|---|
 /// | `revert-` | is refused |
 /// | `slow-` | is settled after 1.5 seconds (`slow-revert-`: refused) |
-/// | `flaky-` | is settled, but the first call for an order is answered with the status 504, like by a gateway that stops waiting |
+/// | `flaky-` | is settled, but the first call for an order gets the status 504, as from a gateway that timed out |
 /// | any other | is settled |
 ///
 /// The chain remembers the outcome of the last 10 000 orders, in memory. Several API processes must share one chain: start it

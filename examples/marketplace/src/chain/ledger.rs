@@ -1,4 +1,4 @@
-//! The memory of the embedded chain: which orders it has settled or refused.
+//! The ledger of the embedded chain: the orders that it has settled or refused.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,8 +1,8 @@
-//! The chain that settles purchases: a JSON-RPC 2.0 client, and a small chain for laptops and tests.
+//! The chain that settles purchases: a JSON-RPC 2.0 client, and a small chain for development and tests.
 //!
-//! The market needs one property of a chain: `market_transfer` is idempotent by `order_id`. The first call with an order id
-//! decides the order, and each further call returns the same receipt or the same error. The market can therefore send a
-//! transfer again when it does not know the outcome of an earlier call.
+//! The market requires one property of a chain: `market_transfer` is idempotent by `order_id`. The first call with an
+//! order id decides the order, and each further call returns the same receipt or the same error. The market can
+//! therefore send a transfer again when it does not know the outcome of an earlier call.
 
 mod client;
 mod embedded;

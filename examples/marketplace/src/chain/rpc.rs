@@ -32,7 +32,7 @@ pub struct Transfer {
     pub price: String,
 }
 
-/// The transaction that holds the transfer, and the block that holds the transaction.
+/// The transaction that contains the transfer, and the block that contains the transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Receipt {
     pub(super) tx_hash: String,

@@ -26,7 +26,7 @@ pub enum EventType {
     /// A user wrote a message.
     #[sea_orm(string_value = "message")]
     Message,
-    /// The market sold a token of the user whose room it is.
+    /// The market sold a token of the user after whom the room is named.
     #[sea_orm(string_value = "sale")]
     Sale,
 }

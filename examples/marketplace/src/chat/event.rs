@@ -10,7 +10,9 @@ use serde_json::json;
 pub use super::entity::EventType;
 use super::entity::Model as Message;
 
-/// The type of an event that reports missed events: `{"type":"missed","count":7}`. Without `count`, the number is unknown.
+/// The type of an event that reports missed events: `{"type":"missed","count":7}`.
+///
+/// If `count` is missing, the number is unknown.
 pub const MISSED: &str = "missed";
 /// The type of a WebSocket frame that refuses a frame of the client: `{"type":"error","error":"…","field":"text"}`.
 pub const ERROR: &str = "error";

@@ -17,7 +17,7 @@ pub use super::{
 /// Delivers events to the current listeners of their room. Events are not stored.
 #[async_trait]
 pub trait Fanout: Send + Sync {
-    /// Publishes an event in its room. Succeeds without listeners.
+    /// Publishes an event in its room. Succeeds even if the room has no listeners.
     async fn publish(&self, event: &Arc<Message>) -> Result<(), PublishError>;
 
     /// Starts to listen in a room. The listener receives all events that are published after this call.

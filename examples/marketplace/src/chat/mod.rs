@@ -1,22 +1,23 @@
 //! Chat rooms in which users talk and in which the market announces sales.
 //!
-//! | endpoint | |
+//! | endpoint | what it does |
 //! |---|---|
 //! | `POST /chat/rooms/{room}/messages` | stores a message and delivers it |
-//! | `GET /chat/rooms/{room}/events` | server-sent events: the last 20 stored events, then each further event |
-//! | `GET /chat/rooms/{room}/ws` | a WebSocket with the same events. A text frame of the client is a message |
+//! | `GET /chat/rooms/{room}/events` | streams server-sent events: the last 20 stored events, then each further event |
+//! | `GET /chat/rooms/{room}/ws` | sends the same events over a WebSocket. A text frame from the client is a new message |
 //!
-//! Each event is JSON with a `type`: `message` or `sale`. Both are rows of the table `messages`. The table is the truth: a
-//! message was accepted if it is stored. Live delivery is best effort:
+//! Each event is JSON with a `type`: `message` or `sale`. Both are rows of the table `messages`. A message is
+//! accepted when it is stored. Live delivery is best effort:
 //!
 //! - Any instance publishes an event to the Redis channel of its room. Every instance delivers the event to its own
 //!   listeners. Without `REDIS_URL`, events are delivered inside the process. Instances that share Redis must share the
 //!   database too, because the ids of events come from it.
-//! - A publish without listeners succeeds. Nothing is kept for later listeners except the stored row.
+//! - Publishing succeeds even if there are no listeners. Only the stored row is kept for later listeners.
 //! - A listener that is more than 64 events behind misses the oldest events and receives `{"type":"missed","count":7}`.
-//! - If Redis is away, a message is still stored and the request succeeds. The live event is lost, and the failure is
-//!   recorded as a handled error. Publishing takes at most one second.
-//! - When the connection to Redis is back, each listener receives `{"type":"missed"}`, because events may have been lost.
+//! - If Redis is unavailable, a message is still stored and the request succeeds. The live event is lost, and the
+//!   failure is recorded as a handled error. Publishing takes at most one second.
+//! - When the connection to Redis is restored, each listener receives `{"type":"missed"}`, because events may have been
+//!   lost.
 //! - Events of one instance arrive in the order in which they were published. If the connection is lost during a publish,
 //!   the event can be lost or arrive twice. Clients can compare the ids.
 //!
@@ -26,7 +27,7 @@
 //! |---|---|---|
 //! | receivers | every subscriber receives each event | each event goes to one consumer of a group |
 //! | storage | none: an event without subscribers is dropped | events are stored until they expire and can be read again |
-//! | a slow or absent receiver | misses events | continues at its offset |
+//! | a slow or disconnected receiver | misses events | continues at its offset |
 //! | order | per channel | per partition |
 //! | use it for | notifications whose loss does no harm, because the data is stored elsewhere | data that must be processed |
 

@@ -1,8 +1,8 @@
 //! Delivers events to all instances through Redis pub/sub.
 //!
 //! The room `lobby` is the channel `<prefix>chat:lobby`. An event is the JSON of its row. Redis 6 or later is required,
-//! because the subscriber uses RESP3: the client then calls a function for each event, and no unbounded queue lies between
-//! the connection and the listeners.
+//! because the subscriber uses RESP3: the Redis client then calls a function for each event, so there is no unbounded
+//! queue between the connection and the listeners.
 
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
@@ -29,25 +29,27 @@ use crate::config::SecretUrl;
 
 /// How long publishing an event can take.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
-/// How long connecting and sending an event can take. Below the limit, so that the failure is recorded in the span.
+/// How long connecting and sending an event can take.
+///
+/// Shorter than [`PUBLISH_LIMIT`], so that the span records the failure.
 const SEND_LIMIT: Duration = Duration::from_millis(800);
-/// How long a new listener waits until its room is subscribed. After that it begins without live events and receives
-/// [`Event::Missed`] when the subscription succeeds.
+/// How long a new listener waits for the subscription to its room. After this time, the listener starts without live
+/// events and receives [`Event::Missed`] when the subscription succeeds.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// How long connecting and each command of the subscriber can take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 /// How often the subscriber checks an idle connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// The pauses between two attempts to connect.
+/// The shortest and the longest pause between two attempts to connect.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// The most channels in one command.
+/// The maximum number of channels in one command.
 const CHANNELS_PER_COMMAND: usize = 500;
 
 /// Publishes events to Redis and delivers the events of Redis to the listeners of this process.
 ///
-/// One connection publishes, one connection subscribes. The subscriber subscribes to the rooms that have listeners. It
-/// reconnects with a back-off, subscribes again, and reports [`Event::Missed`] to the listeners, because Redis does not
-/// store the events that were published meanwhile.
+/// There is one connection for publishing and one for subscriptions. The subscriber subscribes to the rooms that have
+/// listeners. After a lost connection, it reconnects with a back-off, subscribes again, and reports [`Event::Missed`]
+/// to the listeners, because Redis does not store the events that were published in the meantime.
 #[derive(Debug)]
 pub struct RedisFanout {
     publisher: InstrumentedConnection<ConnectionManager>,
@@ -57,14 +59,14 @@ pub struct RedisFanout {
 }
 
 impl RedisFanout {
-    /// Starts the subscriber. Does not wait for Redis. Fails if the URL is invalid.
+    /// Starts the subscriber without waiting for Redis. Fails if the URL is invalid.
     ///
-    /// Call it inside a Tokio runtime. `prefix` is the prefix of all channels.
+    /// Must be called inside a Tokio runtime. `prefix` is the prefix of all channels.
     pub fn connect(url: &SecretUrl, prefix: &str) -> RedisResult<Self> {
         let info = url.expose().into_connection_info()?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings))?;
-        // One attempt: `publish` repeats a command that was not sent.
+        // A single attempt, because `send` repeats a command that was not sent.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(SEND_LIMIT))
@@ -183,7 +185,7 @@ impl Subscriber {
             for channels in self.channels(wanted.difference(&subscribed)) {
                 connection.subscribe(channels).await?;
             }
-            // Also rooms whose last listener left and that have a new listener: their subscription was kept.
+            // This includes rooms whose last listener left before a new one came: they were not unsubscribed.
             self.rooms.activate(&wanted);
             subscribed = wanted;
             tokio::select! {
@@ -200,7 +202,8 @@ impl Subscriber {
     }
 }
 
-/// Gives a published event to the listeners. An event that another version published and this one cannot read is logged.
+/// Delivers a published event to the listeners. If the event cannot be read, for instance because another version
+/// published it, a warning is logged.
 fn deliver(rooms: &Rooms, prefix: &str, push: &[Value]) {
     let [Value::BulkString(channel), Value::BulkString(json)] = push else { return };
     let Some(room) = std::str::from_utf8(channel).ok().and_then(|channel| channel.strip_prefix(prefix)) else { return };

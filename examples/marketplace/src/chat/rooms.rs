@@ -18,7 +18,7 @@ pub const BACKLOG: usize = 64;
 
 /// The rooms that have listeners.
 ///
-/// A room exists from its first to its last listener. The memory of a room is bounded: its listeners share one buffer of
+/// A room exists while it has listeners. The memory of a room is bounded: its listeners share one buffer of
 /// [`BACKLOG`] events.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
@@ -40,7 +40,7 @@ pub(super) enum Source {
     Pending,
     /// Events arrive.
     Active,
-    /// Events were lost, or may have been lost, since a listener began to read.
+    /// Events may have been lost since a listener began to read.
     Interrupted,
 }
 
@@ -65,10 +65,10 @@ impl Rooms {
         (Listener { room: name.to_owned(), events, rooms: self.clone() }, room.source.subscribe())
     }
 
-    /// Gives an event to the listeners of a room. Does not block. Without listeners, the event is dropped.
+    /// Delivers an event to the listeners of a room without blocking. If there are no listeners, the event is dropped.
     pub(super) fn deliver(&self, room: &str, event: Event) {
         if let Some(room) = self.lock().get(room) {
-            // fails only without listeners
+            // fails only if there are no listeners
             let _ = room.events.send(event);
         }
     }

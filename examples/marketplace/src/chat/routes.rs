@@ -57,7 +57,7 @@ pub(super) async fn say(
     Ok((StatusCode::CREATED, Json(message)))
 }
 
-/// `GET /chat/rooms/{room}/events`: an event stream that ends when the client disconnects or the service stops.
+/// `GET /chat/rooms/{room}/events`: streams events until the client disconnects or the service stops.
 pub(super) async fn events(
     State(app): State<App>,
     _: Option<Customer>,

@@ -23,7 +23,7 @@ const RECENT: u64 = 20;
 /// The sender of the events that the market publishes.
 const MARKET: &str = "market";
 
-/// All rooms. A room needs no creation. Each user has a room with the user's name.
+/// All rooms. Rooms do not have to be created. Each user has a room with the user's name.
 #[derive(Clone)]
 pub struct Chat {
     db: DatabaseConnection,
@@ -32,7 +32,7 @@ pub struct Chat {
     sockets: watch::Sender<()>,
 }
 
-/// The database cannot store or read messages.
+/// The database failed to store or read messages.
 #[derive(Debug, thiserror::Error)]
 #[error("the chat's messages cannot be written or read")]
 pub struct ChatError(#[from] DbErr);
@@ -45,7 +45,8 @@ impl Chat {
 
     /// Stores a message of a user and delivers it to the listeners of the room.
     ///
-    /// A message that was stored but cannot be delivered is a success. The failure is recorded as a handled error.
+    /// Succeeds if the message was stored, even if it cannot be delivered. A failed delivery is recorded as a handled
+    /// error.
     pub async fn say(&self, room: String, from: String, text: String) -> Result<Message, ChatError> {
         self.publish(EventType::Message, room, from, text).await
     }
@@ -80,7 +81,7 @@ impl Chat {
 
     /// Returns the last stored events of a room, then each further event. Each event is returned once.
     pub async fn listen(&self, room: &str) -> Result<BoxStream<'static, Event>, ChatError> {
-        // before the query, so that no event is lost between the two
+        // The subscription comes before the query, so that no event is lost between the two.
         let live = self.fanout.subscribe(room).await;
         let recent = Entity::find().filter(Column::Room.eq(room)).order_by_desc(Column::Id).limit(RECENT);
         let mut recent = recent.all(&self.db).await?;
@@ -97,7 +98,9 @@ impl Chat {
         self.sockets.subscribe()
     }
 
-    /// Waits until all WebSockets are closed. A server does not wait for connections after their upgrade.
+    /// Waits until all WebSockets are closed.
+    ///
+    /// Needed at shutdown, because a server does not wait for upgraded connections.
     pub async fn sockets_closed(&self) {
         self.sockets.closed().await;
     }

@@ -1,12 +1,12 @@
 //! The WebSocket of a room.
 //!
-//! The server sends each event as a text frame. A text frame of the client is a new message, with the JSON of
-//! `POST /chat/rooms/{room}/messages`; the upgrade request then needs the header `x-user-id`. The client receives its own
-//! message as an event like all listeners. The server answers a frame that it refuses with a frame of the type `error`,
-//! and the connection stays open.
+//! The server sends each event as a text frame. A text frame from the client is a new message, with the same JSON as in
+//! `POST /chat/rooms/{room}/messages`. To send messages, the client must set the header `x-user-id` on the upgrade
+//! request. The client receives its own messages as events, like all listeners. If the server refuses a frame, it
+//! answers with a frame of the type `error` and keeps the connection open.
 //!
-//! The request's transaction ends with the upgrade. Each frame of the client is a transaction of its own, in its own trace,
-//! with a link to the upgrade request.
+//! The request's transaction ends with the upgrade. Each frame from the client is a separate transaction in its own
+//! trace, with a link to the upgrade request.
 
 use std::{pin::pin, time::Duration};
 
@@ -41,15 +41,17 @@ use crate::{
     input::{Params, Validate as _, read_json},
 };
 
-/// The name of the transaction of a client's frame. It does not contain the room, because Kibana groups by name.
+/// The name of the transaction of a client's frame. The name does not contain the room, because Kibana groups by name.
 const FRAME: &str = "WS /chat/rooms/{room}/ws message";
-/// The most bytes of a client's frame and of its message. 2000 characters fit even if each is escaped.
+/// The maximum size of a client's frame and of its message, in bytes.
+///
+/// 2000 characters fit even if each of them is escaped.
 const MAX_BYTES: usize = 32 * 1024;
 /// How often the server sends a ping.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// A client from which no frame arrives for this time, not even a pong, is disconnected.
+/// A client that sends no frame for this time, not even a pong, is disconnected.
 const SILENCE_LIMIT: Duration = Duration::from_secs(45);
-/// How long the client can take to receive a frame. Events that are published meanwhile wait, up to the backlog.
+/// How long the client can take to receive a frame. Events that are published in the meantime wait in the backlog.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// How long the closing handshake can take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -76,12 +78,12 @@ struct Session {
     app: App,
     room: String,
     customer: Option<Customer>,
-    /// The transaction of the upgrade request. It has ended.
+    /// The transaction of the upgrade request, which has already ended.
     upgrade: Transaction,
     _open: watch::Receiver<()>,
 }
 
-/// The end of a connection, with the close frame to send. `None` if the client has closed it or is not reachable.
+/// The close frame to send at the end of a connection. `None` if the client has closed it or is not reachable.
 type End = Option<CloseFrame>;
 
 impl Session {
@@ -134,7 +136,7 @@ impl Session {
         }
     }
 
-    /// Handles what was received. Returns the reply, if there is one.
+    /// Handles a received frame or error. Returns the reply, if there is one.
     async fn receive(&self, received: Option<Result<Frame, axum::Error>>) -> Result<Option<Frame>, End> {
         match received {
             Some(Ok(Frame::Text(text))) => Ok(self.handle(text).await),
@@ -148,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Handles a text frame in a transaction of its own.
+    /// Handles a text frame in a separate transaction.
     async fn handle(&self, text: Utf8Bytes) -> Option<Frame> {
         let tx = self.upgrade.start_background(FRAME);
         tx.set_label("module", MODULE).set_label("room", &self.room);
@@ -183,7 +185,7 @@ impl Session {
     }
 }
 
-/// Records a refused frame like a refused request: an error of the client is not an error of the service.
+/// Records a refused frame like a refused request: a client error is not recorded as an error of the service.
 fn record(error: &AppError) {
     let tx = Transaction::current();
     if let AppError::Invalid { field, .. } | AppError::Malformed { field: Some(field), .. } = error {

@@ -1,4 +1,4 @@
-//! The configuration: environment variables, and the errors in them.
+//! The configuration, which is read from environment variables.
 
 mod secret_url;
 mod variables;
@@ -30,10 +30,11 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// `CHAIN_RPC_URL`: the JSON-RPC endpoint of a chain. Default: an embedded chain.
     pub chain_rpc_url: Option<SecretUrl>,
-    /// `MARKETPLACE_ORDER_LEASE_SECONDS`: how long an order can stay unfinished before another task repairs it. Default:
-    /// 60 s.
+    /// `MARKETPLACE_ORDER_LEASE_SECONDS`: how long an order can remain unfinished before another task repairs it.
+    /// Default: 60 s.
     pub order_lease: Duration,
-    /// How long a handler can take before its client gets 408: 10 s. For event streams, the time until the stream begins.
+    /// How long a handler can take before the client gets the status 408: 10 s. For event streams, the limit applies to
+    /// the time until the stream begins.
     pub request_timeout: Duration,
 }
 
@@ -42,18 +43,18 @@ pub struct Config {
 pub struct KafkaConfig {
     /// `KAFKA_BROKERS`: `host:port`, separated by commas.
     pub brokers: String,
-    /// `KAFKA_TOPIC`. Default: `wallet.changes`. Dead letters are in `<topic>.dead`.
+    /// `KAFKA_TOPIC`. Default: `wallet.changes`. The topic of dead letters is `<topic>.dead`.
     pub topic: String,
 }
 
 impl KafkaConfig {
-    /// The topic of the records that could not be read.
+    /// Returns the name of the topic of records that cannot be read.
     pub fn dead_letters(&self) -> String {
         format!("{}.dead", self.topic)
     }
 }
 
-/// A configuration that cannot be used.
+/// An error in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(transparent)]
@@ -72,9 +73,9 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the variables through `variable`: `|name| std::env::var(name).ok()` in a service, a closure in a test.
+    /// Reads the variables through `variable`, for instance `|name| std::env::var(name).ok()`.
     ///
-    /// Each variable can be replaced by `NAME_FILE`, see [`Variables`].
+    /// The value of each variable can also be in a file, see [`Variables`].
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables::new(&variable);
         let mut config = Self::default();
@@ -137,7 +138,7 @@ fn kafka(variables: Variables<'_>, has_redis: bool) -> Result<Option<KafkaConfig
 }
 
 fn redis_url(url: String) -> Result<SecretUrl, ConfigError> {
-    // This build of the client has no TLS: it refuses `rediss:`.
+    // The Redis client is built without TLS, so it refuses `rediss:`.
     match redis::Client::open(url.as_str()) {
         Ok(_) => Ok(url.into()),
         Err(_) => Err(ConfigError::InvalidSecret {
@@ -182,7 +183,7 @@ fn is_redis_prefix(prefix: &str) -> bool {
     prefix.len() <= 64 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
 }
 
-/// Kafka allows 249 characters. The topic of dead letters has a suffix.
+/// Kafka allows 249 characters. The limit is lower because the topic of dead letters has a suffix.
 fn is_topic(topic: &str) -> bool {
     topic.len() <= 200
         && !matches!(topic, "." | "..")

@@ -5,7 +5,7 @@
 pub struct SecretUrl(String);
 
 impl SecretUrl {
-    /// Returns the whole URL, including a password. Only for drivers and clients.
+    /// Returns the whole URL, including the password. Use it only to create drivers and clients.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

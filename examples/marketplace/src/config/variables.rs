@@ -4,8 +4,8 @@ use std::{fs, io, path::PathBuf};
 
 /// Reads environment variables.
 ///
-/// The value of each variable can also be in a file: `NAME_FILE` is then the path of the file. Trailing line ends of the
-/// file are removed. A variable that is empty counts as not set.
+/// The value of each variable can also be in a file. The variable `NAME_FILE` is then the path of the file. Line
+/// endings at the end of the file are removed. An empty variable counts as not set.
 #[derive(Clone, Copy)]
 pub struct Variables<'a> {
     read: &'a dyn Fn(&str) -> Option<String>,
@@ -23,12 +23,12 @@ pub enum VariableError {
 }
 
 impl<'a> Variables<'a> {
-    /// Reads variables through `read`: `&|name| std::env::var(name).ok()` for those of the process.
+    /// Reads variables through `read`, for instance `&|name| std::env::var(name).ok()`.
     pub fn new(read: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { read }
     }
 
-    /// Returns the value of `name` or the content of the file `NAME_FILE`; `None` if neither is set.
+    /// Returns the value of `name` or the content of the file `NAME_FILE`. Returns `None` if neither is set.
     pub fn get(&self, name: &str) -> Result<Option<String>, VariableError> {
         let (value, file) = (self.value(name), self.file(name)?);
         if value.is_some() && file.is_some() {
@@ -37,7 +37,7 @@ impl<'a> Variables<'a> {
         Ok(value.or(file))
     }
 
-    /// Returns the content of the file `NAME_FILE`; `None` if the variable is not set.
+    /// Returns the content of the file `NAME_FILE`. Returns `None` if the variable is not set.
     pub fn file(&self, name: &str) -> Result<Option<String>, VariableError> {
         let Some(path) = self.value(&format!("{name}_FILE")).map(PathBuf::from) else { return Ok(None) };
         let content = match fs::read_to_string(&path) {

@@ -1,11 +1,11 @@
-//! Where a data source is: a URL, or the fields of one.
+//! The address of a data source, configured as a URL or as separate fields.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 use crate::config::{SecretUrl, VariableError, Variables};
 
-/// All characters that have a meaning in a URL, except `/` for paths of files.
+/// The characters that are percent-encoded in a part of a URL. `/` is kept in paths of files.
 const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const UNSAFE_IN_PATH: &AsciiSet = &UNSAFE.remove(b'/');
 
@@ -32,11 +32,11 @@ pub enum DatabaseType {
 pub struct DataSourceConfig {
     database_type: DatabaseType,
     url: SecretUrl,
-    /// The variables that contain the address, for errors.
+    /// The variables that contain the address, for error messages.
     variables: String,
 }
 
-/// A data source whose variables cannot be used.
+/// An error in the variables of a data source.
 #[derive(Debug, thiserror::Error)]
 pub enum DataSourceConfigError {
     #[error(transparent)]
@@ -52,11 +52,11 @@ pub enum DataSourceConfigError {
     Url { name: DataSourceName, variable: String },
     #[error("data source {name}: {variable} is {value:?}: expected {expected}")]
     Field { name: DataSourceName, variable: String, value: String, expected: &'static str },
-    #[error("data source {name}: {variable} is not set, which {type_variable}={type_value} needs")]
+    #[error("data source {name}: {variable} is not set, but {type_variable}={type_value} requires it")]
     Missing { name: DataSourceName, variable: String, type_variable: String, type_value: String },
     #[error("data source {name}: {field} is set, but {type_variable} is not")]
     TypeMissing { name: DataSourceName, field: String, type_variable: String },
-    #[error("data source {name}: {variable} is set, but SQLite has only {allowed}")]
+    #[error("data source {name}: {variable} is set, but SQLite supports only {allowed}")]
     NotForSqlite { name: DataSourceName, variable: String, allowed: String },
     #[error(
         "data source {name}: {variable} requires {database}, whose driver is not in this build: build it with `--features \
@@ -116,7 +116,8 @@ impl DatabaseType {
 }
 
 impl DataSourceConfig {
-    /// Reads `…_URL`, or `…_TYPE`, `…_HOST`, `…_PORT`, `…_USERNAME`, `…_PASSWORD` and `…_NAME`; `None` if none is set.
+    /// Reads `…_URL`, or `…_TYPE`, `…_HOST`, `…_PORT`, `…_USERNAME`, `…_PASSWORD` and `…_NAME`. Returns
+    /// `None` if none of them is set.
     pub fn from_variables(name: DataSourceName, variables: Variables<'_>) -> Result<Option<Self>, Error> {
         let url = variables.get(&name.variable("URL"))?;
         let fields = Fields::read(name, variables)?;
@@ -130,7 +131,7 @@ impl DataSourceConfig {
         }
     }
 
-    /// Takes the address from a URL such as `postgres://user:password@host/database`, `mysql://…` or `sqlite://file.db`.
+    /// Creates a configuration from a URL: `postgres://user:password@host/database`, `mysql://…` or `sqlite://file.db`.
     pub fn from_url(name: DataSourceName, url: &str) -> Result<Self, Error> {
         let variable = name.variable("URL");
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -236,7 +237,7 @@ impl Fields {
         let source = self.source;
         let encode = |value| utf8_percent_encode(value, UNSAFE).to_string();
         let host = self.required("HOST", &self.host)?;
-        // An IPv6 address is in brackets in a URL.
+        // In a URL, an IPv6 address is in brackets.
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
         let port = match &self.port {
             None => String::new(),

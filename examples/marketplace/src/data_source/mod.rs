@@ -15,9 +15,9 @@ pub use self::config::{DataSourceConfig, DataSourceConfigError, DataSourceName, 
 use self::migrations::{MarketMigrator, WalletMigrator};
 use crate::config::Config;
 
-/// How long a new connection, or a free connection of a full pool, can take.
+/// How long opening a connection, or waiting for a free connection of a full pool, can take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The most connections to a database server for each data source.
+/// The maximum number of connections to a database server for each data source.
 const MAX_CONNECTIONS: u32 = 10;
 
 /// The open data sources. Clones share the connections.
@@ -25,11 +25,11 @@ const MAX_CONNECTIONS: u32 = 10;
 pub struct DataSources {
     /// Listings and messages.
     pub market: DatabaseConnection,
-    /// The history of the wallets. The same connections as `market` unless it is configured on its own.
+    /// The history of the wallets. Uses the connections of `market` unless it is configured separately.
     pub wallet: DatabaseConnection,
 }
 
-/// A data source that cannot be opened. The URL is in none of these errors.
+/// An error of opening a data source. No error contains the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum DataSourceError {
     #[error("data source {name}: the database cannot be opened, check {variables}")]
@@ -78,8 +78,8 @@ async fn connect(name: DataSourceName, config: &DataSourceConfig) -> Result<Data
 
 /// Returns the options of a pool.
 ///
-/// Every statement becomes a span (SeaORM's feature `tracing-spans`) with its text. SeaORM binds values as parameters, so the
-/// text contains none of them.
+/// SeaORM's feature `tracing-spans` records a span with the SQL text for each statement. SeaORM binds values as
+/// parameters, so the text does not contain them.
 fn connect_options(config: &DataSourceConfig) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.url().expose());
     options
@@ -88,7 +88,7 @@ fn connect_options(config: &DataSourceConfig) -> ConnectOptions {
         .connect_timeout(TIMEOUT)
         .acquire_timeout(TIMEOUT);
     match config.database_type() {
-        // A database in memory is closed with its connection, and SQLite has one writer.
+        // One connection: a database in memory ends with its connection, and SQLite supports one writer.
         DatabaseType::Sqlite => options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None),
         DatabaseType::Postgres | DatabaseType::MySql => options.max_connections(MAX_CONNECTIONS),
     };

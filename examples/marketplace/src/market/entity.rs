@@ -1,4 +1,4 @@
-//! The table `listings`: tokens for sale, tokens that are being sold, and sold tokens.
+//! The table `listings`: tokens that are for sale, reserved for an order, or sold.
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Model {
     pub seller: String,
     pub price: Amount,
     pub status: Status,
-    /// Set while an order is under way, and when the listing is sold.
+    /// Set while an order is in progress, and when the listing is sold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buyer: Option<String>,
     /// Set when the chain has settled the order.
@@ -24,10 +24,10 @@ pub struct Model {
     /// Set when the chain has settled the order.
     #[serde(skip)]
     pub block: Option<i64>,
-    /// Set while an order is under way, and when the listing is sold.
+    /// Set while an order is in progress, and when the listing is sold.
     #[serde(skip)]
     pub order_id: Option<String>,
-    /// Set only while an order is under way. From this time on, any instance may continue the order.
+    /// Set only while an order is in progress. After this time, any instance may continue the order.
     #[serde(skip)]
     pub lease_until_ms: Option<i64>,
     pub created_at_ms: i64,
@@ -41,16 +41,16 @@ pub enum Status {
     /// For sale.
     #[sea_orm(string_value = "open")]
     Open,
-    /// Reserved for an order. The buyer may have paid or not.
+    /// Reserved for an order. Whether the buyer has paid is unknown.
     #[sea_orm(string_value = "reserved")]
     Reserved,
-    /// The buyer has paid. The chain may have settled the order or not.
+    /// The buyer has paid. Whether the chain has settled the order is unknown.
     #[sea_orm(string_value = "paid")]
     Paid,
-    /// The chain has settled the order. The seller may have been paid or not.
+    /// The chain has settled the order. Whether the seller has been paid is unknown.
     #[sea_orm(string_value = "settled")]
     Settled,
-    /// The chain has refused the order. The buyer may have the money back or not.
+    /// The chain has refused the order. Whether the buyer has been refunded is unknown.
     #[sea_orm(string_value = "refunding")]
     Refunding,
     /// Sold, and the seller is paid.

@@ -1,8 +1,8 @@
-//! Orders under way, and the leases of the processes that work on them.
+//! Orders in progress, and the leases of the processes that work on them.
 //!
-//! The row of a listing holds at most one order. A process works on an order only while it holds the order's lease: each change
-//! compares the order id, the status and the lease that the process knows with the row. If the row differs, another process has
-//! taken the order over, and the change has no effect.
+//! The row of a listing contains at most one order. A process works on an order only while it holds the order's lease.
+//! Each change compares the order id, the status and the lease that the process knows with the row. If they differ,
+//! another process has taken over the order, and the change has no effect.
 
 use std::{cmp, time::Duration};
 
@@ -25,7 +25,7 @@ pub(super) struct Orders {
     lease_ms: i64,
 }
 
-/// An order under way whose lease this process took.
+/// An order in progress whose lease this process has taken.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
     pub(super) id: String,
@@ -48,7 +48,7 @@ impl Orders {
         Self { db, lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX) }
     }
 
-    /// Creates an order for `listing`. The listing is not reserved before [`reserve`](Self::reserve).
+    /// Creates an order for `listing`. Only [`reserve`](Self::reserve) reserves the listing.
     pub(super) fn create(&self, listing: Listing, buyer: &str) -> Order {
         let id = Uuid::new_v4().to_string();
         Order { id, buyer: buyer.to_owned(), listing, lease_until_ms: self.next_lease(0) }
@@ -68,7 +68,9 @@ impl Orders {
         Ok(changed.rows_affected == 1)
     }
 
-    /// Returns listings with an order whose lease has expired, the longest expired first, at most `limit`.
+    /// Returns at most `limit` listings with an order whose lease has expired.
+    ///
+    /// The lease that expired first comes first.
     pub(super) async fn expired(&self, limit: u64) -> Result<Vec<Listing>, DbErr> {
         let expired = Entity::find().filter(Column::LeaseUntilMs.lt(clock::now_ms()));
         expired.order_by_asc(Column::LeaseUntilMs).limit(limit).all(&self.db).await
@@ -136,13 +138,13 @@ impl Orders {
         reopened.await
     }
 
-    /// Lets the lease expire soon, so that the repair does not wait for the whole lease.
+    /// Shortens the lease, so that the repair does not have to wait for its end.
     pub(super) async fn release(&self, order: &Order) -> Result<(), DbErr> {
         let soon = clock::now_ms().saturating_add(cmp::min(RETRY_MS, self.lease_ms));
         self.change(order, |row| with_lease(row, soon)).await.map(|_| ())
     }
 
-    /// Returns whether the row of the listing holds another order or none: the order has ended without a sale.
+    /// Returns whether the order has ended without a sale: the row of the listing contains another order or none.
     pub(super) async fn has_ended(&self, order: &Order) -> Result<bool, DbErr> {
         let row = Entity::find_by_id(order.listing.id).one(&self.db).await?;
         Ok(row.is_none_or(|row| row.order_id.as_deref() != Some(order.id.as_str())))
@@ -170,7 +172,7 @@ impl Orders {
         Ok(changed.rows_affected == 1)
     }
 
-    /// Returns a lease from now on that differs from the one before it.
+    /// Returns the end of a lease that starts now. It always differs from `previous`.
     fn next_lease(&self, previous: i64) -> i64 {
         cmp::max(clock::now_ms().saturating_add(self.lease_ms), previous.saturating_add(1))
     }

@@ -31,11 +31,13 @@ pub struct Receipt {
     pub price: Amount,
     /// The chain's transaction that transferred the token.
     pub tx_hash: String,
-    /// The block that holds the transaction.
+    /// The block that contains the transaction.
     pub block: u64,
 }
 
-/// Why a request has not bought a listing. Unless the error is `Undecided`, no balance has changed and the listing is as before.
+/// The reason why a request has not bought a listing.
+///
+/// Unless the error is `Undecided`, balances and listing are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum PurchaseError {
     #[error("there is no listing {0}")]
@@ -48,7 +50,7 @@ pub enum PurchaseError {
     Wallet(#[from] WalletError),
     #[error("the purchase was not settled")]
     Settlement(#[from] SettlementError),
-    /// The order continues without the request, and ends with a sale or with an open listing.
+    /// The order continues after the request, and ends with a sale or with an open listing.
     #[error("the purchase is not decided yet: {0}; the listing shows the outcome")]
     Undecided(#[from] UndecidedError),
     #[error("the listing cannot be read")]
@@ -90,7 +92,7 @@ impl Market {
             return Err(PurchaseError::Taken(id));
         }
         tx.set_label("order_id", &order.id);
-        // After an error, the listing can be reserved: the answer of the database can be lost.
+        // After an error, the listing may be reserved: perhaps only the answer of the database was lost.
         reserved.map_err(|error| undecided(&order, Step::Reserve, error))?;
         match self.run(&mut order).await {
             Ok(Outcome::Sold(settled)) => Ok(order.receipt(settled)),
@@ -112,8 +114,8 @@ impl Market {
         }
     }
 
-    /// Checks that chain and wallet answer and that the balance covers the price, so that most purchases that cannot succeed
-    /// fail before the listing is reserved.
+    /// Checks that the chain and the wallet answer and that the balance covers the price. Most purchases that cannot
+    /// succeed therefore fail before the listing is reserved.
     async fn check_parts(&self, order: &Order) -> Result<(), PurchaseError> {
         self.chain.ping().await.map_err(|source| order.unsettled(source))?;
         let (balance, needed) = (self.wallet.balance(&order.buyer).await?, order.listing.price);
@@ -123,22 +125,26 @@ impl Market {
         Ok(())
     }
 
-    /// Leaves the order to the repair. Without this, the lease expires later.
+    /// Releases the order, so that the repair continues it soon. Otherwise the repair waits until the lease expires.
     async fn release(&self, order: &Order, error: &UndecidedError) {
         if !matches!(error.source, StepError::Wallet(_) | StepError::Chain(_)) {
-            return; // the database is away, or the lease belongs to another process
+            return; // the database is unavailable, or the lease belongs to another process
         }
         if let Err(error) = self.orders.release(order).await {
-            tracing::warn!(error = &error as &dyn Error, order_id = order.id, "the lease of an order is not released");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                order_id = order.id,
+                "the lease of an order cannot be released"
+            );
         }
     }
 
-    /// Announces the sale in the seller's room. The sale is final, whether or not this succeeds.
+    /// Announces the sale in the seller's room. The sale is final even if the announcement fails.
     pub(super) async fn announce(&self, order: &Order) {
         let Listing { id, token_id, seller, price, .. } = &order.listing;
         let text = format!("{} bought {token_id} for {price}", order.buyer);
         if let Err(error) = self.chat.announce_sale(seller.clone(), text).await {
-            tracing::warn!(error = &error as &dyn Error, listing_id = id, "a sale is not announced");
+            tracing::warn!(error = &error as &dyn Error, listing_id = id, "a sale cannot be announced");
             Transaction::current().error(&error).handled(true).label("step", "announce").capture();
         }
     }

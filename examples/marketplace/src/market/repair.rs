@@ -1,4 +1,4 @@
-//! Continues orders that a process did not finish: it was killed, or a part was away.
+//! Continues orders that a process did not finish, because it was killed or because a part was unavailable.
 
 use std::{error::Error, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     saga::{Outcome, UndecidedError},
 };
 
-/// The number of orders that one pass continues at most.
+/// The maximum number of orders that one pass continues.
 const ORDERS_PER_PASS: u64 = 20;
 /// The longest pause between two passes.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -22,15 +22,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 impl Market {
-    /// Continues the orders whose lease has expired, the longest expired first, at most 20. Returns the number of orders that
-    /// this process took over.
+    /// Continues at most 20 orders whose lease has expired. The lease that expired first comes first. Returns the
+    /// number of orders that this process took over.
     ///
-    /// Each order is a transaction `repair an order` of the type `background`, which is linked to the current transaction.
+    /// For each order, records a transaction `repair an order` of the type `background`, linked to the current one.
     pub async fn repair_orders(&self) -> Result<usize, DbErr> {
         self.repair_orders_for(&Transaction::current()).await
     }
 
-    /// Repairs orders at once and then every few seconds, until `stopped` resolves. An order under way is finished before.
+    /// Repairs orders immediately and then every few seconds, until `stopped` resolves.
+    ///
+    /// Finishes the current order before it returns.
     pub(crate) async fn keep_repairing(
         self,
         started_by: Transaction,
@@ -81,7 +83,7 @@ impl Market {
             Ok(Outcome::Refused(refusal)) => {
                 tx.set_result("reopened").set_label("reason", "not settled");
                 if let Some(error) = refusal {
-                    // The repair has done its work, but no request has reported the chain's error.
+                    // The repair succeeded, but no request has reported the chain's error.
                     tx.error(&order.unsettled(error)).handled(true).capture();
                     tx.set_outcome(ApmOutcome::Success);
                 }
@@ -91,7 +93,7 @@ impl Market {
     }
 }
 
-/// Reports an order that the next repair has to continue.
+/// Records that the next repair has to continue the order.
 fn undecided(tx: &Transaction, error: &UndecidedError) {
     tracing::warn!(error = error as &dyn Error, order_id = error.order_id, "an order is not repaired yet");
     tx.set_result("undecided").set_label("reason", "undecided").capture_error(error);

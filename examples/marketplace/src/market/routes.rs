@@ -124,7 +124,8 @@ pub(super) async fn purchase(
     Ok(Json(app.market.purchase(id, order.buyer).await?))
 }
 
-/// `GET /market/reports/sales?delay_ms=2000`: sales by seller. The delay makes the request slow, as an example of a slow request.
+/// `GET /market/reports/sales?delay_ms=2000`: sales by seller. The delay makes the request an example of a
+/// slow request.
 pub(super) async fn sales(
     State(app): State<App>,
     _: Option<Customer>,

@@ -10,16 +10,17 @@
 //!
 //! After `sold`, the sale is announced in the seller's chat room. The announcement is lost if the process ends before it.
 //!
-//! A step can end without a result: a part is away, an answer is lost, or the process is killed. The order then keeps its status,
-//! and the [`repair`](super::repair) runs the same step again. An instance that works on an order holds the order's lease
-//! (`MARKETPLACE_ORDER_LEASE_SECONDS`), and renews it with each step. Two instances can still run the same step at once, for
-//! instance if one of them was suspended. This is safe for three reasons:
+//! A step can end without a result if a part is unavailable, an answer is lost, or the process is killed. The order
+//! then keeps its status, and the [`repair`](super::repair) runs the same step again. An instance that works on an
+//! order holds the order's lease (`MARKETPLACE_ORDER_LEASE_SECONDS`), and renews the lease with each step. Two
+//! instances can still run the same step at the same time, for instance if one of them was suspended. This is safe for
+//! three reasons:
 //!
-//! - Wallet and chain return the same answer for the same order.
+//! - The wallet and the chain return the same answer for the same order.
 //! - A listing reopens without a refund only from `reserved`, and the chain is called only after `paid` is stored. The database
-//!   accepts one of the two changes.
-//! - Only the holder of the lease changes the row. A process that has debited the buyer and then finds the order ended, returns
-//!   the money with the order's own key.
+//!   accepts only one of these two changes.
+//! - Only the holder of the lease changes the row. If a process has debited the buyer and then finds that the order has
+//!   ended, it refunds the buyer with the refund key of the order.
 
 use std::fmt;
 
@@ -32,16 +33,17 @@ use crate::{
     wallet::{BalanceError, Change, WalletError, change::ORDER_KEYS},
 };
 
-/// How an order ended.
+/// The outcome of an order.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The chain has settled the order, and the seller is paid.
     Sold(Settled),
-    /// The chain has settled the order, but the rest is left to the repair.
+    /// The chain has settled the order. The repair will pay the seller.
     Unfinished(Settled, UndecidedError),
     /// The buyer's balance did not cover the price. The listing is open again.
     NotCovered(BalanceError),
-    /// The chain refused, the buyer is refunded, and the listing is open again. The repair of a refund does not know the reason.
+    /// The chain refused the order, the buyer is refunded, and the listing is open again. `None` if the repair
+    /// continued a refund, because the error of the chain is not stored.
     Refused(Option<ChainError>),
 }
 
@@ -62,11 +64,11 @@ pub enum Step {
     Transfer,
     PayOut,
     Refund,
-    /// The result of a step is stored.
+    /// Stores the result of a step.
     Store,
 }
 
-/// Why a step ended without a result.
+/// The reason why a step ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     #[error(transparent)]
@@ -108,7 +110,7 @@ impl Market {
                 },
                 Status::Paid => match self.transfer(order).await? {
                     Ok(settled) => {
-                        // Set before anything else can fail: the hash finds the sale on the chain.
+                        // Set the label before anything else can fail: the hash identifies the sale on the chain.
                         Transaction::current()
                             .set_label("tx_hash", &settled.tx_hash)
                             .set_custom_context("settlement", &settled);
@@ -131,7 +133,7 @@ impl Market {
         }
     }
 
-    /// Pays the seller of a settled order. The sale is final, whether or not this succeeds now.
+    /// Pays the seller of a settled order. The sale is final even if the payment fails now.
     async fn complete(&self, order: &mut Order) -> Result<Outcome, UndecidedError> {
         let Some(settled) = order.settled() else {
             let missing = DbErr::Custom("a settled order has no transaction hash".to_owned());
@@ -166,14 +168,14 @@ impl Market {
         if let Ok(false) = stored {
             let ended = self.orders.has_ended(order).await.map_err(|error| undecided(order, Step::Store, error))?;
             if ended {
-                // Another process found the order not covered, and this process debited the buyer later.
+                // Another process found that the balance was too low, and this process debited the buyer later.
                 self.change(order, Step::Refund).await.map_err(|error| undecided(order, Step::Refund, error))?;
             }
         }
         self.stored(order, stored)
     }
 
-    /// Transfers the token. The inner error means that the chain refuses.
+    /// Transfers the token. The inner error means that the chain refuses the transfer.
     async fn transfer(&self, order: &mut Order) -> Result<Result<Settled, ChainError>, UndecidedError> {
         self.hold(order).await?;
         let transfer = Transfer {
@@ -195,7 +197,7 @@ impl Market {
         self.change(order, step).await.map_err(|error| undecided(order, step, error))
     }
 
-    /// Makes the change of a step in the wallet. A change that was made before is not made again.
+    /// Makes the wallet change of a step. A change that was already made is not made again.
     async fn change(&self, order: &Order, step: Step) -> Result<(), WalletError> {
         let (listing, price) = (&order.listing, order.listing.price);
         let (user, amount, key, reason) = match step {
@@ -213,7 +215,7 @@ impl Market {
         self.stored(order, held)
     }
 
-    /// Turns the result of a change of the row into an error of the step.
+    /// Converts the result of a change of the row into an error of the step.
     fn stored(&self, order: &Order, stored: Result<bool, DbErr>) -> Result<(), UndecidedError> {
         match stored {
             Ok(true) => Ok(()),

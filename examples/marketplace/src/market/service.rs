@@ -1,4 +1,4 @@
-//! Creates, finds and sums up listings. Purchases are in [`purchase`](super::purchase).
+//! Creates and finds listings, and sums up sales. Purchases are in [`purchase`](super::purchase).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Market {
     pub(super) chat: Chat,
 }
 
-/// Why the market does not answer.
+/// The reason why the market cannot answer a request.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketError {
     #[error("there is no listing {0}")]
@@ -43,7 +43,7 @@ pub struct Sales {
 }
 
 impl Market {
-    /// Opens a market whose instances hold the lease of an order for `order_lease` at a time.
+    /// Opens a market. `order_lease` is the duration of the lease of an order.
     pub fn new(db: DatabaseConnection, wallet: Wallet, chain: ChainClient, chat: Chat, order_lease: Duration) -> Self {
         let orders = Orders::new(db.clone(), order_lease);
         Self { db, orders, wallet, chain, chat }
@@ -62,7 +62,7 @@ impl Market {
         Ok(listing.insert(&self.db).await?)
     }
 
-    /// Returns listings, the oldest first, of one status or all.
+    /// Returns listings with the status, or all listings if it is `None`. The oldest comes first.
     pub async fn find(&self, status: Option<Status>, offset: u64, limit: u64) -> Result<Vec<Listing>, MarketError> {
         let mut listings = Entity::find().order_by_asc(Column::Id).offset(offset).limit(limit);
         if let Some(status) = status {

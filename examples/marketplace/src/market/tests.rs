@@ -1,4 +1,4 @@
-//! Orders on which two processes work, and steps of the saga that tests of the API cannot reach.
+//! Tests of orders on which two processes work, and of steps of the saga that tests of the API cannot reach.
 
 use crate::{
     App,
@@ -11,7 +11,7 @@ use crate::{
     wallet::{BalanceError, Change, WalletError},
 };
 
-/// A marketplace in which bob has 100 and has reserved a token of alice for 12.5.
+/// Returns a marketplace in which bob has 100 and has reserved a token of alice for 12.5.
 async fn reserved(token_id: &str) -> (App, Order) {
     let app = App::start(&Config::default()).await.unwrap();
     change(&app, "credit", "100").await;
@@ -33,7 +33,7 @@ async fn reserve(app: &App, token_id: &str, price: &str) -> Order {
     order
 }
 
-/// Takes the order over like a process that found the lease expired.
+/// Takes over the order like another process after the lease has expired.
 async fn take_over(app: &App, order: &Order) -> Order {
     let listing = app.market.get(order.listing.id).await.unwrap();
     app.market.orders.take_over(listing).await.unwrap().expect("the order is not taken over by another process")
@@ -93,7 +93,7 @@ async fn payment_for_an_order_that_has_ended_is_refunded() {
 }
 
 #[tokio::test]
-async fn process_that_is_late_after_a_sale_pays_nothing_twice() {
+async fn late_process_pays_nothing_twice_after_a_sale() {
     for behind in [Status::Reserved, Status::Paid, Status::Settled] {
         let (app, mut late) = reserved("42").await;
         let mut order = take_over(&app, &late).await;
@@ -128,12 +128,12 @@ async fn lease_is_renewed_when_half_of_it_has_passed() {
     assert!(order.lease_until_ms >= first);
 }
 
-/// The order with a lease in the past.
+/// Returns the order with a lease in the past.
 fn expiring(order: &Order) -> Order {
     Order { lease_until_ms: 1, ..order.clone() }
 }
 
-/// The id of the only listing.
+/// Returns the id of the only listing.
 async fn listing_id(app: &App) -> i64 {
     app.market.find(None, 0, 1).await.unwrap()[0].id
 }
@@ -142,7 +142,7 @@ async fn listing_id(app: &App) -> i64 {
 async fn order_that_was_not_covered_is_not_paid_from_a_later_credit() {
     let app = App::start(&Config::default()).await.unwrap();
     let order = reserve(&app, "42", "12.5").await;
-    // as a process that is killed after the debit was refused leaves the order
+    // the state of the order after a process was killed after the debit was refused
     let debit = Change {
         user: "bob".to_owned(),
         key: format!("order:{}:pay", order.id),
@@ -168,7 +168,7 @@ async fn refused_order_is_refunded_and_the_listing_is_for_sale_again() {
     assert_eq!((listing.lease_until_ms, balances(&app).await), (None, sums("100", "0")));
 }
 
-/// A wallet holds at most 4600 billion. The refund of a buyer who has been paid that much meanwhile has to wait.
+/// A wallet can hold at most 4600 billion. If the buyer was paid that much in the meantime, the refund has to wait.
 #[tokio::test]
 async fn refund_that_fails_is_repeated_until_it_succeeds() {
     let app = App::start(&Config::default()).await.unwrap();

@@ -1,7 +1,7 @@
-//! Transactions of the records that are booked into the history.
+//! Records transactions for the records that are booked into the history.
 //!
-//! Each record gets a transaction in the trace of its sender. The statements of a batch are in one transaction of their
-//! own, which is linked to the senders. A batch of one record has one transaction.
+//! Each record gets a transaction in the trace of its sender. The statements of a batch are in a separate transaction
+//! with links to the senders. A batch with a single record has only the transaction of the record.
 
 use std::error::Error;
 
@@ -27,7 +27,7 @@ pub(super) struct Booking<'a, M> {
 }
 
 impl<M: LogMessage> Booking<'_, M> {
-    /// Describes the transaction of the message.
+    /// Sets the name and the labels of the transaction of the message.
     pub(super) fn describe(&self, tx: &Transaction, batch_size: usize) {
         tx.set_name("book wallet change").set_label("module", "wallet").set_label("batch_size", number(batch_size));
         if let Some((partition, offset)) = self.message.place() {
@@ -43,7 +43,7 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Writes a batch and records it. `result` describes what became of each message.
+/// Writes a batch and records it. `result` returns the outcome of each message.
 pub(super) async fn record<M: LogMessage, T, E: Error + 'static>(
     bookings: &[Booking<'_, M>],
     write: impl Future<Output = Result<T, E>>,

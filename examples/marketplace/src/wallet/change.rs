@@ -8,7 +8,7 @@ use crate::money::Amount;
 /// The header with the key of a change.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The beginning of the keys of the market's orders. Clients cannot use such keys.
+/// The prefix of the keys of the market's orders. Clients cannot use keys with this prefix.
 pub(crate) const ORDER_KEYS: &str = "order:";
 
 /// The maximum number of characters of a user.
@@ -20,7 +20,7 @@ pub const MAX_REASON: usize = 200;
 
 /// A change of one user's balance, identified by the user and the key.
 ///
-/// A change with a known key is not made again: it gets the answer of the first one.
+/// A change with a known key is not made again. It gets the answer to the first change with this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub user: String,
@@ -50,7 +50,7 @@ pub struct InvalidChange {
 }
 
 impl Change {
-    /// Checks the limits that the history's columns have.
+    /// Checks that the values fit into the columns of the history.
     pub fn validate(&self) -> Result<(), InvalidChange> {
         let invalid = |field, reason| Err(InvalidChange { field, reason });
         if !is_text(&self.user, MAX_USER) {
@@ -68,12 +68,12 @@ impl Change {
         Ok(())
     }
 
-    /// Whether the change takes money out of the wallet.
+    /// Returns whether the change takes money out of the wallet.
     pub fn is_debit(&self) -> bool {
         self.amount < Amount::ZERO
     }
 
-    /// The answer to this change when its key is known already.
+    /// Returns the answer to this change if its key is already known.
     pub(super) fn answer(self, known: &Known) -> Result<Accepted, WalletError> {
         if known.amount != self.amount || known.reason != self.reason {
             return Err(WalletError::KeyReused);
@@ -89,7 +89,7 @@ impl Change {
     }
 }
 
-/// What is stored under a key.
+/// The stored answer for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     pub amount: Amount,
@@ -97,16 +97,16 @@ pub struct Known {
     pub outcome: Outcome,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the log, and `balance` was the balance after it.
+    /// The change is in the log, and `balance` was the balance after it.
     Accepted { balance: Amount },
-    /// The debit was not covered by `balance`.
+    /// The debit was refused, because `balance` did not cover it.
     Refused { balance: Amount },
 }
 
-/// Why a balance does not allow a change.
+/// The reason why a balance does not allow a change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalanceError {
     #[error("the balance is {balance}, {needed} are needed")]

@@ -1,4 +1,4 @@
-//! Why a wallet does not answer as asked.
+//! The errors of the wallet.
 
 use std::error::Error;
 
@@ -19,10 +19,12 @@ pub enum WalletError {
     /// 422
     #[error("this Idempotency-Key was used for another change")]
     KeyReused,
-    /// 503: the balance did not change.
+    /// 503: the balance has not changed.
     #[error("{reason}")]
     Unavailable { reason: &'static str, source: Option<Source> },
-    /// 503: whether the balance changed is not known. A repetition with the same key changes it at most once.
+    /// 503: the balance may have changed.
+    ///
+    /// If the request is repeated with the same key, the balance changes at most once.
     #[error("{reason}: send the request again with the Idempotency-Key {key}")]
     Unknown { reason: &'static str, key: String, source: Option<Source> },
     #[error("the history cannot be read")]

@@ -1,4 +1,5 @@
-//! The history of all changes in the relational database. It is the truth, together with what is unconsumed in the log.
+//! The history of all changes in the relational database. The history and the unconsumed changes in the log are the
+//! source of truth.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +20,7 @@ use crate::money::Amount;
 
 pub use super::entity::entry::Model as Entry;
 
-/// The maximum number of entries that a client gets.
+/// The maximum number of entries in a response.
 const MAX_ENTRIES: u64 = 100;
 
 /// The maximum number of keys in one statement.
@@ -35,7 +36,7 @@ pub struct History {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub sums: BTreeMap<String, Amount>,
-    /// The changes that count and are not in the sums, without duplicates.
+    /// The valid changes that are not in the sums, without duplicates.
     pub unconsumed: Vec<Event>,
 }
 
@@ -48,11 +49,11 @@ pub struct Advance {
     pub to: Position,
 }
 
-/// Why a batch was not written.
+/// The reason why a batch was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
     /// Another consumer has written the partition. Nothing was written.
-    #[error("another consumer has moved partition {0}")]
+    #[error("another consumer has written partition {0}")]
     Moved(i32),
     #[error("the history cannot be written")]
     Database(#[from] DbErr),
@@ -63,13 +64,13 @@ impl History {
         Self { db }
     }
 
-    /// The user's entries, the newest first, at most 100.
+    /// Returns at most 100 entries of the user, the newest first.
     pub async fn entries(&self, user: &str) -> Result<Vec<Entry>, DbErr> {
         let entries = entry::Entity::find().filter(entry::Column::UserId.eq(user));
         entries.order_by_desc(entry::Column::Id).limit(MAX_ENTRIES).all(&self.db).await
     }
 
-    /// Finds a change by its key, with the balance after it.
+    /// Returns the change with the key, and the balance after it.
     pub async fn find(&self, user: &str, key: &str) -> Result<Option<Known>, DbErr> {
         let found = entry::Entity::find()
             .filter(entry::Column::UserId.eq(user).and(entry::Column::ChangeKey.eq(key)))
@@ -88,7 +89,7 @@ impl History {
         Ok(Some(Known { amount: entry.amount, reason: entry.reason, outcome: Outcome::Accepted { balance } }))
     }
 
-    /// Returns those of the changes, given by user and key, that are in the history.
+    /// Returns the changes that are in the history. Changes are identified by user and key.
     pub async fn find_all(&self, changes: &[(String, String)]) -> Result<Vec<(String, String)>, DbErr> {
         let mut found = Vec::new();
         for chunk in changes.chunks(KEYS) {
@@ -98,18 +99,19 @@ impl History {
         Ok(found)
     }
 
-    /// The positions of all partitions that were consumed.
+    /// Returns the positions of all partitions that were consumed.
     pub async fn positions(&self, log: &str) -> Result<Vec<Position>, DbErr> {
         positions(&self.db, log).await
     }
 
-    /// The position of one partition.
+    /// Returns the position of one partition.
     pub async fn position(&self, log: &str, partition: i32) -> Result<Position, DbErr> {
         let row = consumed::Entity::find_by_id((log.to_owned(), partition)).one(&self.db).await?;
         Ok(row.map_or_else(|| Position::start(partition), Position::from))
     }
 
-    /// Reads the sums of all users and those of `unconsumed` that are not in them, from one state of the database.
+    /// Reads the sums of all users, and filters `unconsumed` to the changes that are not in the sums. Both use the same
+    /// state of the database.
     pub async fn snapshot(&self, log: &str, unconsumed: Vec<Unconsumed>) -> Result<Snapshot, DbErr> {
         let snapshot = match self.db.get_database_backend() {
             DbBackend::Sqlite => self.db.begin().await?,
@@ -128,7 +130,7 @@ impl History {
             .into_tuple()
             .all(&snapshot)
             .await?;
-        // the consumer may have written a part of them meanwhile
+        // the consumer may have written some of them in the meantime
         let events = unconsumed
             .into_iter()
             .filter(|change| next.get(&change.partition).is_none_or(|next| change.offset >= *next))
@@ -140,16 +142,16 @@ impl History {
         Ok(Snapshot { sums, unconsumed })
     }
 
-    /// Writes a batch of changes that count, and the positions after it, in one transaction.
+    /// Writes a batch of valid changes, and the positions after it, in one transaction.
     ///
-    /// Changes that are in the history already are ignored.
+    /// Changes that are already in the history are ignored.
     pub async fn book(&self, log: &str, advances: &[Advance], events: Vec<Event>) -> Result<(), BookError> {
         for Advance { to, .. } in advances.iter().filter(|advance| advance.from == 0) {
             self.create_position(log, to.partition).await?;
         }
         let batch = self.db.begin().await?;
         for Advance { from, to } in advances {
-            // first, so that the row is locked: of two consumers, one gets on
+            // The position is updated first. This locks the row, so that only one of two consumers continues.
             let moved = consumed::Entity::update_many()
                 .col_expr(consumed::Column::NextOffset, Expr::value(to.next_offset))
                 .col_expr(consumed::Column::Epoch, Expr::value(to.epoch.as_ref().map(|e| e.as_str().to_owned())))
@@ -165,12 +167,12 @@ impl History {
         Ok(batch.commit().await?)
     }
 
-    /// Writes those of `events` that have the current epoch of a log without records of its own.
+    /// Writes the events that have the current epoch, for a log that stores no records.
     ///
     /// Returns for each event whether it was written. A duplicate counts as written.
     pub async fn book_directly(&self, log: &str, events: Vec<Event>) -> Result<Vec<bool>, DbErr> {
         let batch = self.db.begin().await?;
-        // locks the row until the end of the transaction, so that the epoch stays
+        // Locks the row until the end of the transaction, so that the epoch does not change.
         consumed::Entity::update_many()
             .col_expr(
                 consumed::Column::NextOffset,
@@ -188,7 +190,7 @@ impl History {
         Ok(counts)
     }
 
-    /// Replaces the epoch of a log without records of its own. Returns `false` if the current epoch is not `current`.
+    /// Replaces the epoch of a log that stores no records. Returns `false` if the current epoch is not `current`.
     pub async fn replace_epoch(&self, log: &str, current: Option<&Epoch>, epoch: &Epoch) -> Result<bool, DbErr> {
         self.create_position(log, DIRECT).await?;
         let is_current = match current {
@@ -221,7 +223,9 @@ impl History {
             .map(|_| ())
     }
 
-    /// The sum of amounts as a 64-bit integer. The databases return sums as decimal numbers.
+    /// Returns the SQL expression for the sum of amounts, cast to a 64-bit integer.
+    ///
+    /// Without the cast, databases return a decimal.
     fn sum(&self) -> SimpleExpr {
         let integer = match self.db.get_database_backend() {
             DbBackend::MySql => "signed",
@@ -231,7 +235,7 @@ impl History {
     }
 }
 
-/// The only partition of a log without records of its own.
+/// The only partition of a log that stores no records.
 pub const DIRECT: i32 = 0;
 
 fn is_at(log: &str, partition: i32) -> SimpleExpr {
@@ -270,7 +274,7 @@ async fn without_known(db: &DatabaseTransaction, events: Vec<Event>) -> Result<V
     Ok(events.into_iter().filter(|event| !found.contains(&(event.user.clone(), event.key.clone()))).collect())
 }
 
-/// Finds changes by user and key. Can find further combinations of these users and keys.
+/// Finds changes by user and key. The result can also contain other combinations of these users and keys.
 async fn known(
     db: &impl ConnectionTrait,
     changes: impl Iterator<Item = (&'_ str, &'_ str)> + Send,

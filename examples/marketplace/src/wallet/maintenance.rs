@@ -1,4 +1,4 @@
-//! The task that keeps the wallet working: it rebuilds lost balances, and sends changes that wait for the log.
+//! The maintenance task of the wallet: rebuilds lost balances, and sends changes that wait for the log.
 
 use std::{
     error::Error,
@@ -21,18 +21,18 @@ use crate::clock;
 
 /// How often the state of the balances is checked.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
-/// How often waiting changes are looked for.
+/// How often the task looks for waiting changes.
 const RELAY_EVERY: Duration = Duration::from_secs(1);
 
-/// When the tasks ran last.
-struct Last {
+/// The times of the last runs.
+struct LastRuns {
     relayed: Instant,
     forgotten: Instant,
 }
 
 /// Runs until the wallet is dropped.
 pub(super) async fn run(wallet: Weak<Inner>) {
-    let (mut failures, mut last) = (0, Last { relayed: Instant::now(), forgotten: Instant::now() });
+    let (mut failures, mut last) = (0, LastRuns { relayed: Instant::now(), forgotten: Instant::now() });
     loop {
         let Some(inner) = wallet.upgrade() else { return };
         match maintain(&inner, &mut last).await {
@@ -45,7 +45,7 @@ pub(super) async fn run(wallet: Weak<Inner>) {
         let delay = if failures > 0 { rebuild::backoff(failures, jitter()) } else { CHECK_EVERY };
         let wake = inner.wake.clone();
         drop(inner);
-        // a request that waits for the balances wakes the task
+        // a request that waits for the balances notifies the task
         let _ = timeout(delay, wake.notified()).await;
         if failures > 0 {
             tokio::time::sleep(delay).await;
@@ -53,12 +53,12 @@ pub(super) async fn run(wallet: Weak<Inner>) {
     }
 }
 
-async fn maintain(wallet: &Inner, last: &mut Last) -> Result<(), Source> {
+async fn maintain(wallet: &Inner, last: &mut LastRuns) -> Result<(), Source> {
     let ready = ensure_ready(wallet).await;
     if let Some(health) = &wallet.health {
         match &ready {
             Ok(_) => health.set_ready(),
-            // without its causes, which can contain addresses
+            // without the causes of the error, which can contain addresses
             Err(error) => health.set_not_ready(error.to_string()),
         }
     }
@@ -78,7 +78,7 @@ async fn maintain(wallet: &Inner, last: &mut Last) -> Result<(), Source> {
     Ok(())
 }
 
-/// Removes old answers from the store: from then on, the key is found in the history.
+/// Removes old answers from the store. After this, the keys are looked up in the history.
 async fn forget_answers(wallet: &Inner, epoch: &Epoch) -> Result<(), Source> {
     let before_ms = clock::now_ms().saturating_sub(i64::try_from(wallet.answer_kept.as_millis()).unwrap_or(i64::MAX));
     loop {
@@ -87,14 +87,14 @@ async fn forget_answers(wallet: &Inner, epoch: &Epoch) -> Result<(), Source> {
         if !booked.is_empty() {
             wallet.balances.forget_answers(epoch, &booked).await?;
         }
-        // the answers to other changes are kept until the consumer has booked them
+        // answers to changes that the consumer has not booked yet are kept
         if old.len() < OLD_ANSWERS || booked.len() < old.len() {
             return Ok(());
         }
     }
 }
 
-/// Returns the epoch of the balances. Rebuilds them if they are lost.
+/// Returns the epoch of the balances. Rebuilds the balances if they are lost.
 pub(super) async fn ensure_ready(wallet: &Inner) -> Result<Epoch, RebuildError> {
     let observed = wallet.balances.state().await?;
     match &observed {
@@ -114,7 +114,7 @@ pub(super) async fn ensure_ready(wallet: &Inner) -> Result<Epoch, RebuildError> 
     transaction.run(rebuild).await
 }
 
-/// Sends the changes that have waited for a while: their request has ended, or has failed.
+/// Sends the changes that have waited longer than `relay_after`: their request has ended or has failed.
 async fn relay(wallet: &Inner, epoch: &Epoch) -> Result<(), Source> {
     let before = clock::now_ms().saturating_sub(i64::try_from(wallet.relay_after.as_millis()).unwrap_or(i64::MAX));
     for event in wallet.balances.waiting(epoch).await?.into_iter().filter(|event| event.at_ms <= before) {
@@ -142,7 +142,7 @@ async fn relay_one(wallet: &Inner, event: &Event) -> Result<(), Source> {
     result
 }
 
-/// A random number from 0 to 1.
+/// Returns a random number from 0 to 1.
 pub(super) fn jitter() -> f64 {
     f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0
 }

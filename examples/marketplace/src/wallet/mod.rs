@@ -1,32 +1,36 @@
-//! Wallets: balances that change at once, and the history of the changes.
+//! Wallets: balances that change immediately, and the history of the changes.
 //!
 //! Balances are in a fast, volatile store (Redis). Changes are in a durable log (Kafka), from which a consumer
-//! (`marketplace history`) writes the history into the relational database in batches. The history and what is
-//! unconsumed in the log are the truth; balances that are lost are computed from them.
+//! (`marketplace history`) writes the history into the relational database in batches. The history and the
+//! unconsumed changes in the log are the source of truth. Lost balances are rebuilt from them.
 //!
-//! A change has an identity: its user and its key. It takes three steps:
+//! A change is identified by its user and its key. Making a change takes three steps:
 //!
-//! 1. *Begin*, one script in the store: a known key gets its stored answer. A debit takes the amount if the balance
-//!    covers it. The change is put among those that wait for the log.
-//! 2. *Append* to the log, until it is durable.
-//! 3. *Confirm*, one script: a credit adds the amount, the change no longer waits, and its answer is stored for an hour and
-//!    until the change is in the history. Later, the key is found there.
+//! 1. *Begin* is one script in the store. If the key is known, the script returns the stored answer. A debit is
+//!    subtracted if the balance covers it. The change is added to the changes that wait for the log.
+//! 2. *Append* writes the change to the log and waits until it is durable.
+//! 3. *Confirm* is another script. It adds the amount of a credit, removes the change from the waiting changes, and
+//!    stores the answer. The answer is kept for at least an hour and until the change is in the history. After that,
+//!    the key is looked up in the history.
 //!
-//! Money can be spent only when its credit is durable, so the history never shows a negative balance. A change that
-//! stays between the steps is sent again by a task of any instance; duplicates are dropped by user and key.
-//! The data set in the store has an epoch. If the store loses it, a new epoch begins with a marker in the log, and changes
-//! of older epochs behind the marker do not count: [`rebuild`] computes balances up to the marker.
+//! Money can be spent only after its credit is durable, so the history never shows a negative balance. If a change
+//! stops between two steps, a task of any instance continues it. Duplicates are recognized by user and key, and
+//! dropped.
 //!
-//! | away | what happens |
+//! The data set in the store has an epoch. If the store loses the data set, a new epoch begins with a marker in the
+//! log. Changes of older epochs after the marker are ignored, because [`rebuild`] computes the balances up to the
+//! marker.
+//!
+//! | unavailable part | what happens |
 //! |---|---|
-//! | Redis | balances and changes get 503. After its return, the balances are rebuilt before the first answer |
-//! | Kafka | changes get 503 and wait in Redis; they are recorded later. Balances are served. With 500 waiting changes, further ones are refused |
-//! | database | changes are accepted, unless they have an `Idempotency-Key` that is not in Redis. The history gets 503 and catches up later |
-//! | consumer | changes are accepted; the history lags behind. The consumer must return within 28 days, when Kafka deletes records |
-//! | API process | its unfinished changes are recorded by another instance, or at its next start |
+//! | Redis | requests for balances and changes get 503. When Redis is available again, the balances are rebuilt before the first answer |
+//! | Kafka | changes get 503 and wait in Redis until they can be recorded. Balances are still served. If 500 changes are waiting, further changes are refused |
+//! | database | with Kafka, changes are still accepted, unless they have an `Idempotency-Key` that is not in Redis. Without Kafka, changes get 503. Requests for the history get 503, and the history catches up later |
+//! | consumer | all requests are still served, but the history lags behind. The consumer must start again within 28 days, before Kafka deletes records |
+//! | API process | another instance records the unfinished changes, or the process does at its next start |
 //!
-//! A 503 means either that nothing changed, or that the outcome is not known; then the request can be sent again with the
-//! same `Idempotency-Key` (in the error's text), which changes the balance at most once.
+//! A 503 means either that nothing changed, or that the outcome is unknown. If it is unknown, the error contains an
+//! `Idempotency-Key`. A client that repeats the request with this key changes the balance at most once.
 //!
 //! Without Redis, balances are in the memory of the process. Without Kafka, a change is written directly into the history,
 //! and step 2 lasts until the transaction of its batch is committed.

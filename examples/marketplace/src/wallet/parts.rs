@@ -1,4 +1,4 @@
-//! The parts of a wallet, as the configuration selects them.
+//! Selects the parts of a wallet according to the configuration.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::{Config, ConfigError};
 
-/// A part that cannot be used at the start.
+/// An error of opening a part.
 #[derive(Debug, thiserror::Error)]
 pub enum PartsError {
     #[error("the balances cannot be opened, check REDIS_URL")]

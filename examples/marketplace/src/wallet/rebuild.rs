@@ -1,12 +1,13 @@
 //! Rebuilds lost balances from the history and the log.
 //!
-//! 1. The state of the store becomes `rebuilding` with a new epoch: one instance claims the rebuild, and from here on, no
-//!    change of an older epoch is confirmed. Then the instance fences earlier rebuilds in the log, and checks that its claim
-//!    still holds. The claim comes first, so that instances do not fence each other in turn.
-//! 2. A marker in each partition ends the older epochs: their later changes do not count.
+//! 1. An instance claims the rebuild: it sets the state of the store to `rebuilding` with a new epoch. After this, no
+//!    change of an older epoch is confirmed. Then the instance fences earlier rebuilds in the log, and checks that its
+//!    claim still holds. The claim comes first, so that instances do not fence each other repeatedly.
+//! 2. A marker in each partition ends the older epochs. Their later changes are ignored.
 //! 3. The changes between the consumer's position and the markers are read from the log.
-//! 4. One state of the database gives the sums, and which of these changes are not in them.
-//! 5. The store gets the balances, and becomes ready if no other rebuild has begun.
+//! 4. The sums of the history are read, and the changes that are already in the sums are removed. Both steps use the
+//!    same state of the database.
+//! 5. The balances are written to the store, which becomes ready if no other rebuild has begun.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::money::Amount;
 
-/// Why the balances are not rebuilt.
+/// The reason why the balances were not rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     #[error("the balances cannot be written")]
@@ -49,7 +50,7 @@ pub(super) async fn rebuild(
     }
     let load = async {
         let mut writer = log.begin_epoch().await?;
-        // a claim from now on fences this rebuild, an earlier one is seen here
+        // A later claim will fence this rebuild. An earlier claim is detected here.
         match balances.state().await? {
             State::Rebuilding { epoch: current, .. } if current == epoch => {}
             _ => return Err(RebuildError::Replaced),
@@ -68,7 +69,10 @@ pub(super) async fn rebuild(
         Ok(rebuilt) => rebuilt,
         Err(error) => {
             if let Err(error) = balances.abandon_rebuild(&epoch).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the lease of a rebuild expires later");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a failed rebuild keeps its lease until it expires"
+                );
             }
             return Err(error);
         }
@@ -80,11 +84,11 @@ pub(super) async fn rebuild(
     Ok(epoch)
 }
 
-/// Keeps the lease of the rebuild.
+/// Renews the lease of the rebuild regularly. Returns only after an error.
 async fn renew(balances: &dyn Balances, epoch: &Epoch) -> StoreError {
     let mut ticks = interval(REBUILD_LEASE / 4);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await; // the lease is new
+    ticks.tick().await; // the first tick completes immediately, and the lease is new
     loop {
         ticks.tick().await;
         if let Err(error) = balances.renew_rebuild(epoch).await {
@@ -105,7 +109,7 @@ fn apply(snapshot: Snapshot) -> Option<Rebuilt> {
     Some(Rebuilt { balances: balances.into_iter().collect(), answers })
 }
 
-/// The delay before the next attempt after `failures` failed ones, with `jitter` between 0 and 1.
+/// Returns the delay before the next attempt after `failures` failed attempts. `jitter` is between 0 and 1.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     let delay = Duration::from_millis(100) * 2_u32.pow(failures.min(5));
     delay.mul_f64(0.5 + jitter / 2.0)
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn balance_that_does_not_fit_is_noticed() {
+    fn balance_that_does_not_fit_is_reported() {
         let sums = [("bob".to_owned(), Amount::from_millionths(i64::MAX))].into();
         assert_eq!(apply(Snapshot { sums, unconsumed: vec![event("bob", "1", "1")] }), None);
     }

@@ -35,7 +35,7 @@ impl Validate for Movement {
     }
 }
 
-/// A user's balance, after a change with the change's key.
+/// A user's balance. After a change, the answer also contains the key of the change.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Balance {
     user: String,
@@ -56,7 +56,7 @@ impl<S: Sync> FromRequestParts<S> for Key {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
         let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self::New(Uuid::new_v4())) };
-        // characters that are not ASCII make the key invalid later
+        // a key with characters that are not ASCII is refused later
         let key = String::from_utf8_lossy(value.as_bytes()).into_owned();
         if key.starts_with(ORDER_KEYS) {
             let reason = format!("must not start with {ORDER_KEYS}");
@@ -71,7 +71,7 @@ type Answer = (Extension<Balance>, Json<Balance>);
 
 fn answer(user: String, balance: Amount, key: Option<String>) -> Answer {
     let balance = Balance { user, balance, key };
-    // without the key, which is a label: a field named `key` is redacted
+    // The recorded answer has no key, because the agent redacts fields named `key`. The key is a label instead.
     (Extension(Balance { key: None, ..balance.clone() }), Json(balance))
 }
 

@@ -1,4 +1,4 @@
-//! The wallet without HTTP. The documentation of the [module](super) describes the protocol.
+//! The operations of a wallet, without HTTP. The documentation of the [module](super) describes the protocol.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -30,13 +30,13 @@ use crate::{clock, health::PartHealth, money::Amount, uninterrupted::uninterrupt
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the start waits for a rebuild.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a request that waits looks at the state.
+/// How often a waiting request checks the state.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a change waits before another task sends it.
 const RELAY_AFTER: Duration = Duration::from_secs(5);
 
 const REBUILDING: &str = "the balances are being rebuilt";
-const REPLACED: &str = "the balances were rebuilt meanwhile and the change was not made: send the request again";
+const REPLACED: &str = "the balances were rebuilt in the meantime and the change was not made: send the request again";
 const UNREACHABLE: &str = "the balances cannot be reached";
 const BEHIND: &str = "the log is behind: too many changes wait for it";
 const KEY_UNCHECKED: &str = "the history cannot be read, so the Idempotency-Key cannot be checked";
@@ -44,7 +44,7 @@ const NOT_RECORDED: &str = "the change is not recorded yet";
 const NOT_CONFIRMED: &str = "the change is recorded but not confirmed yet";
 const NO_ANSWER: &str = "the balances did not answer";
 
-/// The wallets of all users. Clones are the same wallets.
+/// The wallets of all users. Clones share their state.
 #[derive(Clone)]
 pub struct Wallet {
     inner: Arc<Inner>,
@@ -55,9 +55,9 @@ pub(super) struct Inner {
     pub(super) balances: Arc<dyn Balances>,
     pub(super) log: Arc<dyn ChangeLog>,
     pub(super) history: History,
-    /// The epoch that was ready last. The store checks it with each change.
+    /// The last epoch that was ready. The store checks the epoch of each change.
     epoch: Mutex<Option<Epoch>>,
-    /// Wakes the maintenance.
+    /// Wakes the maintenance task.
     pub(super) wake: Arc<Notify>,
     pub(super) relay_after: Duration,
     pub(super) answer_kept: Duration,
@@ -71,9 +71,9 @@ pub struct WalletParts {
     pub history: History,
     /// How long a change waits before another task sends it to the log. `None` means 5 s.
     pub relay_after: Option<Duration>,
-    /// How long the answer to a change is kept that is in the history. `None` means [`ANSWER_KEPT`].
+    /// How long the answer to a change in the history is kept. `None` means [`ANSWER_KEPT`].
     pub answer_kept: Option<Duration>,
-    /// Shows whether the balances are ready.
+    /// Reports whether the balances are ready.
     pub health: Option<PartHealth>,
 }
 
@@ -106,12 +106,12 @@ impl Wallet {
 
     /// Makes a change, or returns the answer of the first change with the same user and key.
     ///
-    /// The change continues if the returned future is dropped.
+    /// If the returned future is dropped, the change continues.
     pub async fn change(&self, change: Change) -> Result<Accepted, WalletError> {
         self.make(change, false).await
     }
 
-    /// Makes a change whose key was never used before. It saves the search for the key in the history.
+    /// Makes a change whose key was never used before. The history is therefore not searched for the key.
     pub(super) async fn change_with_new_key(&self, change: Change) -> Result<Accepted, WalletError> {
         self.make(change, true).await
     }
@@ -122,7 +122,7 @@ impl Wallet {
         uninterrupted(async move { inner.change(change, is_new).await }).await
     }
 
-    /// The user's balance. A user who is not known has 0.
+    /// Returns the user's balance, or 0 for an unknown user.
     pub async fn balance(&self, user: &str) -> Result<Amount, WalletError> {
         for _ in 0..2 {
             let epoch = self.inner.epoch().await?;
@@ -134,7 +134,7 @@ impl Wallet {
         Err(WalletError::Unavailable { reason: REBUILDING, source: None })
     }
 
-    /// The user's changes, the newest first, at most 100. They lag behind the balance.
+    /// Returns at most 100 changes of the user, the newest first. The history can lag behind the balance.
     pub async fn history(&self, user: &str) -> Result<Vec<Entry>, WalletError> {
         self.inner.history.entries(user).await.map_err(WalletError::History)
     }
@@ -164,8 +164,8 @@ impl Inner {
     async fn change(&self, change: Change, is_new: bool) -> Result<Accepted, WalletError> {
         let deadline = Instant::now() + READY_TIMEOUT;
         let traceparent = traceparent();
-        // The history does not contain the key. This holds in one epoch only: the answers of later ones begin where
-        // their history ends.
+        // The epoch in which the history did not contain the key. The result is valid only in this epoch, because the
+        // answers of a later epoch begin at the end of a later history.
         let mut searched = None;
         let event = loop {
             let epoch = self.epoch().await?;
@@ -199,7 +199,7 @@ impl Inner {
     pub(super) async fn append(&self, event: &Event) -> Result<(), Source> {
         match self.log.append(event).await {
             Err(AppendError::Replaced) => {
-                // the log has a newer epoch than the balances: they are out of date
+                // the epoch in the log is newer than the balances, so the balances are out of date
                 self.balances.discard(&event.epoch).await?;
                 self.forget_epoch(&event.epoch);
                 self.wake.notify_one();
@@ -216,7 +216,7 @@ impl Inner {
         loop {
             match self.balances.confirm(event).await.map_err(unconfirmed)? {
                 Confirm::Known(known) => return Ok(known),
-                // confirmed so long ago that the answer has expired
+                // the change was confirmed so long ago that the answer has expired
                 Confirm::Unknown => {
                     return self.find_booked(change).await?.ok_or_else(|| unknown(NOT_CONFIRMED, change, None));
                 }
@@ -227,7 +227,7 @@ impl Inner {
             if epoch != event.epoch {
                 match self.balances.find(&epoch, &event.user, &event.key).await.map_err(unconfirmed)? {
                     Find::Known(known) => return Ok(known),
-                    // the change is in the history, or it does not count
+                    // the change is either in the history or ignored
                     Find::Unknown => {
                         let replaced = WalletError::Unavailable { reason: REPLACED, source: None };
                         return self.find_booked(change).await?.ok_or(replaced);
@@ -246,7 +246,7 @@ impl Inner {
         self.history.find(&change.user, &change.key).await.map_err(not_read)
     }
 
-    /// Returns the epoch that is ready. Waits a short time for a rebuild.
+    /// Returns the epoch that is ready. If the balances are being rebuilt, waits for a short time.
     async fn epoch(&self) -> Result<Epoch, WalletError> {
         if let Some(epoch) = self.lock_epoch().clone() {
             return Ok(epoch);
@@ -271,7 +271,7 @@ impl Inner {
         *self.lock_epoch() = Some(epoch);
     }
 
-    /// Forgets the epoch, which is not ready any more.
+    /// Forgets the epoch, which is no longer ready.
     fn forget_epoch(&self, epoch: &Epoch) {
         let mut current = self.lock_epoch();
         if current.as_ref() == Some(epoch) {
@@ -284,7 +284,7 @@ impl Inner {
     }
 }
 
-/// The trace of the current request.
+/// Returns the `traceparent` of the current request.
 fn traceparent() -> Option<String> {
     let mut headers = HeaderMap::new();
     trace_context::inject(&mut headers);

@@ -1,4 +1,4 @@
-//! The chat inside one process: stored messages, event streams and WebSockets.
+//! Tests of the chat in one process: stored messages, event streams and WebSockets.
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ async fn event_streams_and_websockets_end_when_the_service_stops() {
     let shop = Shop::open().await;
     let addr = shop.serve().await;
     let (mut sse, mut ws) = (Sse::open(addr, "alice").await, Ws::open(addr, "alice", None).await);
-    // a WebSocket that only notices the stop when it sends its next ping is too late
+    // the WebSocket must end before it sends its next ping
     let begun = Instant::now();
     shop.state.stop();
     assert_eq!(sse.next().await, None);
@@ -70,7 +70,7 @@ async fn event_streams_and_websockets_end_when_the_service_stops() {
 }
 
 #[tokio::test]
-async fn open_websocket_is_waited_for() {
+async fn shutdown_waits_for_an_open_websocket() {
     let shop = Shop::open().await;
     let addr = shop.serve().await;
     let ws = Ws::open(addr, "alice", None).await;
@@ -144,10 +144,10 @@ async fn invalid_frame_is_refused_and_the_connection_stays_open() {
         (&long, Some("text"), "has 2001 characters, 2000 are allowed"),
     ] {
         ws.send(frame).await;
-        is_refusal(&ws.next().await, field, part);
+        assert_refusal(&ws.next().await, field, part);
     }
     ws.send(Bytes::from_static(b"hello")).await;
-    is_refusal(&ws.next().await, None, "text frame");
+    assert_refusal(&ws.next().await, None, "text frame");
     ws.send(message("hello").to_string()).await;
     assert_eq!(ws.next().await["text"], "hello");
 }
@@ -157,12 +157,12 @@ async fn frame_without_a_user_is_refused() {
     let shop = Shop::open().await;
     let mut ws = Ws::open(shop.serve().await, "lobby", None).await;
     ws.send(message("hello").to_string()).await;
-    is_refusal(&ws.next().await, None, "x-user-id");
+    assert_refusal(&ws.next().await, None, "x-user-id");
     shop.post(LOBBY, message("of alice")).await;
     assert_eq!(ws.next().await["text"], "of alice");
 }
 
-fn is_refusal(frame: &Value, field: Option<&str>, part: &str) {
+fn assert_refusal(frame: &Value, field: Option<&str>, part: &str) {
     assert_eq!((&frame["type"], frame["field"].as_str()), (&json!("error"), field), "{frame}");
     assert!(frame["error"].as_str().is_some_and(|error| error.contains(part)), "{part:?} is not in {frame}");
 }
@@ -184,7 +184,7 @@ async fn server_sends_and_answers_pings() {
     assert_eq!(ws.next_frame().await, Some(Message::Pong(Bytes::from_static(b"hello"))));
 }
 
-/// Checks that a client received each of `sent` events in order, or as missed. Some must be missed.
+/// Checks that a client received each of `sent` events in order or as missed, and that it missed some.
 async fn check_missed(sent: u64, mut next_event: impl AsyncFnMut() -> Value) {
     let (mut next, mut missed) = (0, 0);
     while next < sent {
@@ -208,7 +208,7 @@ async fn slow_client_receives_the_number_of_missed_events() {
     let shop = Shop::open().await;
     let addr = shop.serve().await;
     let (mut sse, mut ws) = (Sse::open_slow(addr, "lobby").await, Ws::open_slow(addr, "lobby").await);
-    // more than the buffers of a connection hold
+    // more data than the buffers of a connection can hold
     let sent = 2500;
     for number in 0..sent {
         let text = format!("{number} {}", "\u{1F600}".repeat(1900));

@@ -1,4 +1,4 @@
-//! The chat of two instances that share Redis and the database.
+//! Tests of the chat with two instances that share Redis and the database.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -36,7 +36,7 @@ fn message(text: impl ToString) -> Value {
     json!({ "from": "alice", "text": text.to_string() })
 }
 
-/// A folder that is removed with the value.
+/// A folder that is removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -204,7 +204,7 @@ async fn room_is_unsubscribed_when_its_last_listener_leaves() {
     let (first, second) = (Sse::open(pair.addrs[0], "lobby").await, Ws::open(pair.addrs[0], "lobby", None).await);
     let other = Sse::open(pair.addrs[1], "lobby").await;
     pair.wait_for_subscribers("lobby", 2).await;
-    // a change that waits for the next ping of the subscriber is too late
+    // the subscriber must react before its next ping
     let begun = Instant::now();
     drop(other);
     pair.wait_for_subscribers("lobby", 1).await;
@@ -217,7 +217,7 @@ async fn room_is_unsubscribed_when_its_last_listener_leaves() {
     pair.wait_for_subscribers("lobby", 0).await;
     drop(elsewhere);
     pair.wait_for_subscribers("elsewhere", 0).await;
-    // the subscriber is still at work
+    // the subscriber is still running
     let mut again = Sse::open(pair.addrs[0], "lobby").await;
     assert_eq!(again.next().await.unwrap()["text"], "without subscribers");
     pair.say(1, "again").await;
@@ -265,7 +265,7 @@ async fn delivery_continues_after_redis_was_killed() {
         assert_eq!(sse.next().await.unwrap()["text"], format!("after {round}"));
         assert_eq!(ws.next().await["text"], format!("after {round}"));
     }
-    // a lost live event is stored
+    // an event whose live delivery was lost is still stored
     let mut later = Sse::open(pair.addrs[1], "lobby").await;
     let texts = [later.next().await.unwrap(), later.next().await.unwrap(), later.next().await.unwrap()];
     assert_eq!(texts.map(|event| event["text"].clone()), ["before 0", "lost 0", "lost 0"]);
@@ -333,7 +333,7 @@ async fn slow_listener_misses_the_oldest_events_and_receives_their_number() {
 
 #[tokio::test]
 #[ignore = "needs REDIS_URL"]
-async fn data_that_is_no_event_is_ignored() {
+async fn published_data_that_is_not_an_event_is_ignored() {
     let mut pair = Pair::open(&redis_url()).await;
     let mut sse = Sse::open(pair.addrs[0], "lobby").await;
     for data in ["hello", "{}", r#"{"type":"newer","id":1,"room":"lobby","from":"a","text":"b","created_at_ms":0}"#] {

@@ -1,4 +1,4 @@
-//! Data sources on all databases: migrations that start at once, and the main flows.
+//! Tests of data sources on all databases: concurrent migrations, and the main use cases.
 
 #[cfg(all(feature = "postgres", feature = "mysql"))]
 use std::time::{Duration, Instant};
@@ -34,7 +34,9 @@ async fn assert_migrated<M: MigratorTrait>(database: &TestDatabase, table: &str)
     assert_eq!(database.applied_migrations(table).await, names);
 }
 
-/// Three processes migrate an empty database at once. Then ten pools of one process apply the same migrations again.
+/// Three processes migrate an empty database at the same time.
+///
+/// Then ten pools of one process apply the same migrations again.
 async fn migrate_at_once(server: Server) {
     let database = server.database().await;
     let start = || {
@@ -65,7 +67,7 @@ async fn open(config: Config) -> Result<DataSources, DataSourceError> {
     DataSources::open(&config).await
 }
 
-/// Lists, pays in, buys, and reads all of it again, also after a restart.
+/// Lists a token, pays in, buys the token, and reads everything again, also after a restart.
 async fn main_flows(config: Config) {
     let shop = Shop::with(config.clone()).await;
     let id = shop.list("42", "12.5").await;
@@ -99,11 +101,11 @@ async fn each_source(config: Config) {
 async fn check_flows(shop: Shop, id: i64, text: &str) {
     let balances = [shop.balance("bob").await, shop.balance("Bob").await, shop.balance("alice").await];
     assert_eq!(balances, ["7.5", "1", "12.5"]);
-    // The history can be later than the balances.
+    // The history can lag behind the balances.
     shop.await_history("bob", 2).await;
     let amounts: Vec<_> = shop.history("bob").await.iter().map(|entry| entry["amount"].clone()).collect();
     assert_eq!(amounts, [json!("-12.5"), json!("20")]);
-    // Names that differ only by upper case are different users on all databases.
+    // On all databases, names that differ only in case are different users.
     assert_eq!(shop.history("Bob").await.len(), 1);
     assert_eq!(shop.status_of(id).await, "sold");
     let events = reqwest::get(format!("http://{}/chat/rooms/lobby/events", shop.serve().await));
@@ -155,7 +157,7 @@ async fn main_flows_on_mariadb() {
 
 #[tokio::test]
 #[ignore = "needs POSTGRES_URL and MARIADB_URL"]
-async fn data_sources_are_different_databases_at_once() {
+async fn data_sources_can_be_on_different_databases() {
     let servers = [Server::Postgres, Server::MariaDb, Server::Sqlite];
     let markets = join_all(servers.map(Server::database)).await;
     let mut wallets = join_all(servers.map(Server::database)).await;
@@ -169,7 +171,7 @@ async fn data_sources_are_different_databases_at_once() {
     }
 }
 
-/// The names of users and keys are compared by their bytes, as in memory and in Redis.
+/// Names of users and keys must be compared by their bytes, as in memory and in Redis.
 #[tokio::test]
 #[ignore = "needs MARIADB_URL"]
 async fn text_is_compared_by_its_bytes_on_mariadb() {
@@ -222,7 +224,7 @@ async fn database_in_fields_is_opened() {
 
 #[cfg(all(feature = "postgres", feature = "mysql"))]
 #[tokio::test]
-async fn server_that_is_away_is_named_without_the_password() {
+async fn unreachable_server_is_reported_without_the_password() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let started = Instant::now();
     let processes = ["postgres", "mysql"].map(|scheme| {

@@ -6,7 +6,7 @@ use marketplace::data_source::{DataSourceConfig, DataSourceName};
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
-/// A server on which each test creates databases of its own.
+/// A server on which each test creates its own databases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Server {
     /// The server of `POSTGRES_URL`.
@@ -93,7 +93,7 @@ impl TestDatabase {
         db.close().await.expect("the connection is closed");
     }
 
-    /// Removes the database. A test that fails leaves its database.
+    /// Removes the database. If a test fails, its database remains.
     pub(crate) async fn drop(self) {
         let name = &self.name;
         match self.server {

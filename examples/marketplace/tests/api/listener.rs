@@ -1,4 +1,4 @@
-//! Listeners of a chat room, over real connections.
+//! Clients that listen to a chat room over real connections.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The program, started as a process.
+//! Starts the program as a process.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -16,7 +16,7 @@ pub(crate) struct Process {
     lines: Receiver<String>,
 }
 
-/// What a process printed until it ended.
+/// The exit status and the output of a process that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) succeeded: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts the program with these arguments and variables. It listens on free ports unless a variable says otherwise.
+    /// Starts the program with these arguments and variables. It listens on free ports unless a variable sets a port.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_marketplace"));
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"));
@@ -42,7 +42,7 @@ impl Process {
         let mut child = command.spawn().expect("the program starts");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = mpsc::channel();
-        // Reads to the end: a full pipe would block the process.
+        // Reads to the end, because a full pipe would block the process.
         thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         Self { child, lines }
     }
@@ -57,7 +57,7 @@ impl Process {
         }
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process ends. Returns its output.
     pub(crate) fn output(mut self) -> Ended {
         let mut output = String::new();
         loop {

@@ -1,4 +1,4 @@
-//! The commands of the program, and variables that it refuses.
+//! Tests of the commands of the program, and of variables that it refuses.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Purchases by one process. Each purchase changes everything or nothing, or is not decided yet.
+//! Tests of purchases with one process. Each purchase changes everything or nothing, or is undecided.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 
 use crate::shop::Shop;
 
-/// Checks that a purchase of listing `id` by bob changed nothing. A refused purchase is debited and refunded.
+/// Checks that a purchase of listing `id` by bob changed nothing in total.
+///
+/// A refused purchase may be debited and refunded.
 async fn nothing_happened(shop: &Shop, id: i64, bobs_balance: &str) {
     assert_eq!(shop.status_of(id).await, "open");
     let listing = shop.get(&format!("/market/listings/{id}")).await.body;
@@ -62,7 +64,7 @@ async fn uncovered_purchase_changes_nothing() {
 }
 
 #[tokio::test]
-async fn seller_cannot_buy_the_own_listing() {
+async fn seller_cannot_buy_their_own_listing() {
     let shop = Shop::open().await;
     let id = shop.list("42", "12.5").await;
     shop.buy(id, "alice").await.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("buyer"), "seller");

@@ -1,4 +1,4 @@
-//! Orders that a process did not finish.
+//! Tests of the repair of orders that a process did not finish.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ pub(crate) const PRICE: &str = "12.5";
 const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const LONG_LEASE: Duration = Duration::from_secs(600);
 
-/// The parts that outlive a process: a database and a chain.
+/// The parts that are independent of a process: a database and a chain.
 pub(crate) struct Parts {
     database: TestDatabase,
     chain: EmbeddedChain,
@@ -73,7 +73,7 @@ impl Parts {
         sea_orm::Database::connect(&self.database.url).await.unwrap()
     }
 
-    /// The number of transfers for an order.
+    /// Returns the number of transfers for an order.
     async fn transfers(&self, order: &str) -> usize {
         let transfers = self.chain().transfers().await.unwrap();
         transfers.iter().filter(|settled| settled.transfer.order_id == order).count()
@@ -89,7 +89,7 @@ enum Effect {
     Refund,
 }
 
-/// Does what a process has done that was killed: the effects of its steps, and the last status that it stored.
+/// Creates the state that a killed process leaves: the effects of its steps, and the last status that it stored.
 async fn leave_order(parts: &Parts, app: &App, id: i64, token: &str, status: Status, effects: &[Effect]) {
     let price: Amount = PRICE.parse().unwrap();
     let mut settled = None;
@@ -147,7 +147,7 @@ async fn decided(shop: &Shop, id: i64) -> Value {
 }
 
 /// Checks that balances, history and chain agree on one purchase by bob, who had 100.
-pub(crate) async fn books_agree(parts: &Parts, shop: &Shop, order: Option<&str>, sold: bool) {
+pub(crate) async fn assert_books_agree(parts: &Parts, shop: &Shop, order: Option<&str>, sold: bool) {
     let expected = if sold { ("87.5", "12.5") } else { ("100", "0") };
     assert_eq!((shop.balance("bob").await.as_str(), shop.balance("alice").await.as_str()), expected);
     let (bob, alice) = (shop.history("bob").await, shop.history("alice").await);
@@ -168,7 +168,7 @@ fn sum(history: &[Value]) -> String {
     amounts.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap()).to_string()
 }
 
-/// A process that bob has paid 100 into, with a listing of alice. It repairs nothing.
+/// Returns a process with a listing by alice and a balance of 100 for bob. The process repairs nothing.
 async fn opened(parts: &Parts, token: &str) -> (Shop, i64) {
     let shop = Shop::with(parts.config(LONG_LEASE)).await;
     shop.state.stop();
@@ -177,7 +177,7 @@ async fn opened(parts: &Parts, token: &str) -> (Shop, i64) {
     (shop, id)
 }
 
-/// Orders as processes leave them that are killed after any step.
+/// Returns the states of orders after a process was killed after each of the steps.
 fn unfinished_orders() -> [(&'static str, Status, &'static [Effect]); 12] {
     use Effect::{Pay, PayOut, Refund, Transfer};
     [
@@ -197,19 +197,19 @@ fn unfinished_orders() -> [(&'static str, Status, &'static [Effect]); 12] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn process_that_is_killed_after_any_step_is_repaired_at_the_next_start() {
+async fn order_is_repaired_at_the_next_start_after_a_kill_after_any_step() {
     killed_after_any_step(Server::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs POSTGRES_URL"]
-async fn process_that_is_killed_after_any_step_is_repaired_on_postgres() {
+async fn order_is_repaired_on_postgres_after_a_kill_after_any_step() {
     killed_after_any_step(Server::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MARIADB_URL"]
-async fn process_that_is_killed_after_any_step_is_repaired_on_mariadb() {
+async fn order_is_repaired_on_mariadb_after_a_kill_after_any_step() {
     killed_after_any_step(Server::MariaDb).await;
 }
 
@@ -226,7 +226,7 @@ async fn killed_after_any_step(server: Server) {
         let sold = token == "42";
         assert_eq!(listing["status"], if sold { "sold" } else { "open" });
         assert_eq!((listing.get("buyer").is_some(), listing.get("tx_hash").is_some()), (sold, sold), "{listing}");
-        books_agree(&parts, &next, Some(ORDER), sold).await;
+        assert_books_agree(&parts, &next, Some(ORDER), sold).await;
         if !sold {
             // the listing is for sale again
             next.buy(id, "alice").await.is_error(axum::http::StatusCode::UNPROCESSABLE_ENTITY, Some("buyer"), "seller");
@@ -236,10 +236,10 @@ async fn killed_after_any_step(server: Server) {
     }
 }
 
-/// Both instances have the same balances, and repair on their own.
+/// Both instances share the balances, and each of them repairs orders.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL and POSTGRES_URL"]
-async fn two_processes_on_real_parts_repair_orders_at_once() {
+async fn two_processes_on_real_servers_repair_orders_at_the_same_time() {
     let redis = std::env::var("REDIS_URL").expect("REDIS_URL is set: see scripts/real-parts.sh");
     for (token, status, effects) in unfinished_orders() {
         println!("{token} {status:?} {effects:?}");
@@ -249,20 +249,20 @@ async fn two_processes_on_real_parts_repair_orders_at_once() {
         leave_order(&parts, &killed.state, id, token, status, effects).await;
         drop(killed);
 
-        // The lease is so short that both instances work on the order at once.
+        // The lease is so short that both instances work on the order at the same time.
         let config = parts.config(Duration::from_millis(1));
         let (first, second) = tokio::join!(Shop::with(config.clone()), Shop::with(config));
         let sold = token == "42";
         assert_eq!(decided(&first, id).await["status"], if sold { "sold" } else { "open" });
         assert_eq!(second.balance("bob").await, first.balance("bob").await);
-        books_agree(&parts, &second, Some(ORDER), sold).await;
+        assert_books_agree(&parts, &second, Some(ORDER), sold).await;
         drop((first, second));
         parts.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_under_lease_is_left_alone() {
+async fn order_with_a_valid_lease_is_not_repaired() {
     let parts = Parts::start().await;
     let (shop, id) = opened(&parts, "42").await;
     leave_order(&parts, &shop.state, id, "42", Status::Paid, &[Effect::Pay]).await;
@@ -282,13 +282,13 @@ async fn two_instances_repair_each_order_once() {
     let (first, second) = tokio::join!(first.repair_orders(), second.repair_orders());
     assert_eq!(first.unwrap() + second.unwrap(), 1);
     assert_eq!(decided(&shop, id).await["status"], "sold");
-    books_agree(&parts, &shop, Some(ORDER), true).await;
+    assert_books_agree(&parts, &shop, Some(ORDER), true).await;
     parts.stop().await;
 }
 
 /// The lease ends long before the chain answers, so several instances run the same steps.
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_that_work_on_one_order_at_once_do_nothing_twice() {
+async fn concurrent_repairs_of_one_order_do_nothing_twice() {
     for token in ["slow-1", "slow-revert-1"] {
         let parts = Parts::start().await;
         let (shop, id) = opened(&parts, token).await;
@@ -312,12 +312,12 @@ async fn instances_that_work_on_one_order_at_once_do_nothing_twice() {
         assert!(repaired > 1, "{repaired}");
         let sold = token == "slow-1";
         assert_eq!(decided(&shop, id).await["status"], if sold { "sold" } else { "open" });
-        books_agree(&parts, &shop, Some(ORDER), sold).await;
+        assert_books_agree(&parts, &shop, Some(ORDER), sold).await;
         parts.stop().await;
     }
 }
 
-/// Another instance of the market, with the wallet of the first one.
+/// Returns another instance of the market, with the wallet of the first instance.
 async fn instance(parts: &Parts, shop: &Shop, lease: Duration) -> Market {
     let db = parts.database().await;
     Market::new(db, shop.state.wallet.clone(), parts.chain(), shop.state.chat.clone(), lease)
@@ -332,14 +332,14 @@ async fn transfer_whose_answer_is_lost_is_completed_without_a_second_transfer() 
     let lost = shop.buy(id, "bob").await;
     lost.is_error(axum::http::StatusCode::BAD_GATEWAY, None, "not decided yet: the transfer of the token");
     assert_eq!(decided(&shop, id).await["status"], "sold");
-    books_agree(&parts, &shop, None, true).await;
+    assert_books_agree(&parts, &shop, None, true).await;
     assert_eq!(parts.chain().transfers().await.unwrap().len(), 1);
     parts.stop().await;
 }
 
 /// Kills the process at 30 points between the request and its answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn process_that_is_killed_at_any_time_is_repaired_at_the_next_start() {
+async fn order_is_repaired_at_the_next_start_after_a_kill_at_any_time() {
     const ROUNDS: u32 = 30;
     let parts = Parts::start().await;
     let whole = buy_and_kill(&parts, opened(&parts, "42").await, DEADLINE).await;
@@ -354,7 +354,7 @@ async fn process_that_is_killed_at_any_time_is_repaired_at_the_next_start() {
 
         let next = Shop::with(parts.config(Duration::from_secs(60))).await;
         let sold = decided(&next, id).await["status"] == "sold";
-        books_agree(&parts, &next, left.order_id.as_deref(), sold).await;
+        assert_books_agree(&parts, &next, left.order_id.as_deref(), sold).await;
         assert_eq!(parts.chain().transfers().await.unwrap().len(), usize::from(sold));
         parts.stop().await;
     }
@@ -362,8 +362,8 @@ async fn process_that_is_killed_at_any_time_is_repaired_at_the_next_start() {
     println!("killed within {whole:?}, left in {killed_in:?}");
 }
 
-/// Replaces a process by one that is killed at the latest `after` it has received the request of a purchase. Returns the time
-/// until then.
+/// Starts a process in place of the given one, sends it a purchase, and kills it after `after` at the latest. Returns
+/// the time between the request and the kill.
 async fn buy_and_kill(parts: &Parts, (opened, id): (Shop, i64), after: Duration) -> Duration {
     drop(opened);
     let config = parts.config(LONG_LEASE);

@@ -1,4 +1,4 @@
-//! Orders whose changes in the wallet fail, or have an unknown outcome.
+//! Tests of orders whose changes in the wallet fail or have an unknown outcome.
 
 use std::sync::{
     Arc,
@@ -21,11 +21,11 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 
 use crate::{
-    repair::{LONG_LEASE, PRICE, Parts, books_agree},
+    repair::{LONG_LEASE, PRICE, Parts, assert_books_agree},
     shop::{Shop, request},
 };
 
-/// A failure of one change, at the time when the change is appended to the log.
+/// A failure at the time when a change is appended to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     /// The log fails, and does not contain the change.
@@ -38,7 +38,7 @@ enum Failure {
     BalancesLostAfter,
 }
 
-/// A log with one failure: for the first change whose key ends with `key`.
+/// A log that fails once, for the first change whose key ends with `key`.
 struct FailingLog {
     log: DirectLog,
     balances: Arc<InMemoryBalances>,
@@ -58,7 +58,7 @@ impl ChangeLog for FailingLog {
             return self.log.append(event).await;
         }
         if self.failure == Failure::NotAppended {
-            return Err(AppendError::Failed("the log is away".into()));
+            return Err(AppendError::Failed("the log is unavailable".into()));
         }
         if self.failure == Failure::BalancesLostBefore {
             self.balances.lose();
@@ -77,7 +77,7 @@ impl ChangeLog for FailingLog {
     }
 }
 
-/// A marketplace that does not repair on its own, with one failure in the wallet.
+/// Returns a marketplace with one failure in the wallet. It repairs orders only when a test requests it.
 async fn failing_shop(parts: &Parts, key: &'static str, failure: Failure) -> Shop {
     let config = parts.config(LONG_LEASE);
     let mut app = App::start(&config).await.unwrap();
@@ -109,7 +109,7 @@ async fn order_whose_change_fails_in_any_step_is_repaired() {
             let answer = shop.buy(id, "bob").await;
             let is_lost = matches!(failure, BalancesLostBefore | BalancesLostAfter);
             match answer.status {
-                // The sale is final before the seller is paid, and the balances can be rebuilt in time.
+                // The sale is final before the seller is paid. The rebuild of the balances can also be fast enough.
                 200 => assert!(key == ":payout" || is_lost && token == "42", "{answer:?}"),
                 502 => assert!(is_lost && token == "revert-1", "{answer:?}"),
                 _ => answer.is_error(StatusCode::SERVICE_UNAVAILABLE, None, &format!("not decided yet: {step}")),
@@ -119,7 +119,7 @@ async fn order_whose_change_fails_in_any_step_is_repaired() {
             println!("    {} {} repaired", answer.status, repaired);
             let sold = token == "42";
             assert_eq!(shop.status_of(id).await, if sold { "sold" } else { "open" });
-            books_agree(&parts, &shop, None, sold).await;
+            assert_books_agree(&parts, &shop, None, sold).await;
             assert_eq!(parts.chain().transfers().await.unwrap().len(), usize::from(sold));
             parts.stop().await;
         }

@@ -37,7 +37,7 @@ impl Change {
     }
 }
 
-/// Sends a new change until it is accepted or refused. Returns `None`, and records a violation, if that takes too long.
+/// Sends a new change until it is accepted or refused. If this takes too long, records a violation and returns `None`.
 pub(crate) async fn make(client: &Client, ledger: &Ledger, random: &mut Random, change: &Change) -> Option<Outcome> {
     let id = change.id();
     ledger.begin(&id, change.amount);
@@ -45,7 +45,7 @@ pub(crate) async fn make(client: &Client, ledger: &Ledger, random: &mut Random, 
     while started.elapsed() < DECIDED_WITHIN {
         let mut request = change.request();
         if random.chance(5) {
-            // the client gives up early, while the service works on
+            // the client sometimes stops waiting early, while the service continues
             request.timeout = random.millis(50);
         }
         let api = random.index(client.apis.len());
@@ -63,7 +63,7 @@ pub(crate) async fn make(client: &Client, ledger: &Ledger, random: &mut Random, 
                 Ok(None) => ledger.count("requests without an outcome"),
                 Ok(Some(read)) if outcome.is_none_or(|outcome| outcome == read) => outcome = Some(read),
                 Ok(Some(other)) => {
-                    ledger.violation(format!("{id:?}: two outcomes at once: {outcome:?} and {other:?}"));
+                    ledger.violation(format!("{id:?}: concurrent requests disagree: {outcome:?} and {other:?}"));
                 }
                 Err(violation) => ledger.violation(violation),
             }
@@ -82,7 +82,7 @@ pub(crate) async fn make(client: &Client, ledger: &Ledger, random: &mut Random, 
     None
 }
 
-/// Sends a change again that was accepted. The answer must be the same.
+/// Repeats a change that was accepted. The answer must be the same.
 pub(crate) async fn repeat(client: &Client, ledger: &Ledger, random: &mut Random, change: &Change, accepted: Outcome) {
     let answer = client.send(random.index(client.apis.len()), &change.request()).await;
     ledger.request(&change.id(), &format!("repeated {answer:?}"));
@@ -94,7 +94,7 @@ pub(crate) async fn repeat(client: &Client, ledger: &Ledger, random: &mut Random
     }
 }
 
-/// Reads the outcome in an answer, if the answer is definite.
+/// Returns the outcome in an answer if the answer is definite.
 fn read(change: &Change, answer: &Answer) -> Result<Option<Outcome>, String> {
     match answer {
         Answer::Unknown(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! Customers who pay in and out. Each sends one change at a time, so the customer knows the balance at any time.
+//! Customers who send credits and debits. Each customer sends one change at a time, so the balance is always known.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     support::http::{Answer, Client, Request, millionths},
 };
 
-/// The number of accepted changes that can be sent again.
+/// The number of accepted changes that are remembered, to repeat some of them.
 const REMEMBERED: usize = 20;
 
 /// A user whose only changes come from this client.
@@ -33,7 +33,7 @@ impl Customer {
     pub(crate) async fn run(mut self, client: Client, ledger: Arc<Ledger>, running: watch::Receiver<bool>) -> Self {
         while *running.borrow() {
             if !self.change(&client, &ledger).await {
-                break; // the balance is not known any more
+                break; // the balance is no longer known
             }
             if self.random.chance(10) {
                 self.read_balance(&client, &ledger).await;

@@ -1,4 +1,4 @@
-//! What must be true of the state when no request is under way.
+//! The invariants of the state when no request is in progress.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use crate::{
     state::{Listing, Row, State, Transfer},
 };
 
-/// A state that is not allowed, and what is known of it.
+/// Descriptions of violated invariants.
 pub(crate) type Problems = Vec<String>;
 
-/// Compares the state with the ledger of the clients.
+/// Checks all invariants: compares the state with the ledger of the clients.
 pub(crate) fn check(state: &State, ledger: &Ledger) -> Problems {
     let mut problems = Problems::new();
     check_history(state, ledger, &mut problems);
@@ -23,7 +23,7 @@ fn order_of(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix("order:")?.rsplit_once(':')
 }
 
-/// Each accepted change is in the history once, and nothing else is except the changes of orders.
+/// Checks that the history contains each accepted change once, and otherwise only the changes of orders.
 fn check_history(state: &State, ledger: &Ledger, problems: &mut Problems) {
     let changes = ledger.changes();
     let mut booked: HashMap<ChangeId, Vec<i64>> = HashMap::new();
@@ -49,7 +49,7 @@ fn check_history(state: &State, ledger: &Ledger, problems: &mut Problems) {
             (None, _) => problems.push(format!("undecided: {}", ledger.describe(id))),
         }
     }
-    // A debit is only accepted from money whose credit was in the log before.
+    // A debit can only spend money whose credit was already in the log.
     let mut sums: HashMap<&str, i64> = HashMap::new();
     for Row { user, key, amount } in &state.history {
         let sum = sums.entry(user).or_default();
@@ -60,7 +60,7 @@ fn check_history(state: &State, ledger: &Ledger, problems: &mut Problems) {
     }
 }
 
-/// Listings, chain and the changes of orders agree.
+/// Checks that the listings, the chain and the changes of orders agree.
 fn check_orders(state: &State, ledger: &Ledger, problems: &mut Problems) {
     let mut orders: BTreeMap<&str, BTreeSet<(&str, &str, i64)>> = BTreeMap::new();
     for Row { user, key, amount } in &state.history {
@@ -129,7 +129,7 @@ fn check_sale(
     if changes == Some(&expected) { Ok(()) } else { Err(format!("changes instead of {expected:?}")) }
 }
 
-/// An order without a sale has a payment and a refund of the same buyer.
+/// Returns whether an order without a sale has a payment and a refund of the same buyer.
 fn is_refunded(changes: &BTreeSet<(&str, &str, i64)>) -> bool {
     let mut changes = changes.iter();
     match (changes.next(), changes.next(), changes.next()) {
@@ -140,7 +140,7 @@ fn is_refunded(changes: &BTreeSet<(&str, &str, i64)>) -> bool {
     }
 }
 
-/// Both APIs return the sum of the history for each user.
+/// Checks that both APIs return the sum of the history for each user.
 fn check_balances(state: &State, problems: &mut Problems) {
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     for Row { user, amount, .. } in &state.history {
@@ -155,7 +155,7 @@ fn check_balances(state: &State, problems: &mut Problems) {
         }
         let (total, booked) = (balances.values().sum::<i64>(), sums.values().sum::<i64>());
         if total != booked {
-            problems.push(format!("api-{}: all balances are {total}, all changes are {booked}", api + 1));
+            problems.push(format!("api-{}: the balances sum up to {total}, the changes to {booked}", api + 1));
         }
     }
 }

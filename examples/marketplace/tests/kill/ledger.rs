@@ -1,4 +1,4 @@
-//! What the clients know: the answer to each of their changes and purchases.
+//! The answers that the clients have received to their changes and purchases.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,13 +9,13 @@ use std::{
 /// The user and the idempotency key of a change.
 pub(crate) type ChangeId = (String, String);
 
-/// A change that a client has sent until its outcome was definite.
+/// A change that a client sends until its outcome is definite.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     /// Millionths, negative for a debit.
     pub(crate) amount: i64,
     pub(crate) outcome: Option<Outcome>,
-    /// What became of each request, for the report of a failure.
+    /// The result of each request, for the failure report.
     pub(crate) requests: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Ledger {
         assert!(reused.is_none(), "a client has used the key {id:?} twice");
     }
 
-    /// Records what became of one request of a change.
+    /// Records the result of one request of a change.
     pub(crate) fn request(&self, id: &ChangeId, text: &str) {
         let at = self.started.elapsed().as_secs_f64();
         if let Some(sent) = self.entries().changes.get_mut(id) {
@@ -84,7 +84,7 @@ impl Ledger {
         }
     }
 
-    /// Records that an answer was wrong.
+    /// Records that an answer violates an invariant.
     pub(crate) fn violation(&self, text: String) {
         let at = self.started.elapsed().as_secs_f64();
         self.entries().violations.push(format!("{at:.3} s {text}"));
@@ -115,7 +115,7 @@ impl Ledger {
         self.entries().receipts.clone()
     }
 
-    /// Returns what the clients know of a change, as text.
+    /// Returns a description of what the clients know about a change.
     pub(crate) fn describe(&self, id: &ChangeId) -> String {
         match self.entries().changes.get(id) {
             Some(sent) => format!("{id:?}: {} {:?}, requests {:#?}", sent.amount, sent.outcome, sent.requests),

@@ -44,7 +44,7 @@ impl Clients {
         Self { customers, traders, random: random.fork(), users }
     }
 
-    /// Lets all clients send requests.
+    /// Starts all clients.
     pub(crate) fn start(mut self, client: &Client, ledger: &Arc<Ledger>) -> Load {
         let running = watch::Sender::new(true);
         let spawn_customer =
@@ -65,7 +65,7 @@ impl Clients {
 }
 
 impl Load {
-    /// Ends the load. Each client decides its last change first.
+    /// Stops the clients. Each client first waits for the outcome of its last change.
     pub(crate) async fn stop(self) -> Clients {
         self.running.send_replace(false);
         let (mut customers, mut traders) = (Vec::new(), Vec::new());
@@ -80,7 +80,7 @@ impl Load {
     }
 }
 
-/// Reads balances: they are never negative.
+/// Reads balances and checks that they are not negative.
 async fn sample(
     client: Client,
     ledger: Arc<Ledger>,

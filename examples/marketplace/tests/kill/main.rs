@@ -1,9 +1,10 @@
-//! Kills servers and processes of the marketplace while clients send requests, and compares what is left.
+//! Kills servers and processes of the marketplace while clients send requests, and checks that all data agrees.
 //!
 //! The tests start PostgreSQL or MariaDB, Redis and Kafka with `scripts/real-parts.sh`, two APIs, two processes of the
 //! history, and a chain. Each round kills one to three of them with SIGKILL at a random time, and starts them again. Redis
-//! starts without data. Some rounds suspend an API while the other one rebuilds the balances. After every 40 rounds the clients stop, and everything must agree: the clients' answers, the history,
-//! the balances, the listings and the chain.
+//! starts without data. Some rounds suspend an API while the other one rebuilds the balances. After every 40 rounds the
+//! clients stop, and everything must agree: the clients' answers, the history, the balances, the listings and the
+//! chain.
 //!
 //! ```sh
 //! cargo test -p marketplace --features postgres,mysql,kafka --test kill -- --ignored --nocapture
@@ -14,7 +15,7 @@
 //! | `KILL_ROUNDS` | rounds of both tests together; one fifth of them use MariaDB | 200 |
 //! | `KILL_SEED` | seed of the random choices | a random number |
 //!
-//! The same seed makes the same choices, but requests and kills still meet at other points.
+//! The same seed results in the same choices, but not in the same interleaving of requests and kills.
 
 mod change;
 mod customer;
@@ -129,7 +130,7 @@ impl KillTest<'_> {
             clients = load.stop().await;
             self.compare(&users).await;
         }
-        // The truth is in the history and in the log: without Redis, everything must still agree.
+        // The history and the log are the source of truth: without Redis's data, everything must still agree.
         self.deployment.parts.kill("redis");
         self.deployment.parts.restart(&["redis"]);
         self.deployment.wait_until_ready(&self.client).await;
@@ -150,7 +151,7 @@ impl KillTest<'_> {
         }
         let restarted = Instant::now();
         let accepted = self.ledger.accepted();
-        // kills find changes under way only if there are some
+        // A kill interrupts changes only if there are changes in progress.
         while round.waits
             && self.ledger.accepted() < accepted + CHANGES_PER_ROUND
             && self.ledger.violations().is_empty()
@@ -205,7 +206,7 @@ impl KillTest<'_> {
         println!("{}: everything agrees after {:?}: {counts:?}", self.name, started.elapsed());
     }
 
-    /// Fails with what is known.
+    /// Fails with a report.
     fn fail(&mut self, problems: &[String]) -> ! {
         let (name, round, seed) = (self.name, self.round, self.seed);
         let mut report = format!("{name}: round {round}, KILL_SEED={seed}, {} problems\n", problems.len());

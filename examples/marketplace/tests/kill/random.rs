@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns a generator whose numbers do not depend on how many this one returns later.
+    /// Returns a new generator. Its numbers do not depend on later calls of this generator.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }

@@ -1,4 +1,4 @@
-//! Traders who list tokens and buy tokens of each other.
+//! Traders who list tokens and buy each other's tokens.
 
 use std::{
     sync::Arc,
@@ -53,11 +53,11 @@ impl Trader {
         let listing = json!({ "token_id": token, "seller": USERS[seller], "price": price.to_string() });
         let api = self.random.index(client.apis.len());
         let listed = client.send(api, &Request::post("/market/listings".to_owned(), listing)).await;
-        let Answer::Definite(201, listing) = listed else { return }; // the token is perhaps listed, but nobody buys it
+        let Answer::Definite(201, listing) = listed else { return }; // it may be listed, but it is not bought
         let Some(id) = listing["id"].as_i64() else { return ledger.violation(format!("no id in {listing}")) };
 
         let buyer = USERS[(seller + 1 + self.random.index(USERS.len() - 1)) % USERS.len()];
-        // not always enough
+        // the amount does not always cover the price
         if self.random.chance(80) {
             let key = format!("{}-{}", self.name, self.sent);
             let amount = (1 + self.random.below(200) as i64) * 1_000_000;
@@ -117,7 +117,7 @@ impl Trader {
                     _ => ledger.violation(format!("listing {id}, buyer {buyer}: {receipt}")),
                 }
             }
-            // not covered; sold or reserved
+            // the balance does not cover the price, or the listing is sold or reserved
             Answer::Definite(402 | 409, _) => {}
             Answer::Definite(status, body) => {
                 ledger.violation(format!("purchase of listing {id}: {status} {}", body["error"]));

@@ -1,4 +1,4 @@
-//! What a round kills.
+//! The servers and processes that a round kills.
 
 use std::{fmt, time::Duration};
 
@@ -17,11 +17,12 @@ pub(crate) enum Victim {
     History(usize),
 }
 
-/// One round: after `delay`, the victims are killed. After `pause` more, they are started again.
+/// One round: the victims are killed after `delay`, and started again after a further `pause`.
 #[derive(Debug, Clone)]
 pub(crate) struct Round {
     pub(crate) victims: Vec<Victim>,
-    /// An API that is suspended until the other one has rebuilt the balances. Its requests go on in an epoch that is over.
+    /// An API that is suspended until the other API has rebuilt the balances. Its requests then continue in an epoch
+    /// that has ended.
     pub(crate) suspended: Option<usize>,
     pub(crate) delay: Duration,
     pub(crate) pause: Duration,
@@ -112,7 +113,7 @@ impl fmt::Display for Victim {
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let victims: Vec<String> = self.victims.iter().map(ToString::to_string).collect();
-        write!(f, "{} after {:.1?}, away for {:.1?}", victims.join(" and "), self.delay, self.pause)?;
+        write!(f, "{} killed after {:.1?}, down for {:.1?}", victims.join(" and "), self.delay, self.pause)?;
         self.suspended.map_or(Ok(()), |api| write!(f, ", api-{} suspended", api + 1))
     }
 }

@@ -1,14 +1,14 @@
-//! How the history was written, read from PostgreSQL.
+//! Reads from PostgreSQL how the history was written.
 
 use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
 
-/// The rows after some id.
+/// The rows of the history after an id.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Writes {
     pub(crate) rows: u64,
     /// The transactions that wrote the rows.
     pub(crate) transactions: u64,
-    /// The most rows that one transaction wrote.
+    /// The maximum number of rows that one transaction wrote.
     pub(crate) largest: u64,
 }
 

@@ -18,7 +18,7 @@ impl Latencies {
         self.0.len() as u64
     }
 
-    /// Returns the latency that `part` of the requests did not exceed.
+    /// Returns the latency that the fraction `part` of the requests did not exceed.
     pub(crate) fn quantile(&mut self, part: f64) -> Duration {
         self.0.sort_unstable();
         let index = (self.0.len() as f64 * part).ceil() as usize;

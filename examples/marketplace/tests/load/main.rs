@@ -1,4 +1,4 @@
-//! Measures credits on real servers: latency, throughput, and how many database transactions the history takes.
+//! Measures credits on real servers: latency, throughput, and the number of database transactions for the history.
 //!
 //! ```sh
 //! cargo test --release -p marketplace --features postgres,mysql,kafka --test load -- --ignored --nocapture
@@ -38,11 +38,11 @@ const USERS: u64 = 200;
 /// How long the history can take to catch up.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// How fast the clients send.
+/// The rate at which the clients send requests.
 #[derive(Debug, Clone, Copy)]
 enum Rate {
     PerSecond(u64),
-    /// Each connection sends a request as soon as it has the answer to the one before.
+    /// Each connection sends a request as soon as it has received the previous answer.
     Maximum,
 }
 
@@ -52,7 +52,7 @@ async fn credits() {
     let seconds = env::var("LOAD_SECONDS").map_or(20, |seconds| seconds.parse().expect("LOAD_SECONDS is a number"));
     let deployment = Deployment::start("load", Database::Postgres, 1).await;
     let client = Client::new(deployment.addresses());
-    // connections are opened, and Kafka's producers are ready
+    // warm-up, which opens connections and creates Kafka's producers
     run(&client, &deployment, Rate::Maximum, true, Duration::from_secs(5)).await;
     println!(
         "| rate | key by | accepted | refused | requests/s | p50 | p99 | slowest | \
@@ -148,7 +148,7 @@ impl Connection {
     }
 }
 
-/// Waits until the history has all accepted changes.
+/// Waits until the history contains all accepted changes.
 async fn caught_up(url: &str, before: i64, accepted: u64) -> Writes {
     let started = Instant::now();
     loop {

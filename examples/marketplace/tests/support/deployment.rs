@@ -22,7 +22,7 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// The name of the server in `scripts/real-parts.sh`.
+    /// Returns the name of the server in `scripts/real-parts.sh`.
     pub(crate) fn server(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
@@ -80,7 +80,7 @@ impl Deployment {
         deployment
     }
 
-    /// The addresses of the APIs.
+    /// Returns the addresses of the APIs.
     pub(crate) fn addresses(&self) -> Vec<std::net::SocketAddr> {
         self.apis.iter().map(|api| api.addr).collect()
     }
@@ -89,8 +89,8 @@ impl Deployment {
         self.apis.iter_mut().chain(&mut self.histories).chain([&mut self.chain])
     }
 
-    /// Starts processes again that have ended on their own, because a part that they need was away at their start. Returns
-    /// the last line of output of each.
+    /// Restarts processes that ended on their own because a part was unavailable at their start. Returns the last line
+    /// of output of each of them.
     pub(crate) fn restart_ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
         for process in self.processes() {
@@ -122,13 +122,13 @@ impl Deployment {
         }
     }
 
-    /// Returns the ends of all logs.
+    /// Returns the last lines of all logs.
     pub(crate) fn logs(&mut self, lines: usize) -> String {
         self.processes().map(|process| format!("{}:\n{}", process.name, process.log_tail(lines))).collect()
     }
 }
 
-/// The variables of a process that sends no telemetry, and `more`.
+/// Returns `more` and the variables of a process that sends no telemetry.
 fn variables(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
     let quiet = [
         ("ELASTIC_APM_ENABLED", "false"),

@@ -15,7 +15,7 @@ pub(crate) struct Client {
     pub(crate) apis: Vec<SocketAddr>,
 }
 
-/// A request without its instance.
+/// A request that can be sent to any instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -25,12 +25,12 @@ pub(crate) struct Request {
     pub(crate) timeout: Duration,
 }
 
-/// What the client knows after a request.
+/// The result of a request, as far as the client knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    /// The request was made or refused.
+    /// The request was executed or refused.
     Definite(u16, Value),
-    /// The request can have been made or not: the reason.
+    /// The request may have been executed. Contains the reason.
     Unknown(String),
 }
 
@@ -63,7 +63,7 @@ impl Client {
             Err(error) => return Answer::Unknown(format!("{status}, {}", describe(&error))),
         };
         match status {
-            // 408: the service did not answer in time, and the work can continue
+            // 408: the service did not answer in time, and may still execute the request
             408 | 429 | 500.. => Answer::Unknown(format!("{status} {}", body["error"])),
             _ => Answer::Definite(status, body),
         }
@@ -90,7 +90,7 @@ fn describe(error: &reqwest::Error) -> String {
     }
 }
 
-/// Reads an amount of an answer in millionths.
+/// Converts an amount in an answer to millionths.
 pub(crate) fn millionths(amount: &Value) -> Option<i64> {
     let text = amount.as_str()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// A process that can be killed and started again on the same address. It is killed when this is dropped.
+/// A process that can be killed and started again on the same address. It is killed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
@@ -56,7 +56,7 @@ impl Process {
         assert!(sent.success(), "{} does not run", self.name);
     }
 
-    /// Starts the process again after it was killed or has ended.
+    /// Restarts the process after it was killed or has ended.
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.child = spawn(&self.arguments, &self.variables, &self.log);

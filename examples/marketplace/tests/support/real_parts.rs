@@ -1,4 +1,4 @@
-//! The servers of `scripts/real-parts.sh`, in a folder of their own.
+//! Servers that `scripts/real-parts.sh` starts, with a separate folder for each test.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/real-parts.sh");
 
-/// Running servers. They are stopped, and their data is removed, when this is dropped.
+/// Running servers. When the value is dropped, they are stopped and their data is removed.
 #[derive(Debug)]
 pub(crate) struct RealParts {
     dir: PathBuf,
@@ -41,7 +41,7 @@ impl RealParts {
         assert!(killed.success(), "{server} did not run");
     }
 
-    /// Starts servers again that were killed. They have the same ports and the same data; Redis has no data.
+    /// Restarts servers that were killed. They have the same ports and the same data, except that Redis has no data.
     pub(crate) fn restart(&self, servers: &[&str]) {
         if servers.contains(&"postgres") {
             self.remove_lock_file();
@@ -56,7 +56,7 @@ impl RealParts {
     fn remove_lock_file(&self) {
         let data = self.dir.join("postgres/data");
         let started = Instant::now();
-        // all processes of the server work in the folder; a zombie has no folder
+        // The folder is the working directory of all processes of the server. A zombie has no working directory.
         while works_in(&data) {
             assert!(started.elapsed() < Duration::from_secs(30), "a killed PostgreSQL does not end");
             std::thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! Changes without faults.
+//! Tests of changes without faults.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use marketplace::wallet::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::world::{TIMEOUT, World, amount, change, insist};
+use crate::world::{TIMEOUT, World, amount, change, change_until_decided};
 
 async fn concurrent_debits_never_exceed_the_balance(world: World) {
     let wallets = [world.open().await, world.open().await];
@@ -35,7 +35,7 @@ async fn same_key_gets_the_same_answer(world: World) {
     assert_eq!((first.balance, second.balance), (amount("5"), amount("3")));
     assert_eq!(wallet.change(change("bob", "k1", "5")).await.unwrap(), first);
     assert_eq!(wallet.change(change("bob", "k2", "-2")).await.unwrap(), second);
-    // a refusal stays, also when the debit would be covered now
+    // the refusal is final, although the balance would cover the debit now
     for credit in [None, Some("k4")] {
         if let Some(key) = credit {
             wallet.change(change("bob", key, "10")).await.unwrap();
@@ -49,11 +49,11 @@ async fn same_key_gets_the_same_answer(world: World) {
     for other in [change("bob", "k1", "6"), change("bob", "k2", "2"), change("bob", "k3", "-5")] {
         assert!(matches!(wallet.change(other).await, Err(WalletError::KeyReused)));
     }
-    // another user has other keys
+    // keys of another user are independent
     wallet.change(change("eve", "k1", "6")).await.unwrap();
     world.check(&wallet, &[first, second]).await;
 
-    // after a loss, the key is found in the history or in the log
+    // after the balances are lost, the key is found in the history or in the log
     world.lose_balances().await;
     assert_eq!(wallet.change(change("bob", "k1", "5")).await.unwrap().balance, amount("5"));
     world.consume().await;
@@ -118,12 +118,12 @@ async fn old_key_gets_the_same_answer(world: World) {
 }
 
 #[tokio::test]
-async fn answer_is_kept_while_the_consumer_is_away() {
+async fn answer_is_kept_while_the_consumer_is_down() {
     let world = World { answer_kept: Some(Duration::ZERO), ..World::logged().await };
     let wallet = world.open().await;
     let accepted = wallet.change(change("bob", "in", "5")).await.unwrap();
     sleep(Duration::from_millis(1200)).await; // two rounds of the maintenance
-    assert_eq!(insist(&wallet, change("bob", "in", "5")).await.unwrap(), accepted);
+    assert_eq!(change_until_decided(&wallet, change("bob", "in", "5")).await.unwrap(), accepted);
     assert_eq!(wallet.balance("bob").await.unwrap(), amount("5"));
     world.check(&wallet, &[accepted]).await;
 }

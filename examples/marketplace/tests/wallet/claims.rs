@@ -1,4 +1,4 @@
-//! Several instances want to rebuild the balances at once.
+//! Tests of several instances that try to rebuild the balances at the same time.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,11 +15,11 @@ use tokio::task::yield_now;
 
 use crate::world::{Store, World, change};
 
-/// A log that takes its time to begin an epoch.
+/// A log that is slow to begin an epoch.
 struct SlowLog {
     log: Arc<dyn ChangeLog>,
     begun: AtomicUsize,
-    /// What happens before the first epoch begins: the balances are lost again, and another instance rebuilds them.
+    /// If set, the balances are lost before the first epoch begins, and an instance with these parts rebuilds them.
     rebuilt_by: Mutex<Option<WalletParts>>,
     store: Store,
 }
@@ -65,8 +65,8 @@ async fn instances_do_not_fence_each_other() {
     assert_eq!(log.begun.load(Ordering::Relaxed), 1);
 }
 
-/// The instance that claimed the rebuild first is the last one to begin its epoch. Its markers would make all changes of the
-/// other instance's balances void.
+/// The instance that claimed the rebuild first is the last one to begin its epoch. Its markers would invalidate all
+/// changes of the other instance.
 #[tokio::test]
 async fn rebuild_whose_claim_is_lost_writes_no_markers() {
     let world = World::logged().await;

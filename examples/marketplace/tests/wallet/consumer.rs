@@ -1,4 +1,4 @@
-//! The consumer of Kafka, and worlds with real parts.
+//! Tests of the Kafka consumer, and test environments with real servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,13 +29,13 @@ use tokio::{
 use crate::{
     database,
     proxy::Proxy,
-    world::{Store, TIMEOUT, World, amount, change, insist, sum},
+    world::{Store, TIMEOUT, World, amount, change, change_until_decided, sum},
 };
 
-/// The topic of one test, and the consumers of it.
+/// The topic of one test, and its consumer.
 pub(crate) struct Kafka {
     pub(crate) config: KafkaConfig,
-    /// Keeps the world's own consumer running.
+    /// The running consumer of the test environment.
     pub(crate) consumer: Option<Running>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn kafka_config() -> KafkaConfig {
     KafkaConfig { brokers: database::variable("KAFKA_BROKERS"), topic }
 }
 
-/// Redis, Kafka, a database of the server `database`, and a consumer.
+/// Returns a test environment with Redis, Kafka, a database on the server of the variable `database`, and a consumer.
 pub(crate) async fn world(database: &str) -> World {
     let mut world = world_without_consumer(&database::create(database).await).await;
     let kafka = world.kafka.as_mut().unwrap();
@@ -106,7 +106,7 @@ impl World {
     }
 }
 
-/// Sends records as they are.
+/// Sends records without encoding them.
 pub(crate) async fn send(config: &KafkaConfig, partition: i32, payloads: &[Vec<u8>]) {
     let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
     for payload in payloads {
@@ -115,7 +115,7 @@ pub(crate) async fn send(config: &KafkaConfig, partition: i32, payloads: &[Vec<u
     }
 }
 
-/// The partition of a user, found by a record of the user in the log.
+/// Returns the partition of a user, which is found by a record of the user in the log.
 async fn partition_of(world: &World, user: &str) -> i32 {
     for record in records(world.kafka(), &world.kafka().topic, 3).await {
         if record.key() == Some(user.as_bytes()) {
@@ -125,7 +125,7 @@ async fn partition_of(world: &World, user: &str) -> i32 {
     panic!("{user} has no record");
 }
 
-/// All records of a topic.
+/// Returns all records of a topic.
 async fn records(config: &KafkaConfig, topic: &str, partitions: i32) -> Vec<rdkafka::message::OwnedMessage> {
     let consumer: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", &config.brokers)
@@ -153,7 +153,7 @@ async fn make(wallet: &Wallet, prefix: &str, count: usize) -> Vec<Accepted> {
     let mut accepted = Vec::new();
     for n in 0..count {
         let user = ["bob", "alice", "eve1", "carol"][n % 4];
-        accepted.push(insist(wallet, change(user, &format!("{prefix}-{n}"), "1")).await.unwrap());
+        accepted.push(change_until_decided(wallet, change(user, &format!("{prefix}-{n}"), "1")).await.unwrap());
     }
     accepted
 }
@@ -185,7 +185,7 @@ async fn duplicates_are_booked_once_on_mariadb() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
-async fn poison_messages_are_dead_letters_and_later_ones_go_on() {
+async fn unreadable_records_become_dead_letters_and_later_records_are_booked() {
     let world = world("POSTGRES_URL").await;
     let wallet = world.open().await;
     let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
@@ -238,7 +238,7 @@ async fn consumers_share_the_partitions_and_book_each_change_once() {
             .concat()
         })
     };
-    // joins and leaves under load, so that partitions move to and fro
+    // consumers join and leave under load, so that partitions are reassigned
     for _ in 0..3 {
         let second = world.start_consumer().await;
         wait_for(|| async { second.status.partitions() > 0 && first.status.partitions() > 0 }, "both are assigned")
@@ -247,7 +247,7 @@ async fn consumers_share_the_partitions_and_book_each_change_once() {
         second.stop().await;
         first.wait_until_assigned(3).await;
     }
-    // one is killed
+    // one consumer is killed
     let killed = world.start_consumer().await;
     wait_for(|| async { killed.status.partitions() > 0 }, "assigned").await;
     killed.task.abort();
@@ -258,7 +258,7 @@ async fn consumers_share_the_partitions_and_book_each_change_once() {
     assert_eq!(sum(&world.entries("bob").await), amount("92"));
 }
 
-/// Two consumers that both believe to own all partitions: they are in different groups.
+/// The two consumers are in different groups, so each of them believes that it owns all partitions.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and MARIADB_URL"]
 async fn consumer_that_has_lost_its_partition_writes_nothing() {
@@ -266,10 +266,10 @@ async fn consumer_that_has_lost_its_partition_writes_nothing() {
     let wallet = world.open().await;
     let mut accepted = make(&wallet, "before", 8).await;
     world.check(&wallet, &accepted).await;
-    // as if another consumer had moved a partition: the own position is out of date
+    // the position is out of date, as if another consumer had written the partition
     let topic = world.kafka().topic.clone();
     let position = world.history.position(&topic, partition_of(&world, "bob").await).await.unwrap();
-    let change_by_other = insist(&wallet, change("bob", "other", "1")).await.unwrap();
+    let change_by_other = change_until_decided(&wallet, change("bob", "other", "1")).await.unwrap();
     world.check(&wallet, std::slice::from_ref(&change_by_other)).await;
     let stale = marketplace::wallet::history::Advance {
         from: position.next_offset,
@@ -284,7 +284,7 @@ async fn consumer_that_has_lost_its_partition_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
-async fn database_away_during_consumption_loses_nothing() {
+async fn database_outage_during_consumption_loses_nothing() {
     let url = database::create("POSTGRES_URL").await;
     let world = world_without_consumer(&url).await;
     let (proxy, through) = Proxy::of_url(&url).await;
@@ -294,7 +294,7 @@ async fn database_away_during_consumption_loses_nothing() {
     world.check(&wallet, &accepted).await;
     assert!(consumer.health.problems().await.is_empty());
     proxy.cut();
-    accepted.extend(make(&wallet, "away", 8).await);
+    accepted.extend(make(&wallet, "outage", 8).await);
     wait_for(|| async { !consumer.health.problems().await.is_empty() }, "the consumer is not healthy").await;
     assert_eq!(consumer.health.problems().await, ["consumer: the history cannot be written"]);
     proxy.restore().await;
@@ -306,14 +306,14 @@ async fn database_away_during_consumption_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
-async fn late_consumer_gets_all_changes_and_void_ones_do_not_count() {
+async fn late_consumer_books_all_valid_changes_and_ignores_void_changes() {
     let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
     let wallet = world.open().await;
     let mut accepted = make(&wallet, "first", 8).await;
     let old = records(world.kafka(), &world.kafka().topic, 3).await;
     world.lose_balances().await;
     accepted.extend(make(&wallet, "second", 8).await);
-    // a change of the first epoch behind the marker of the second
+    // a change of the first epoch after the marker of the second epoch
     let record = old.iter().find(|record| record.key().is_some()).unwrap();
     let LogRecord::Change(mut event) = LogRecord::decode(record.payload().unwrap()).unwrap() else { panic!() };
     event.key = "void".to_owned();
@@ -335,7 +335,7 @@ async fn topic_that_has_lost_its_records_stops_the_consumer_and_the_rebuild() {
     world.check(&wallet, &accepted).await;
     consumer.stop().await;
     drop(wallet);
-    // another topic under the name in the history
+    // an empty topic for which the history contains positions after the end
     let other = kafka_config();
     let log = KafkaLog::connect(&other).await.unwrap();
     drop(log);

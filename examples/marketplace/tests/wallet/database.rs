@@ -1,4 +1,4 @@
-//! Databases of the tests' own.
+//! Creates databases for tests.
 
 use marketplace::{
     config::Config,
@@ -7,7 +7,7 @@ use marketplace::{
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use uuid::Uuid;
 
-/// Returns the value of a variable that a test of real parts needs.
+/// Returns the value of a variable that a test on real servers needs.
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("this test needs {name}"))
 }

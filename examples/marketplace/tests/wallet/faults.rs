@@ -1,4 +1,4 @@
-//! Parts that fail between the steps of a change.
+//! Parts that fail before or after a step of a change.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use marketplace::{
     },
 };
 
-/// What goes wrong. A step that hangs is a process that was killed there.
+/// A fault of a step. A step that hangs simulates a process that was killed at this step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     FailBefore,
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     HangAfter,
 }
 
-/// The fault of a part; it stays until it is changed.
+/// The current fault of a part, until another fault is set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Switch(Arc<Mutex<Option<Fault>>>);
 

@@ -1,9 +1,8 @@
-//! The protocol of the wallet, on embedded and on real parts.
+//! Tests of the protocol of the wallet, on embedded parts and on real servers.
 //!
-//! Tests of real parts are ignored by default. They need REDIS_URL, KAFKA_BROKERS, POSTGRES_URL and MARIADB_URL of servers
-//! that `scripts/real-parts.sh` can start. Each of them uses keys, topics and databases of its own.
+//! Tests on real servers are ignored by default. They need REDIS_URL, KAFKA_BROKERS, POSTGRES_URL and MARIADB_URL.
+//! `scripts/real-parts.sh` can start these servers. Each test uses its own keys, topics and databases.
 
-mod away;
 mod changes;
 mod claims;
 #[cfg(feature = "kafka")]
@@ -17,4 +16,5 @@ mod process;
 mod proxy;
 mod rebuilds;
 mod traces;
+mod unavailable_parts;
 mod world;

@@ -1,4 +1,4 @@
-//! A log in memory with the properties of Kafka's: partitions, markers, fencing, and a consumer that lags behind.
+//! A log in memory with the properties of the Kafka log: partitions, markers, fencing, and a consumer that lags behind.
 
 use std::sync::{Arc, Mutex};
 

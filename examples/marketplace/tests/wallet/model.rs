@@ -1,4 +1,5 @@
-//! Random steps, failures and losses: what was accepted is in the history exactly once, and balances agree with it.
+//! Tests with random changes, failures and losses: the history contains each accepted change exactly once, and the
+//! balances agree with the history.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use marketplace::wallet::{Accepted, Change, Wallet, WalletError};
 
 use crate::{
     faults::{Fault, Switch},
-    world::{World, change, insist},
+    world::{World, change, change_until_decided},
 };
 
 /// A small generator of pseudo-random numbers (xorshift), so that a failure can be repeated.
@@ -57,7 +58,7 @@ impl Model {
                 let switch = self.switch();
                 switch.set(Some(self.random.pick(&[Fault::FailBefore, Fault::FailAfter])));
             }
-            7 | 8 => self.heal(),
+            7 | 8 => self.remove_faults(),
             9 | 10 if !self.made.is_empty() => {
                 let again = self.random.pick(&self.made);
                 self.make(instance, again).await;
@@ -79,7 +80,7 @@ impl Model {
         self.random.pick(&switches)
     }
 
-    fn heal(&self) {
+    fn remove_faults(&self) {
         for switch in [&self.world.balances.begin, &self.world.balances.confirm, &self.world.log.append] {
             switch.set(None);
         }
@@ -104,14 +105,14 @@ impl Model {
         for _ in 0..steps {
             self.step().await;
         }
-        self.heal();
+        self.remove_faults();
         for user in ["bob", "eve1"] {
-            let accepted = insist(&self.wallets[0], change(user, "end", "1")).await.unwrap();
+            let accepted = change_until_decided(&self.wallets[0], change(user, "end", "1")).await.unwrap();
             self.accepted.insert((accepted.user.clone(), accepted.key.clone()), accepted);
         }
         let accepted: Vec<_> = self.accepted.into_values().collect();
         self.world.check(&self.wallets[0], &accepted).await;
-        // the truth is enough to get the same balances again
+        // the history and the log are enough to rebuild the same balances
         self.world.lose_balances().await;
         self.world.check(&self.wallets[1], &accepted).await;
     }

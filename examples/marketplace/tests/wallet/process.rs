@@ -1,4 +1,4 @@
-//! The program, started as a process.
+//! Starts the program as a process.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -35,7 +35,7 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
-        // reads to the end: a full pipe would block the process
+        // reads to the end, because a full pipe would block the process
         thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         Self { child, lines }
     }

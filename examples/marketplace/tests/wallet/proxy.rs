@@ -1,4 +1,4 @@
-//! A TCP proxy, to take a server away from one test.
+//! A TCP proxy that can make a server unreachable for one test.
 
 use std::{
     net::SocketAddr,
@@ -26,7 +26,7 @@ impl Proxy {
         Arc::new(proxy)
     }
 
-    /// Starts a proxy to the server of `url`. Returns the URL through the proxy, too.
+    /// Starts a proxy to the server of `url`. Also returns the URL through the proxy.
     pub(crate) async fn of_url(url: &str) -> (Arc<Self>, String) {
         let authority = url.split('/').nth(2).unwrap();
         let server = authority.rsplit('@').next().unwrap();

@@ -1,4 +1,4 @@
-//! Lost balances.
+//! Tests of the rebuild of lost balances.
 
 use std::{
     sync::{
@@ -20,11 +20,11 @@ use tokio::time::{sleep, timeout};
 use crate::{
     changes::on_all_parts,
     faults::Fault,
-    world::{World, amount, change, insist},
+    world::{World, amount, change, change_until_decided},
 };
 
 /// A change that is appended while or after the balances are rebuilt.
-async fn change_behind_the_marker_does_not_count(world: World) {
+async fn change_after_the_marker_is_ignored(world: World) {
     let wallet = world.open().await;
     let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
     world.log.append.set(Some(Fault::HangBefore));
@@ -42,14 +42,14 @@ async fn change_behind_the_marker_does_not_count(world: World) {
     // a delayed producer sends one of them now
     let _ = world.log.log.append(&late[0]).await;
     world.check(&wallet, &accepted).await;
-    // its key is free
-    accepted.push(insist(&wallet, change("bob", "late-1", "-4")).await.unwrap());
+    // the key of the ignored change can be used again
+    accepted.push(change_until_decided(&wallet, change("bob", "late-1", "-4")).await.unwrap());
     assert_eq!(accepted[1].balance, amount("6"));
     world.check(&wallet, &accepted).await;
 }
 
 /// The balances are lost between append and confirm, and rebuilt before the change is confirmed.
-async fn change_before_the_marker_counts(world: World) {
+async fn change_before_the_marker_is_valid(world: World) {
     let wallet = world.open().await;
     let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
     world.balances.confirm.set(Some(Fault::FailBefore));
@@ -61,7 +61,7 @@ async fn change_before_the_marker_counts(world: World) {
     world.balances.confirm.set(None);
     assert_eq!(wallet.balance("bob").await.unwrap(), amount("9"));
     for (key, value, balance) in [("debit", "-4", "6"), ("credit", "3", "9")] {
-        let answer = insist(&wallet, change("bob", key, value)).await.unwrap();
+        let answer = change_until_decided(&wallet, change("bob", key, value)).await.unwrap();
         assert_eq!(answer.balance, amount(balance));
         accepted.push(answer);
     }
@@ -88,7 +88,7 @@ async fn request_in_flight_gets_its_outcome(world: World) {
                 return accepted;
             }
             let (key, value) = if n % 2 == 0 { ("in", "2") } else { ("out", "-1") };
-            accepted.push(insist(&wallet, change("bob", &format!("{key}-{n}"), value)).await.unwrap());
+            accepted.push(change_until_decided(&wallet, change("bob", &format!("{key}-{n}"), value)).await.unwrap());
         }
         accepted
     };
@@ -97,7 +97,7 @@ async fn request_in_flight_gets_its_outcome(world: World) {
     world.check(&wallet, &accepted).await;
 }
 
-async fn many_instances_rebuild_once_at_a_time(world: World) {
+async fn one_instance_rebuilds_at_a_time(world: World) {
     let first = world.open().await;
     let mut accepted = Vec::new();
     for n in 0..10 {
@@ -108,7 +108,7 @@ async fn many_instances_rebuild_once_at_a_time(world: World) {
         let wallets = join_all((0..4).map(|_| world.open())).await;
         let changes = wallets.iter().enumerate().map(|(n, wallet)| {
             let change = change(&format!("user-{n}"), &format!("out-{round}"), "-1");
-            async move { insist(wallet, change).await.unwrap() }
+            async move { change_until_decided(wallet, change).await.unwrap() }
         });
         accepted.extend(join_all(changes).await);
         world.check(&wallets[0], &accepted).await;
@@ -129,7 +129,7 @@ async fn rebuild_that_fails_is_replaced(world: World) {
     world.check(&wallet, &[accepted]).await;
 }
 
-/// The process is killed during a rebuild: another one waits until the lease has expired.
+/// The process is killed during a rebuild. Another process waits until the lease has expired.
 async fn rebuild_that_stops_is_replaced(world: World) {
     let wallet = world.open().await;
     let accepted = wallet.change(change("bob", "in", "10")).await.unwrap();
@@ -143,17 +143,19 @@ async fn rebuild_that_stops_is_replaced(world: World) {
 }
 
 on_all_parts!(
-    change_behind_the_marker_does_not_count,
-    change_before_the_marker_counts,
+    change_after_the_marker_is_ignored,
+    change_before_the_marker_is_valid,
     request_in_flight_gets_its_outcome,
-    many_instances_rebuild_once_at_a_time,
+    one_instance_rebuilds_at_a_time,
     rebuild_that_fails_is_replaced,
     rebuild_that_stops_is_replaced
 );
 
-/// Two processes with balances of their own on one database: each one notices that the other has replaced its epoch.
+/// Two processes with separate balances use one database.
+///
+/// Each process notices that the other one has replaced its epoch.
 #[tokio::test]
-async fn balances_in_memory_are_given_up_when_another_process_writes() {
+async fn balances_in_memory_are_discarded_when_another_process_writes() {
     let first = World::direct().await;
     let second = {
         let log = Arc::new(marketplace::wallet::log::DirectLog::new(first.history.clone()));
@@ -163,10 +165,10 @@ async fn balances_in_memory_are_given_up_when_another_process_writes() {
     let mut accepted = vec![a.change(change("bob", "in", "10")).await.unwrap()];
     let b = second.open().await;
     accepted.push(b.change(change("bob", "b-1", "-6")).await.unwrap());
-    let refused = insist(&a, change("bob", "a-1", "-6")).await;
+    let refused = change_until_decided(&a, change("bob", "a-1", "-6")).await;
     assert!(matches!(refused, Err(WalletError::Balance(_))), "{refused:?}");
-    accepted.push(insist(&a, change("bob", "a-2", "-4")).await.unwrap());
-    accepted.push(insist(&b, change("bob", "b-2", "1")).await.unwrap());
+    accepted.push(change_until_decided(&a, change("bob", "a-2", "-4")).await.unwrap());
+    accepted.push(change_until_decided(&b, change("bob", "b-2", "1")).await.unwrap());
     assert_eq!(b.balance("bob").await.unwrap(), amount("1"));
     second.check(&b, &accepted).await;
 }
@@ -186,7 +188,7 @@ async fn balances_of_another_log_are_rebuilt() {
 
 /// The rebuild and the consumer skip a record that cannot be read.
 #[tokio::test]
-async fn poison_does_not_stop_a_rebuild() {
+async fn record_that_cannot_be_read_does_not_stop_a_rebuild() {
     let world = World::logged().await;
     let wallet = world.open().await;
     let mut accepted = vec![wallet.change(change("eve1", "in", "10")).await.unwrap()];

@@ -1,4 +1,5 @@
-//! The trace of a change, from the request to the history. The processes send to a development server.
+//! Tests of the trace of a change, from the request to the history. The processes send their events to a development
+//! server.
 
 use serde_json::{Value, json};
 use tower_apm::devserver::{DevServer, Kind, Query, Store};
@@ -10,7 +11,7 @@ fn events(store: &Store, kind: Kind, matches: impl Fn(&Value) -> bool) -> Vec<Va
     page.events.iter().map(|event| event.body()).filter(|body| matches(body)).collect()
 }
 
-/// Waits for events of which there are at least `count`.
+/// Waits until there are at least `count` matching events.
 async fn wait_for(apm: &DevServer, kind: Kind, count: usize, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
     let store = apm.store();
     let found =
@@ -19,7 +20,7 @@ async fn wait_for(apm: &DevServer, kind: Kind, count: usize, matches: impl Fn(&V
 }
 
 fn client() -> reqwest::Client {
-    // fails if another test was first
+    // fails if another test has already installed the provider
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
@@ -35,7 +36,12 @@ async fn credit(api: &str, key: &str) -> Value {
 }
 
 /// Checks that the record of a change is booked in the trace of the request.
-async fn is_booked_in_trace(apm: &DevServer, trace_id: &Value, send: &str, receive_labels: &[(&str, &str)]) -> Value {
+async fn assert_booked_in_trace(
+    apm: &DevServer,
+    trace_id: &Value,
+    send: &str,
+    receive_labels: &[(&str, &str)],
+) -> Value {
     let send = wait_for(apm, Kind::Span, 1, |span| span["trace_id"] == *trace_id && span["name"] == send).await;
     assert_eq!((&send[0]["type"], &send[0]["outcome"]), (&json!("messaging"), &json!("success")));
     let in_trace = |tx: &Value| tx["trace_id"] == *trace_id && tx["name"] == "book wallet change";
@@ -46,7 +52,7 @@ async fn is_booked_in_trace(apm: &DevServer, trace_id: &Value, send: &str, recei
     for (label, value) in labels.iter().chain(receive_labels) {
         assert_eq!(booked["context"]["tags"][label], *value, "{booked:#}");
     }
-    // the only record of its batch: the statements are in its transaction
+    // The batch has a single record, so the statements are in the transaction of the record.
     for statement in ["BEGIN", "UPDATE consumed", "INSERT INTO ledger_entries", "COMMIT"] {
         let is_part = |span: &Value| span["transaction_id"] == booked["id"] && span["name"] == statement;
         wait_for(apm, Kind::Span, 1, is_part).await;
@@ -59,12 +65,12 @@ async fn change_is_booked_in_the_trace_of_its_request() {
     let apm = DevServer::bind("127.0.0.1:0").unwrap();
     let api = Process::start(&apm, &[], &[]);
     let trace_id = credit(&api.url(), "k1").await;
-    is_booked_in_trace(&apm, &trace_id, "direct SEND to wallet.changes", &[("idempotency_key", "k1")]).await;
+    assert_booked_in_trace(&apm, &trace_id, "direct SEND to wallet.changes", &[("idempotency_key", "k1")]).await;
     assert!(api.terminate());
 }
 
 #[tokio::test]
-async fn history_without_kafka_names_the_cause() {
+async fn history_without_kafka_fails_with_the_cause() {
     let apm = DevServer::bind("127.0.0.1:0").unwrap();
     assert!(!Process::start(&apm, &["history"], &[]).wait());
 }
@@ -99,7 +105,7 @@ mod kafka {
 
         let trace_id = credit(&api_url, "k1").await;
         let send = format!("Kafka SEND to {}", config.topic);
-        let booked = is_booked_in_trace(&apm, &trace_id, &send, &[("idempotency_key", "k1")]).await;
+        let booked = assert_booked_in_trace(&apm, &trace_id, &send, &[("idempotency_key", "k1")]).await;
         assert!(booked["context"]["tags"]["offset"].is_string() && booked["context"]["tags"]["partition"].is_string());
         assert_eq!(booked["context"]["tags"]["batch_size"], 1);
         assert_eq!(booked["context"]["message"]["queue"]["name"], config.topic.as_str());
@@ -120,7 +126,7 @@ mod kafka {
         let is_part = |span: &Value| span["transaction_id"] == batches[0]["id"] && span["name"] == "COMMIT";
         wait_for(&apm, Kind::Span, 1, is_part).await;
 
-        // a record that cannot be read is an error document
+        // a record that cannot be read is recorded as an error
         consumer::send(&config, 0, &[b"poison".to_vec()]).await;
         let is_poison = |error: &Value| error["context"]["tags"]["result"] == "dead letter";
         let error = wait_for(&apm, Kind::Error, 1, is_poison).await.remove(0);

@@ -1,4 +1,4 @@
-//! The parts of a wallet, what can be lost of them, and what must hold in the end.
+//! The test environment: the parts of a wallet, functions that lose data, and checks of the final state.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -37,20 +37,20 @@ pub(crate) struct World {
     pub(crate) kafka: Option<crate::consumer::Kafka>,
 }
 
-/// The store under the faults.
+/// The store without the injected faults.
 pub(crate) enum Store {
     Memory(Arc<InMemoryBalances>),
     Redis { url: String, prefix: String },
 }
 
 impl World {
-    /// Balances in memory, and a log that is the history.
+    /// Returns an environment with balances in memory and changes that are written directly into the history.
     pub(crate) async fn direct() -> Self {
         let history = History::new(database::open("sqlite::memory:").await);
         Self::new(Store::Memory(Arc::default()), Arc::new(DirectLog::new(history.clone())), history).await
     }
 
-    /// Balances in memory, and a log like Kafka's.
+    /// Returns an environment with balances in memory and a log like Kafka's.
     pub(crate) async fn logged() -> Self {
         let history = History::new(database::open("sqlite::memory:").await);
         let log = MemoryLog::default();
@@ -58,7 +58,7 @@ impl World {
         Self { memory_log: Some(log), ..world }
     }
 
-    /// Balances in Redis, and a log like Kafka's.
+    /// Returns an environment with balances in Redis and a log like Kafka's.
     pub(crate) async fn redis() -> Self {
         let history = History::new(database::open("sqlite::memory:").await);
         let log = MemoryLog::default();
@@ -102,7 +102,7 @@ impl World {
         Wallet::open(self.parts()).await.unwrap()
     }
 
-    /// Loses the balances, like a Redis server that restarts.
+    /// Removes the balances, like a restart of a Redis server.
     pub(crate) async fn lose_balances(&self) {
         match &self.store {
             Store::Memory(balances) => balances.lose(),
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// Checks that the history agrees with the balances and with the accepted changes, as soon as nothing waits.
+    /// Waits until no change is waiting. Checks that the history agrees with the balances and the accepted changes.
     pub(crate) async fn check(&self, wallet: &Wallet, accepted: &[Accepted]) {
         let users: HashSet<&str> = accepted.iter().map(|change| change.user.as_str()).collect();
         for user in users {
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// All entries of a user, the oldest first.
+    /// Returns all entries of a user, the oldest first.
     pub(crate) async fn entries(&self, user: &str) -> Vec<Entry> {
         let mut entries = self.history.entries(user).await.unwrap();
         assert!(entries.len() < 100, "the history shows 100 entries");
@@ -210,8 +210,8 @@ pub(crate) fn change(user: &str, key: &str, amount: &str) -> Change {
     Change { user: user.into(), key: key.into(), amount: amount.parse().unwrap(), reason: "test".into() }
 }
 
-/// Makes a change, repeated until its outcome is known, as a client does.
-pub(crate) async fn insist(wallet: &Wallet, change: Change) -> Result<Accepted, WalletError> {
+/// Repeats a change until its outcome is known, as a client does.
+pub(crate) async fn change_until_decided(wallet: &Wallet, change: Change) -> Result<Accepted, WalletError> {
     let end = Instant::now() + TIMEOUT;
     loop {
         match wallet.change(change.clone()).await {

@@ -16,7 +16,7 @@ fn assert_refused(set: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
-fn no_variable_is_no_data_source() {
+fn data_source_is_none_if_no_variable_is_set() {
     assert!(market(&[("WALLET_DATABASE_URL", "sqlite::memory:")]).unwrap().is_none());
     assert!(read(DataSourceName::Wallet, &[("DATABASE_URL", "sqlite::memory:")]).unwrap().is_none());
 }
@@ -52,19 +52,19 @@ fn url_with_an_unencoded_password_is_refused() {
 }
 
 #[test]
-fn fields_of_sqlite() {
+fn sqlite_needs_a_name_and_accepts_no_other_field() {
     let name = |name| market(&[("DATABASE_TYPE", "sqlite"), ("DATABASE_NAME", name)]).unwrap().unwrap().url;
     assert_eq!(name(":memory:").expose(), "sqlite::memory:");
     assert_eq!(name("/data/100% of it?.db").expose(), "sqlite:/data/100%25%20of%20it%3F.db?mode=rwc");
     assert_eq!(name("../x.db").expose(), "sqlite:../x.db?mode=rwc");
     let sqlite = ("DATABASE_TYPE", "sqlite");
-    assert_refused(&[sqlite], "DATABASE_NAME is not set, which DATABASE_TYPE=sqlite needs");
-    let expected = "DATABASE_PASSWORD is set, but SQLite has only DATABASE_NAME";
+    assert_refused(&[sqlite], "DATABASE_NAME is not set, but DATABASE_TYPE=sqlite requires it");
+    let expected = "DATABASE_PASSWORD is set, but SQLite supports only DATABASE_NAME";
     assert_refused(&[sqlite, ("DATABASE_NAME", "x.db"), ("DATABASE_PASSWORD", "hunter2")], expected);
 }
 
 #[test]
-fn type_is_checked() {
+fn unknown_or_missing_type_is_refused() {
     let expected = "DATABASE_TYPE is \"oracle\": expected postgres, mysql, mariadb or sqlite";
     assert_refused(&[("DATABASE_TYPE", "oracle")], expected);
     assert_refused(&[("DATABASE_PASSWORD", "hunter2")], "DATABASE_PASSWORD is set, but DATABASE_TYPE is not");
@@ -134,7 +134,7 @@ mod servers {
     #[test]
     fn missing_fields_are_named() {
         for field in ["DATABASE_HOST", "DATABASE_USERNAME", "DATABASE_NAME"] {
-            let expected = format!("{field} is not set, which DATABASE_TYPE=postgres needs");
+            let expected = format!("{field} is not set, but DATABASE_TYPE=postgres requires it");
             assert_refused(&with(&[(field, "")]), &expected);
         }
     }

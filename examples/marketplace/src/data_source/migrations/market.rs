@@ -50,7 +50,7 @@ async fn create_messages(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     create_index(manager, "messages", &["room"], false).await
 }
 
-/// Messages that were stored before are of the type `message`.
+/// Adds the type of an event. Existing rows get the type `message`.
 async fn add_message_event_type(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     if manager.has_column("messages", "event_type").await? {
         return Ok(());
@@ -60,12 +60,12 @@ async fn add_message_event_type(manager: &SchemaManager<'_>) -> Result<(), DbErr
     manager.alter_table(Table::alter().table("messages").add_column(column).to_owned()).await
 }
 
-/// Adds the columns of an order under way. Only listings with such an order have a lease.
+/// Adds the columns of an order in progress. Only listings with such an order have a lease.
 async fn add_orders_to_listings(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let mut order_id = ColumnDef::new("order_id");
     let mut lease = ColumnDef::new("lease_until_ms");
     let mut block = ColumnDef::new("block");
-    // SQLite adds one column with each statement.
+    // SQLite can add only one column per statement.
     for column in [order_id.string_len(36), lease.big_integer(), block.big_integer()] {
         let name = column.get_column_name();
         if !manager.has_column("listings", name).await? {

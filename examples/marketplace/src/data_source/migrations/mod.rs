@@ -1,12 +1,12 @@
 //! Versioned migrations of the tables, one migrator for each data source.
 //!
-//! Several processes can start at once: each holds a lock while it applies the migrations.
+//! Several processes can start at the same time, because each process holds a lock while it applies the migrations.
 //!
 //! - PostgreSQL and SQLite apply all pending migrations of a migrator in one transaction.
-//! - MySQL and MariaDB commit after each statement that changes a table. A migration that is interrupted there is later
-//!   applied again from its beginning: use [`create_table`] and [`create_index`], which skip what already exists.
+//! - MySQL and MariaDB commit after each statement that changes a table. If a migration is interrupted, the next start
+//!   applies it again from the beginning. Use [`create_table`] and [`create_index`], which skip what already exists.
 //!
-//! A migration that was released is never changed. Add another one to the end of the list.
+//! Never change a migration that was released. Add another one to the end of the list.
 
 mod market;
 mod wallet;
@@ -23,7 +23,7 @@ use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaMana
 pub use self::{market::MarketMigrator, wallet::WalletMigrator};
 use super::{DataSourceConfig, connect_options};
 
-/// How long a process waits for another one that applies migrations.
+/// How long a process waits for another process that applies migrations.
 const LOCK_SECONDS: u32 = 60;
 
 /// Applies the pending migrations of `M`.
@@ -36,7 +36,7 @@ pub(super) async fn apply<M: MigratorTrait>(db: &DatabaseConnection, config: &Da
             let transaction = db.begin_with_options(options).await?;
             if backend == DbBackend::Postgres {
                 transaction.execute_unprepared(&format!("SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")).await?;
-                // Released at the end of the transaction. The key is only used here.
+                // The lock is released at the end of the transaction. Its key is used only here.
                 transaction.execute_unprepared("SELECT pg_advisory_xact_lock(7309453024)").await?;
             }
             M::up(&transaction, None).await?;
@@ -45,18 +45,18 @@ pub(super) async fn apply<M: MigratorTrait>(db: &DatabaseConnection, config: &Da
     }
 }
 
-/// Uses a connection of its own, because the lock belongs to a connection and is released when the connection is closed.
+/// Uses a separate connection, because the lock is released when its connection is closed.
 async fn apply_on_mysql<M: MigratorTrait>(config: &DataSourceConfig) -> Result<(), DbErr> {
     let mut options = connect_options(config);
     options.max_connections(1);
     let db = Database::connect(options).await?;
     let result = async {
-        // A lock is known in the whole server. Its name has at most 64 characters.
+        // The name of a lock is unique in the whole server and has at most 64 characters.
         let lock = format!(
             "SELECT 1 AS locked FROM DUAL WHERE GET_LOCK(SHA1(CONCAT('marketplace migrations ', DATABASE())), {LOCK_SECONDS}) = 1"
         );
         if db.query_one_raw(Statement::from_string(DbBackend::MySql, lock)).await?.is_none() {
-            return Err(DbErr::Custom(format!("another process has applied migrations for {LOCK_SECONDS} s")));
+            return Err(DbErr::Custom(format!("another process has held the lock of the migrations for {LOCK_SECONDS} s")));
         }
         M::up(&db, None).await
     }
@@ -72,7 +72,7 @@ struct Migration {
     up: Up,
 }
 
-/// Returns a migration. Its name is its identity, and is stored when the migration was applied.
+/// Returns a migration. The name identifies the migration and is stored when the migration has been applied.
 fn migration(name: &'static str, up: Up) -> Box<dyn MigrationTrait> {
     Box::new(Migration { name, up })
 }
@@ -85,14 +85,14 @@ impl MigrationName for Migration {
 
 #[async_trait]
 impl MigrationTrait for Migration {
-    // Must be written as in the trait.
+    // The signature must be written as in the trait.
     #[expect(elided_lifetimes_in_paths)]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         (self.up)(manager).await
     }
 }
 
-/// Returns a table with the columns that all tables of entities have: `id` and `created_at_ms`.
+/// Returns a table with the columns `id` and `created_at_ms`, which all entity tables have.
 fn entity_table(name: &'static str) -> TableCreateStatement {
     let mut table = Table::create();
     table
@@ -172,7 +172,7 @@ mod tests {
         db.execute_unprepared("INSERT INTO messages (room, sender, text) VALUES ('lobby', 'alice', 'hello')")
             .await
             .unwrap();
-        // As after a process that was killed before it recorded its migrations.
+        // This is the state after a process was killed before it recorded its migrations.
         db.execute_unprepared("DELETE FROM market_migrations").await.unwrap();
         apply::<MarketMigrator>(&db, &config).await.unwrap();
         let row =

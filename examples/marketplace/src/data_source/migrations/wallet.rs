@@ -36,7 +36,7 @@ async fn create_ledger_entries(manager: &SchemaManager<'_>) -> Result<(), DbErr>
     create_index(manager, "ledger_entries", &["user_id"], false).await
 }
 
-/// Entries from before get a key from their id.
+/// Adds the keys of changes. Existing entries get a key that is derived from their id.
 async fn add_change_keys(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     if !manager.has_column("ledger_entries", "change_key").await? {
         let mut key = ColumnDef::new("change_key");

@@ -1,8 +1,8 @@
 -- Begins a change.
 -- KEYS: state, balances, waiting, answer
 -- ARGV: epoch, user, amount, field, event, is new (1 or 0), maximum of waiting changes, maximum balance, reason,
---       milliseconds for which an answer is kept
--- Amounts are decimal text: numbers of Lua are not exact beyond 2^53. Redis itself computes with 64-bit integers.
+--       time for which an answer is kept, in milliseconds
+-- Amounts are decimal text, because Lua's numbers are not exact beyond 2^53. Redis computes with 64-bit integers.
 local state, balances, waiting, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, user, amount, field, event = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -25,7 +25,7 @@ if redis.call('HLEN', waiting) >= tonumber(ARGV[7]) then
 end
 local balance = redis.call('HGET', balances, user) or '0'
 if string.sub(amount, 1, 1) == '-' then
-  -- only the sign of the result is used
+  -- Lua uses only the sign of the result, which is exact
   if redis.call('HINCRBY', balances, user, amount) < 0 then
     redis.call('HINCRBY', balances, user, string.sub(amount, 2))
     local refused = 'refused\n' .. amount .. '\n' .. balance .. '\n' .. ARGV[9]

@@ -1,6 +1,6 @@
 -- Confirms a change that is in the log.
 -- KEYS: state, balances, waiting, answer, times of the answers
--- ARGV: epoch, user, amount, field, reason, milliseconds for which an answer is kept, time in milliseconds
+-- ARGV: epoch, user, amount, field, reason, time for which an answer is kept (ms), current time (ms)
 local state, balances, waiting, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, user, amount, field = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

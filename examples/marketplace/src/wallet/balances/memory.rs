@@ -1,4 +1,4 @@
-//! Balances in the memory of the process.
+//! A store that keeps balances in the memory of the process.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -53,15 +53,15 @@ const PURGE_EVERY_MS: i64 = 60_000;
 #[derive(Debug, Default)]
 struct Data {
     balances: HashMap<String, Amount>,
-    /// In the order of ids, as an order is needed for nothing else.
+    /// Sorted by id.
     waiting: BTreeMap<Id, Event>,
-    /// With the time of the answer in milliseconds.
+    /// The answers, with their times in milliseconds since 1970.
     answers: HashMap<Id, (Known, i64)>,
     purged_ms: i64,
 }
 
 impl InMemoryBalances {
-    /// Loses all data, like a Redis server that restarts.
+    /// Removes all data, like a restart of a Redis server.
     pub fn lose(&self) {
         *self.lock() = Store::default();
     }
@@ -100,7 +100,7 @@ fn known(event: &Event, outcome: Outcome) -> Known {
     Known { amount: event.amount, reason: event.reason.clone(), outcome }
 }
 
-/// Refusals expire. The answers to changes are removed when they are in the history.
+/// Returns whether a refusal has expired. Answers to accepted changes do not expire: they are removed later.
 fn is_expired(known: &Known, since_ms: i64) -> bool {
     let kept_ms = i64::try_from(ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);
     matches!(known.outcome, Outcome::Refused { .. }) && clock::now_ms() - since_ms > kept_ms

@@ -1,7 +1,7 @@
-//! The store of balances, which decides whether a debit is covered.
+//! The store of balances, which decides whether a balance covers a debit.
 //!
-//! A store is volatile. It holds one data set at a time, named by an epoch. A store that has lost its data set is not
-//! ready until the data set is rebuilt.
+//! A store is volatile. It contains one data set at a time, which is identified by an epoch. If a store loses its data
+//! set, it is not ready until the data set is rebuilt.
 
 mod memory;
 mod redis;
@@ -25,19 +25,22 @@ use crate::money::Amount;
 /// How many changes can wait for the log. Further changes are refused.
 pub const MAX_WAITING: usize = 500;
 
-/// The most millionths that a credit can lead to. All credits that can wait in addition do not overflow 64 bits.
+/// The maximum balance after a credit, in millionths. The limit leaves room for all credits that can wait at the same
+/// time, so that their sum does not overflow 64 bits.
 pub const MAX_BALANCE: i64 = 4_600_000_000_000_000_000;
 
-/// How long a refusal is kept, and the answer to a change that is in the history.
+/// How long a refusal is kept. Also how long the answer to a change in the history is kept.
 pub const ANSWER_KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// How long the answer to a change is kept that is not in the history: the longest time that the consumer can be away.
+/// How long the answer to a change is kept if the change is not in the history.
+///
+/// The consumer can be down for at most this time.
 pub const UNBOOKED_ANSWER_KEPT: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
 /// The number of answers that [`Balances::old_answers`] returns.
 pub const OLD_ANSWERS: usize = 500;
 
-/// How long a rebuild can make no progress before another one can replace it.
+/// How long a rebuild can go without progress before another rebuild can replace it.
 pub const REBUILD_LEASE: Duration = Duration::from_secs(10);
 
 /// A store of balances. Each method is atomic.
@@ -48,36 +51,37 @@ pub trait Balances: Send + Sync {
     /// Returns the user's balance, or `None` if `epoch` is not ready.
     async fn get(&self, epoch: &Epoch, user: &str) -> Result<Option<Amount>, StoreError>;
 
-    /// Begins a change: takes the amount of a debit, and stores the event until it is confirmed.
+    /// Begins a change: subtracts the amount of a debit, and stores the event until it is confirmed.
     ///
-    /// Unless `is_new`, a key that is not stored begins nothing: [`Begin::Unknown`].
+    /// If `is_new` is false and the key is not stored, nothing begins and the result is [`Begin::Unknown`].
     async fn begin(&self, event: &Event, is_new: bool) -> Result<Begin, StoreError>;
 
     /// Confirms a change that is in the log: adds the amount of a credit, and stores the answer.
     async fn confirm(&self, event: &Event) -> Result<Confirm, StoreError>;
 
-    /// Returns what is stored under a key in another epoch than that of the change.
+    /// Returns the stored answer for a key in `epoch`, which can differ from the epoch of the change.
     async fn find(&self, epoch: &Epoch, user: &str, key: &str) -> Result<Find, StoreError>;
 
     /// Returns the changes that are not confirmed, or nothing if `epoch` is not ready.
     async fn waiting(&self, epoch: &Epoch) -> Result<Vec<Event>, StoreError>;
 
-    /// Returns users and keys of some changes that were confirmed before `before_ms`, the oldest first.
+    /// Returns the users and keys of at most [`OLD_ANSWERS`] changes that were confirmed before `before_ms`, the oldest
+    /// first.
     async fn old_answers(&self, epoch: &Epoch, before_ms: i64) -> Result<Vec<(String, String)>, StoreError>;
 
     /// Removes the answers to changes that are in the history.
     async fn forget_answers(&self, epoch: &Epoch, changes: &[(String, String)]) -> Result<(), StoreError>;
 
-    /// Gives up a data set whose epoch the log has replaced. Does nothing if another epoch is ready.
+    /// Discards a data set whose epoch was replaced in the log. Does nothing if another epoch is ready.
     async fn discard(&self, epoch: &Epoch) -> Result<(), StoreError>;
 
     /// Begins the rebuild of `epoch` if the state is still `observed`. Returns whether it began.
     async fn start_rebuild(&self, observed: &State, epoch: &Epoch) -> Result<bool, StoreError>;
 
-    /// Shows that the rebuild makes progress, for [`REBUILD_LEASE`].
+    /// Renews the lease of the rebuild for [`REBUILD_LEASE`], because it makes progress.
     async fn renew_rebuild(&self, epoch: &Epoch) -> Result<(), StoreError>;
 
-    /// Gives up a rebuild that has failed, so that another one can begin at once.
+    /// Ends a rebuild that has failed, so that another rebuild can begin immediately.
     async fn abandon_rebuild(&self, epoch: &Epoch) -> Result<(), StoreError>;
 
     /// Writes balances, and the answers to changes with the balance after each of them, into the data set of `epoch`.
@@ -107,11 +111,11 @@ pub enum Begin {
     NotReady,
     /// The key is not stored, and the change was not declared new.
     Unknown,
-    /// The key is stored, or the debit was refused.
+    /// The key is stored, or the debit was refused now.
     Known(Known),
     /// The change began earlier and was not confirmed.
     Waiting(Event),
-    /// [`MAX_WAITING`] changes wait already.
+    /// [`MAX_WAITING`] changes are already waiting.
     Full,
     /// The credit would exceed [`MAX_BALANCE`].
     Overflow,
@@ -146,13 +150,13 @@ pub struct Rebuilt {
     pub answers: Vec<(Event, Amount)>,
 }
 
-/// A store that cannot be used.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The request was not sent, so nothing was changed.
     #[error("the store of balances cannot be reached")]
     Unreachable(#[source] Source),
-    /// The request can have been executed.
+    /// The request may have been executed.
     #[error("the store of balances did not answer")]
     Failed(#[source] Source),
 }

@@ -1,4 +1,4 @@
--- Reads from the data set of an epoch: the user's balance, an answer, and the changes that wait.
+-- Reads from the data set of an epoch: the user's balance, an answer, or the waiting changes.
 -- KEYS: state, balances, waiting, answer
 -- ARGV: epoch, what to read, user
 local what = ARGV[2]

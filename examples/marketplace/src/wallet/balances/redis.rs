@@ -3,14 +3,14 @@
 //! | key after the prefix | content |
 //! |---|---|
 //! | `wallet:state` | `ready <epoch>` or `rebuilding <epoch>` |
-//! | `wallet:rebuild` | expires when a rebuild makes no progress |
+//! | `wallet:rebuild` | the lease of a rebuild. It expires if the rebuild makes no progress |
 //! | `wallet:<epoch>:balances` | hash: user, millionths |
 //! | `wallet:<epoch>:waiting` | hash: key and user, event |
 //! | `wallet:<epoch>:answer:<key> <user>` | outcome, amount, balance and reason; expires |
 //! | `wallet:<epoch>:answered` | sorted set: key and user of accepted changes, by time |
 //!
-//! Redis must be one primary without eviction (`maxmemory-policy noeviction`). It needs no persistence: old data that comes
-//! back would be worse than none.
+//! Redis must be a single primary without eviction (`maxmemory-policy noeviction`). Persistence is not needed and
+//! should be disabled, because restored data could be out of date, while lost data is rebuilt.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The number of commands in one pipeline of a rebuild.
 const PIPELINE: usize = 1000;
-/// How long the data of a rebuild that is not finished is kept, in seconds.
+/// How long the data of an unfinished rebuild is kept, in seconds.
 const UNFINISHED_KEPT: i64 = 600;
 
 /// Balances in Redis, for any number of instances.
@@ -57,7 +57,7 @@ struct Scripts {
     switch: Script,
 }
 
-/// Redis cannot be used.
+/// An error of opening the balances in Redis.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     #[error("REDIS_URL is not a URL of Redis")]
@@ -70,7 +70,7 @@ impl RedisBalances {
     /// Connects to the server. All keys begin with `prefix`.
     pub async fn connect(url: &SecretUrl, prefix: &str) -> Result<Self, RedisError> {
         let client = Client::open(url.expose()).map_err(|_| RedisError::Url)?;
-        // few attempts, so that requests fail fast; each later request tries again
+        // Few attempts, so that requests fail fast. The next request tries again.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
@@ -91,7 +91,7 @@ impl RedisBalances {
         format!("{}wallet:rebuild", self.prefix)
     }
 
-    /// A key of the data set of an epoch.
+    /// Returns a key of the data set of an epoch.
     fn data_key(&self, epoch: &Epoch, name: &str) -> String {
         format!("{}wallet:{epoch}:{name}", self.prefix)
     }
@@ -100,7 +100,7 @@ impl RedisBalances {
         self.data_key(epoch, &format!("answer:{}", field(user, key)))
     }
 
-    /// A script with the keys of a change.
+    /// Returns the invocation of a script with the keys of a change.
     fn on_change<'a>(&self, script: &'a Script, epoch: &Epoch, user: &str, key: &str) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.state_key())
@@ -116,7 +116,7 @@ impl RedisBalances {
         call.invoke_async(&mut self.connection.clone()).await.map_err(store_error)
     }
 
-    /// Changes the state of an epoch from one word to another, and ends the lease.
+    /// Changes the state of an epoch from `from` to `to`, and ends the lease.
     async fn switch(&self, epoch: &Epoch, from: &str, to: &str, balances: &str) -> Result<bool, StoreError> {
         let mut call = self.scripts.switch.prepare_invoke();
         call.key(self.state_key()).key(self.lease_key()).key(self.data_key(epoch, "balances"));
@@ -153,7 +153,7 @@ fn store_error(error: redis::RedisError) -> StoreError {
 
 fn unexpected(reply: &[String]) -> StoreError {
     let kind = reply.first().map_or("", String::as_str);
-    StoreError::Failed(format!("the reply {kind:?} of a script is not known").into())
+    StoreError::Failed(format!("a script returned the unexpected reply {kind:?}").into())
 }
 
 #[async_trait]

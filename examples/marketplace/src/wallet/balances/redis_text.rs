@@ -1,4 +1,4 @@
-//! What is stored in Redis, as text.
+//! The text format of the values in Redis.
 
 use super::{State, StoreError};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// A change as one text. A key contains no space, so different changes have different texts.
+/// Returns the name of the field of a change. A key contains no space, so different changes have different names.
 pub(super) fn field(user: &str, key: &str) -> String {
     format!("{key} {user}")
 }
@@ -19,7 +19,7 @@ pub(super) fn parse_state(text: Option<&str>, is_active: bool) -> Result<State, 
         None => State::Lost,
         Some(Some(("ready", epoch))) => State::Ready(Epoch::from(epoch.to_owned())),
         Some(Some(("rebuilding", epoch))) => State::Rebuilding { epoch: Epoch::from(epoch.to_owned()), is_active },
-        Some(_) => return Err(StoreError::Failed("the key of the state has another content".into())),
+        Some(_) => return Err(StoreError::Failed("the key of the state has unexpected content".into())),
     })
 }
 

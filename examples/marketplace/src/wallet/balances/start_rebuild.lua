@@ -1,6 +1,6 @@
 -- Begins a rebuild if the state has not changed and no other rebuild makes progress.
--- KEYS: state, lease, data of the epoch before
--- ARGV: observed state or '', new epoch, milliseconds of the lease
+-- KEYS: state, lease, data of the previous epoch
+-- ARGV: observed state or '', new epoch, duration of the lease in milliseconds
 local state = redis.call('GET', KEYS[1]) or ''
 if state ~= ARGV[1] then
   return 0

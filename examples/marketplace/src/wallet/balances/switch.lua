@@ -1,4 +1,4 @@
--- Changes the state if it has not changed.
+-- Replaces the state if it is still the expected one.
 -- KEYS: state, lease, balances of the epoch, times of its answers
 -- ARGV: expected state, new state, number of balances or '' for no check
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -8,7 +8,7 @@ if ARGV[3] ~= '' then
   if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then
     return 0
   end
-  -- the data of a rebuild that is not finished expires
+  -- until now, the data expires, in case the rebuild does not finish
   redis.call('PERSIST', KEYS[3])
   redis.call('PERSIST', KEYS[4])
 end

@@ -1,4 +1,4 @@
-//! Which partitions the group has assigned to a consumer.
+//! The partitions that the group has assigned to a consumer.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use rdkafka::{
 
 use crate::health::PartHealth;
 
-/// The state of a consumer, shown in the health of its process. Clones share the state.
+/// The state of a consumer, which is reported in the health of its process. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct ConsumerStatus {
     state: Arc<Shared>,
@@ -40,7 +40,7 @@ impl ConsumerStatus {
         status
     }
 
-    /// The number of assigned partitions.
+    /// Returns the number of assigned partitions.
     pub fn partitions(&self) -> usize {
         self.state.partitions.load(Ordering::Relaxed)
     }
@@ -71,7 +71,7 @@ impl ConsumerStatus {
     }
 }
 
-/// Follows the rebalances of a consumer.
+/// Updates the status of a consumer after each rebalance.
 pub(super) struct Assignment {
     status: ConsumerStatus,
 }
@@ -87,7 +87,7 @@ impl ClientContext for Assignment {}
 impl ConsumerContext for Assignment {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            // the whole assignment: the group does not use the cooperative protocol
+            // This is the whole assignment, because the group does not use the cooperative protocol.
             Rebalance::Assign(partitions) => {
                 self.status.set_partitions(partitions.count());
                 tracing::info!(partitions = partitions.count(), "partitions were assigned");

@@ -27,7 +27,7 @@ use crate::wallet::{
 /// How long a request to Kafka can take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads records in their order and books them.
+/// Reads records in the order of their partitions and books them.
 pub(super) struct Reader {
     consumer: Arc<StreamConsumer<Assignment>>,
     topic: String,
@@ -36,7 +36,7 @@ pub(super) struct Reader {
     status: ConsumerStatus,
     /// The rebalance to which `positions` belong.
     generation: u64,
-    /// The positions that were read from the history or written to it.
+    /// The positions that this reader has read from the history or written to it.
     positions: HashMap<i32, Position>,
 }
 
@@ -47,7 +47,7 @@ struct Batch {
     advances: Vec<Advance>,
 }
 
-/// The consumer is to stop.
+/// The consumer must stop.
 struct Stopped;
 
 impl Reader {
@@ -61,7 +61,7 @@ impl Reader {
         Self { consumer, topic, history, dead_letters, status, generation: 0, positions: HashMap::new() }
     }
 
-    /// Books a batch. Tries again until it succeeds or the consumer is to stop.
+    /// Books a batch. Retries until it succeeds or the consumer must stop.
     pub(super) async fn process(
         &mut self,
         messages: Vec<OwnedMessage>,
@@ -79,7 +79,7 @@ impl Reader {
         let batch = self.read(messages, &repositioned);
         for (message, verdict) in &batch.records {
             if let Verdict::Poison(error) = verdict
-                && let Err(Stopped) = self.bury(message, error, stop).await
+                && let Err(Stopped) = self.send_to_dead_letters(message, error, stop).await
             {
                 return Ok(());
             }
@@ -92,8 +92,8 @@ impl Reader {
 
     /// Reads the positions of partitions whose first record since a rebalance is in the batch.
     ///
-    /// If Kafka does not continue where the history ends, the partition is read again from there. Returns these
-    /// partitions: their records in the batch are not used.
+    /// If a partition does not continue at the end of the history, this moves the consumer to that position. Returns
+    /// the partitions that were moved. Their records in the batch must not be used.
     async fn position(
         &mut self,
         messages: &[OwnedMessage],
@@ -135,7 +135,7 @@ impl Reader {
             match read.await {
                 Ok((position, first, end)) => {
                     let next = position.next_offset;
-                    // a new topic can be one whose first records were never needed
+                    // if the history has not begun, the first records of the topic may already be deleted
                     if next > end || (next < first && next > 0) {
                         return Err(ConsumerError::Lost { topic: self.topic.clone(), partition, first, end, next });
                     }
@@ -147,13 +147,15 @@ impl Reader {
                     failures += 1;
                 }
             }
-            if is_stopped(stop, failures).await {
+            if wait_or_stop(stop, failures).await {
                 return Ok(Err(Stopped));
             }
         }
     }
 
-    /// Continues a partition at a position. If that fails, it is tried again with the next record.
+    /// Moves the consumer to a position of a partition.
+    ///
+    /// If this fails, the next record of the partition causes another attempt.
     async fn seek(&mut self, position: Position) {
         let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
         let (partition, offset) = (position.partition, Offset::Offset(position.next_offset));
@@ -168,7 +170,7 @@ impl Reader {
         }
     }
 
-    /// Decides on each record, in the order of its partition.
+    /// Decides whether each record counts, in the order of its partition.
     fn read(&self, messages: Vec<OwnedMessage>, repositioned: &HashSet<i32>) -> Batch {
         let mut after = self.positions.clone();
         let mut batch = Batch::default();
@@ -187,13 +189,13 @@ impl Reader {
                 (to.next_offset != from).then_some(Advance { from, to })
             })
             .collect();
-        // two consumers lock the rows in the same order
+        // so that two consumers lock the rows in the same order
         batch.advances.sort_by_key(|advance| advance.to.partition);
         batch
     }
 
     /// Copies a record that cannot be read to the dead letters, and records the error.
-    async fn bury(
+    async fn send_to_dead_letters(
         &self,
         message: &OwnedMessage,
         error: &DecodeError,
@@ -219,7 +221,7 @@ impl Reader {
                     failures += 1;
                 }
             }
-            if is_stopped(stop, failures).await {
+            if wait_or_stop(stop, failures).await {
                 return Err(Stopped);
             }
         }
@@ -251,7 +253,7 @@ impl Reader {
                     failures += 1;
                 }
             }
-            if is_stopped(stop, failures).await {
+            if wait_or_stop(stop, failures).await {
                 return Ok(());
             }
         }
@@ -262,7 +264,7 @@ impl Reader {
         let recorded: Vec<_> = batch.records.iter().filter(|(_, verdict)| change(verdict).is_some()).collect();
         let void = recorded.len() - events.len();
         if void > 0 {
-            tracing::info!(changes = void, "changes of other epochs do not count");
+            tracing::info!(changes = void, "changes of other epochs were ignored");
         }
         let bookings: Vec<_> =
             recorded.iter().map(|(message, verdict)| Booking { message, event: change(verdict) }).collect();
@@ -270,7 +272,7 @@ impl Reader {
         booking::record(&bookings, self.history.book(&self.topic, &batch.advances, events), result).await
     }
 
-    /// Commits the offsets in Kafka, for monitoring and as the start of the next consumer.
+    /// Commits the offsets in Kafka. They are used for monitoring and as the start of the next consumer.
     fn commit_hint(&self, advances: &[Advance]) {
         let mut offsets = TopicPartitionList::new();
         for Advance { to, .. } in advances {
@@ -297,7 +299,7 @@ fn change(verdict: &Verdict) -> Option<&Event> {
     }
 }
 
-/// Waits before the next attempt. Returns whether the consumer is to stop.
-async fn is_stopped(stop: &mut watch::Receiver<bool>, failures: u32) -> bool {
+/// Waits before the next attempt. Returns `true` if the consumer must stop.
+async fn wait_or_stop(stop: &mut watch::Receiver<bool>, failures: u32) -> bool {
     timeout(backoff(failures, jitter()), stop.wait_for(|stop| *stop)).await.is_ok()
 }

@@ -1,4 +1,4 @@
-//! Records that cannot be read are copied to a topic of their own.
+//! Copies records that cannot be read to a separate topic.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl DeadLetters {
         Ok(Self { topic: config.dead_letters(), producer: kafka::producer(config)? })
     }
 
-    /// Copies a record, with the error and the place of the record in its headers.
+    /// Copies a record. The headers of the copy contain the error, and the partition and offset of the record.
     pub(super) async fn send(&self, message: &OwnedMessage, error: &DecodeError) -> Result<(), KafkaError> {
         let text = std::error::Error::source(error).map_or(error.to_string(), |cause| format!("{error}: {cause}"));
         let (partition, offset) = (message.partition().to_string(), message.offset().to_string());

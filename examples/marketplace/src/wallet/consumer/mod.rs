@@ -1,8 +1,8 @@
-//! The consumer, which writes the history from the change log in Kafka.
+//! The consumer, which reads the change log in Kafka and writes the history.
 //!
-//! One database transaction for each batch contains the entries and the positions after the batch. A position moves only if
-//! it is where this consumer has read it, so a record is booked once, also while two consumers believe that they own a
-//! partition. Offsets in Kafka are only a hint.
+//! Each batch is one database transaction, which writes the entries and the positions after the batch. A position is
+//! updated only if it has not changed since this consumer read it. Each record is therefore booked once, even while two
+//! consumers believe that they own the same partition. The offsets in Kafka are only a hint.
 
 mod assignment;
 mod batch;
@@ -36,21 +36,21 @@ use crate::{config::KafkaConfig, health::PartHealth};
 const GROUP: &str = "wallet-history";
 /// The maximum number of records in one database transaction.
 const BATCH: usize = 500;
-/// How long a batch is filled after its first record.
+/// How long a batch waits for further records after its first record.
 const BATCH_TIME: Duration = Duration::from_millis(50);
 /// The delay after an error of Kafka's client.
 const ERROR_DELAY: Duration = Duration::from_millis(200);
 
-/// Why the consumer has ended.
+/// The reason why the consumer has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
     #[error("the consumer cannot connect to Kafka")]
     Client(#[source] KafkaError),
     #[error(transparent)]
     Topics(#[from] TopicError),
-    /// Records that are not in the history are not in the topic any more, or the topic is another one.
+    /// The topic no longer contains some records that the history does not contain, or the topic was replaced.
     #[error(
-        "partition {partition} of {topic} has the records from {first} to {end}, but the history continues at {next}: records are lost"
+        "partition {partition} of {topic} contains offsets from {first} to {end}, but the history continues at {next}: records are lost"
     )]
     Lost { topic: String, partition: i32, first: i64, end: i64, next: i64 },
 }
@@ -63,7 +63,9 @@ pub struct HistoryConsumer {
 }
 
 impl HistoryConsumer {
-    /// Creates the topics unless they exist, and joins the consumer group. `health` shows whether the consumer works.
+    /// Creates the topics unless they exist, and joins the consumer group.
+    ///
+    /// `health` reports whether the consumer is ready.
     pub async fn connect(config: &KafkaConfig, history: History, health: PartHealth) -> Result<Self, ConsumerError> {
         kafka::topics::create(config).await?;
         let status = ConsumerStatus::new(health);
@@ -83,12 +85,12 @@ impl HistoryConsumer {
         Ok(Self { consumer, reader, status })
     }
 
-    /// The state of the consumer.
+    /// Returns the state of the consumer.
     pub fn status(&self) -> ConsumerStatus {
         self.status.clone()
     }
 
-    /// Writes the history until `stop` is true or is dropped. Then leaves the group.
+    /// Writes the history until `stop` is true or its sender is dropped. Then leaves the group.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
         let mut stopping = stop.clone();
         let result = loop {
@@ -115,14 +117,14 @@ impl HistoryConsumer {
     }
 }
 
-/// Waits for a record, and for more of them for a short time.
+/// Waits for a record, and then for a short time for further records.
 async fn receive_batch(consumer: &StreamConsumer<Assignment>) -> Result<Vec<OwnedMessage>, KafkaError> {
     let mut batch = vec![consumer.recv().await?.detach()];
     let end = Instant::now() + BATCH_TIME;
     while batch.len() < BATCH {
         match timeout_at(end, consumer.recv()).await {
             Ok(Ok(message)) => batch.push(message.detach()),
-            // an error occurs again, or it is over
+            // a persistent error occurs again at the next call
             Ok(Err(_)) | Err(_) => break,
         }
     }
@@ -149,7 +151,7 @@ impl std::fmt::Debug for HistoryConsumer {
     }
 }
 
-/// An error that is logged and tried again.
+/// Logs an error after which the operation is retried.
 fn log_retry(error: &Source, message: &'static str) {
     tracing::warn!(error = &**error as &dyn std::error::Error, "{message}");
 }

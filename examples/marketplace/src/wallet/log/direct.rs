@@ -1,6 +1,6 @@
-//! A log without records of its own: a change is durable when it is in the history.
+//! A log that stores no records: a change is durable when it is in the history.
 //!
-//! Changes that arrive while a transaction is written share the next one.
+//! Changes that arrive while a transaction is written are written together in the next transaction.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::wallet::{
     history::{DIRECT, History},
 };
 
-/// The identity of this log. A topic of Kafka cannot have this name.
+/// The name of this log. A topic of Kafka cannot have this name.
 const NAME: &str = "(direct)";
 /// The name of the queue in traces.
 const QUEUE: &str = "wallet.changes";
@@ -68,7 +68,7 @@ impl LogMessage for DirectMessage {
 }
 
 impl DirectLog {
-    /// Starts the task that writes to `history`. It ends when the log is dropped.
+    /// Starts the task that writes to `history`. The task ends when the log is dropped.
     pub fn new(history: History) -> Self {
         let (queue, appends) = mpsc::channel(WAITING);
         let writer = tokio::spawn(write(history.clone(), appends)).abort_handle();
@@ -108,7 +108,7 @@ async fn write(history: History, mut appends: mpsc::Receiver<Append>) {
         let written = booking::record(&bookings, history.book_directly(NAME, events), result).await;
         let written = written.map_err(Arc::new);
         for (at, append) in batch.drain(..).enumerate() {
-            // the request can have ended
+            // the request may have ended
             let _ = append.done.send(written.as_ref().map(|counts| counts[at]).map_err(Arc::clone));
         }
     }

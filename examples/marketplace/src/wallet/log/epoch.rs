@@ -1,7 +1,7 @@
-//! Epochs: which changes in the log count.
+//! Epochs, which decide which changes in the log are valid.
 //!
-//! A change counts if it has the epoch of the last marker before it in its partition. The consumer and the rebuild share
-//! this rule, so they agree on each change.
+//! A change is valid if it has the epoch of the last marker before it in its partition. The consumer and the rebuild
+//! use the same rule, so they agree on each change.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use super::{DecodeError, Event, LogRecord};
 pub struct Epoch(String);
 
 impl Epoch {
-    /// A new epoch of the log `log`.
+    /// Creates a new epoch of the log `log`.
     pub fn new(log: &str) -> Self {
         Self(format!("{log}/{}", Uuid::new_v4()))
     }
 
-    /// Whether the changes of this epoch are in the log `log`.
+    /// Returns whether the changes of this epoch are in the log `log`.
     pub fn belongs_to(&self, log: &str) -> bool {
         self.0.rsplit_once('/').is_some_and(|(name, _)| name == log)
     }
@@ -42,7 +42,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Where a reader of one partition is: the offset of the next record, and the epoch there.
+/// The position of a reader in one partition: the offset of the next record, and the epoch at this offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub partition: i32,
@@ -51,26 +51,26 @@ pub struct Position {
     pub epoch: Option<Epoch>,
 }
 
-/// What a record means to a reader.
+/// The meaning of a record for a reader.
 #[derive(Debug)]
 pub enum Verdict {
-    /// A change that counts.
+    /// A valid change.
     Valid(Event),
-    /// A change of an epoch that is over, or that has not begun.
+    /// A change of an epoch that has ended or has not begun. It is ignored.
     Void(Event),
-    /// An epoch begins.
+    /// The beginning of an epoch.
     Marker,
-    /// The record cannot be read.
+    /// A record that cannot be read.
     Poison(DecodeError),
 }
 
 impl Position {
-    /// The beginning of a partition.
+    /// Returns the position at the beginning of a partition.
     pub fn start(partition: i32) -> Self {
         Self { partition, next_offset: 0, epoch: None }
     }
 
-    /// Reads the record at `offset` and moves behind it. Returns `None` for a record that was read before.
+    /// Reads the record at `offset` and advances the position. Returns `None` if the record was read before.
     pub fn read(&mut self, offset: i64, payload: &[u8]) -> Option<Verdict> {
         if offset < self.next_offset {
             return None;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn change_counts_if_it_has_the_epoch_of_the_last_marker() {
+    fn change_is_valid_if_it_has_the_epoch_of_the_last_marker() {
         let (first, second) = (Epoch::new("log"), Epoch::new("log"));
         let mut position = Position::start(0);
         let records = [

@@ -9,7 +9,7 @@ use crate::{
     wallet::change::{Change, InvalidChange},
 };
 
-/// The version of the JSON. A consumer does not accept other versions.
+/// The schema version of the JSON. A consumer does not accept other versions.
 pub const SCHEMA: u64 = 1;
 
 /// A change in the log.
@@ -23,7 +23,9 @@ pub struct Event {
     pub reason: String,
     /// When the change began, in milliseconds since 1970.
     pub at_ms: i64,
-    /// The trace of the request, for a change that the relay sends later. Records in the log have it in their headers.
+    /// The trace of the request, for a change that the relay sends later.
+    ///
+    /// In the log, the headers of a record contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
@@ -34,7 +36,7 @@ pub struct Event {
 pub enum LogRecord {
     /// One accepted change.
     Change(Event),
-    /// A new epoch begins: later changes of other epochs do not count.
+    /// A marker: a new epoch begins, and later changes of other epochs are ignored.
     Epoch { epoch: Epoch },
 }
 
@@ -66,7 +68,7 @@ impl Event {
         Self { epoch, user, key, amount, reason, at_ms, traceparent }
     }
 
-    /// The change of the event.
+    /// Returns the change of the event.
     pub fn change(&self) -> Change {
         let Self { user, key, amount, reason, .. } = self.clone();
         Change { user, key, amount, reason }
@@ -74,7 +76,7 @@ impl Event {
 }
 
 impl LogRecord {
-    /// The record of a change.
+    /// Creates the record of a change.
     pub fn change(event: &Event) -> Self {
         Self::Change(Event { traceparent: None, ..event.clone() })
     }
@@ -84,7 +86,7 @@ impl LogRecord {
         serde_json::to_vec(&Versioned { schema: SCHEMA, record: self })
     }
 
-    /// Reads a payload.
+    /// Decodes a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let json: Value = serde_json::from_slice(payload).map_err(DecodeError::NotJson)?;
         match json["schema"].as_u64() {
@@ -99,7 +101,7 @@ impl LogRecord {
         Ok(record)
     }
 
-    /// The epoch of the record.
+    /// Returns the epoch of the record.
     pub fn epoch(&self) -> &Epoch {
         match self {
             Self::Change(event) => &event.epoch,

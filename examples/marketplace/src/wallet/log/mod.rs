@@ -1,4 +1,4 @@
-//! The change log: what makes a change durable before it is confirmed.
+//! The change log, which makes a change durable before it is confirmed.
 
 mod direct;
 mod epoch;
@@ -20,27 +20,27 @@ use super::error::Source;
 /// A log of changes. The history is written from it.
 #[async_trait]
 pub trait ChangeLog: Send + Sync {
-    /// The name of the log. Epochs and positions of different logs are never mixed up.
+    /// Returns the name of the log, which distinguishes the epochs and positions of different logs.
     fn name(&self) -> &str;
 
-    /// Appends a change. When this returns, the change is durable. After an error it can be durable.
+    /// Appends a change. If this succeeds, the change is durable. After an error, the change may be durable.
     async fn append(&self, event: &Event) -> Result<(), AppendError>;
 
-    /// Begins a rebuild. Any rebuild that began earlier can no longer write a marker.
+    /// Begins a rebuild. After this, rebuilds that began earlier can no longer write markers.
     async fn begin_epoch(&self) -> Result<Box<dyn EpochWriter>, LogError>;
 }
 
-/// The log's part of one rebuild.
+/// Writes the markers of one rebuild and reads the changes before them.
 #[async_trait]
 pub trait EpochWriter: Send + Sync {
-    /// Writes the marker of `epoch` to each partition: to all of them or to none.
+    /// Writes the marker of `epoch` to all partitions or to none.
     async fn write_markers(&mut self, epoch: &Epoch) -> Result<(), LogError>;
 
-    /// Returns the changes that count between `positions` and the markers, in the order of each partition.
+    /// Returns the valid changes between `positions` and the markers, in the order of each partition.
     async fn read_unconsumed(&mut self, positions: &[Position]) -> Result<Vec<Unconsumed>, LogError>;
 }
 
-/// A change that counts, and its place in the log.
+/// A valid change, and its partition and offset in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unconsumed {
     pub partition: i32,
@@ -48,17 +48,17 @@ pub struct Unconsumed {
     pub event: Event,
 }
 
-/// Why a change was not appended.
+/// The reason why a change was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Another epoch has begun, so the change does not count.
+    /// Another epoch has begun, so the change is ignored.
     #[error("another epoch has begun")]
     Replaced,
     #[error("the change was not appended to the log")]
     Failed(#[source] Source),
 }
 
-/// Why the log cannot take part in a rebuild.
+/// The reason why a step of a rebuild failed in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("another rebuild has begun")]

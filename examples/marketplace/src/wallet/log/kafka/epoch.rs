@@ -1,4 +1,4 @@
-//! The markers of a new epoch, and the records before them.
+//! Writes the markers of a new epoch, and reads the records before them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,14 +24,14 @@ use crate::{
 
 /// How long a request to Kafka can take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long reading can make no progress.
+/// How long reading can go without progress.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A rebuild's part of the topic: a transactional producer. A later one with the same id fences it.
+/// The transactional producer of a rebuild. A later producer with the same id fences this one.
 pub(super) struct KafkaEpoch {
     config: KafkaConfig,
     producer: FutureProducer,
-    /// The offset of the own marker in each partition.
+    /// The offset of this epoch's marker in each partition.
     markers: HashMap<i32, i64>,
 }
 
@@ -69,7 +69,7 @@ impl KafkaEpoch {
 
 fn failed(step: &'static str) -> impl Fn(Source) -> LogError {
     move |source| match source.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code) {
-        // a record of a fenced producer is purged from its queue
+        // the queued records of a fenced producer are purged
         Some(
             RDKafkaErrorCode::Fenced
             | RDKafkaErrorCode::ProducerFenced
@@ -102,10 +102,10 @@ impl EpochWriter for KafkaEpoch {
     }
 }
 
-/// Reads the changes that count from `positions` to the markers. Blocks.
+/// Reads the valid changes from `positions` to the markers. Blocks.
 fn read(config: &KafkaConfig, markers: &HashMap<i32, i64>, positions: &[Position]) -> Result<Vec<Unconsumed>, Source> {
     let consumer: BaseConsumer = client_config(config)
-        // needed to assign partitions; nothing is committed
+        // required to assign partitions, although nothing is committed
         .set("group.id", format!("{}.rebuild", config.topic))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")

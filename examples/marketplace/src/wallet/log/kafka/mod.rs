@@ -45,7 +45,7 @@ impl KafkaLog {
         self.producer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces a producer that can send nothing more, for instance because the broker has lost its state.
+    /// Replaces a producer that can no longer send records, for instance because the broker has lost its state.
     fn replace_if_failed(&self, failed: &InstrumentedProducer) {
         if failed.client().fatal_error().is_none() {
             return;
@@ -56,12 +56,14 @@ impl KafkaLog {
                 // dropping the last clone blocks
                 tokio::task::spawn_blocking(move || drop(old));
             }
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new producer of Kafka"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a Kafka producer cannot be created");
+            }
         }
     }
 }
 
-/// The settings that all clients share.
+/// Returns the settings that all clients share.
 pub(crate) fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -72,7 +74,7 @@ pub(crate) fn client_config(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// An idempotent producer whose records are acknowledged by all replicas.
+/// Creates an idempotent producer that waits for the acknowledgement of all in-sync replicas.
 pub(in crate::wallet) fn producer(config: &KafkaConfig) -> Result<InstrumentedProducer, KafkaError> {
     let producer: FutureProducer = client_config(config)
         .set("acks", "all")
@@ -83,7 +85,7 @@ pub(in crate::wallet) fn producer(config: &KafkaConfig) -> Result<InstrumentedPr
     Ok(tower_apm::rdkafka::instrument(producer))
 }
 
-/// The headers of a record. A reader uses only the payload.
+/// Returns the headers of a record. Readers use only the payload.
 fn headers(record: &LogRecord) -> OwnedHeaders {
     let kind = match record {
         LogRecord::Change(_) => "change",
@@ -155,7 +157,7 @@ mod tests {
             counts[usize::try_from(partition(&format!("user-{user}"))).unwrap()] += 1;
         }
         assert!(counts.iter().all(|count| *count > 60), "{counts:?}");
-        // must never change: the changes of a user would get into two partitions
+        // must never change, because the changes of a user would otherwise be in two partitions
         assert_eq!(["bob", "alice", ""].map(partition), [2, 2, 1]);
     }
 }

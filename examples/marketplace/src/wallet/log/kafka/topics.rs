@@ -13,22 +13,22 @@ use tokio::time::{Instant, sleep};
 use super::client_config;
 use crate::{config::KafkaConfig, wallet::error::Source};
 
-/// The number of partitions that are used. It must never change, as the changes of a user are in one partition.
+/// The number of partitions. It must never change, because all changes of a user must be in one partition.
 pub const PARTITIONS: i32 = 3;
 
-/// How long records are kept, in milliseconds (28 days): the longest time that the consumer can be away.
+/// How long records are kept, in milliseconds (28 days). The consumer can be down for at most this time.
 const RETENTION_MS: &str = "2419200000";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why the topics cannot be used.
+/// The reason why the topics cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     #[error("KAFKA_BROKERS cannot be used")]
     Client(#[source] KafkaError),
     #[error("the topics of Kafka cannot be created or read")]
     Unavailable(#[source] Source),
-    #[error("the topic {topic} has {partitions} partitions, {PARTITIONS} are needed")]
+    #[error("the topic {topic} has {partitions} partitions, but {PARTITIONS} are required")]
     Partitions { topic: String, partitions: usize },
 }
 
@@ -61,7 +61,7 @@ pub(in crate::wallet) async fn create(config: &KafkaConfig) -> Result<(), TopicE
         if partitions >= PARTITIONS.unsigned_abs() as usize {
             return Ok(());
         }
-        // a new topic is not known at once
+        // the metadata of a new topic is not available immediately
         if partitions > 0 || Instant::now() > deadline {
             return Err(TopicError::Partitions { topic, partitions });
         }

@@ -1,4 +1,4 @@
-//! Parts that are away: each request is answered or refused with a reason.
+//! Tests of unavailable parts: each request is answered, or refused with a reason.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
     faults::Fault,
     memory_log::MemoryLog,
     proxy::Proxy,
-    world::{Store, World, change, insist},
+    world::{Store, World, change, change_until_decided},
 };
 
 struct Answer {
@@ -36,8 +36,8 @@ struct Answer {
 }
 
 impl Answer {
-    /// Checks a refusal with a reason, which names a key if `has_key`.
-    fn is_unavailable(&self, reason: &str, has_key: bool) {
+    /// Checks that the answer is a 503 with the reason, which contains a key if `has_key`.
+    fn assert_unavailable(&self, reason: &str, has_key: bool) {
         let error = self.body["error"].as_str().unwrap_or_default();
         assert_eq!((self.status, self.retry_after.as_deref()), (503, Some("1")), "{error}");
         assert!(error.contains(reason), "{reason:?} is not in {error:?}");
@@ -74,15 +74,15 @@ const DEBITS: &str = "/wallet/bob/debits";
 const HISTORY: &str = "/wallet/bob/history";
 
 #[tokio::test]
-async fn log_away() {
+async fn changes_are_refused_while_the_log_is_unavailable() {
     let world = World::logged().await;
     let wallet = world.open().await;
     let router = router(wallet.clone()).await;
     assert_eq!(send(&router, "POST", CREDITS, None).await.status, 200);
     world.log.append.set(Some(Fault::FailBefore));
-    send(&router, "POST", CREDITS, None).await.is_unavailable("the change is not recorded yet", true);
-    send(&router, "POST", DEBITS, Some("k1")).await.is_unavailable("the change is not recorded yet", true);
-    // the debit is taken, the credit is not spendable
+    send(&router, "POST", CREDITS, None).await.assert_unavailable("the change is not recorded yet", true);
+    send(&router, "POST", DEBITS, Some("k1")).await.assert_unavailable("the change is not recorded yet", true);
+    // the debit is subtracted, but the credit cannot be spent yet
     assert_eq!(send(&router, "GET", BALANCE, None).await.body["balance"], "0");
     assert_eq!(send(&router, "POST", DEBITS, Some("k2")).await.status, 402);
     world.log.append.set(None);
@@ -103,7 +103,7 @@ async fn key_of_another_change_is_422() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL"]
-async fn redis_away() {
+async fn balances_are_rebuilt_after_redis_was_unavailable() {
     let (proxy, url) = Proxy::of_url(&database::variable("REDIS_URL")).await;
     let prefix = format!("test-{}:", uuid::Uuid::new_v4().simple());
     let history = History::new(database::open("sqlite::memory:").await);
@@ -115,19 +115,19 @@ async fn redis_away() {
     assert_eq!(send(&router, "POST", CREDITS, Some("k0")).await.status, 200);
 
     proxy.cut();
-    // the first request can be lost with its connection
+    // the first request can fail together with its connection
     let lost = send(&router, "POST", CREDITS, Some("k1")).await;
     assert_eq!(lost.status, 503);
     for _ in 0..2 {
-        send(&router, "GET", BALANCE, None).await.is_unavailable("the balances cannot be reached", false);
-        send(&router, "POST", CREDITS, Some("k1")).await.is_unavailable("the balances cannot be reached", false);
+        send(&router, "GET", BALANCE, None).await.assert_unavailable("the balances cannot be reached", false);
+        send(&router, "POST", CREDITS, Some("k1")).await.assert_unavailable("the balances cannot be reached", false);
     }
     assert_eq!(send(&router, "GET", HISTORY, None).await.status, 200);
 
     proxy.restore().await;
     let accepted = vec![
-        insist(&wallet, change("bob", "k0", "5")).await.unwrap(),
-        insist(&wallet, change("bob", "k1", "5")).await.unwrap(),
+        change_until_decided(&wallet, change("bob", "k0", "5")).await.unwrap(),
+        change_until_decided(&wallet, change("bob", "k1", "5")).await.unwrap(),
     ];
     world.check(&wallet, &accepted).await;
 
@@ -139,7 +139,7 @@ async fn redis_away() {
     world.check(&wallet, &accepted).await;
 }
 
-async fn database_away(server: &str) {
+async fn changes_continue_while_the_database_is_unavailable(server: &str) {
     let (proxy, url) = Proxy::of_url(&database::create(server).await).await;
     let (proxy_of_direct, url_of_direct) = Proxy::of_url(&database::create(server).await).await;
     let history = History::new(database::open(&url).await);
@@ -160,13 +160,13 @@ async fn database_away(server: &str) {
     assert_eq!(send(&router, "GET", BALANCE, None).await.status, 200);
     assert_eq!(send(&router, "POST", CREDITS, None).await.status, 200, "a new key needs no database");
     assert_eq!(send(&router, "POST", CREDITS, Some("k0")).await.status, 200, "a key in the store needs no database");
-    send(&router, "POST", CREDITS, Some("k1")).await.is_unavailable("the Idempotency-Key cannot be checked", false);
-    send(&router, "GET", HISTORY, None).await.is_unavailable("the history cannot be read", false);
-    send(&router_of_direct, "POST", CREDITS, None).await.is_unavailable("the change is not recorded yet", true);
+    send(&router, "POST", CREDITS, Some("k1")).await.assert_unavailable("the Idempotency-Key cannot be checked", false);
+    send(&router, "GET", HISTORY, None).await.assert_unavailable("the history cannot be read", false);
+    send(&router_of_direct, "POST", CREDITS, None).await.assert_unavailable("the change is not recorded yet", true);
 
     proxy.restore().await;
     proxy_of_direct.restore().await;
-    let accepted = insist(&wallet, change("bob", "k1", "5")).await.unwrap();
+    let accepted = change_until_decided(&wallet, change("bob", "k1", "5")).await.unwrap();
     assert_eq!(accepted.balance.to_string(), "15");
     world.check(&wallet, &[accepted]).await;
     direct.check(&direct_wallet, &[]).await;
@@ -174,18 +174,18 @@ async fn database_away(server: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs POSTGRES_URL"]
-async fn postgres_away() {
-    database_away("POSTGRES_URL").await;
+async fn changes_continue_while_postgres_is_unavailable() {
+    changes_continue_while_the_database_is_unavailable("POSTGRES_URL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MARIADB_URL"]
-async fn mariadb_away() {
-    database_away("MARIADB_URL").await;
+async fn changes_continue_while_mariadb_is_unavailable() {
+    changes_continue_while_the_database_is_unavailable("MARIADB_URL").await;
 }
 
 #[tokio::test]
-async fn start_without_redis_names_the_variable() {
+async fn start_without_redis_fails_with_the_name_of_the_variable() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let config = Config { redis_url: Some(format!("redis://:hunter2@{closed}").into()), ..Config::default() };
     let error = WalletParts::connect(&config, database::open("sqlite::memory:").await).await.unwrap_err();
