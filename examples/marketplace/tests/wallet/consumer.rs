@@ -15,7 +15,9 @@ use marketplace::{
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    consumer::{Consumer as _, StreamConsumer},
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _, StreamConsumer},
     message::Headers as _,
     producer::{FutureProducer, FutureRecord},
 };
@@ -147,6 +149,39 @@ async fn records(config: &KafkaConfig, topic: &str, partitions: i32) -> Vec<rdka
         }
     }
     records
+}
+
+fn admin(config: &KafkaConfig) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap()
+}
+
+/// Deletes all records, as the retention of the topic does later.
+async fn delete_records(config: &KafkaConfig) {
+    let mut offsets = TopicPartitionList::new();
+    for partition in 0..3 {
+        offsets.add_partition_offset(&config.topic, partition, Offset::End).unwrap();
+    }
+    let deleted = admin(config).delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    deleted.elements().iter().for_each(|partition| partition.error().unwrap());
+}
+
+/// Waits until the history continues at the end of each partition.
+async fn wait_until_at_the_end(world: &World) {
+    let config = world.kafka().clone();
+    let ends = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &config.brokers).set("group.id", "ends").create().unwrap();
+        [0, 1, 2].map(|partition| consumer.fetch_watermarks(&config.topic, partition, TIMEOUT).unwrap().1)
+    });
+    let ends = ends.await.unwrap();
+    for (partition, end) in (0..).zip(ends) {
+        let position = || world.history.position(&world.kafka().topic, partition);
+        wait_for(|| async { position().await.unwrap().next_offset == end }, "the position is at the end").await;
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 async fn make(wallet: &Wallet, prefix: &str, count: usize) -> Vec<Accepted> {
@@ -352,11 +387,54 @@ async fn topic_that_has_lost_its_records_stops_the_consumer_and_the_rebuild() {
     let parts =
         marketplace::wallet::WalletParts { log: Arc::new(KafkaLog::connect(&other).await.unwrap()), ..world.parts() };
     let error = Wallet::open(parts).await.unwrap_err();
-    let causes: Vec<_> = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    assert!(causes.iter().any(|cause| cause.contains("has lost its data")), "{causes:?}");
+    let causes = causes(&error);
+    assert!(causes.iter().any(|cause| cause.contains("records are lost")), "{causes:?}");
     let consumer = Running::start(&other, &world.history).await;
+    let ended = timeout(TIMEOUT, consumer.task).await.unwrap().unwrap().unwrap_err();
+    assert!(ended.to_string().contains("records are lost"), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn topic_whose_records_were_all_deleted_goes_on_if_they_are_in_the_history() {
+    let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    // behind the end of the markers' transaction, which is not a record
+    wait_until_at_the_end(&world).await;
+    consumer.stop().await;
+    delete_records(world.kafka()).await;
+    let consumer = world.start_consumer().await;
+    let mut accepted = make(&wallet, "first", 8).await;
+    world.check(&wallet, &accepted).await;
+    // the same for the rebuild
+    world.lose_balances().await;
+    accepted.extend(make(&wallet, "second", 8).await);
+    world.check(&wallet, &accepted).await;
+    wait_until_at_the_end(&world).await;
+    delete_records(world.kafka()).await;
+    world.lose_balances().await;
+    accepted.extend(make(&wallet, "third", 8).await);
+    world.check(&wallet, &accepted).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn records_that_were_deleted_before_they_were_consumed_stop_the_rebuild_and_the_consumer() {
+    let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    let accepted = make(&wallet, "before", 8).await;
+    world.check(&wallet, &accepted).await;
+    consumer.stop().await;
+    make(&wallet, "lost", 8).await;
+    drop(wallet);
+    delete_records(world.kafka()).await;
+    world.lose_balances().await;
+    let error = Wallet::open(world.parts()).await.unwrap_err();
+    assert!(causes(&error).iter().any(|cause| cause.contains("records are lost")), "{error:?}");
+    let consumer = world.start_consumer().await;
     let ended = timeout(TIMEOUT, consumer.task).await.unwrap().unwrap().unwrap_err();
     assert!(ended.to_string().contains("records are lost"), "{ended}");
 }

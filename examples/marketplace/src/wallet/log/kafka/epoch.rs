@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _},
 };
 
-use super::{PARTITIONS, blocking, client_config, headers};
+use super::{PARTITIONS, blocking, check_records, client_config, headers};
 use crate::{
     config::KafkaConfig,
     wallet::{
@@ -109,24 +109,20 @@ fn read(config: &KafkaConfig, markers: &HashMap<i32, i64>, positions: &[Position
         .set("group.id", format!("{}.rebuild", config.topic))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest")
+        // records that are deleted meanwhile are not skipped
+        .set("auto.offset.reset", "error")
         .create()?;
     let mut positions: HashMap<i32, Position> = positions.iter().map(|p| (p.partition, p.clone())).collect();
     let mut open = HashSet::new();
     let mut assignment = TopicPartitionList::new();
     for (&partition, &marker) in markers {
         let position = positions.entry(partition).or_insert_with(|| Position::start(partition));
-        let (_, end) = consumer.fetch_watermarks(&config.topic, partition, TIMEOUT)?;
-        if position.next_offset > end {
-            let lost = format!(
-                "partition {partition} of {} ends at {end}, but the history contains records up to {}: the topic has lost its data",
-                config.topic, position.next_offset
-            );
-            return Err(lost.into());
-        }
+        let (first, end) = consumer.fetch_watermarks(&config.topic, partition, TIMEOUT)?;
+        check_records(&config.topic, position, (first, end))?;
         if position.next_offset <= marker {
             open.insert(partition);
-            assignment.add_partition_offset(&config.topic, partition, Offset::Offset(position.next_offset))?;
+            let begin = Offset::Offset(position.next_offset.max(first));
+            assignment.add_partition_offset(&config.topic, partition, begin)?;
         }
     }
     consumer.assign(&assignment)?;

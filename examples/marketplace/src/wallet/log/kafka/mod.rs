@@ -19,7 +19,7 @@ use tower_apm::rdkafka::InstrumentedProducer;
 
 use self::epoch::KafkaEpoch;
 pub use self::topics::{PARTITIONS, TopicError};
-use super::{AppendError, ChangeLog, EpochWriter, Event, LogError, LogRecord, SCHEMA};
+use super::{AppendError, ChangeLog, EpochWriter, Event, LogError, LogRecord, Position, SCHEMA};
 use crate::{config::KafkaConfig, wallet::error::Source};
 
 /// How long a record can wait for its acknowledgement.
@@ -59,6 +59,33 @@ impl KafkaLog {
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new producer of Kafka"),
         }
     }
+}
+
+/// Records that are not in the history are not in the topic any more, or the topic is another one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "partition {partition} of {topic} has the records from {first} to {end}, but the history continues at {next}: records are lost"
+)]
+pub struct LostRecords {
+    topic: String,
+    partition: i32,
+    first: i64,
+    end: i64,
+    next: i64,
+}
+
+/// Checks that a partition with the records from `first` to `end` still has all records behind a position.
+pub(in crate::wallet) fn check_records(
+    topic: &str,
+    position: &Position,
+    (first, end): (i64, i64),
+) -> Result<(), LostRecords> {
+    let (partition, next) = (position.partition, position.next_offset);
+    // a new topic can be one whose first records were never needed
+    if next > end || (next < first && next > 0) {
+        return Err(LostRecords { topic: topic.to_owned(), partition, first, end, next });
+    }
+    Ok(())
 }
 
 /// The settings that all clients share.
@@ -157,5 +184,24 @@ mod tests {
         assert!(counts.iter().all(|count| *count > 60), "{counts:?}");
         // must never change: the changes of a user would get into two partitions
         assert_eq!(["bob", "alice", ""].map(partition), [2, 2, 1]);
+    }
+
+    #[test]
+    fn records_are_lost_if_the_partition_does_not_continue_the_history() {
+        for (next, watermarks, is_lost) in [
+            (0, (0, 0), false),
+            (0, (7, 9), false), // nothing was ever consumed
+            (3, (0, 9), false),
+            (7, (7, 9), false),
+            (6, (7, 9), true),
+            (6, (7, 7), true),
+            (7, (7, 7), false),
+            (9, (0, 9), false),
+            (10, (0, 9), true),
+        ] {
+            let position = Position { partition: 1, next_offset: next, epoch: None };
+            let lost = check_records("changes", &position, watermarks);
+            assert_eq!(lost.is_err(), is_lost, "{next} {watermarks:?}");
+        }
     }
 }
