@@ -115,7 +115,8 @@ pub enum BalanceError {
     Overflow,
 }
 
-fn is_text(text: &str, max: usize) -> bool {
+/// Whether a column of `max` characters can store a text.
+pub(super) fn is_text(text: &str, max: usize) -> bool {
     !text.is_empty() && !text.contains('\0') && text.chars().count() <= max
 }
 
