@@ -193,6 +193,25 @@ async fn make(wallet: &Wallet, prefix: &str, count: usize) -> Vec<Accepted> {
     accepted
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn largest_poison_message_is_a_dead_letter() {
+    let world = world("POSTGRES_URL").await;
+    let wallet = world.open().await;
+    let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
+    // the limit of a producer, without headers
+    let poison = vec![b'x'; 999_900];
+    send(world.kafka(), partition_of(&world, "bob").await, std::slice::from_ref(&poison)).await;
+    accepted.push(wallet.change(change("bob", "out", "-1")).await.unwrap());
+    world.check(&wallet, &accepted).await;
+    let dead = records(world.kafka(), &format!("{}.dead", world.kafka().topic), 1).await;
+    assert_eq!(dead.len(), 1);
+    let payload = dead[0].payload().unwrap();
+    assert!(!payload.is_empty() && poison.starts_with(payload), "{} bytes", payload.len());
+    let truncated = dead[0].headers().unwrap().iter().find(|header| header.key == "truncated-from").unwrap();
+    assert_eq!(truncated.value, Some(b"999900".as_slice()));
+}
+
 async fn duplicates_are_booked_once(server: &str) {
     let world = world(server).await;
     let wallet = world.open().await;
