@@ -15,7 +15,7 @@ use marketplace::{
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _, StreamConsumer},
     message::Headers as _,
@@ -212,6 +212,32 @@ async fn largest_poison_message_is_a_dead_letter() {
     assert_eq!(truncated.value, Some(b"999900".as_slice()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn consumer_is_not_healthy_while_a_dead_letter_cannot_be_sent() {
+    let world = world("POSTGRES_URL").await;
+    let wallet = world.open().await;
+    let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
+    world.check(&wallet, &accepted).await;
+    let consumer = &world.kafka.as_ref().unwrap().consumer.as_ref().unwrap();
+    set_dead_letter_limit(world.kafka(), "100").await;
+    send(world.kafka(), partition_of(&world, "bob").await, &[vec![b'x'; 500]]).await;
+    let unhealthy = ["consumer: records cannot be booked"];
+    wait_for(|| async { consumer.health.problems().await == unhealthy }, "the consumer is not healthy").await;
+    set_dead_letter_limit(world.kafka(), "1000000").await;
+    wait_for(|| async { consumer.health.problems().await.is_empty() }, "the consumer is healthy").await;
+    accepted.push(wallet.change(change("bob", "out", "-1")).await.unwrap());
+    world.check(&wallet, &accepted).await;
+}
+
+/// Sets how many bytes a batch of dead letters can have.
+async fn set_dead_letter_limit(config: &KafkaConfig, bytes: &str) {
+    let topic = format!("{}.dead", config.topic);
+    let limit = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", bytes);
+    let altered = admin(config).alter_configs(&[limit], &AdminOptions::new()).await.unwrap();
+    altered.into_iter().for_each(|topic| drop(topic.unwrap()));
+}
+
 async fn duplicates_are_booked_once(server: &str) {
     let world = world(server).await;
     let wallet = world.open().await;
@@ -350,7 +376,7 @@ async fn database_away_during_consumption_loses_nothing() {
     proxy.cut();
     accepted.extend(make(&wallet, "away", 8).await);
     wait_for(|| async { !consumer.health.problems().await.is_empty() }, "the consumer is not healthy").await;
-    assert_eq!(consumer.health.problems().await, ["consumer: the history cannot be written"]);
+    assert_eq!(consumer.health.problems().await, ["consumer: records cannot be booked"]);
     proxy.restore().await;
     accepted.extend(make(&wallet, "after", 8).await);
     world.check(&wallet, &accepted).await;

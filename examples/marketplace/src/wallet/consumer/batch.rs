@@ -271,6 +271,7 @@ impl Reader {
                 Ok(()) => return Ok(()),
                 Err::<(), rdkafka::error::KafkaError>(error) => {
                     tx.discard();
+                    self.status.set_failing(true);
                     log_retry(&error.into(), "a dead letter cannot be sent");
                     failures += 1;
                 }
