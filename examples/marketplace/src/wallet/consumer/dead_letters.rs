@@ -5,22 +5,21 @@
 //! `truncated-from` has the number of bytes of the payload. The headers `topic`, `partition` and `offset` are the place of
 //! the record, where it is complete as long as the topic keeps it.
 
-use std::time::Duration;
-
 use rdkafka::{
     Message as _,
     error::KafkaError,
     message::{Header, OwnedHeaders, OwnedMessage},
     producer::FutureRecord,
 };
-use tower_apm::rdkafka::InstrumentedProducer;
 
 use crate::{
     config::KafkaConfig,
-    wallet::log::{DecodeError, kafka},
+    wallet::log::{
+        DecodeError,
+        kafka::{self, Producer},
+    },
 };
 
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes of a payload that are copied.
 const MAX_PAYLOAD: usize = 900_000;
 /// The most bytes of a key that are copied.
@@ -31,18 +30,17 @@ const MAX_ERROR: usize = 1000;
 /// The producer of dead letters.
 pub(super) struct DeadLetters {
     topic: String,
-    producer: InstrumentedProducer,
+    producer: Producer,
 }
 
 impl DeadLetters {
     pub(super) fn connect(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        Ok(Self { topic: kafka::topics::dead_letters(config), producer: kafka::producer(config)? })
+        Ok(Self { topic: kafka::topics::dead_letters(config), producer: Producer::connect(config)? })
     }
 
     /// Copies a record, with the error and the place of the record in its headers.
     pub(super) async fn send(&self, message: &OwnedMessage, error: &DecodeError) -> Result<(), KafkaError> {
-        let record = dead_letter(&self.topic, message, error);
-        self.producer.send(record, QUEUE_TIMEOUT).await.map(|_| ()).map_err(|(error, _)| error)
+        self.producer.send(dead_letter(&self.topic, message, error)).await
     }
 }
 

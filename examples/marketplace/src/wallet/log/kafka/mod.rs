@@ -1,63 +1,35 @@
 //! The change log in Kafka.
 
 mod epoch;
+mod producer;
 pub(in crate::wallet) mod topics;
-
-use std::{
-    sync::{PoisonError, RwLock},
-    time::Duration,
-};
 
 use async_trait::async_trait;
 use rdkafka::{
     ClientConfig,
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer as _},
+    producer::FutureRecord,
 };
-use tower_apm::rdkafka::InstrumentedProducer;
 
 use self::epoch::KafkaEpoch;
+pub(in crate::wallet) use self::producer::Producer;
 pub use self::topics::{PARTITIONS, TopicError};
 use super::{AppendError, ChangeLog, EpochWriter, Event, LogError, LogRecord, Position, SCHEMA};
 use crate::{config::KafkaConfig, wallet::error::Source};
 
-/// How long a record can wait for its acknowledgement.
-const MESSAGE_TIMEOUT_MS: &str = "3000";
-/// How long a record can wait for space in the producer's queue.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Appends changes to a topic.
 pub struct KafkaLog {
     config: KafkaConfig,
-    producer: RwLock<InstrumentedProducer>,
+    producer: Producer,
 }
 
 impl KafkaLog {
     /// Creates the topics unless they exist, and connects a producer.
     pub async fn connect(config: &KafkaConfig) -> Result<Self, TopicError> {
         topics::create(config).await?;
-        let producer = RwLock::new(producer(config).map_err(TopicError::Client)?);
+        let producer = Producer::connect(config).map_err(TopicError::Client)?;
         Ok(Self { config: config.clone(), producer })
-    }
-
-    fn producer(&self) -> InstrumentedProducer {
-        self.producer.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Replaces a producer that can send nothing more, for instance because the broker has lost its state.
-    fn replace_if_failed(&self, failed: &InstrumentedProducer) {
-        if failed.client().fatal_error().is_none() {
-            return;
-        }
-        match producer(&self.config) {
-            Ok(new) => {
-                let old = std::mem::replace(&mut *self.producer.write().unwrap_or_else(PoisonError::into_inner), new);
-                // dropping the last clone blocks
-                tokio::task::spawn_blocking(move || drop(old));
-            }
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new producer of Kafka"),
-        }
     }
 }
 
@@ -99,17 +71,6 @@ pub(in crate::wallet) fn client_config(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// An idempotent producer whose records are acknowledged by all replicas.
-pub(in crate::wallet) fn producer(config: &KafkaConfig) -> Result<InstrumentedProducer, KafkaError> {
-    let producer: FutureProducer = client_config(config)
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-        .set("linger.ms", "1")
-        .create()?;
-    Ok(tower_apm::rdkafka::instrument(producer))
-}
-
 /// The headers of a record. A reader uses only the payload.
 fn headers(record: &LogRecord) -> OwnedHeaders {
     let kind = match record {
@@ -145,19 +106,12 @@ impl ChangeLog for KafkaLog {
     async fn append(&self, event: &Event) -> Result<(), AppendError> {
         let record = LogRecord::change(event);
         let payload = record.encode().map_err(|error| AppendError::Failed(error.into()))?;
-        let producer = self.producer();
         let message = FutureRecord::to(&self.config.topic)
             .key(&event.user)
             .partition(partition(&event.user))
             .payload(&payload)
             .headers(headers(&record));
-        match producer.send(message, QUEUE_TIMEOUT).await {
-            Ok(_) => Ok(()),
-            Err((error, _)) => {
-                self.replace_if_failed(&producer);
-                Err(AppendError::Failed(error.into()))
-            }
-        }
+        self.producer.send(message).await.map_err(|error| AppendError::Failed(error.into()))
     }
 
     async fn begin_epoch(&self) -> Result<Box<dyn EpochWriter>, LogError> {
