@@ -386,6 +386,28 @@ async fn database_away_during_consumption_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn idle_consumer_is_healthy_again_when_the_database_returns() {
+    let url = database::create("POSTGRES_URL").await;
+    let world = world_without_consumer(&url).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    let accepted = make(&wallet, "before", 8).await;
+    world.check(&wallet, &accepted).await;
+    wait_until_at_the_end(&world).await;
+    consumer.stop().await;
+    let (proxy, through) = Proxy::of_url(&url).await;
+    let history = History::new(database::open(&through).await);
+    proxy.cut();
+    let consumer = Running::start(world.kafka(), &history).await;
+    let unhealthy = ["consumer: records cannot be booked"];
+    wait_for(|| async { consumer.health.problems().await == unhealthy }, "the consumer is not healthy").await;
+    proxy.restore().await;
+    wait_for(|| async { consumer.health.problems().await.is_empty() }, "the consumer is healthy").await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
 async fn late_consumer_gets_all_changes_and_void_ones_do_not_count() {
     let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
     let wallet = world.open().await;

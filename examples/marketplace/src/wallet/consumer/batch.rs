@@ -195,6 +195,7 @@ impl Reader {
             match read.await {
                 Ok((position, watermarks)) => {
                     check_records(&self.topic, &position, watermarks)?;
+                    self.status.set_failing(false);
                     return Ok(Ok(position));
                 }
                 Err(error) => {
