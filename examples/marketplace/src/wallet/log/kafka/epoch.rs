@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _},
 };
 
-use super::{PARTITIONS, blocking, check_records, client_config, headers};
+use super::{PARTITIONS, blocking, check_records, client_config, drop_blocking::DropBlocking, headers};
 use crate::{
     config::KafkaConfig,
     wallet::{
@@ -30,7 +30,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// A rebuild's part of the topic: a transactional producer. A later one with the same id fences it.
 pub(super) struct KafkaEpoch {
     config: KafkaConfig,
-    producer: FutureProducer,
+    producer: DropBlocking<FutureProducer>,
     /// The offset of the own marker in each partition.
     markers: HashMap<i32, i64>,
 }
@@ -43,7 +43,7 @@ impl KafkaEpoch {
             .set("message.timeout.ms", "5000")
             .create()
             .map_err(|error| failed("connecting to Kafka")(error.into()))?;
-        let client = producer.clone();
+        let (client, producer) = (producer.clone(), DropBlocking::new(producer));
         blocking(move || client.init_transactions(TIMEOUT)).await.map_err(failed("beginning an epoch"))?;
         Ok(Self { config: config.clone(), producer, markers: HashMap::new() })
     }
@@ -51,17 +51,18 @@ impl KafkaEpoch {
     async fn send_markers(&self, epoch: &Epoch) -> Result<HashMap<i32, i64>, Source> {
         let record = LogRecord::Epoch { epoch: epoch.clone() };
         let payload = record.encode()?;
-        self.producer.begin_transaction()?;
+        let producer = self.producer.get()?;
+        producer.begin_transaction()?;
         let mut markers = HashMap::new();
         for partition in 0..PARTITIONS {
             let marker = FutureRecord::<(), _>::to(&self.config.topic)
                 .partition(partition)
                 .payload(&payload)
                 .headers(headers(&record));
-            let delivery = self.producer.send(marker, TIMEOUT).await.map_err(|(error, _)| error)?;
+            let delivery = producer.send(marker, TIMEOUT).await.map_err(|(error, _)| error)?;
             markers.insert(partition, delivery.offset);
         }
-        let client = self.producer.clone();
+        let client = producer.clone();
         blocking(move || client.commit_transaction(TIMEOUT)).await?;
         Ok(markers)
     }
@@ -77,14 +78,6 @@ fn failed(step: &'static str) -> impl Fn(Source) -> LogError {
             | RDKafkaErrorCode::PurgeQueue,
         ) => LogError::Fenced,
         _ => LogError::Failed { step, source },
-    }
-}
-
-impl Drop for KafkaEpoch {
-    fn drop(&mut self) {
-        // dropping the last clone blocks
-        let producer = self.producer.clone();
-        tokio::task::spawn_blocking(move || drop(producer));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The change log in Kafka.
 
+mod drop_blocking;
 mod epoch;
 mod producer;
 pub(in crate::wallet) mod topics;

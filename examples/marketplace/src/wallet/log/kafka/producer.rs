@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use tower_apm::rdkafka::InstrumentedProducer;
 
-use super::client_config;
+use super::{client_config, drop_blocking::DropBlocking};
 use crate::config::KafkaConfig;
 
 /// How long a record can wait for its acknowledgement.
@@ -41,8 +41,8 @@ impl Producer {
         let sent = producer.send(record, QUEUE_TIMEOUT).await.map(|_| ()).map_err(|(error, _)| error);
         if sent.is_err() {
             self.replace_if_failed();
-            // dropping the last clone blocks
-            tokio::task::spawn_blocking(move || drop(producer));
+            // this may be the last clone
+            drop(DropBlocking::new(producer));
         }
         sent
     }
@@ -51,10 +51,7 @@ impl Producer {
     fn replace_if_failed(&self) {
         let is_failed = |producer: &InstrumentedProducer| producer.client().fatal_error().is_some();
         match self.current.replace_if(is_failed, || producer(&self.config)) {
-            Ok(None) => {}
-            Ok(Some(old)) => {
-                tokio::task::spawn_blocking(move || drop(old));
-            }
+            Ok(old) => drop(old.map(DropBlocking::new)),
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new producer of Kafka"),
         }
     }
