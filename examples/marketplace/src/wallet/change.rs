@@ -20,7 +20,9 @@ pub const MAX_REASON: usize = 200;
 
 /// A change of one user's balance, identified by the user and the key.
 ///
-/// A change with a known key is not made again. It gets the answer to the first change with this key.
+/// A change with a known key is not made again: it gets the answer of the first one. An answer that is not kept any more is
+/// read from the history: then the balance can differ from that of the first answer if other changes of the same user ran at
+/// the same time, because the history can have another order. The amount and the acceptance are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub user: String,
@@ -37,7 +39,7 @@ pub struct Accepted {
     pub user: String,
     pub key: String,
     pub amount: Amount,
-    /// The balance after the change.
+    /// The balance after the change. See [`Change`] for repeated answers.
     pub balance: Amount,
 }
 
@@ -115,7 +117,8 @@ pub enum BalanceError {
     Overflow,
 }
 
-fn is_text(text: &str, max: usize) -> bool {
+/// Whether a column of `max` characters can store a text.
+pub(super) fn is_text(text: &str, max: usize) -> bool {
     !text.is_empty() && !text.contains('\0') && text.chars().count() <= max
 }
 

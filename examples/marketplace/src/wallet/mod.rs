@@ -29,8 +29,12 @@
 //! | consumer | all requests are still served, but the history lags behind. The consumer must start again within 28 days, before Kafka deletes records |
 //! | API process | another instance records the unfinished changes, or the process does at its next start |
 //!
-//! A 503 means either that nothing changed, or that the outcome is unknown. If it is unknown, the error contains an
-//! `Idempotency-Key`. A client that repeats the request with this key changes the balance at most once.
+//! A 503 means either that nothing changed, or that the outcome is not known; then the request can be sent again with the
+//! same `Idempotency-Key` (in the error's text), which changes the balance at most once. A request over the time limit gets
+//! 408 while its change goes on: it too can be sent again with the same `Idempotency-Key`.
+//!
+//! The table applies to processes that have started. The start of the API and of `marketplace history` ends with an error if
+//! Redis, Kafka or the database that it needs cannot be reached; a supervisor starts the process again.
 //!
 //! Without Redis, balances are in the memory of the process. Without Kafka, a change is written directly into the history,
 //! and step 2 lasts until the transaction of its batch is committed.

@@ -15,7 +15,9 @@ use marketplace::{
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    consumer::{Consumer as _, StreamConsumer},
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _, StreamConsumer},
     message::Headers as _,
     producer::{FutureProducer, FutureRecord},
 };
@@ -149,6 +151,39 @@ async fn records(config: &KafkaConfig, topic: &str, partitions: i32) -> Vec<rdka
     records
 }
 
+fn admin(config: &KafkaConfig) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap()
+}
+
+/// Deletes all records, as the retention of the topic does later.
+async fn delete_records(config: &KafkaConfig) {
+    let mut offsets = TopicPartitionList::new();
+    for partition in 0..3 {
+        offsets.add_partition_offset(&config.topic, partition, Offset::End).unwrap();
+    }
+    let deleted = admin(config).delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    deleted.elements().iter().for_each(|partition| partition.error().unwrap());
+}
+
+/// Waits until the history continues at the end of each partition.
+async fn wait_until_at_the_end(world: &World) {
+    let config = world.kafka().clone();
+    let ends = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &config.brokers).set("group.id", "ends").create().unwrap();
+        [0, 1, 2].map(|partition| consumer.fetch_watermarks(&config.topic, partition, TIMEOUT).unwrap().1)
+    });
+    let ends = ends.await.unwrap();
+    for (partition, end) in (0..).zip(ends) {
+        let position = || world.history.position(&world.kafka().topic, partition);
+        wait_for(|| async { position().await.unwrap().next_offset == end }, "the position is at the end").await;
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
 async fn make(wallet: &Wallet, prefix: &str, count: usize) -> Vec<Accepted> {
     let mut accepted = Vec::new();
     for n in 0..count {
@@ -156,6 +191,51 @@ async fn make(wallet: &Wallet, prefix: &str, count: usize) -> Vec<Accepted> {
         accepted.push(change_until_decided(wallet, change(user, &format!("{prefix}-{n}"), "1")).await.unwrap());
     }
     accepted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn largest_poison_message_is_a_dead_letter() {
+    let world = world("POSTGRES_URL").await;
+    let wallet = world.open().await;
+    let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
+    // the limit of a producer, without headers
+    let poison = vec![b'x'; 999_900];
+    send(world.kafka(), partition_of(&world, "bob").await, std::slice::from_ref(&poison)).await;
+    accepted.push(wallet.change(change("bob", "out", "-1")).await.unwrap());
+    world.check(&wallet, &accepted).await;
+    let dead = records(world.kafka(), &format!("{}.dead", world.kafka().topic), 1).await;
+    assert_eq!(dead.len(), 1);
+    let payload = dead[0].payload().unwrap();
+    assert!(!payload.is_empty() && poison.starts_with(payload), "{} bytes", payload.len());
+    let truncated = dead[0].headers().unwrap().iter().find(|header| header.key == "truncated-from").unwrap();
+    assert_eq!(truncated.value, Some(b"999900".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn consumer_is_not_healthy_while_a_dead_letter_cannot_be_sent() {
+    let world = world("POSTGRES_URL").await;
+    let wallet = world.open().await;
+    let mut accepted = vec![wallet.change(change("bob", "in", "10")).await.unwrap()];
+    world.check(&wallet, &accepted).await;
+    let consumer = &world.kafka.as_ref().unwrap().consumer.as_ref().unwrap();
+    set_dead_letter_limit(world.kafka(), "100").await;
+    send(world.kafka(), partition_of(&world, "bob").await, &[vec![b'x'; 500]]).await;
+    let unhealthy = ["consumer: records cannot be booked"];
+    wait_for(|| async { consumer.health.problems().await == unhealthy }, "the consumer is not healthy").await;
+    set_dead_letter_limit(world.kafka(), "1000000").await;
+    wait_for(|| async { consumer.health.problems().await.is_empty() }, "the consumer is healthy").await;
+    accepted.push(wallet.change(change("bob", "out", "-1")).await.unwrap());
+    world.check(&wallet, &accepted).await;
+}
+
+/// Sets how many bytes a batch of dead letters can have.
+async fn set_dead_letter_limit(config: &KafkaConfig, bytes: &str) {
+    let topic = format!("{}.dead", config.topic);
+    let limit = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", bytes);
+    let altered = admin(config).alter_configs(&[limit], &AdminOptions::new()).await.unwrap();
+    altered.into_iter().for_each(|topic| drop(topic.unwrap()));
 }
 
 async fn duplicates_are_booked_once(server: &str) {
@@ -296,7 +376,7 @@ async fn database_outage_during_consumption_loses_nothing() {
     proxy.cut();
     accepted.extend(make(&wallet, "outage", 8).await);
     wait_for(|| async { !consumer.health.problems().await.is_empty() }, "the consumer is not healthy").await;
-    assert_eq!(consumer.health.problems().await, ["consumer: the history cannot be written"]);
+    assert_eq!(consumer.health.problems().await, ["consumer: records cannot be booked"]);
     proxy.restore().await;
     accepted.extend(make(&wallet, "after", 8).await);
     world.check(&wallet, &accepted).await;
@@ -306,7 +386,29 @@ async fn database_outage_during_consumption_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
-async fn late_consumer_books_all_valid_changes_and_ignores_void_changes() {
+async fn idle_consumer_is_healthy_again_when_the_database_returns() {
+    let url = database::create("POSTGRES_URL").await;
+    let world = world_without_consumer(&url).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    let accepted = make(&wallet, "before", 8).await;
+    world.check(&wallet, &accepted).await;
+    wait_until_at_the_end(&world).await;
+    consumer.stop().await;
+    let (proxy, through) = Proxy::of_url(&url).await;
+    let history = History::new(database::open(&through).await);
+    proxy.cut();
+    let consumer = Running::start(world.kafka(), &history).await;
+    let unhealthy = ["consumer: records cannot be booked"];
+    wait_for(|| async { consumer.health.problems().await == unhealthy }, "the consumer is not healthy").await;
+    proxy.restore().await;
+    wait_for(|| async { consumer.health.problems().await.is_empty() }, "the consumer is healthy").await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn late_consumer_gets_all_changes_and_void_ones_do_not_count() {
     let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
     let wallet = world.open().await;
     let mut accepted = make(&wallet, "first", 8).await;
@@ -352,11 +454,54 @@ async fn topic_that_has_lost_its_records_stops_the_consumer_and_the_rebuild() {
     let parts =
         marketplace::wallet::WalletParts { log: Arc::new(KafkaLog::connect(&other).await.unwrap()), ..world.parts() };
     let error = Wallet::open(parts).await.unwrap_err();
-    let causes: Vec<_> = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    assert!(causes.iter().any(|cause| cause.contains("has lost its data")), "{causes:?}");
+    let causes = causes(&error);
+    assert!(causes.iter().any(|cause| cause.contains("records are lost")), "{causes:?}");
     let consumer = Running::start(&other, &world.history).await;
+    let ended = timeout(TIMEOUT, consumer.task).await.unwrap().unwrap().unwrap_err();
+    assert!(ended.to_string().contains("records are lost"), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn topic_whose_records_were_all_deleted_goes_on_if_they_are_in_the_history() {
+    let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    // behind the end of the markers' transaction, which is not a record
+    wait_until_at_the_end(&world).await;
+    consumer.stop().await;
+    delete_records(world.kafka()).await;
+    let consumer = world.start_consumer().await;
+    let mut accepted = make(&wallet, "first", 8).await;
+    world.check(&wallet, &accepted).await;
+    // the same for the rebuild
+    world.lose_balances().await;
+    accepted.extend(make(&wallet, "second", 8).await);
+    world.check(&wallet, &accepted).await;
+    wait_until_at_the_end(&world).await;
+    delete_records(world.kafka()).await;
+    world.lose_balances().await;
+    accepted.extend(make(&wallet, "third", 8).await);
+    world.check(&wallet, &accepted).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL, KAFKA_BROKERS and POSTGRES_URL"]
+async fn records_that_were_deleted_before_they_were_consumed_stop_the_rebuild_and_the_consumer() {
+    let world = world_without_consumer(&database::create("POSTGRES_URL").await).await;
+    let wallet = world.open().await;
+    let consumer = world.start_consumer().await;
+    let accepted = make(&wallet, "before", 8).await;
+    world.check(&wallet, &accepted).await;
+    consumer.stop().await;
+    make(&wallet, "lost", 8).await;
+    drop(wallet);
+    delete_records(world.kafka()).await;
+    world.lose_balances().await;
+    let error = Wallet::open(world.parts()).await.unwrap_err();
+    assert!(causes(&error).iter().any(|cause| cause.contains("records are lost")), "{error:?}");
+    let consumer = world.start_consumer().await;
     let ended = timeout(TIMEOUT, consumer.task).await.unwrap().unwrap().unwrap_err();
     assert!(ended.to_string().contains("records are lost"), "{ended}");
 }

@@ -31,7 +31,12 @@ struct Model {
     random: Random,
     /// Two instances.
     wallets: [Wallet; 2],
-    accepted: BTreeMap<(String, String), Accepted>,
+    /// The first answer to each accepted change, and the data set in which the balance of the answer was seen.
+    accepted: BTreeMap<(String, String), (Accepted, u64)>,
+    /// The data set in which a change was refused.
+    refused: BTreeMap<(String, String), u64>,
+    /// The number of the data set: how often the balances were lost.
+    losses: u64,
     keys: u64,
     made: Vec<Change>,
 }
@@ -40,13 +45,17 @@ impl Model {
     async fn new(world: World, seed: u64) -> Self {
         let wallets = [world.open().await, world.open().await];
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Self { world, random, wallets, accepted: BTreeMap::new(), keys: 0, made: Vec::new() }
+        let (accepted, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { world, random, wallets, accepted, refused, losses: 0, keys: 0, made: Vec::new() }
     }
 
     async fn step(&mut self) {
         let instance = usize::try_from(self.random.below(2)).unwrap();
         match self.random.below(20) {
-            0 => self.world.lose_balances().await,
+            0 => {
+                self.losses += 1;
+                self.world.lose_balances().await;
+            }
             1 => self.wallets[instance] = self.world.open().await,
             2..=4 => {
                 let count = self.random.pick(&[1, 3, usize::MAX]);
@@ -87,17 +96,29 @@ impl Model {
     }
 
     async fn make(&mut self, instance: usize, change: Change) {
+        let id = (change.user.clone(), change.key.clone());
         match self.wallets[instance].change(change.clone()).await {
-            Ok(accepted) => {
-                let id = (accepted.user.clone(), accepted.key.clone());
-                self.accepted.insert(id, accepted);
-            }
+            Ok(accepted) => self.check_answer(&change, accepted),
             Err(WalletError::Balance(_)) => {
-                let id = (change.user, change.key);
                 assert!(!self.accepted.contains_key(&id), "{id:?} was accepted before it was refused");
+                self.refused.insert(id, self.losses);
             }
             Err(WalletError::Unavailable { .. } | WalletError::Unknown { .. }) => {}
             Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// The same key gets the same answer. Its balance can differ, and a refusal can be forgotten, when the balances were lost.
+    fn check_answer(&mut self, change: &Change, accepted: Accepted) {
+        let Change { user, key, amount, .. } = change;
+        assert_eq!((&accepted.user, &accepted.key, accepted.amount), (user, key, *amount));
+        let id = (user.clone(), key.clone());
+        assert_ne!(self.refused.get(&id), Some(&self.losses), "{id:?} was refused before it was accepted");
+        let (first, losses) = self.accepted.entry(id).or_insert_with(|| (accepted.clone(), self.losses));
+        if *losses == self.losses {
+            assert_eq!(*first, accepted);
+        } else {
+            (*first, *losses) = (accepted, self.losses);
         }
     }
 
@@ -107,10 +128,11 @@ impl Model {
         }
         self.remove_faults();
         for user in ["bob", "eve1"] {
-            let accepted = change_until_decided(&self.wallets[0], change(user, "end", "1")).await.unwrap();
-            self.accepted.insert((accepted.user.clone(), accepted.key.clone()), accepted);
+            let end = change(user, "end", "1");
+            let accepted = insist(&self.wallets[0], end.clone()).await.unwrap();
+            self.check_answer(&end, accepted);
         }
-        let accepted: Vec<_> = self.accepted.into_values().collect();
+        let accepted: Vec<_> = self.accepted.into_values().map(|(accepted, _)| accepted).collect();
         self.world.check(&self.wallets[0], &accepted).await;
         // the history and the log are enough to rebuild the same balances
         self.world.lose_balances().await;

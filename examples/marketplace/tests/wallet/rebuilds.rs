@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::future::join_all;
 use marketplace::wallet::{
-    WalletError,
-    balances::{Balances as _, State},
+    Wallet, WalletError,
+    balances::{Balances as _, Find, State},
     history::History,
     log::{ChangeLog as _, Epoch},
 };
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     changes::on_all_parts,
     faults::Fault,
-    world::{World, amount, change, change_until_decided},
+    world::{Store, World, amount, change, insist},
 };
 
 /// A change that is appended while or after the balances are rebuilt.
@@ -219,4 +219,50 @@ async fn changes_that_are_booked_during_a_rebuild_count_once() {
     // the first record is the marker
     assert_eq!((snapshot.sums["bob"], snapshot.unconsumed.len()), (amount("14"), 26));
     drop((wallet, accepted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs REDIS_URL"]
+async fn data_of_a_failed_rebuild_expires() {
+    let world = World::redis().await;
+    let wallet = world.open().await;
+    let accepted = [
+        wallet.change(change("bob", "in", "10")).await.unwrap(),
+        wallet.change(change("bob", "out", "-4")).await.unwrap(),
+    ];
+    drop(wallet);
+    world.lose_balances().await;
+    world.balances.load.set(Some(Fault::FailAfter));
+    Wallet::open(world.parts()).await.unwrap_err();
+    let Store::Redis { url, prefix } = &world.store else { panic!() };
+    let client = ::redis::Client::open(url.as_str()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut keys: Vec<String> =
+        ::redis::cmd("KEYS").arg(format!("{prefix}wallet:memory/*")).query_async(&mut redis).await.unwrap();
+    keys.sort();
+    let names: Vec<_> = keys.iter().map(|key| key.rsplit_once(':').unwrap().1).collect();
+    assert_eq!(names, ["answered", "balances", "rebuilt"]);
+    for key in &keys {
+        let seconds: i64 = ::redis::cmd("TTL").arg(key).query_async(&mut redis).await.unwrap();
+        assert!((1..=600).contains(&seconds), "{key} expires in {seconds} s");
+    }
+    // the data of the next rebuild stays, with the answers
+    world.balances.load.set(None);
+    let wallet = world.open().await;
+    for answer in &accepted {
+        let again = wallet.change(change("bob", &answer.key, &answer.amount.to_string())).await.unwrap();
+        assert_eq!(again, *answer);
+    }
+    let State::Ready(epoch) = world.balances.state().await.unwrap() else { panic!() };
+    for name in ["answered", "balances", "rebuilt"] {
+        let key = format!("{prefix}wallet:{epoch}:{name}");
+        let seconds: i64 = ::redis::cmd("TTL").arg(&key).query_async(&mut redis).await.unwrap();
+        assert_eq!(seconds, -1, "{key}");
+    }
+    world.check(&wallet, &accepted).await;
+    // an answer is found in the history when it is forgotten
+    let forgotten = [("bob".to_owned(), "in".to_owned())];
+    world.balances.forget_answers(&epoch, &forgotten).await.unwrap();
+    assert_eq!(world.balances.find(&epoch, "bob", "in").await.unwrap(), Find::Unknown);
+    assert_eq!(wallet.change(change("bob", "in", "10")).await.unwrap(), accepted[0]);
 }

@@ -1,5 +1,5 @@
 -- Begins a change.
--- KEYS: state, balances, waiting, answer
+-- KEYS: state, balances, waiting, answer, times of the answers, answers of the rebuild
 -- ARGV: epoch, user, amount, field, event, is new (1 or 0), maximum of waiting changes, maximum balance, reason,
 --       time for which an answer is kept, in milliseconds
 -- Amounts are decimal text, because Lua's numbers are not exact beyond 2^53. Redis computes with 64-bit integers.
@@ -9,7 +9,7 @@ local epoch, user, amount, field, event = ARGV[1], ARGV[2], ARGV[3], ARGV[4], AR
 if redis.call('GET', state) ~= 'ready ' .. epoch then
   return {'not ready'}
 end
-local known = redis.call('GET', answer)
+local known = redis.call('GET', answer) or redis.call('HGET', KEYS[6], field)
 if known then
   return {'known', known}
 end

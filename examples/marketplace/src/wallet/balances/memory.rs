@@ -1,7 +1,7 @@
 //! A store that keeps balances in the memory of the process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -57,6 +57,8 @@ struct Data {
     waiting: BTreeMap<Id, Event>,
     /// The answers, with their times in milliseconds since 1970.
     answers: HashMap<Id, (Known, i64)>,
+    /// The answers to accepted changes, by time.
+    accepted: BTreeSet<(i64, Id)>,
     purged_ms: i64,
 }
 
@@ -118,7 +120,17 @@ impl Data {
             self.answers.retain(|_, (known, since_ms)| !is_expired(known, *since_ms));
             self.purged_ms = now_ms;
         }
+        self.forget_answer(&id);
+        if let Outcome::Accepted { .. } = known.outcome {
+            self.accepted.insert((now_ms, id.clone()));
+        }
         self.answers.insert(id, (known, now_ms));
+    }
+
+    fn forget_answer(&mut self, id: &Id) {
+        if let Some((_, since_ms)) = self.answers.remove(id) {
+            self.accepted.remove(&(since_ms, id.clone()));
+        }
     }
 
     fn balance(&self, user: &str) -> Amount {
@@ -208,21 +220,13 @@ impl Balances for InMemoryBalances {
     async fn old_answers(&self, epoch: &Epoch, before_ms: i64) -> Result<Vec<(String, String)>, StoreError> {
         let mut store = self.lock();
         let Some(data) = store.ready(epoch) else { return Ok(Vec::new()) };
-        let mut old: Vec<_> = data
-            .answers
-            .iter()
-            .filter(|(_, (known, since_ms))| {
-                *since_ms <= before_ms && matches!(known.outcome, Outcome::Accepted { .. })
-            })
-            .map(|(id, (_, since_ms))| (*since_ms, id.clone()))
-            .collect();
-        old.sort();
-        Ok(old.into_iter().take(OLD_ANSWERS).map(|(_, id)| id).collect())
+        let old = data.accepted.iter().take_while(|(since_ms, _)| *since_ms <= before_ms);
+        Ok(old.take(OLD_ANSWERS).map(|(_, id)| id.clone()).collect())
     }
 
     async fn forget_answers(&self, epoch: &Epoch, changes: &[(String, String)]) -> Result<(), StoreError> {
         if let Some(data) = self.lock().ready(epoch) {
-            changes.iter().for_each(|id| drop(data.answers.remove(id)));
+            changes.iter().for_each(|id| data.forget_answer(id));
         }
         Ok(())
     }
@@ -279,5 +283,53 @@ impl Balances for InMemoryBalances {
             store.state = Stored::Ready(epoch.clone());
         }
         Ok(is_current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(epoch: &Epoch, key: &str, amount: &str) -> Event {
+        Event {
+            epoch: epoch.clone(),
+            user: "bob".into(),
+            key: key.into(),
+            amount: amount.parse().unwrap(),
+            reason: "r".into(),
+            at_ms: 0,
+            traceparent: None,
+        }
+    }
+
+    async fn ready(balances: &InMemoryBalances) -> Epoch {
+        let epoch = Epoch::new("log");
+        let state = balances.state().await.unwrap();
+        assert!(balances.start_rebuild(&state, &epoch).await.unwrap());
+        assert!(balances.finish_rebuild(&epoch, &Rebuilt::default()).await.unwrap());
+        epoch
+    }
+
+    #[tokio::test]
+    async fn old_answers_are_those_of_accepted_changes_until_they_are_forgotten() {
+        let balances = InMemoryBalances::default();
+        let epoch = ready(&balances).await;
+        for n in 0..=OLD_ANSWERS {
+            let credit = event(&epoch, &format!("k{n}"), "1");
+            balances.begin(&credit, true).await.unwrap();
+            balances.confirm(&credit).await.unwrap();
+            balances.confirm(&credit).await.unwrap();
+        }
+        balances.begin(&event(&epoch, "refused", "-9999"), true).await.unwrap();
+        assert_eq!(balances.old_answers(&epoch, 0).await.unwrap(), []);
+        let old = balances.old_answers(&epoch, i64::MAX).await.unwrap();
+        assert_eq!(old.len(), OLD_ANSWERS);
+        balances.forget_answers(&epoch, &old).await.unwrap();
+        let rest = balances.old_answers(&epoch, i64::MAX).await.unwrap();
+        assert!(rest.len() == 1 && !old.contains(&rest[0]), "{rest:?}");
+        assert_eq!(balances.find(&epoch, &old[0].0, &old[0].1).await.unwrap(), Find::Unknown);
+        balances.lose();
+        let epoch = ready(&balances).await;
+        assert_eq!(balances.old_answers(&epoch, i64::MAX).await.unwrap(), []);
     }
 }

@@ -1,6 +1,6 @@
--- Reads from the data set of an epoch: the user's balance, an answer, or the waiting changes.
--- KEYS: state, balances, waiting, answer
--- ARGV: epoch, what to read, user
+-- Reads from the data set of an epoch: the user's balance, an answer, and the changes that wait.
+-- KEYS: state, balances, waiting, answer, times of the answers, answers of the rebuild
+-- ARGV: epoch, what to read, user, field
 local what = ARGV[2]
 if redis.call('GET', KEYS[1]) ~= 'ready ' .. ARGV[1] then
   return {'not ready'}
@@ -10,7 +10,7 @@ if what == 'balance' then
 elseif what == 'waiting' then
   return {'ready', unpack(redis.call('HVALS', KEYS[3]))}
 end
-local known = redis.call('GET', KEYS[4])
+local known = redis.call('GET', KEYS[4]) or redis.call('HGET', KEYS[6], ARGV[4])
 if known then
   return {'known', known}
 end

@@ -7,6 +7,7 @@
 //! | `wallet:<epoch>:balances` | hash: user, millionths |
 //! | `wallet:<epoch>:waiting` | hash: key and user, event |
 //! | `wallet:<epoch>:answer:<key> <user>` | outcome, amount, balance and reason; expires |
+//! | `wallet:<epoch>:rebuilt` | hash: key and user, answer that the rebuild found in the log |
 //! | `wallet:<epoch>:answered` | sorted set: key and user of accepted changes, by time |
 //!
 //! Redis must be a single primary without eviction (`maxmemory-policy noeviction`). Persistence is not needed and
@@ -108,6 +109,7 @@ impl RedisBalances {
             .key(self.data_key(epoch, "waiting"))
             .key(self.answer_key(epoch, user, key))
             .key(self.data_key(epoch, "answered"))
+            .key(self.data_key(epoch, "rebuilt"))
             .arg(epoch.as_str());
         call
     }
@@ -121,6 +123,7 @@ impl RedisBalances {
         let mut call = self.scripts.switch.prepare_invoke();
         call.key(self.state_key()).key(self.lease_key()).key(self.data_key(epoch, "balances"));
         call.key(self.data_key(epoch, "answered"))
+            .key(self.data_key(epoch, "rebuilt"))
             .arg(format!("{from} {epoch}"))
             .arg(format!("{to} {epoch}"))
             .arg(balances);
@@ -128,7 +131,7 @@ impl RedisBalances {
     }
 
     async fn read(&self, epoch: &Epoch, what: &str, user: &str, key: &str) -> Result<Vec<String>, StoreError> {
-        self.call(self.on_change(&self.scripts.read, epoch, user, key).arg(what).arg(user)).await
+        self.call(self.on_change(&self.scripts.read, epoch, user, key).arg(what).arg(user).arg(field(user, key))).await
     }
 }
 
@@ -261,6 +264,7 @@ impl Balances for RedisBalances {
         let mut pipeline = redis::pipe();
         for (user, key) in changes {
             pipeline.unlink(self.answer_key(epoch, user, key)).ignore();
+            pipeline.hdel(self.data_key(epoch, "rebuilt"), field(user, key)).ignore();
             pipeline.zrem(self.data_key(epoch, "answered"), field(user, key)).ignore();
         }
         pipeline.exec_async(&mut self.connection.clone()).await.map_err(store_error)
@@ -274,7 +278,7 @@ impl Balances for RedisBalances {
         let mut call = self.scripts.start_rebuild.prepare_invoke();
         call.key(self.state_key()).key(self.lease_key());
         if let State::Rebuilding { epoch: old, .. } | State::Ready(old) = observed {
-            for name in ["balances", "waiting", "answered"] {
+            for name in ["balances", "waiting", "answered", "rebuilt"] {
                 call.key(self.data_key(old, name));
             }
         }
@@ -307,15 +311,16 @@ impl Balances for RedisBalances {
             pipeline.hset_multiple(&balances, &values).ignore().expire(&balances, UNFINISHED_KEPT).ignore();
             pipeline.exec_async(&mut connection).await.map_err(store_error)?;
         }
-        let kept = u64::try_from(UNBOOKED_ANSWER_KEPT.as_millis()).unwrap_or(u64::MAX);
-        let (answered, now_ms) = (self.data_key(epoch, "answered"), clock::now_ms());
+        let (answers, answered) = (self.data_key(epoch, "rebuilt"), self.data_key(epoch, "answered"));
+        let now_ms = clock::now_ms();
         for chunk in rebuilt.answers.chunks(PIPELINE) {
             let mut pipeline = redis::pipe();
             for (event, balance) in chunk {
-                let key = self.answer_key(epoch, &event.user, &event.key);
-                pipeline.pset_ex(key, answer_text(event, *balance), kept).ignore();
-                pipeline.zadd(&answered, field(&event.user, &event.key), now_ms).ignore();
+                let field = field(&event.user, &event.key);
+                pipeline.hset(&answers, &field, answer_text(event, *balance)).ignore();
+                pipeline.zadd(&answered, &field, now_ms).ignore();
             }
+            pipeline.expire(&answers, UNFINISHED_KEPT).ignore();
             pipeline.expire(&answered, UNFINISHED_KEPT).ignore();
             pipeline.exec_async(&mut connection).await.map_err(store_error)?;
         }

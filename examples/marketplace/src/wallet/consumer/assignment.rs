@@ -49,6 +49,7 @@ impl ConsumerStatus {
         self.state.generation.load(Ordering::Acquire)
     }
 
+    /// Shows whether the last attempt to read a position, to send a dead letter or to book a batch has failed.
     pub(super) fn set_failing(&self, is_failing: bool) {
         self.state.is_failing.store(is_failing, Ordering::Relaxed);
         self.show();
@@ -64,7 +65,7 @@ impl ConsumerStatus {
         if self.partitions() == 0 {
             self.state.health.set_not_ready("no partition is assigned");
         } else if self.state.is_failing.load(Ordering::Relaxed) {
-            self.state.health.set_not_ready("the history cannot be written");
+            self.state.health.set_not_ready("records cannot be booked");
         } else {
             self.state.health.set_ready();
         }

@@ -1,7 +1,7 @@
 //! Writes batches of records into the history.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -14,12 +14,15 @@ use rdkafka::{
 use tokio::{sync::watch, time::timeout};
 use tower_apm::Transaction;
 
-use super::{Assignment, ConsumerError, ConsumerStatus, DeadLetters, log_retry};
+use super::{Assignment, ConsumerError, ConsumerStatus, DeadLetters, Received, log_retry};
 use crate::wallet::{
     booking::{self, Booking, LogMessage as _},
     error::Source,
     history::{Advance, BookError, History},
-    log::{DecodeError, Event, Position, Verdict, kafka::blocking},
+    log::{
+        DecodeError, Event, Position, Verdict,
+        kafka::{blocking, check_records},
+    },
     maintenance::jitter,
     rebuild::backoff,
 };
@@ -61,10 +64,10 @@ impl Reader {
         Self { consumer, topic, history, dead_letters, status, generation: 0, positions: HashMap::new() }
     }
 
-    /// Books a batch. Retries until it succeeds or the consumer must stop.
+    /// Books what was received. Tries again until it succeeds or the consumer is to stop.
     pub(super) async fn process(
         &mut self,
-        messages: Vec<OwnedMessage>,
+        received: Received,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), ConsumerError> {
         let generation = self.status.generation();
@@ -72,22 +75,79 @@ impl Reader {
             self.generation = generation;
             self.positions.clear();
         }
+        let Received { records, ends } = received;
+        if let Err(Stopped) = self.process_records(records, stop).await? {
+            // the ends are behind records that are not booked
+            return Ok(());
+        }
+        if !ends.is_empty() {
+            self.process_ends(ends, stop).await?;
+        }
+        Ok(())
+    }
+
+    async fn process_records(
+        &mut self,
+        messages: Vec<OwnedMessage>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Result<(), Stopped>, ConsumerError> {
         let repositioned = match self.position(&messages, stop).await? {
             Ok(repositioned) => repositioned,
-            Err(Stopped) => return Ok(()),
+            Err(Stopped) => return Ok(Err(Stopped)),
         };
         let batch = self.read(messages, &repositioned);
         for (message, verdict) in &batch.records {
             if let Verdict::Poison(error) = verdict
                 && let Err(Stopped) = self.send_to_dead_letters(message, error, stop).await
             {
-                return Ok(());
+                return Ok(Err(Stopped));
             }
         }
         if batch.advances.is_empty() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         self.book(batch, stop).await
+    }
+
+    /// Moves positions to the ends of their partitions, behind entries that are not records: those that end transactions.
+    ///
+    /// Without this, Kafka could delete such an entry behind the position, as if a record were lost.
+    async fn process_ends(
+        &mut self,
+        ends: BTreeSet<i32>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), ConsumerError> {
+        // what was received, with these entries; not set after a seek
+        let consumed = match self.consumer.position() {
+            Ok(consumed) => consumed,
+            Err(error) => {
+                log_retry(&error.into(), "the end of a partition is not known");
+                return Ok(());
+            }
+        };
+        let mut advances = Vec::new();
+        for partition in ends {
+            let Some(position) = self.positions.get(&partition) else {
+                // the first event since a rebalance: the partition is read from where the history ends
+                match self.position_in_history(partition, stop).await? {
+                    Ok(position) => self.seek(position).await,
+                    Err(Stopped) => return Ok(()),
+                }
+                continue;
+            };
+            let end = consumed.find_partition(&self.topic, partition).map(|partition| partition.offset());
+            if let Some(Offset::Offset(end)) = end
+                && end > position.next_offset
+            {
+                let to = Position { next_offset: end, ..position.clone() };
+                advances.push(Advance { from: position.next_offset, to });
+            }
+        }
+        if advances.is_empty() {
+            return Ok(());
+        }
+        // if this is stopped, the next consumer moves the positions
+        self.book(Batch { records: Vec::new(), advances }, stop).await.map(|_| ())
     }
 
     /// Reads the positions of partitions whose first record since a rebalance is in the batch.
@@ -129,16 +189,13 @@ impl Reader {
             let read = async {
                 let position = self.history.position(&self.topic, partition).await?;
                 let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
-                let (first, end) = blocking(move || consumer.fetch_watermarks(&topic, partition, TIMEOUT)).await?;
-                Ok::<_, Source>((position, first, end))
+                let watermarks = blocking(move || consumer.fetch_watermarks(&topic, partition, TIMEOUT)).await?;
+                Ok::<_, Source>((position, watermarks))
             };
             match read.await {
-                Ok((position, first, end)) => {
-                    let next = position.next_offset;
-                    // if the history has not begun, the first records of the topic may already be deleted
-                    if next > end || (next < first && next > 0) {
-                        return Err(ConsumerError::Lost { topic: self.topic.clone(), partition, first, end, next });
-                    }
+                Ok((position, watermarks)) => {
+                    check_records(&self.topic, &position, watermarks)?;
+                    self.status.set_failing(false);
                     return Ok(Ok(position));
                 }
                 Err(error) => {
@@ -217,6 +274,7 @@ impl Reader {
                 Ok(()) => return Ok(()),
                 Err::<(), rdkafka::error::KafkaError>(error) => {
                     tx.discard();
+                    self.status.set_failing(true);
                     log_retry(&error.into(), "a dead letter cannot be sent");
                     failures += 1;
                 }
@@ -227,7 +285,11 @@ impl Reader {
         }
     }
 
-    async fn book(&mut self, batch: Batch, stop: &mut watch::Receiver<bool>) -> Result<(), ConsumerError> {
+    async fn book(
+        &mut self,
+        batch: Batch,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Result<(), Stopped>, ConsumerError> {
         let mut failures = 0;
         loop {
             match self.book_once(&batch).await {
@@ -235,17 +297,17 @@ impl Reader {
                     self.status.set_failing(false);
                     self.commit_hint(&batch.advances);
                     self.positions.extend(batch.advances.into_iter().map(|Advance { to, .. }| (to.partition, to)));
-                    return Ok(());
+                    return Ok(Ok(()));
                 }
                 Err(BookError::Moved(_)) => {
                     tracing::info!("another consumer has booked a partition: the batch is dropped");
                     for Advance { to, .. } in batch.advances {
                         match self.position_in_history(to.partition, stop).await? {
                             Ok(position) => self.seek(position).await,
-                            Err(Stopped) => return Ok(()),
+                            Err(Stopped) => return Ok(Err(Stopped)),
                         }
                     }
-                    return Ok(());
+                    return Ok(Ok(()));
                 }
                 Err(error) => {
                     self.status.set_failing(true);
@@ -253,8 +315,8 @@ impl Reader {
                     failures += 1;
                 }
             }
-            if wait_or_stop(stop, failures).await {
-                return Ok(());
+            if is_stopped(stop, failures).await {
+                return Ok(Err(Stopped));
             }
         }
     }

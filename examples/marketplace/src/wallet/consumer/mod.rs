@@ -8,13 +8,13 @@ mod assignment;
 mod batch;
 mod dead_letters;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rdkafka::{
     Message as _,
     consumer::{Consumer as _, StreamConsumer},
     error::KafkaError,
-    message::OwnedMessage,
+    message::{BorrowedMessage, OwnedMessage},
 };
 use tokio::{
     sync::watch,
@@ -28,7 +28,7 @@ use super::{
     booking::LogMessage,
     error::Source,
     history::History,
-    log::kafka::{self, TopicError},
+    log::kafka::{self, LostRecords, TopicError},
 };
 use crate::{config::KafkaConfig, health::PartHealth};
 
@@ -48,11 +48,8 @@ pub enum ConsumerError {
     Client(#[source] KafkaError),
     #[error(transparent)]
     Topics(#[from] TopicError),
-    /// The topic no longer contains some records that the history does not contain, or the topic was replaced.
-    #[error(
-        "partition {partition} of {topic} contains offsets from {first} to {end}, but the history continues at {next}: records are lost"
-    )]
-    Lost { topic: String, partition: i32, first: i64, end: i64, next: i64 },
+    #[error(transparent)]
+    Lost(#[from] LostRecords),
 }
 
 /// A consumer of the change log.
@@ -74,6 +71,7 @@ impl HistoryConsumer {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "true")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "500")
             .create_with_context(Assignment::new(status.clone()))
@@ -94,13 +92,13 @@ impl HistoryConsumer {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
         let mut stopping = stop.clone();
         let result = loop {
-            let batch = tokio::select! {
+            let received = tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => break Ok(()),
-                batch = receive_batch(&self.consumer) => batch,
+                received = receive(&self.consumer) => received,
             };
-            match batch {
-                Ok(batch) => {
-                    if let Err(error) = self.reader.process(batch, &mut stop).await {
+            match received {
+                Ok(received) => {
+                    if let Err(error) = self.reader.process(received, &mut stop).await {
                         break Err(error);
                     }
                 }
@@ -117,18 +115,40 @@ impl HistoryConsumer {
     }
 }
 
-/// Waits for a record, and then for a short time for further records.
-async fn receive_batch(consumer: &StreamConsumer<Assignment>) -> Result<Vec<OwnedMessage>, KafkaError> {
-    let mut batch = vec![consumer.recv().await?.detach()];
+/// What the consumer has received.
+#[derive(Default)]
+struct Received {
+    records: Vec<OwnedMessage>,
+    /// Partitions without further records.
+    ends: BTreeSet<i32>,
+}
+
+impl Received {
+    fn add(&mut self, next: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), KafkaError> {
+        match next {
+            Ok(record) => self.records.push(record.detach()),
+            Err(KafkaError::PartitionEOF(partition)) => {
+                self.ends.insert(partition);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a record or the end of a partition, and for more of them for a short time.
+async fn receive(consumer: &StreamConsumer<Assignment>) -> Result<Received, KafkaError> {
+    let mut received = Received::default();
+    received.add(consumer.recv().await)?;
     let end = Instant::now() + BATCH_TIME;
-    while batch.len() < BATCH {
-        match timeout_at(end, consumer.recv()).await {
-            Ok(Ok(message)) => batch.push(message.detach()),
-            // a persistent error occurs again at the next call
-            Ok(Err(_)) | Err(_) => break,
+    while received.records.len() < BATCH {
+        let Ok(next) = timeout_at(end, consumer.recv()).await else { break };
+        // an error occurs again, or it is over
+        if received.add(next).is_err() {
+            break;
         }
     }
-    Ok(batch)
+    Ok(received)
 }
 
 impl LogMessage for OwnedMessage {

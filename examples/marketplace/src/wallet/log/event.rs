@@ -6,11 +6,14 @@ use serde_json::Value;
 use super::Epoch;
 use crate::{
     money::Amount,
-    wallet::change::{Change, InvalidChange},
+    wallet::change::{Change, InvalidChange, is_text},
 };
 
 /// The schema version of the JSON. A consumer does not accept other versions.
 pub const SCHEMA: u64 = 1;
+
+/// The maximum number of characters of an epoch.
+const MAX_EPOCH: usize = 300;
 
 /// A change in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ pub enum DecodeError {
     UnknownSchema(u64),
     #[error("the record does not have the fields of schema version 1")]
     Fields(#[source] serde_json::Error),
-    #[error("the change has an invalid value")]
+    #[error("the record has an invalid value")]
     Invalid(#[from] InvalidChange),
 }
 
@@ -95,6 +98,9 @@ impl LogRecord {
             None => return Err(DecodeError::NoSchema),
         }
         let record = Self::deserialize(json).map_err(DecodeError::Fields)?;
+        if !is_text(record.epoch().as_str(), MAX_EPOCH) {
+            return Err(InvalidChange { field: "epoch", reason: "must have 1 to 300 characters and no NUL" }.into());
+        }
         if let Self::Change(event) = &record {
             event.change().validate()?;
         }
@@ -178,5 +184,14 @@ mod tests {
             let error = LogRecord::decode(payload.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{payload}: {error}");
         }
+        for epoch in [String::new(), "a\u{0}b".into(), "e".repeat(301)] {
+            let marker = LogRecord::Epoch { epoch: Epoch::from(epoch.clone()) }.encode().unwrap();
+            for payload in [marker, with("epoch", json!(epoch)).into_bytes()] {
+                let error = LogRecord::decode(&payload).unwrap_err();
+                assert!(matches!(&error, DecodeError::Invalid(invalid) if invalid.field == "epoch"), "{error:?}");
+            }
+        }
+        let longest = LogRecord::Epoch { epoch: Epoch::from("ä".repeat(300)) };
+        assert_eq!(LogRecord::decode(&longest.encode().unwrap()).unwrap(), longest);
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _},
 };
 
-use super::{PARTITIONS, blocking, client_config, headers};
+use super::{PARTITIONS, blocking, check_records, client_config, drop_blocking::DropBlocking, headers};
 use crate::{
     config::KafkaConfig,
     wallet::{
@@ -30,8 +30,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// The transactional producer of a rebuild. A later producer with the same id fences this one.
 pub(super) struct KafkaEpoch {
     config: KafkaConfig,
-    producer: FutureProducer,
-    /// The offset of this epoch's marker in each partition.
+    producer: DropBlocking<FutureProducer>,
+    /// The offset of the own marker in each partition.
     markers: HashMap<i32, i64>,
 }
 
@@ -43,7 +43,7 @@ impl KafkaEpoch {
             .set("message.timeout.ms", "5000")
             .create()
             .map_err(|error| failed("connecting to Kafka")(error.into()))?;
-        let client = producer.clone();
+        let (client, producer) = (producer.clone(), DropBlocking::new(producer));
         blocking(move || client.init_transactions(TIMEOUT)).await.map_err(failed("beginning an epoch"))?;
         Ok(Self { config: config.clone(), producer, markers: HashMap::new() })
     }
@@ -51,17 +51,18 @@ impl KafkaEpoch {
     async fn send_markers(&self, epoch: &Epoch) -> Result<HashMap<i32, i64>, Source> {
         let record = LogRecord::Epoch { epoch: epoch.clone() };
         let payload = record.encode()?;
-        self.producer.begin_transaction()?;
+        let producer = self.producer.get()?;
+        producer.begin_transaction()?;
         let mut markers = HashMap::new();
         for partition in 0..PARTITIONS {
             let marker = FutureRecord::<(), _>::to(&self.config.topic)
                 .partition(partition)
                 .payload(&payload)
                 .headers(headers(&record));
-            let delivery = self.producer.send(marker, TIMEOUT).await.map_err(|(error, _)| error)?;
+            let delivery = producer.send(marker, TIMEOUT).await.map_err(|(error, _)| error)?;
             markers.insert(partition, delivery.offset);
         }
-        let client = self.producer.clone();
+        let client = producer.clone();
         blocking(move || client.commit_transaction(TIMEOUT)).await?;
         Ok(markers)
     }
@@ -77,14 +78,6 @@ fn failed(step: &'static str) -> impl Fn(Source) -> LogError {
             | RDKafkaErrorCode::PurgeQueue,
         ) => LogError::Fenced,
         _ => LogError::Failed { step, source },
-    }
-}
-
-impl Drop for KafkaEpoch {
-    fn drop(&mut self) {
-        // dropping the last clone blocks
-        let producer = self.producer.clone();
-        tokio::task::spawn_blocking(move || drop(producer));
     }
 }
 
@@ -109,24 +102,20 @@ fn read(config: &KafkaConfig, markers: &HashMap<i32, i64>, positions: &[Position
         .set("group.id", format!("{}.rebuild", config.topic))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest")
+        // records that are deleted meanwhile are not skipped
+        .set("auto.offset.reset", "error")
         .create()?;
     let mut positions: HashMap<i32, Position> = positions.iter().map(|p| (p.partition, p.clone())).collect();
     let mut open = HashSet::new();
     let mut assignment = TopicPartitionList::new();
     for (&partition, &marker) in markers {
         let position = positions.entry(partition).or_insert_with(|| Position::start(partition));
-        let (_, end) = consumer.fetch_watermarks(&config.topic, partition, TIMEOUT)?;
-        if position.next_offset > end {
-            let lost = format!(
-                "partition {partition} of {} ends at {end}, but the history contains records up to {}: the topic has lost its data",
-                config.topic, position.next_offset
-            );
-            return Err(lost.into());
-        }
+        let (first, end) = consumer.fetch_watermarks(&config.topic, partition, TIMEOUT)?;
+        check_records(&config.topic, position, (first, end))?;
         if position.next_offset <= marker {
             open.insert(partition);
-            assignment.add_partition_offset(&config.topic, partition, Offset::Offset(position.next_offset))?;
+            let begin = Offset::Offset(position.next_offset.max(first));
+            assignment.add_partition_offset(&config.topic, partition, begin)?;
         }
     }
     consumer.assign(&assignment)?;

@@ -1,66 +1,64 @@
 //! The change log in Kafka.
 
+mod drop_blocking;
 mod epoch;
+mod producer;
 pub(in crate::wallet) mod topics;
-
-use std::{
-    sync::{PoisonError, RwLock},
-    time::Duration,
-};
 
 use async_trait::async_trait;
 use rdkafka::{
     ClientConfig,
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer as _},
+    producer::FutureRecord,
 };
-use tower_apm::rdkafka::InstrumentedProducer;
 
 use self::epoch::KafkaEpoch;
+pub(in crate::wallet) use self::producer::Producer;
 pub use self::topics::{PARTITIONS, TopicError};
-use super::{AppendError, ChangeLog, EpochWriter, Event, LogError, LogRecord, SCHEMA};
+use super::{AppendError, ChangeLog, EpochWriter, Event, LogError, LogRecord, Position, SCHEMA};
 use crate::{config::KafkaConfig, wallet::error::Source};
-
-/// How long a record can wait for its acknowledgement.
-const MESSAGE_TIMEOUT_MS: &str = "3000";
-/// How long a record can wait for space in the producer's queue.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Appends changes to a topic.
 pub struct KafkaLog {
     config: KafkaConfig,
-    producer: RwLock<InstrumentedProducer>,
+    producer: Producer,
 }
 
 impl KafkaLog {
     /// Creates the topics unless they exist, and connects a producer.
     pub async fn connect(config: &KafkaConfig) -> Result<Self, TopicError> {
         topics::create(config).await?;
-        let producer = RwLock::new(producer(config).map_err(TopicError::Client)?);
+        let producer = Producer::connect(config).map_err(TopicError::Client)?;
         Ok(Self { config: config.clone(), producer })
     }
+}
 
-    fn producer(&self) -> InstrumentedProducer {
-        self.producer.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// Records that are not in the history are not in the topic any more, or the topic is another one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "partition {partition} of {topic} has the records from {first} to {end}, but the history continues at {next}: records are lost"
+)]
+pub struct LostRecords {
+    topic: String,
+    partition: i32,
+    first: i64,
+    end: i64,
+    next: i64,
+}
 
-    /// Replaces a producer that can no longer send records, for instance because the broker has lost its state.
-    fn replace_if_failed(&self, failed: &InstrumentedProducer) {
-        if failed.client().fatal_error().is_none() {
-            return;
-        }
-        match producer(&self.config) {
-            Ok(new) => {
-                let old = std::mem::replace(&mut *self.producer.write().unwrap_or_else(PoisonError::into_inner), new);
-                // dropping the last clone blocks
-                tokio::task::spawn_blocking(move || drop(old));
-            }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a Kafka producer cannot be created");
-            }
-        }
+/// Checks that a partition with the records from `first` to `end` still has all records behind a position.
+pub(in crate::wallet) fn check_records(
+    topic: &str,
+    position: &Position,
+    (first, end): (i64, i64),
+) -> Result<(), LostRecords> {
+    let (partition, next) = (position.partition, position.next_offset);
+    // a new topic can be one whose first records were never needed
+    if next > end || (next < first && next > 0) {
+        return Err(LostRecords { topic: topic.to_owned(), partition, first, end, next });
     }
+    Ok(())
 }
 
 /// Returns the settings that all clients share.
@@ -74,18 +72,7 @@ pub(crate) fn client_config(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// Creates an idempotent producer that waits for the acknowledgement of all in-sync replicas.
-pub(in crate::wallet) fn producer(config: &KafkaConfig) -> Result<InstrumentedProducer, KafkaError> {
-    let producer: FutureProducer = client_config(config)
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-        .set("linger.ms", "1")
-        .create()?;
-    Ok(tower_apm::rdkafka::instrument(producer))
-}
-
-/// Returns the headers of a record. Readers use only the payload.
+/// The headers of a record. A reader uses only the payload.
 fn headers(record: &LogRecord) -> OwnedHeaders {
     let kind = match record {
         LogRecord::Change(_) => "change",
@@ -120,19 +107,12 @@ impl ChangeLog for KafkaLog {
     async fn append(&self, event: &Event) -> Result<(), AppendError> {
         let record = LogRecord::change(event);
         let payload = record.encode().map_err(|error| AppendError::Failed(error.into()))?;
-        let producer = self.producer();
         let message = FutureRecord::to(&self.config.topic)
             .key(&event.user)
             .partition(partition(&event.user))
             .payload(&payload)
             .headers(headers(&record));
-        match producer.send(message, QUEUE_TIMEOUT).await {
-            Ok(_) => Ok(()),
-            Err((error, _)) => {
-                self.replace_if_failed(&producer);
-                Err(AppendError::Failed(error.into()))
-            }
-        }
+        self.producer.send(message).await.map_err(|error| AppendError::Failed(error.into()))
     }
 
     async fn begin_epoch(&self) -> Result<Box<dyn EpochWriter>, LogError> {
@@ -159,5 +139,24 @@ mod tests {
         assert!(counts.iter().all(|count| *count > 60), "{counts:?}");
         // must never change, because the changes of a user would otherwise be in two partitions
         assert_eq!(["bob", "alice", ""].map(partition), [2, 2, 1]);
+    }
+
+    #[test]
+    fn records_are_lost_if_the_partition_does_not_continue_the_history() {
+        for (next, watermarks, is_lost) in [
+            (0, (0, 0), false),
+            (0, (7, 9), false), // nothing was ever consumed
+            (3, (0, 9), false),
+            (7, (7, 9), false),
+            (6, (7, 9), true),
+            (6, (7, 7), true),
+            (7, (7, 7), false),
+            (9, (0, 9), false),
+            (10, (0, 9), true),
+        ] {
+            let position = Position { partition: 1, next_offset: next, epoch: None };
+            let lost = check_records("changes", &position, watermarks);
+            assert_eq!(lost.is_err(), is_lost, "{next} {watermarks:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The topics of the wallet.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -10,7 +10,7 @@ use rdkafka::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::client_config;
+use super::{client_config, drop_blocking::DropBlocking};
 use crate::{config::KafkaConfig, wallet::error::Source};
 
 /// The number of partitions. It must never change, because all changes of a user must be in one partition.
@@ -34,8 +34,10 @@ pub enum TopicError {
 
 /// Creates the topics unless they exist, and waits until they can be used.
 pub(in crate::wallet) async fn create(config: &KafkaConfig) -> Result<(), TopicError> {
-    let admin: AdminClient<DefaultClientContext> = client_config(config).create().map_err(TopicError::Client)?;
-    let dead = config.dead_letters();
+    let client: AdminClient<DefaultClientContext> = client_config(config).create().map_err(TopicError::Client)?;
+    let client = DropBlocking::new(Arc::new(client));
+    let admin = client.get().map_err(TopicError::Unavailable)?;
+    let dead = dead_letters(config);
     let topics = [
         NewTopic::new(&config.topic, PARTITIONS, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
         NewTopic::new(&dead, 1, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
@@ -49,7 +51,7 @@ pub(in crate::wallet) async fn create(config: &KafkaConfig) -> Result<(), TopicE
         }
     }
     let deadline = Instant::now() + START_TIMEOUT;
-    let (admin, topic) = (std::sync::Arc::new(admin), config.topic.clone());
+    let topic = config.topic.clone();
     loop {
         let (client, name) = (admin.clone(), topic.clone());
         let partitions = super::blocking(move || {
