@@ -75,8 +75,8 @@ impl Market {
             Ok(Outcome::Sold(_)) => {
                 tx.set_result("sold");
             }
-            Ok(Outcome::NotCovered(error)) => {
-                tx.set_result("reopened").set_label("reason", reason(&PurchaseError::Wallet(error.into())));
+            Ok(Outcome::NotPaid(error)) => {
+                tx.set_result("reopened").set_label("reason", reason(&PurchaseError::Wallet(error)));
             }
             Ok(Outcome::Refused(refusal)) => {
                 tx.set_result("reopened").set_label("reason", "not settled");

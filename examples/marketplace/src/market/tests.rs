@@ -154,7 +154,8 @@ async fn order_that_was_not_covered_is_not_paid_from_a_later_credit() {
     change(&app, "credit", "100").await;
 
     let outcome = app.market.run(&mut take_over(&app, &order).await).await.unwrap();
-    assert!(matches!(outcome, Outcome::NotCovered(BalanceError::Insufficient { .. })), "{outcome:?}");
+    let not_covered = matches!(outcome, Outcome::NotPaid(WalletError::Balance(BalanceError::Insufficient { .. })));
+    assert!(not_covered, "{outcome:?}");
     assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("100", "0")));
 }
 
@@ -166,6 +167,49 @@ async fn refused_order_is_refunded_and_the_listing_is_for_sale_again() {
     let listing = app.market.get(order.listing.id).await.unwrap();
     assert_eq!((listing.status, &listing.buyer, &listing.order_id), (Status::Open, &None, &None));
     assert_eq!((listing.lease_until_ms, balances(&app).await), (None, sums("100", "0")));
+}
+
+/// Uses a key of the order for another change.
+async fn reuse_key(app: &App, order: &Order, user: &str, step: &str) {
+    let key = format!("order:{}:{step}", order.id);
+    let change = Change { user: user.to_owned(), key, amount: "1".parse().unwrap(), reason: "another".to_owned() };
+    app.wallet.change(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn debit_that_can_never_succeed_reopens_the_listing() {
+    let (app, mut order) = reserved("42").await;
+    reuse_key(&app, &order, "bob", "pay").await;
+    let outcome = app.market.run(&mut order).await.unwrap();
+    assert!(matches!(outcome, Outcome::NotPaid(WalletError::KeyReused)), "{outcome:?}");
+    assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("101", "0")));
+}
+
+#[tokio::test]
+async fn order_with_a_change_that_is_invalid_later_is_not_paid() {
+    let app = App::start(&Config::default()).await.unwrap();
+    change(&app, "credit", "100").await;
+    for (token_id, seller) in [("a\0b", "alice"), ("42", "al\0ice")] {
+        let price = "12.5".parse().unwrap();
+        let listing = app.market.list(token_id.to_owned(), seller.to_owned(), price).await.unwrap();
+        let mut order = app.market.orders.create(listing, "bob");
+        assert!(app.market.orders.reserve(&mut order).await.unwrap());
+        let outcome = app.market.run(&mut order).await.unwrap();
+        assert!(matches!(outcome, Outcome::NotPaid(WalletError::Invalid(_))), "{outcome:?}");
+        assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("100", "0")));
+    }
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn payment_that_can_never_succeed_is_an_error_with_the_order() {
+    let (app, mut order) = reserved("42").await;
+    reuse_key(&app, &order, "alice", "payout").await;
+    let outcome = app.market.run(&mut order).await.unwrap();
+    let Outcome::Unfinished(_, error) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(error.source, StepError::Wallet(WalletError::KeyReused)), "{error:?}");
+    assert_eq!(error.to_string(), format!("the wallet refuses the payment to the seller of order {}", order.id));
+    assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Settled, sums("87.5", "1")));
 }
 
 /// A wallet holds at most 4600 billion. The refund of a buyer who has been paid that much meanwhile has to wait.
