@@ -100,7 +100,8 @@ async fn control_characters_in_a_path_are_refused() {
         }
         let answer = shop.get(&format!("/chat/rooms/lob{control}by/events")).await;
         answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("room"), part);
-        let said = shop.post(&format!("/chat/rooms/lob{control}by/messages"), json!({ "from": "a", "text": "b" })).await;
+        let said =
+            shop.post(&format!("/chat/rooms/lob{control}by/messages"), json!({ "from": "a", "text": "b" })).await;
         said.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("room"), part);
     }
     let long = format!("/wallet/{}/balance", "a".repeat(129));
