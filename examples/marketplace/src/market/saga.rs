@@ -20,16 +20,22 @@
 //! - A listing reopens without a refund only from `reserved`, and the chain is called only after `paid` is stored. The database
 //!   accepts one of the two changes.
 //! - Only the holder of the lease changes the row. A process that has debited the buyer and then finds the order ended, returns
-//!   the money with the order's own key.
+//!   the money with the order's own key. If this process is killed before, the repair returns the money
+//!   ([`late_payment`](super::late_payment)).
 
 use std::fmt;
 
 use sea_orm::DbErr;
 use tower_apm::Transaction;
 
-use super::{Market, entity::Status, order::Order};
+use super::{
+    Market,
+    entity::{Model as Listing, Status},
+    order::Order,
+};
 use crate::{
     chain::{ChainError, Settled, Transfer},
+    money::Amount,
     wallet::{Change, WalletError, change::ORDER_KEYS},
 };
 
@@ -223,16 +229,35 @@ impl Market {
 
 impl Order {
     /// Returns the change of a step in the wallet.
-    fn change(&self, step: Step) -> Change {
-        let (listing, price) = (&self.listing, self.listing.price);
-        let (user, amount, key, reason) = match step {
-            Step::Pay => (&self.buyer, price.negated(), "pay", "bought"),
-            Step::Refund => (&self.buyer, price, "refund", "refund of"),
-            _ => (&listing.seller, price, "payout", "sold"),
-        };
-        let key = format!("{ORDER_KEYS}{}:{key}", self.id);
-        Change { user: user.clone(), key, amount, reason: format!("{reason} {}", listing.token_id) }
+    pub(super) fn change(&self, step: Step) -> Change {
+        let Listing { seller, token_id, price, .. } = &self.listing;
+        match step {
+            Step::Pay => Change {
+                user: self.buyer.clone(),
+                key: pay_key(&self.id),
+                amount: price.negated(),
+                reason: format!("bought {token_id}"),
+            },
+            Step::Refund => refund(&self.id, self.buyer.clone(), *price, token_id),
+            _ => Change {
+                user: seller.clone(),
+                key: format!("{ORDER_KEYS}{}:payout", self.id),
+                amount: *price,
+                reason: format!("sold {token_id}"),
+            },
+        }
     }
+}
+
+/// Returns the key of an order's debit.
+pub(super) fn pay_key(order_id: &str) -> String {
+    format!("{ORDER_KEYS}{order_id}:pay")
+}
+
+/// Returns the change that refunds the buyer of an order.
+pub(super) fn refund(order_id: &str, buyer: String, price: Amount, token_id: &str) -> Change {
+    let key = format!("{ORDER_KEYS}{order_id}:refund");
+    Change { user: buyer, key, amount: price, reason: format!("refund of {token_id}") }
 }
 
 /// Returns the message of an [`UndecidedError`].

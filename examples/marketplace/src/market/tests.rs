@@ -1,9 +1,12 @@
 //! Orders on which two processes work, and steps of the saga that tests of the API cannot reach.
 
+use sea_orm::{EntityTrait as _, sea_query::Expr};
+
 use crate::{
-    App,
+    App, clock,
     config::Config,
     market::{
+        closed_order,
         entity::Status,
         order::Order,
         saga::{Outcome, Step, StepError},
@@ -90,6 +93,70 @@ async fn payment_for_an_order_that_has_ended_is_refunded() {
     assert_eq!((status(&app, &late).await, balances(&app).await), (Status::Open, sums("100", "0")));
     assert_eq!(app.wallet.history("bob").await.unwrap().len(), 3);
     assert!(app.market.chain.transfers().await.unwrap().is_empty());
+}
+
+async fn closed_orders(app: &App) -> Vec<closed_order::Model> {
+    closed_order::Entity::find().all(&app.market.db).await.unwrap()
+}
+
+/// An order that another process has closed, and that this process has paid before it was killed.
+async fn paid_late() -> (App, Order) {
+    let (app, mut late) = reserved("42").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&take_over(&app, &late).await).await.unwrap());
+    assert!(app.market.pay(&mut late).await.unwrap().is_ok());
+    assert_eq!(balances(&app).await, sums("87.5", "0"));
+    (app, late)
+}
+
+#[tokio::test]
+async fn payment_for_a_closed_order_is_refunded_once_if_its_process_is_killed() {
+    let (app, late) = paid_late().await;
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!((status(&app, &late).await, balances(&app).await), (Status::Open, sums("100", "0")));
+    assert_eq!(closed_orders(&app).await, []);
+    assert_eq!(app.market.refund_late_payments().await.unwrap(), 0);
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn late_payment_that_its_process_has_refunded_is_not_refunded_again() {
+    let (app, mut late) = paid_late().await;
+    let error = app.market.store_paid(&mut late).await.unwrap_err();
+    assert!(matches!(error.source, StepError::TakenOver), "{error:?}");
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!((closed_orders(&app).await, balances(&app).await), (vec![], sums("100", "0")));
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn closed_order_is_kept_for_two_days_and_longer_while_it_is_not_refunded() {
+    let (app, order) = reserved("42").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&take_over(&app, &order).await).await.unwrap());
+    let close_earlier = async |hours: i64| {
+        let closed_at = Expr::value(clock::now_ms() - hours * 60 * 60 * 1000);
+        let update = closed_order::Entity::update_many().col_expr(closed_order::Column::CreatedAtMs, closed_at);
+        update.exec(&app.market.db).await.unwrap();
+        assert_eq!(app.market.refund_late_payments().await.unwrap(), 0);
+        closed_orders(&app).await.len()
+    };
+    assert_eq!(close_earlier(47).await, 1);
+    let debit = order.change(Step::Pay);
+    app.wallet.change(debit).await.unwrap();
+    reuse_key(&app, &order, "bob", "refund").await;
+    assert_eq!(close_earlier(49).await, 1);
+
+    let (app, order) = reserved("43").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&order).await.unwrap());
+    closed_order::Entity::update_many()
+        .col_expr(closed_order::Column::CreatedAtMs, Expr::value(clock::now_ms() - 49 * 60 * 60 * 1000))
+        .exec(&app.market.db)
+        .await
+        .unwrap();
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!(closed_orders(&app).await, []);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::{
     shop::Shop,
 };
 
-const ORDER: &str = "0f3d1c9e-0000-4000-8000-000000000001";
+pub(crate) const ORDER: &str = "0f3d1c9e-0000-4000-8000-000000000001";
 pub(crate) const PRICE: &str = "12.5";
 const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const LONG_LEASE: Duration = Duration::from_secs(600);
@@ -46,7 +46,7 @@ impl Parts {
         Self::start_on(Server::Sqlite).await
     }
 
-    async fn start_on(server: Server) -> Self {
+    pub(crate) async fn start_on(server: Server) -> Self {
         Self { database: server.database().await, chain: EmbeddedChain::start().await.unwrap(), redis: None }
     }
 
@@ -82,7 +82,7 @@ impl Parts {
 
 /// An effect of a step outside of the market's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(crate) enum Effect {
     Pay,
     Transfer,
     PayOut,
@@ -90,7 +90,14 @@ enum Effect {
 }
 
 /// Does what a process has done that was killed: the effects of its steps, and the last status that it stored.
-async fn leave_order(parts: &Parts, app: &App, id: i64, token: &str, status: Status, effects: &[Effect]) {
+pub(crate) async fn leave_order(
+    parts: &Parts,
+    app: &App,
+    id: i64,
+    token: &str,
+    status: Status,
+    effects: &[Effect],
+) {
     let price: Amount = PRICE.parse().unwrap();
     let mut settled = None;
     for effect in effects {
