@@ -11,6 +11,7 @@ mod process;
 mod processes;
 mod purchase;
 mod repair;
+mod repair_killed;
 mod repair_late;
 mod repair_wallet;
 mod server;
