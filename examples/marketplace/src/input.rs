@@ -117,11 +117,25 @@ where
     }
 }
 
-/// Checks that a text has 1 to `max` characters and is not blank.
+/// Checks that a text has 1 to `max` characters, is not blank and has no control characters. Not every database can store
+/// control characters, and wallets refuse some of them.
 pub fn text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
-    let reason = match value.chars().count() {
+    let has_control = value.contains(char::is_control);
+    check_text(field, value, max, has_control.then_some("must not contain control characters"))
+}
+
+/// Like [`text`] for a text of several lines, which can contain newlines and tabs.
+pub fn multiline_text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
+    let has_control = value.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
+    let problem = "must not contain control characters other than newline and tab";
+    check_text(field, value, max, has_control.then_some(problem))
+}
+
+fn check_text(field: &str, value: &str, max: usize, problem: Option<&str>) -> Result<(), AppError> {
+    let reason = match (value.chars().count(), problem) {
         _ if value.trim().is_empty() => "must not be empty".to_owned(),
-        length if length > max => format!("has {length} characters, {max} are allowed"),
+        (length, _) if length > max => format!("has {length} characters, {max} are allowed"),
+        (_, Some(problem)) => problem.to_owned(),
         _ => return Ok(()),
     };
     Err(AppError::Invalid { field: field.to_owned(), reason })

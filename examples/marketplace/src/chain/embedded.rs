@@ -23,6 +23,7 @@ use super::{
     ledger::Ledger,
     rpc::{Call, Receipt, Reply, RpcError, TRANSFER, TRANSFERS, Transfer},
 };
+use crate::health::{self, Health};
 
 /// The duration of the first transfer of a token whose id begins with `slow-`.
 const CONGESTION: Duration = Duration::from_millis(1500);
@@ -46,7 +47,7 @@ mod code {
 /// | any other | is settled |
 ///
 /// The chain remembers the outcome of the last 10 000 orders, in memory. Several API processes must share one chain: start it
-/// with `marketplace chain`, and set `CHAIN_RPC_URL` to its URL in each of them.
+/// with `marketplace chain`, and set `CHAIN_RPC_URL` to its URL in each of them. `GET /health` answers 200.
 #[derive(Debug)]
 pub struct EmbeddedChain {
     addr: SocketAddr,
@@ -63,8 +64,10 @@ impl EmbeddedChain {
     pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let chain =
-            Router::new().route("/", get(StatusCode::NO_CONTENT).post(answer)).with_state(Arc::new(Ledger::default()));
+        let chain = Router::new()
+            .route("/", get(StatusCode::NO_CONTENT).post(answer))
+            .merge(health::router(Health::default()))
+            .with_state(Arc::new(Ledger::default()));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, chain).await {
                 tracing::error!(%error, "the embedded chain stopped");

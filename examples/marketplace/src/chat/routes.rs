@@ -20,7 +20,7 @@ use crate::{
     app::App,
     customer::Customer,
     error::AppError,
-    input::{Params, Payload, Validate, text},
+    input::{Params, Payload, Validate, multiline_text, text},
 };
 
 /// A new message: the body of a request, or a text frame.
@@ -33,7 +33,7 @@ pub(super) struct NewMessage {
 impl Validate for NewMessage {
     fn validate(&self) -> Result<(), AppError> {
         text("from", &self.from, 128)?;
-        text("text", &self.text, 2000)
+        multiline_text("text", &self.text, 2000)
     }
 }
 

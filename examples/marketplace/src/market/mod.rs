@@ -1,6 +1,8 @@
 //! The market: tokens are listed, found and bought.
 
+pub mod closed_order;
 pub mod entity;
+mod late_payment;
 mod order;
 mod purchase;
 mod repair;

@@ -7,12 +7,15 @@
 use std::{cmp, time::Duration};
 
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany,
-    sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, ExprTrait, QueryFilter,
+    QueryOrder, QuerySelect, TransactionTrait, UpdateMany, sea_query::Expr,
 };
 use uuid::Uuid;
 
-use super::entity::{Column, Entity, Model as Listing, Status};
+use super::{
+    closed_order,
+    entity::{Column, Entity, Model as Listing, Status},
+};
 use crate::{chain::Settled, clock};
 
 /// The delay before another attempt if the first attempt of an order ended without a decision.
@@ -126,16 +129,32 @@ impl Orders {
     }
 
     /// Ends the order without a sale: the listing is open again. Returns `false` if the order is lost to another process.
+    ///
+    /// A debit can still follow if the buyer has not paid yet. The order is then kept in `closed_orders`.
     pub(super) async fn reopen(&self, order: &Order) -> Result<bool, DbErr> {
         let none = || Expr::value(Option::<String>::None);
-        let reopened = self.change(order, |row| {
+        let both = self.db.begin().await?;
+        let reopened = change_in(&both, order, |row| {
             let row = row
                 .col_expr(Column::Status, Expr::value(Status::Open))
                 .col_expr(Column::OrderId, none())
                 .col_expr(Column::Buyer, none());
             without_lease(row)
         });
-        reopened.await
+        let reopened = reopened.await?;
+        if reopened && order.listing.status == Status::Reserved {
+            let closed = closed_order::ActiveModel {
+                order_id: Set(order.id.clone()),
+                token_id: Set(order.listing.token_id.clone()),
+                buyer: Set(order.buyer.clone()),
+                price: Set(order.listing.price),
+                created_at_ms: Set(clock::now_ms()),
+                ..Default::default()
+            };
+            closed_order::Entity::insert(closed).exec_without_returning(&both).await?;
+        }
+        both.commit().await?;
+        Ok(reopened)
     }
 
     /// Shortens the lease, so that the repair does not have to wait for its end.
@@ -157,25 +176,33 @@ impl Orders {
         Ok(changed)
     }
 
-    /// Changes the row if this process still holds the lease.
     async fn change(
         &self,
         order: &Order,
         change: impl FnOnce(UpdateMany<Entity>) -> UpdateMany<Entity>,
     ) -> Result<bool, DbErr> {
-        let unchanged = Column::Id
-            .eq(order.listing.id)
-            .and(Column::OrderId.eq(order.id.as_str()))
-            .and(Column::Status.eq(order.listing.status))
-            .and(Column::LeaseUntilMs.eq(order.lease_until_ms));
-        let changed = change(Entity::update_many()).filter(unchanged).exec(&self.db).await?;
-        Ok(changed.rows_affected == 1)
+        change_in(&self.db, order, change).await
     }
 
     /// Returns the end of a lease that starts now. It always differs from `previous`.
     fn next_lease(&self, previous: i64) -> i64 {
         cmp::max(clock::now_ms().saturating_add(self.lease_ms), previous.saturating_add(1))
     }
+}
+
+/// Changes the row if this process still holds the lease.
+async fn change_in(
+    db: &impl ConnectionTrait,
+    order: &Order,
+    change: impl FnOnce(UpdateMany<Entity>) -> UpdateMany<Entity>,
+) -> Result<bool, DbErr> {
+    let unchanged = Column::Id
+        .eq(order.listing.id)
+        .and(Column::OrderId.eq(order.id.as_str()))
+        .and(Column::Status.eq(order.listing.status))
+        .and(Column::LeaseUntilMs.eq(order.lease_until_ms));
+    let changed = change(Entity::update_many()).filter(unchanged).exec(db).await?;
+    Ok(changed.rows_affected == 1)
 }
 
 fn with_lease(row: UpdateMany<Entity>, until_ms: i64) -> UpdateMany<Entity> {

@@ -102,7 +102,7 @@ impl Market {
                 self.release(&order, &error).await;
                 Ok(order.receipt(settled))
             }
-            Ok(Outcome::NotCovered(error)) => Err(WalletError::from(error).into()),
+            Ok(Outcome::NotPaid(error)) => Err(error.into()),
             Ok(Outcome::Refused(refusal)) => {
                 let refusal = refusal.unwrap_or(ChainError::Empty);
                 Err(order.unsettled(refusal).into())

@@ -1,6 +1,9 @@
 //! Continues orders that a process did not finish, because it was killed or because a part was unavailable.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use sea_orm::DbErr;
 use tower_apm::{Outcome as ApmOutcome, Transaction, User};
@@ -20,6 +23,8 @@ const ORDERS_PER_PASS: u64 = 20;
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest pause between two passes.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest time between two searches for late payments.
+const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(60);
 
 impl Market {
     /// Continues at most 20 orders whose lease has expired. The lease that expired first comes first. Returns the
@@ -30,9 +35,8 @@ impl Market {
         self.repair_orders_for(&Transaction::current()).await
     }
 
-    /// Repairs orders immediately and then every few seconds, until `stopped` resolves.
-    ///
-    /// Finishes the current order before it returns.
+    /// Repairs orders at once and then every few seconds, until `stopped` resolves. An order under way is finished before.
+    /// Late payments are refunded once per lease, and at least every minute.
     pub(crate) async fn keep_repairing(
         self,
         started_by: Transaction,
@@ -41,9 +45,16 @@ impl Market {
     ) {
         let pause = (lease / 10).clamp(MIN_PAUSE, MAX_PAUSE);
         let mut stopped = std::pin::pin!(stopped);
+        let mut next_search = Instant::now();
         loop {
             if let Err(error) = self.repair_orders_for(&started_by).await {
                 tracing::warn!(error = &error as &dyn Error, "unfinished orders cannot be read");
+            }
+            if Instant::now() >= next_search {
+                if let Err(error) = self.refund_late_payments_for(&started_by).await {
+                    tracing::warn!(error = &error as &dyn Error, "late payments cannot be read");
+                }
+                next_search = Instant::now() + lease.min(MAX_SEARCH_PAUSE);
             }
             tokio::select! {
                 () = &mut stopped => return,
@@ -77,8 +88,8 @@ impl Market {
             Ok(Outcome::Sold(_)) => {
                 tx.set_result("sold");
             }
-            Ok(Outcome::NotCovered(error)) => {
-                tx.set_result("reopened").set_label("reason", reason(&PurchaseError::Wallet(error.into())));
+            Ok(Outcome::NotPaid(error)) => {
+                tx.set_result("reopened").set_label("reason", reason(&PurchaseError::Wallet(error)));
             }
             Ok(Outcome::Refused(refusal)) => {
                 tx.set_result("reopened").set_label("reason", "not settled");

@@ -3,34 +3,40 @@
 //! | status | step | next status |
 //! |---|---|---|
 //! | `open` | reserve the listing ([`purchase`](super::purchase)) | `reserved` |
-//! | `reserved` | debit the buyer, key `order:<id>:pay` | `paid`; `open` if the balance does not cover the price |
+//! | `reserved` | debit the buyer, key `order:<id>:pay` | `paid`; `open` if the wallet refuses |
 //! | `paid` | transfer the token on the chain, by order id | `settled`; `refunding` if the chain refuses |
 //! | `settled` | credit the seller, key `order:<id>:payout` | `sold` |
 //! | `refunding` | credit the buyer, key `order:<id>:refund` | `open` |
 //!
 //! After `sold`, the sale is announced in the seller's chat room. The announcement is lost if the process ends before it.
 //!
-//! A step can end without a result if a part is unavailable, an answer is lost, or the process is killed. The order
-//! then keeps its status, and the [`repair`](super::repair) runs the same step again. An instance that works on an
-//! order holds the order's lease (`MARKETPLACE_ORDER_LEASE_SECONDS`), and renews the lease with each step. Two
-//! instances can still run the same step at the same time, for instance if one of them was suspended. This is safe for
-//! three reasons:
+//! A step can end without a result: a part is away, an answer is lost, or the process is killed. The order then keeps its status,
+//! and the [`repair`](super::repair) runs the same step again. If the wallet refuses a change for good after `paid`, each repair
+//! reports an error that contains the id of the order, until an operator has corrected the cause. An instance that works on an order holds the order's lease
+//! (`MARKETPLACE_ORDER_LEASE_SECONDS`), and renews it with each step. Two instances can still run the same step at once, for
+//! instance if one of them was suspended. This is safe for three reasons:
 //!
 //! - The wallet and the chain return the same answer for the same order.
 //! - A listing reopens without a refund only from `reserved`, and the chain is called only after `paid` is stored. The database
-//!   accepts only one of these two changes.
-//! - Only the holder of the lease changes the row. If a process has debited the buyer and then finds that the order has
-//!   ended, it refunds the buyer with the refund key of the order.
+//!   accepts one of the two changes.
+//! - Only the holder of the lease changes the row. A process that has debited the buyer and then finds the order ended, returns
+//!   the money with the order's own key. If this process is killed before, the repair returns the money
+//!   ([`late_payment`](super::late_payment)).
 
 use std::fmt;
 
 use sea_orm::DbErr;
 use tower_apm::Transaction;
 
-use super::{Market, entity::Status, order::Order};
+use super::{
+    Market,
+    entity::{Model as Listing, Status},
+    order::Order,
+};
 use crate::{
     chain::{ChainError, Settled, Transfer},
-    wallet::{BalanceError, Change, WalletError, change::ORDER_KEYS},
+    money::Amount,
+    wallet::{Change, WalletError, change::ORDER_KEYS},
 };
 
 /// The outcome of an order.
@@ -40,16 +46,15 @@ pub(super) enum Outcome {
     Sold(Settled),
     /// The chain has settled the order. The repair will pay the seller.
     Unfinished(Settled, UndecidedError),
-    /// The buyer's balance did not cover the price. The listing is open again.
-    NotCovered(BalanceError),
-    /// The chain refused the order, the buyer is refunded, and the listing is open again. `None` if the repair
-    /// continued a refund, because the error of the chain is not stored.
+    /// The wallet refuses the debit: the balance does not cover the price, or the change is invalid. The listing is open again.
+    NotPaid(WalletError),
+    /// The chain refused, the buyer is refunded, and the listing is open again. The repair of a refund does not know the reason.
     Refused(Option<ChainError>),
 }
 
 /// A step that ended without a result. The repair continues the order.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} is not confirmed")]
+#[error("{}", describe(.order_id, .step, .source))]
 pub struct UndecidedError {
     pub order_id: String,
     pub step: Step,
@@ -103,9 +108,9 @@ impl Market {
                 Status::Open => return Err(undecided(order, Step::Reserve, StepError::TakenOver)),
                 Status::Reserved => match self.pay(order).await? {
                     Ok(()) => self.store_paid(order).await?,
-                    Err(not_covered) => {
+                    Err(refused) => {
                         self.stored(order, self.orders.reopen(order).await)?;
-                        return Ok(Outcome::NotCovered(not_covered));
+                        return Ok(Outcome::NotPaid(refused));
                     }
                 },
                 Status::Paid => match self.transfer(order).await? {
@@ -153,12 +158,17 @@ impl Market {
         }
     }
 
-    /// Debits the buyer. The inner error means that the balance does not cover the price.
-    pub(super) async fn pay(&self, order: &mut Order) -> Result<Result<(), BalanceError>, UndecidedError> {
+    /// Debits the buyer. The inner error means that the wallet refuses the debit for good.
+    pub(super) async fn pay(&self, order: &mut Order) -> Result<Result<(), WalletError>, UndecidedError> {
         self.hold(order).await?;
+        let steps = [Step::Pay, Step::PayOut, Step::Refund];
+        // An order that cannot be paid out or refunded later is not paid.
+        if let Err(invalid) = steps.iter().try_for_each(|step| order.change(*step).validate()) {
+            return Ok(Err(invalid.into()));
+        }
         match self.change(order, Step::Pay).await {
             Ok(()) => Ok(Ok(())),
-            Err(WalletError::Balance(error)) => Ok(Err(error)),
+            Err(error) if error.is_permanent() || matches!(error, WalletError::Balance(_)) => Ok(Err(error)),
             Err(error) => Err(undecided(order, Step::Pay, error)),
         }
     }
@@ -199,15 +209,7 @@ impl Market {
 
     /// Makes the wallet change of a step. A change that was already made is not made again.
     async fn change(&self, order: &Order, step: Step) -> Result<(), WalletError> {
-        let (listing, price) = (&order.listing, order.listing.price);
-        let (user, amount, key, reason) = match step {
-            Step::Pay => (&order.buyer, price.negated(), "pay", "bought"),
-            Step::Refund => (&order.buyer, price, "refund", "refund of"),
-            _ => (&listing.seller, price, "payout", "sold"),
-        };
-        let key = format!("{ORDER_KEYS}{}:{key}", order.id);
-        let reason = format!("{reason} {}", listing.token_id);
-        self.wallet.change(Change { user: user.clone(), key, amount, reason }).await.map(|_| ())
+        self.wallet.change(order.change(step)).await.map(|_| ())
     }
 
     async fn hold(&self, order: &mut Order) -> Result<(), UndecidedError> {
@@ -222,6 +224,47 @@ impl Market {
             Ok(false) => Err(undecided(order, Step::Store, StepError::TakenOver)),
             Err(error) => Err(undecided(order, Step::Store, error)),
         }
+    }
+}
+
+impl Order {
+    /// Returns the change of a step in the wallet.
+    pub(super) fn change(&self, step: Step) -> Change {
+        let Listing { seller, token_id, price, .. } = &self.listing;
+        match step {
+            Step::Pay => Change {
+                user: self.buyer.clone(),
+                key: pay_key(&self.id),
+                amount: price.negated(),
+                reason: format!("bought {token_id}"),
+            },
+            Step::Refund => refund(&self.id, self.buyer.clone(), *price, token_id),
+            _ => Change {
+                user: seller.clone(),
+                key: format!("{ORDER_KEYS}{}:payout", self.id),
+                amount: *price,
+                reason: format!("sold {token_id}"),
+            },
+        }
+    }
+}
+
+/// Returns the key of an order's debit.
+pub(super) fn pay_key(order_id: &str) -> String {
+    format!("{ORDER_KEYS}{order_id}:pay")
+}
+
+/// Returns the change that refunds the buyer of an order.
+pub(super) fn refund(order_id: &str, buyer: String, price: Amount, token_id: &str) -> Change {
+    let key = format!("{ORDER_KEYS}{order_id}:refund");
+    Change { user: buyer, key, amount: price, reason: format!("refund of {token_id}") }
+}
+
+/// Returns the message of an [`UndecidedError`].
+fn describe(order_id: &str, step: &Step, source: &StepError) -> String {
+    match source {
+        StepError::Wallet(error) if error.is_permanent() => format!("the wallet refuses {step} of order {order_id}"),
+        _ => format!("{step} is not confirmed"),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Tests of orders on which two processes work, and of steps of the saga that tests of the API cannot reach.
 
+use sea_orm::{EntityTrait as _, sea_query::Expr};
+
 use crate::{
-    App,
+    App, clock,
     config::Config,
     market::{
+        closed_order,
         entity::Status,
         order::Order,
         saga::{Outcome, Step, StepError},
@@ -92,6 +95,70 @@ async fn payment_for_an_order_that_has_ended_is_refunded() {
     assert!(app.market.chain.transfers().await.unwrap().is_empty());
 }
 
+async fn closed_orders(app: &App) -> Vec<closed_order::Model> {
+    closed_order::Entity::find().all(&app.market.db).await.unwrap()
+}
+
+/// An order that another process has closed, and that this process has paid before it was killed.
+async fn paid_late() -> (App, Order) {
+    let (app, mut late) = reserved("42").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&take_over(&app, &late).await).await.unwrap());
+    assert!(app.market.pay(&mut late).await.unwrap().is_ok());
+    assert_eq!(balances(&app).await, sums("87.5", "0"));
+    (app, late)
+}
+
+#[tokio::test]
+async fn payment_for_a_closed_order_is_refunded_once_if_its_process_is_killed() {
+    let (app, late) = paid_late().await;
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!((status(&app, &late).await, balances(&app).await), (Status::Open, sums("100", "0")));
+    assert_eq!(closed_orders(&app).await, []);
+    assert_eq!(app.market.refund_late_payments().await.unwrap(), 0);
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn late_payment_that_its_process_has_refunded_is_not_refunded_again() {
+    let (app, mut late) = paid_late().await;
+    let error = app.market.store_paid(&mut late).await.unwrap_err();
+    assert!(matches!(error.source, StepError::TakenOver), "{error:?}");
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!((closed_orders(&app).await, balances(&app).await), (vec![], sums("100", "0")));
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn closed_order_is_kept_for_two_days_and_longer_while_it_is_not_refunded() {
+    let (app, order) = reserved("42").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&take_over(&app, &order).await).await.unwrap());
+    let close_earlier = async |hours: i64| {
+        let closed_at = Expr::value(clock::now_ms() - hours * 60 * 60 * 1000);
+        let update = closed_order::Entity::update_many().col_expr(closed_order::Column::CreatedAtMs, closed_at);
+        update.exec(&app.market.db).await.unwrap();
+        assert_eq!(app.market.refund_late_payments().await.unwrap(), 0);
+        closed_orders(&app).await.len()
+    };
+    assert_eq!(close_earlier(47).await, 1);
+    let debit = order.change(Step::Pay);
+    app.wallet.change(debit).await.unwrap();
+    reuse_key(&app, &order, "bob", "refund").await;
+    assert_eq!(close_earlier(49).await, 1);
+
+    let (app, order) = reserved("43").await;
+    app.stop();
+    assert!(app.market.orders.reopen(&order).await.unwrap());
+    closed_order::Entity::update_many()
+        .col_expr(closed_order::Column::CreatedAtMs, Expr::value(clock::now_ms() - 49 * 60 * 60 * 1000))
+        .exec(&app.market.db)
+        .await
+        .unwrap();
+    app.market.refund_late_payments().await.unwrap();
+    assert_eq!(closed_orders(&app).await, []);
+}
+
 #[tokio::test]
 async fn late_process_pays_nothing_twice_after_a_sale() {
     for behind in [Status::Reserved, Status::Paid, Status::Settled] {
@@ -154,7 +221,8 @@ async fn order_that_was_not_covered_is_not_paid_from_a_later_credit() {
     change(&app, "credit", "100").await;
 
     let outcome = app.market.run(&mut take_over(&app, &order).await).await.unwrap();
-    assert!(matches!(outcome, Outcome::NotCovered(BalanceError::Insufficient { .. })), "{outcome:?}");
+    let not_covered = matches!(outcome, Outcome::NotPaid(WalletError::Balance(BalanceError::Insufficient { .. })));
+    assert!(not_covered, "{outcome:?}");
     assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("100", "0")));
 }
 
@@ -168,7 +236,50 @@ async fn refused_order_is_refunded_and_the_listing_is_for_sale_again() {
     assert_eq!((listing.lease_until_ms, balances(&app).await), (None, sums("100", "0")));
 }
 
-/// A wallet can hold at most 4600 billion. If the buyer was paid that much in the meantime, the refund has to wait.
+/// Uses a key of the order for another change.
+async fn reuse_key(app: &App, order: &Order, user: &str, step: &str) {
+    let key = format!("order:{}:{step}", order.id);
+    let change = Change { user: user.to_owned(), key, amount: "1".parse().unwrap(), reason: "another".to_owned() };
+    app.wallet.change(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn debit_that_can_never_succeed_reopens_the_listing() {
+    let (app, mut order) = reserved("42").await;
+    reuse_key(&app, &order, "bob", "pay").await;
+    let outcome = app.market.run(&mut order).await.unwrap();
+    assert!(matches!(outcome, Outcome::NotPaid(WalletError::KeyReused)), "{outcome:?}");
+    assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("101", "0")));
+}
+
+#[tokio::test]
+async fn order_with_a_change_that_is_invalid_later_is_not_paid() {
+    let app = App::start(&Config::default()).await.unwrap();
+    change(&app, "credit", "100").await;
+    for (token_id, seller) in [("a\0b", "alice"), ("42", "al\0ice")] {
+        let price = "12.5".parse().unwrap();
+        let listing = app.market.list(token_id.to_owned(), seller.to_owned(), price).await.unwrap();
+        let mut order = app.market.orders.create(listing, "bob");
+        assert!(app.market.orders.reserve(&mut order).await.unwrap());
+        let outcome = app.market.run(&mut order).await.unwrap();
+        assert!(matches!(outcome, Outcome::NotPaid(WalletError::Invalid(_))), "{outcome:?}");
+        assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Open, sums("100", "0")));
+    }
+    assert_eq!(app.wallet.history("bob").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn payment_that_can_never_succeed_is_an_error_with_the_order() {
+    let (app, mut order) = reserved("42").await;
+    reuse_key(&app, &order, "alice", "payout").await;
+    let outcome = app.market.run(&mut order).await.unwrap();
+    let Outcome::Unfinished(_, error) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(error.source, StepError::Wallet(WalletError::KeyReused)), "{error:?}");
+    assert_eq!(error.to_string(), format!("the wallet refuses the payment to the seller of order {}", order.id));
+    assert_eq!((status(&app, &order).await, balances(&app).await), (Status::Settled, sums("87.5", "1")));
+}
+
+/// A wallet holds at most 4600 billion. The refund of a buyer who has been paid that much meanwhile has to wait.
 #[tokio::test]
 async fn refund_that_fails_is_repeated_until_it_succeeds() {
     let app = App::start(&Config::default()).await.unwrap();

@@ -30,3 +30,10 @@ pub enum WalletError {
     #[error("the history cannot be read")]
     History(#[source] DbErr),
 }
+
+impl WalletError {
+    /// Returns whether a repetition of the change can never succeed.
+    pub(crate) fn is_permanent(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::KeyReused)
+    }
+}

@@ -10,7 +10,7 @@ use tower_apm::Transaction;
 use uuid::Uuid;
 
 use super::{
-    change::{Change, IDEMPOTENCY_KEY, MAX_REASON, ORDER_KEYS},
+    change::{Change, IDEMPOTENCY_KEY, MAX_REASON, MAX_USER, ORDER_KEYS},
     history::Entry,
 };
 use crate::{
@@ -66,6 +66,19 @@ impl<S: Sync> FromRequestParts<S> for Key {
     }
 }
 
+/// The user in the path.
+pub(super) struct Account(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Account {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
+        let Params(user) = Params::<String>::from_request_parts(parts, state).await?;
+        text("user", &user, MAX_USER)?;
+        Ok(Self(user))
+    }
+}
+
 /// A balance, for the client and for the module's hook.
 type Answer = (Extension<Balance>, Json<Balance>);
 
@@ -102,7 +115,7 @@ pub(super) async fn balance(
     State(app): State<App>,
     _: Option<Customer>,
     tx: Transaction,
-    Params(user): Params<String>,
+    Account(user): Account,
 ) -> Result<Answer, AppError> {
     tx.set_label("account", &user);
     let balance = app.wallet.balance(&user).await?;
@@ -115,7 +128,7 @@ pub(super) async fn credit(
     _: Option<Customer>,
     tx: Transaction,
     key: Key,
-    Params(user): Params<String>,
+    Account(user): Account,
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
     tx.set_label("account", &user).set_custom_context("movement", &movement);
@@ -128,7 +141,7 @@ pub(super) async fn debit(
     _: Customer,
     tx: Transaction,
     key: Key,
-    Params(user): Params<String>,
+    Account(user): Account,
     Payload(movement): Payload<Movement>,
 ) -> Result<Answer, AppError> {
     tx.set_label("account", &user).set_custom_context("movement", &movement);
@@ -140,7 +153,7 @@ pub(super) async fn history(
     State(app): State<App>,
     _: Option<Customer>,
     tx: Transaction,
-    Params(user): Params<String>,
+    Account(user): Account,
 ) -> Result<Json<Vec<Entry>>, AppError> {
     tx.set_label("account", &user);
     Ok(Json(app.wallet.history(&user).await?))

@@ -134,7 +134,12 @@ impl Wallet {
         Err(WalletError::Unavailable { reason: REBUILDING, source: None })
     }
 
-    /// Returns at most 100 changes of the user, the newest first. The history can lag behind the balance.
+    /// Returns those of the changes, given by user and key, that the history contains. It lags behind the balances.
+    pub(crate) async fn recorded(&self, changes: &[(String, String)]) -> Result<Vec<(String, String)>, DbErr> {
+        self.inner.history.find_all(changes).await
+    }
+
+    /// The user's changes, the newest first, at most 100. They lag behind the balance.
     pub async fn history(&self, user: &str) -> Result<Vec<Entry>, WalletError> {
         self.inner.history.entries(user).await.map_err(WalletError::History)
     }

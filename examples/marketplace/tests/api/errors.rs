@@ -62,7 +62,66 @@ async fn invalid_value_is_422_with_the_field() {
 }
 
 #[tokio::test]
-async fn unreadable_request_is_400() {
+async fn control_characters_are_refused() {
+    let shop = Shop::open().await;
+    for control in ["\0", "\n", "\t", "\u{1b}", "\u{7f}", "\u{85}"] {
+        let text = format!("a{control}b");
+        let refused = |field, path: &'static str, body| {
+            let sent = shop.post(path, body);
+            async move {
+                let part = "must not contain control characters";
+                sent.await.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some(field), part);
+            }
+        };
+        let listing = "/market/listings";
+        refused("token_id", listing, json!({ "token_id": text, "seller": "alice", "price": "1" })).await;
+        refused("seller", listing, json!({ "token_id": "42", "seller": text, "price": "1" })).await;
+        refused("buyer", "/market/listings/1/purchase", json!({ "buyer": text })).await;
+        for path in ["/wallet/bob/credits", "/wallet/bob/debits"] {
+            refused("reason", path, json!({ "amount": "1", "reason": text })).await;
+        }
+        refused("from", "/chat/rooms/lobby/messages", json!({ "from": text, "text": "hello" })).await;
+    }
+}
+
+#[tokio::test]
+async fn control_characters_in_a_path_are_refused() {
+    let shop = Shop::open().await;
+    let part = "must not contain control characters";
+    for control in ["%00", "%0A", "%7F", "%C2%85"] {
+        for read in ["balance", "history"] {
+            let answer = shop.get(&format!("/wallet/al{control}ice/{read}")).await;
+            answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("user"), part);
+        }
+        for write in ["credits", "debits"] {
+            let path = format!("/wallet/al{control}ice/{write}");
+            let answer = shop.post(&path, json!({ "amount": "1", "reason": "x" })).await;
+            answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("user"), part);
+        }
+        let answer = shop.get(&format!("/chat/rooms/lob{control}by/events")).await;
+        answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("room"), part);
+        let said =
+            shop.post(&format!("/chat/rooms/lob{control}by/messages"), json!({ "from": "a", "text": "b" })).await;
+        said.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("room"), part);
+    }
+    let long = format!("/wallet/{}/balance", "a".repeat(129));
+    shop.get(&long).await.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("user"), "128 are allowed");
+}
+
+#[tokio::test]
+async fn message_can_have_lines_and_tabs() {
+    let shop = Shop::open().await;
+    let path = "/chat/rooms/lobby/messages";
+    let said = shop.post(path, json!({ "from": "alice", "text": "one\n\ttwo" })).await;
+    assert_eq!((said.status, &said.body["text"]), (201, &json!("one\n\ttwo")));
+    for control in ["\0", "\r", "\u{1b}"] {
+        let refused = shop.post(path, json!({ "from": "alice", "text": format!("a{control}b") })).await;
+        refused.is_error(StatusCode::UNPROCESSABLE_ENTITY, Some("text"), "other than newline and tab");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_400() {
     let shop = Shop::open().await;
     for (path, field, part) in [
         ("/market/listings/first", Some("id"), "first"),

@@ -12,6 +12,8 @@ mod process;
 mod processes;
 mod purchase;
 mod repair;
+mod repair_killed;
+mod repair_late;
 mod repair_wallet;
 mod server;
 mod shop;

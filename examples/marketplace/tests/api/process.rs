@@ -47,12 +47,12 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Waits until the process listens. Returns its address, such as `127.0.0.1:3000`.
+    /// Waits until the API, the history or the chain listens. Returns its address, such as `127.0.0.1:3000`.
     pub(crate) fn address(&self) -> String {
         loop {
             let line = self.lines.recv_timeout(DEADLINE).expect("the process prints its address");
-            if let Some(address) = line.strip_prefix("marketplace: http://") {
-                return address.to_owned();
+            if let Some(("marketplace" | "chain", address)) = line.split_once(": http://") {
+                return address.trim_end_matches('/').to_owned();
             }
         }
     }

@@ -74,6 +74,13 @@ async fn secrets_come_from_files_and_health_checks_are_not_recorded() {
 }
 
 #[test]
+fn chain_answers_health_checks() {
+    let chain = Process::start(&["chain"], &[]);
+    let ended = health_of(&chain.address());
+    assert!(ended.succeeded && ended.error.is_empty(), "{ended:?}");
+}
+
+#[test]
 fn variables_that_cannot_be_used_end_the_process() {
     let missing = "/no/such/file";
     let cases: &[(&[(&str, &str)], &str)] = &[

@@ -1,9 +1,6 @@
 //! Tests of the repair of orders that a process did not finish.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use marketplace::{
     App,
@@ -24,13 +21,12 @@ use serde_json::Value;
 
 use crate::{
     database::{Server, TestDatabase},
-    repair_wallet::expire_leases,
     shop::Shop,
 };
 
-const ORDER: &str = "0f3d1c9e-0000-4000-8000-000000000001";
+pub(crate) const ORDER: &str = "0f3d1c9e-0000-4000-8000-000000000001";
 pub(crate) const PRICE: &str = "12.5";
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const LONG_LEASE: Duration = Duration::from_secs(600);
 
 /// The parts that are independent of a process: a database and a chain.
@@ -46,7 +42,7 @@ impl Parts {
         Self::start_on(Server::Sqlite).await
     }
 
-    async fn start_on(server: Server) -> Self {
+    pub(crate) async fn start_on(server: Server) -> Self {
         Self { database: server.database().await, chain: EmbeddedChain::start().await.unwrap(), redis: None }
     }
 
@@ -69,6 +65,10 @@ impl Parts {
         ChainClient::new(&self.chain.url().as_str().into()).unwrap()
     }
 
+    pub(crate) fn chain_url(&self) -> String {
+        self.chain.url()
+    }
+
     pub(crate) async fn database(&self) -> DatabaseConnection {
         sea_orm::Database::connect(&self.database.url).await.unwrap()
     }
@@ -82,15 +82,15 @@ impl Parts {
 
 /// An effect of a step outside of the market's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(crate) enum Effect {
     Pay,
     Transfer,
     PayOut,
     Refund,
 }
 
-/// Creates the state that a killed process leaves: the effects of its steps, and the last status that it stored.
-async fn leave_order(parts: &Parts, app: &App, id: i64, token: &str, status: Status, effects: &[Effect]) {
+/// Does what a process has done that was killed: the effects of its steps, and the last status that it stored.
+pub(crate) async fn leave_order(parts: &Parts, app: &App, id: i64, token: &str, status: Status, effects: &[Effect]) {
     let price: Amount = PRICE.parse().unwrap();
     let mut settled = None;
     for effect in effects {
@@ -134,7 +134,7 @@ async fn transfer(parts: &Parts, token: &str) -> Option<Settled> {
 }
 
 /// Waits until the repair has ended the order of a listing.
-async fn decided(shop: &Shop, id: i64) -> Value {
+pub(crate) async fn decided(shop: &Shop, id: i64) -> Value {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let listing = shop.get(&format!("/market/listings/{id}")).await.body;
@@ -168,8 +168,8 @@ fn sum(history: &[Value]) -> String {
     amounts.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap()).to_string()
 }
 
-/// Returns a process with a listing by alice and a balance of 100 for bob. The process repairs nothing.
-async fn opened(parts: &Parts, token: &str) -> (Shop, i64) {
+/// A process that bob has paid 100 into, with a listing of alice. It repairs nothing.
+pub(crate) async fn opened(parts: &Parts, token: &str) -> (Shop, i64) {
     let shop = Shop::with(parts.config(LONG_LEASE)).await;
     shop.state.stop();
     shop.pay_in("bob", "100").await;
@@ -335,48 +335,4 @@ async fn transfer_whose_answer_is_lost_is_completed_without_a_second_transfer() 
     assert_books_agree(&parts, &shop, None, true).await;
     assert_eq!(parts.chain().transfers().await.unwrap().len(), 1);
     parts.stop().await;
-}
-
-/// Kills the process at 30 points between the request and its answer.
-#[tokio::test(flavor = "multi_thread")]
-async fn order_is_repaired_at_the_next_start_after_a_kill_at_any_time() {
-    const ROUNDS: u32 = 30;
-    let parts = Parts::start().await;
-    let whole = buy_and_kill(&parts, opened(&parts, "42").await, DEADLINE).await;
-    let mut killed_in = BTreeMap::<String, u32>::new();
-    for round in 0..ROUNDS {
-        let parts = Parts::start().await;
-        let (opened, id) = opened(&parts, if round % 5 == 4 { "revert-1" } else { "42" }).await;
-        buy_and_kill(&parts, (opened, id), whole * round / ROUNDS).await;
-        expire_leases(&parts).await;
-        let left = Entity::find_by_id(id).one(&parts.database().await).await.unwrap().unwrap();
-        *killed_in.entry(format!("{:?}", left.status)).or_default() += 1;
-
-        let next = Shop::with(parts.config(Duration::from_secs(60))).await;
-        let sold = decided(&next, id).await["status"] == "sold";
-        assert_books_agree(&parts, &next, left.order_id.as_deref(), sold).await;
-        assert_eq!(parts.chain().transfers().await.unwrap().len(), usize::from(sold));
-        parts.stop().await;
-    }
-    parts.stop().await;
-    println!("killed within {whole:?}, left in {killed_in:?}");
-}
-
-/// Starts a process in place of the given one, sends it a purchase, and kills it after `after` at the latest. Returns
-/// the time between the request and the kill.
-async fn buy_and_kill(parts: &Parts, (opened, id): (Shop, i64), after: Duration) -> Duration {
-    drop(opened);
-    let config = parts.config(LONG_LEASE);
-    let process = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let lived = runtime.block_on(async {
-            let shop = Shop::with(config).await;
-            let start = Instant::now();
-            let _ = tokio::time::timeout(after, shop.buy(id, "bob")).await;
-            start.elapsed()
-        });
-        runtime.shutdown_timeout(DEADLINE);
-        lived
-    };
-    tokio::task::spawn_blocking(move || std::thread::spawn(process).join().unwrap()).await.unwrap()
 }

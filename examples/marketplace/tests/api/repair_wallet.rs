@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use marketplace::{
     App,
+    chain::ChainClient,
+    config::Config,
     data_source::DataSources,
     market::Market,
     wallet::{
@@ -79,16 +81,24 @@ impl ChangeLog for FailingLog {
 
 /// Returns a marketplace with one failure in the wallet. It repairs orders only when a test requests it.
 async fn failing_shop(parts: &Parts, key: &'static str, failure: Failure) -> Shop {
-    let config = parts.config(LONG_LEASE);
-    let mut app = App::start(&config).await.unwrap();
+    let failed = AtomicBool::new(false);
+    shop_with_log(&parts.config(LONG_LEASE), |log, balances| FailingLog { log, balances, key, failure, failed }).await
+}
+
+/// A marketplace that does not repair on its own, with another log around the log of its wallet.
+pub(crate) async fn shop_with_log<L: ChangeLog + 'static>(
+    config: &Config,
+    around: impl FnOnce(DirectLog, Arc<InMemoryBalances>) -> L,
+) -> Shop {
+    let mut app = App::start(config).await.unwrap();
     app.stop();
-    let sources = DataSources::open(&config).await.unwrap();
-    let wallet = WalletParts::connect(&config, sources.wallet).await.unwrap();
+    let sources = DataSources::open(config).await.unwrap();
+    let wallet = WalletParts::connect(config, sources.wallet).await.unwrap();
     let balances = Arc::<InMemoryBalances>::default();
-    let log = DirectLog::new(wallet.history.clone());
-    let log = FailingLog { log, balances: balances.clone(), key, failure, failed: AtomicBool::new(false) };
-    app.wallet = Wallet::open(WalletParts { balances, log: Arc::new(log), ..wallet }).await.unwrap();
-    app.market = Market::new(sources.market, app.wallet.clone(), parts.chain(), app.chat.clone(), LONG_LEASE);
+    let log = Arc::new(around(DirectLog::new(wallet.history.clone()), balances.clone()));
+    app.wallet = Wallet::open(WalletParts { balances, log, ..wallet }).await.unwrap();
+    let chain = ChainClient::new(config.chain_rpc_url.as_ref().unwrap()).unwrap();
+    app.market = Market::new(sources.market, app.wallet.clone(), chain, app.chat.clone(), config.order_lease);
     Shop::of(app)
 }
 

@@ -89,12 +89,15 @@ impl Deployment {
         self.apis.iter_mut().chain(&mut self.histories).chain([&mut self.chain])
     }
 
-    /// Restarts processes that ended on their own because a part was unavailable at their start. Returns the last line
-    /// of output of each of them.
+    /// Starts processes again that have ended on their own, because a part that they need was away during their start. Returns
+    /// the last line of output of each. Panics if a process has ended for another reason.
     pub(crate) fn restart_ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
-        for process in self.processes() {
+        let Self { apis, histories, chain, parts, .. } = self;
+        for process in apis.iter_mut().chain(histories).chain([chain]) {
             if process.has_ended() {
+                let could_start = process.has_printed_address() || !parts.were_away_since(process.started);
+                assert!(!could_start, "{} has ended on its own:\n{}", process.name, process.log_tail(30));
                 ended.push(format!("{}: {}", process.name, process.log_tail(1).trim()));
                 process.restart();
             }

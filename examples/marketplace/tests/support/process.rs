@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A process that can be killed and started again on the same address. It is killed when the value is dropped.
@@ -17,6 +17,10 @@ pub(crate) struct Process {
     variables: Vec<(&'static str, String)>,
     log: PathBuf,
     child: Child,
+    /// When the process was started last.
+    pub(crate) started: Instant,
+    /// The length of the log at that time.
+    log_start: usize,
 }
 
 impl Process {
@@ -31,8 +35,9 @@ impl Process {
         variables.push(("MARKETPLACE_ADDR", addr.to_string()));
         let log = dir.join(format!("{name}.log"));
         File::create(&log).expect("a log file can be created");
-        let child = spawn(arguments, &variables, &log);
-        Self { name: name.to_owned(), addr, arguments: arguments.to_vec(), variables, log, child }
+        let (name, arguments, started) = (name.to_owned(), arguments.to_vec(), Instant::now());
+        let child = spawn(&arguments, &variables, &log);
+        Self { name, addr, arguments, variables, log, child, started, log_start: 0 }
     }
 
     /// Kills the process with SIGKILL.
@@ -59,6 +64,7 @@ impl Process {
     /// Restarts the process after it was killed or has ended.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        (self.started, self.log_start) = (Instant::now(), self.read_log().len());
         self.child = spawn(&self.arguments, &self.variables, &self.log);
     }
 
@@ -72,9 +78,20 @@ impl Process {
         TcpStream::connect_timeout(&self.addr, Duration::from_secs(1)).is_ok()
     }
 
+    /// Returns whether the process has printed its address since it was started last. It does this at the end of its start.
+    pub(crate) fn has_printed_address(&self) -> bool {
+        let log = self.read_log();
+        let output = String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default());
+        output.contains(&format!("http://{}", self.addr))
+    }
+
+    fn read_log(&self) -> Vec<u8> {
+        fs::read(&self.log).unwrap_or_default()
+    }
+
     /// Returns the last lines of the process's output.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
+        let log = self.read_log();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().rev().take(lines).collect();
         lines.into_iter().rev().fold(String::new(), |tail, line| format!("{tail}    {line}\n"))

@@ -1,7 +1,7 @@
 //! Servers that `scripts/real-parts.sh` starts, with a separate folder for each test.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -15,6 +15,10 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/real-pa
 pub(crate) struct RealParts {
     dir: PathBuf,
     urls: HashMap<String, String>,
+    /// The servers that were killed and do not run again.
+    away: HashSet<String>,
+    /// When a server was away last.
+    last_away: Option<Instant>,
 }
 
 impl RealParts {
@@ -24,7 +28,7 @@ impl RealParts {
         let copy = env!("CARGO_MANIFEST_DIR").replace('/', "-");
         let dir = std::env::temp_dir().join(format!("real-parts-{name}{copy}"));
         script(&dir, &["stop"]);
-        let mut parts = Self { dir, urls: HashMap::new() };
+        let mut parts = Self { dir, urls: HashMap::new(), away: HashSet::new(), last_away: None };
         parts.run_start(servers);
         parts.urls = parts.read_urls();
         parts
@@ -36,13 +40,14 @@ impl RealParts {
     }
 
     /// Kills a server with SIGKILL.
-    pub(crate) fn kill(&self, server: &str) {
+    pub(crate) fn kill(&mut self, server: &str) {
+        self.away.insert(server.to_owned());
         let killed = Command::new("kill").args(["-9", &self.pid(server)]).status().expect("`kill` runs");
         assert!(killed.success(), "{server} did not run");
     }
 
-    /// Restarts servers that were killed. They have the same ports and the same data, except that Redis has no data.
-    pub(crate) fn restart(&self, servers: &[&str]) {
+    /// Starts servers again that were killed. They have the same ports and the same data; Redis has no data.
+    pub(crate) fn restart(&mut self, servers: &[&str]) {
         if servers.contains(&"postgres") {
             self.remove_lock_file();
         }
@@ -50,6 +55,15 @@ impl RealParts {
         for (variable, url) in self.read_urls() {
             assert_eq!(url, self.url(&variable), "a server has another port");
         }
+        for server in servers {
+            self.away.remove(*server);
+        }
+        self.last_away = Some(Instant::now());
+    }
+
+    /// Returns whether a server was away at this time or later.
+    pub(crate) fn were_away_since(&self, time: Instant) -> bool {
+        !self.away.is_empty() || self.last_away.is_some_and(|last| last >= time)
     }
 
     /// Removes the lock file of a killed PostgreSQL, which refuses to start while the killed process is a zombie.

@@ -19,6 +19,7 @@ impl MigratorTrait for MarketMigrator {
             migration("0002_create_messages", |manager| Box::pin(create_messages(manager))),
             migration("0003_add_message_event_type", |manager| Box::pin(add_message_event_type(manager))),
             migration("0004_add_orders_to_listings", |manager| Box::pin(add_orders_to_listings(manager))),
+            migration("0005_create_closed_orders", |manager| Box::pin(create_closed_orders(manager))),
         ]
     }
 
@@ -73,4 +74,15 @@ async fn add_orders_to_listings(manager: &SchemaManager<'_>) -> Result<(), DbErr
         }
     }
     create_index(manager, "listings", &["lease_until_ms"], false).await
+}
+
+async fn create_closed_orders(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = entity_table("closed_orders");
+    table
+        .col(ColumnDef::new("order_id").string_len(36).not_null())
+        .col(ColumnDef::new("token_id").string_len(128).not_null())
+        .col(ColumnDef::new("buyer").string_len(128).not_null())
+        .col(ColumnDef::new("price").big_integer().not_null());
+    create_table(manager, table).await?;
+    create_index(manager, "closed_orders", &["order_id"], true).await
 }
