@@ -315,7 +315,7 @@ impl Reader {
                     failures += 1;
                 }
             }
-            if is_stopped(stop, failures).await {
+            if wait_or_stop(stop, failures).await {
                 return Ok(Err(Stopped));
             }
         }

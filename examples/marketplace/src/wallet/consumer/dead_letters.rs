@@ -35,7 +35,7 @@ pub(super) struct DeadLetters {
 
 impl DeadLetters {
     pub(super) fn connect(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        Ok(Self { topic: kafka::topics::dead_letters(config), producer: Producer::connect(config)? })
+        Ok(Self { topic: config.dead_letters(), producer: Producer::connect(config)? })
     }
 
     /// Copies a record. The headers of the copy contain the error, and the partition and offset of the record.

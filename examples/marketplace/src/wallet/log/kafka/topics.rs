@@ -37,7 +37,7 @@ pub(in crate::wallet) async fn create(config: &KafkaConfig) -> Result<(), TopicE
     let client: AdminClient<DefaultClientContext> = client_config(config).create().map_err(TopicError::Client)?;
     let client = DropBlocking::new(Arc::new(client));
     let admin = client.get().map_err(TopicError::Unavailable)?;
-    let dead = dead_letters(config);
+    let dead = config.dead_letters();
     let topics = [
         NewTopic::new(&config.topic, PARTITIONS, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
         NewTopic::new(&dead, 1, TopicReplication::Fixed(1)).set("retention.ms", RETENTION_MS),
