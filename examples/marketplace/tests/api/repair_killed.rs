@@ -13,7 +13,7 @@ use sea_orm::EntityTrait as _;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    repair::{DEADLINE, LONG_LEASE, Parts, books_agree, decided, opened},
+    repair::{DEADLINE, LONG_LEASE, Parts, assert_books_agree, decided, opened},
     repair_wallet::{expire_leases, shop_with_log},
     shop::Shop,
 };
@@ -134,7 +134,7 @@ async fn process_that_is_killed_in_any_step_is_repaired_at_the_next_start() {
         let next = Shop::with(parts.config(LONG_LEASE)).await;
         let sold = token == "42";
         assert_eq!(decided(&next, id).await["status"], if sold { "sold" } else { "open" });
-        books_agree(&parts, &next, left.order_id.as_deref(), sold).await;
+        assert_books_agree(&parts, &next, left.order_id.as_deref(), sold).await;
         assert_eq!(parts.chain().transfers().await.unwrap().len(), usize::from(sold));
         parts.stop().await;
     }

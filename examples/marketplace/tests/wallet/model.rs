@@ -129,7 +129,7 @@ impl Model {
         self.remove_faults();
         for user in ["bob", "eve1"] {
             let end = change(user, "end", "1");
-            let accepted = insist(&self.wallets[0], end.clone()).await.unwrap();
+            let accepted = change_until_decided(&self.wallets[0], end.clone()).await.unwrap();
             self.check_answer(&end, accepted);
         }
         let accepted: Vec<_> = self.accepted.into_values().map(|(accepted, _)| accepted).collect();

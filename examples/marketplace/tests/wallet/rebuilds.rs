@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     changes::on_all_parts,
     faults::Fault,
-    world::{Store, World, amount, change, insist},
+    world::{Store, World, amount, change, change_until_decided},
 };
 
 /// A change that is appended while or after the balances are rebuilt.

@@ -14,10 +14,7 @@ use rdkafka::{
 
 use crate::{
     config::KafkaConfig,
-    wallet::log::{
-        DecodeError,
-        kafka::{self, Producer},
-    },
+    wallet::log::{DecodeError, kafka::Producer},
 };
 
 /// The most bytes of a payload that are copied.
