@@ -20,20 +20,21 @@ const ORDER: &str = "POST /orders/:listing";
 
 const ALL: Rates = Rates { node: "1", marketplace: "1" };
 
-async fn fleet(rates: Rates) -> Option<Fleet> {
+async fn fleet(rates: Rates) -> Fleet {
     Fleet::start(DevServer::builder(), rates).await
 }
 
 #[tokio::test]
+#[ignore = "needs INTEROP_NODE"]
 async fn trace_continues_from_node_to_the_marketplace_and_back() {
     // the decision that the marketplace would make for its own root must not matter
-    let Some(fleet) = fleet(Rates { marketplace: "0", ..ALL }).await else { return };
+    let fleet = fleet(Rates { marketplace: "0", ..ALL }).await;
     let listing = fleet.list("42").await;
     let answer = fleet.order_by_way_of_node(listing).await;
     assert_eq!(answer.status, 200);
 
-    // the order, the purchase, and the chain's ping and transfer; a call of Node's and ten spans of the marketplace's
-    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 11, 0]).await;
+    // the order, the purchase, the chain's ping and transfer, and two changes of wallets; one call of Node
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [6, 23, 0]).await;
     let order = trace.transaction("office", ORDER);
     assert!(order.at("/parent_id").is_null(), "{order:?}");
     let call = trace.call("office", "POST");
@@ -54,13 +55,14 @@ async fn trace_continues_from_node_to_the_marketplace_and_back() {
 }
 
 #[tokio::test]
+#[ignore = "needs INTEROP_NODE"]
 async fn trace_continues_from_the_marketplace_to_node() {
-    let Some(fleet) = fleet(Rates { node: "0", ..ALL }).await else { return };
+    let fleet = fleet(Rates { node: "0", ..ALL }).await;
     let listing = fleet.list("42").await;
     let answer = fleet.order_in_the_marketplace(listing).await;
     assert_eq!(answer.status, 200);
 
-    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [3, 10, 0]).await;
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [5, 22, 0]).await;
     assert!(trace.transaction("marketplace", PURCHASE).at("/parent_id").is_null());
     back_to_node(&fleet, &trace);
     for event in trace.of(Kind::Transaction) {
@@ -81,14 +83,15 @@ fn back_to_node(fleet: &Fleet, trace: &Trace) {
 }
 
 #[tokio::test]
+#[ignore = "needs INTEROP_NODE"]
 async fn errors_of_both_services_are_in_one_trace() {
-    let Some(fleet) = fleet(ALL).await else { return };
+    let fleet = fleet(ALL).await;
     let listing = fleet.list("revert-1").await;
     let answer = fleet.order_by_way_of_node(listing).await;
     assert_eq!(answer.status, 500);
 
-    // the purchase: listing, ping, settling, transfer, open again
-    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 6, 3]).await;
+    // Node's chain answers with status 500, so the outcome of the transfer is unknown
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [5, 14, 3]).await;
     let (order, purchase) = (trace.transaction("office", ORDER), trace.transaction("marketplace", PURCHASE));
     let transfer = trace.transaction("office", "POST /");
     purchase.assert_child_of(trace.call("office", "POST"));
@@ -96,7 +99,7 @@ async fn errors_of_both_services_are_in_one_trace() {
 
     for (error, transaction) in [
         (trace.error("office", "token revert-1 is frozen"), transfer),
-        (trace.error("marketplace", "the purchase was not settled"), purchase),
+        (trace.error("marketplace", "the purchase is not decided yet: the transfer of the token is not confirmed; the listing shows the outcome"), purchase),
         (trace.error("office", "the marketplace answered 502"), order),
     ] {
         error.assert_child_of(transaction);
@@ -114,22 +117,23 @@ async fn errors_of_both_services_are_in_one_trace() {
 
 /// Servers before 8.0 are sent unsampled transactions, so they can be looked at.
 #[tokio::test]
+#[ignore = "needs INTEROP_NODE"]
 async fn unsampled_root_makes_the_whole_trace_unsampled() {
     let old = || DevServer::builder().version("7.17.0");
-    let Some(fleet) = Fleet::start(old(), Rates { node: "0", ..ALL }).await else { return };
+    let fleet = Fleet::start(old(), Rates { node: "0", ..ALL }).await;
     let listing = fleet.list("42").await;
     let answer = fleet.order_by_way_of_node(listing).await;
     assert_eq!(answer.status, 200);
-    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 0, 0]).await;
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [6, 0, 0]).await;
     let purchase = trace.transaction("marketplace", PURCHASE);
     // a call that is not sampled has no span to be the parent
     purchase.assert_child_of(trace.transaction("office", ORDER));
     unsampled(&fleet, &trace, &answer.trace_id).await;
 
-    let Some(fleet) = Fleet::start(old(), Rates { marketplace: "0", ..ALL }).await else { return };
+    let fleet = Fleet::start(old(), Rates { marketplace: "0", ..ALL }).await;
     let listing = fleet.list("42").await;
     let answer = fleet.order_in_the_marketplace(listing).await;
-    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [3, 0, 0]).await;
+    let trace = Trace::complete(&fleet.apm, &answer.trace_id, [5, 0, 0]).await;
     unsampled(&fleet, &trace, &answer.trace_id).await;
 }
 
@@ -151,8 +155,9 @@ async fn unsampled(fleet: &Fleet, trace: &Trace, trace_id: &str) {
 }
 
 #[tokio::test]
+#[ignore = "needs INTEROP_NODE"]
 async fn sampling_decision_is_the_same_in_both_services() {
-    let Some(fleet) = fleet(Rates { node: "0.5", marketplace: "1" }).await else { return };
+    let fleet = fleet(Rates { node: "0.5", marketplace: "1" }).await;
     let mut unsampled = Vec::new();
     // until one that is sampled follows one that is not: then the latter would have arrived
     for token in 0.. {
@@ -171,7 +176,7 @@ async fn sampling_decision_is_the_same_in_both_services() {
             unsampled.push(answer.trace_id);
             continue;
         }
-        let trace = Trace::complete(&fleet.apm, &answer.trace_id, [4, 11, 0]).await;
+        let trace = Trace::complete(&fleet.apm, &answer.trace_id, [6, 23, 0]).await;
         for kind in [Kind::Transaction, Kind::Span] {
             for event in trace.of(kind) {
                 assert_eq!(event.at("/sample_rate").as_f64(), Some(0.5), "{event:?}");
