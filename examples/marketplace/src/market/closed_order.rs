@@ -1,4 +1,4 @@
-//! The table `closed_orders`: orders that ended before the buyer had paid. [`late_payment`](super::late_payment) uses them.
+//! The table `closed_orders`: orders that ended before the buyer had paid. `late_payment` uses them.
 
 use sea_orm::entity::prelude::*;
 

@@ -33,7 +33,7 @@ pub struct Model {
     pub created_at_ms: i64,
 }
 
-/// The state of a listing. [`saga`](super::saga) documents the transitions.
+/// The state of a listing. `saga` documents the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))")]
 #[serde(rename_all = "lowercase")]

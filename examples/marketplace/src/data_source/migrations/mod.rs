@@ -4,7 +4,7 @@
 //!
 //! - PostgreSQL and SQLite apply all pending migrations of a migrator in one transaction.
 //! - MySQL and MariaDB commit after each statement that changes a table. If a migration is interrupted, the next start
-//!   applies it again from the beginning. Use [`create_table`] and [`create_index`], which skip what already exists.
+//!   applies it again from the beginning. Use `create_table` and `create_index`, which skip what already exists.
 //!
 //! Never change a migration that was released. Add another one to the end of the list.
 
