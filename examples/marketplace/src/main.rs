@@ -218,7 +218,7 @@ async fn stop_signal() {
     let _ = signal::ctrl_c().await;
 }
 
-/// Serves the embedded chain in a process of its own. Its orders are in memory.
+/// `marketplace chain`: serves the embedded chain, which keeps its orders in memory.
 async fn serve_chain() -> Result<(), Box<dyn Error>> {
     let addr = match variable("CHAIN_ADDR").filter(|addr| !addr.is_empty()) {
         Some(addr) => {

@@ -1,4 +1,4 @@
-//! The data that the marketplace records. A binary of its own, because a process has one subscriber.
+//! The data that the marketplace records. These tests are a separate binary, because a process has one subscriber.
 
 mod background;
 mod chat;
