@@ -41,10 +41,12 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 SetEnv PATH=$PWD:/usr/local/bin:/usr/bin:/bin STATE=$dir/state
 CONFIG
+    # the log of the last host would end the wait below
+    rm -f "$dir/sshd.log"
     "$sshd" -D -e -f "$dir/sshd_config" 2>"$dir/sshd.log" &
     sshd_pid=$!
     for _ in $(seq 200); do
-        if grep -q "Server listening" "$dir/sshd.log"; then return; fi
+        if grep -qs "Server listening" "$dir/sshd.log"; then return; fi
         kill -0 "$sshd_pid" 2>/dev/null || break
         sleep 0.05
     done
