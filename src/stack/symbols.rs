@@ -30,8 +30,8 @@ struct Object {
     loader: Option<Option<Loader>>,
 }
 
-/// Adds the functions that run at an address, the innermost first: none of a library whose file tells none. False where
-/// the file cannot be found or read at all.
+/// Adds the functions that run at an address, the innermost first. Adds none if the file has neither debug information nor
+/// symbols. Returns false if the file cannot be found or read.
 pub(super) fn add(address: usize, frames: &mut Vec<Frame>) -> bool {
     PROGRAM.lock().unwrap_or_else(PoisonError::into_inner).add(address as u64, frames)
 }
@@ -60,7 +60,8 @@ impl Object {
         let Some(loader) = loader else { return false };
         // that of the call, and not of what comes after it
         let at = (address - self.start).saturating_sub(1).saturating_add(loader.relative_address_base());
-        let before = frames.len();
+        let symbol = || loader.find_symbol(at).map(demangled);
+        let mut last = None;
         if let Ok(mut found) = loader.find_frames(at) {
             while let Ok(Some(frame)) = found.next() {
                 let name = frame.function.and_then(|name| Some(demangled(&name.raw_name().ok()?)));
@@ -68,13 +69,20 @@ impl Object {
                 let file = place.as_ref().and_then(|place| place.file);
                 let (line, column) = place.as_ref().map_or((None, None), |place| (place.line, place.column));
                 frames.push(Frame::new(name.as_deref(), file, line, column));
+                last = Some((name, file, line, column));
             }
         }
-        if frames[before..].iter().all(|frame| frame.function.is_none())
-            && let Some(name) = loader.find_symbol(at)
-        {
-            frames.truncate(before);
-            frames.push(Frame::new(Some(&demangled(name)), None, None, None));
+        match last {
+            // With line tables only, debug information has no paths. The symbol is that of the outermost function: the
+            // functions before it are inlined.
+            Some((name, file, line, column)) if !name.as_deref().is_some_and(|name| name.contains("::")) => {
+                if let Some(name) = symbol() {
+                    frames.pop();
+                    frames.push(Frame::new(Some(&name), file, line, column));
+                }
+            }
+            Some(_) => {}
+            None => frames.extend(symbol().map(|name| Frame::new(Some(&name), None, None, None))),
         }
         true
     }

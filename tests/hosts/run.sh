@@ -48,8 +48,8 @@ for provider in ring aws-lc-rs; do
     compare tls "$provider" "$provider,apm"
 done
 
-# programs that fork, and panics that end the process: each checks itself
-for program in "--bin forked" "--bin aborted" "--bin aborted --profile abort"; do
+# programs that fork, stacks without full debug information, and panics that end the process: each checks itself
+for program in "--bin stacks" "--bin forked" "--bin aborted" "--bin aborted --profile abort"; do
     # shellcheck disable=SC2086
     if text=$(cd process && cargo run --quiet $program 2>&1); then
         passed=$((passed + 1))

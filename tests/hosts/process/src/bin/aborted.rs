@@ -40,7 +40,11 @@ fn all() -> ExitCode {
             ("silent", &[]),
         ]
     } else {
-        &[("twice", &["first panic", "second panic"]), ("twice-inside", &["first panic", "second panic"]), ("silent", &[])]
+        &[
+            ("twice", &["first panic", "second panic"]),
+            ("twice-inside", &["first panic", "second panic"]),
+            ("silent", &[]),
+        ]
     };
     let mut failed = false;
     for (case, expected) in cases {
