@@ -29,7 +29,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const USAGE: &str = "\
 marketplace               serves the API on MARKETPLACE_ADDR (127.0.0.1:3000)
 marketplace history       writes the history of the wallets from Kafka (KAFKA_BROKERS)
-marketplace demo [URL]    sends two minutes of traffic to a marketplace, and uses its REDIS_URL and KAFKA_BROKERS
+marketplace demo [URL]    sends two minutes of traffic to a marketplace; deletes the balances in Redis if REDIS_URL is
+                          set, and sends unreadable records if KAFKA_BROKERS is set
     --seconds N           for about N seconds
     --quick               one round without pauses
 marketplace health        succeeds if the process that listens on MARKETPLACE_ADDR can work
