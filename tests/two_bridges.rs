@@ -3,9 +3,9 @@
 //!
 //! A separate test binary: all subscribers of a process share the state of callsites.
 
-#[path = "behaviour/written.rs"]
+#[path = "behaviour/captured_output.rs"]
 #[expect(dead_code, reason = "other tests read lines of JSON")]
-mod written;
+mod captured_output;
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use self::written::Written;
+use self::captured_output::Written;
 
 /// The warning goes to the subscriber of whichever request comes next.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -139,7 +139,7 @@ async fn error_discarded_by_a_hook_is_discarded_with_its_text() {
 #[tokio::test]
 async fn document_that_replaces_a_text_keeps_its_id() {
     let apm = TestAgent::builder().configure(|agent| agent.log_sending(true)).start().await;
-    let written = crate::written::Written::default();
+    let written = crate::captured_output::Written::default();
     let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     use tracing_subscriber::layer::SubscriberExt;
     let subscriber = tracing_subscriber::registry();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower_apm::{Transaction, testkit::TestAgent, trace_context};
 use tracing::info_span;
 
-use crate::huge_traces::{SELECT, apm, names, sent};
+use crate::span_compression::{SELECT, apm, names, sent};
 
 fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
     spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
@@ -109,7 +109,7 @@ async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
     let tracer = apm.agent().tracer_provider().tracer("db");
     let mut headers = http::HeaderMap::new();
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        let run = |call: crate::huge_traces::Call| {
+        let run = |call: crate::span_compression::Call| {
             let context = Context::current_with_span(call.start(&tracer));
             call.end_in(&context);
             context

@@ -12,7 +12,7 @@ use tower_apm::{
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::with_default};
 use tracing_subscriber::{Layer, layer::SubscriberExt, registry};
 
-use crate::{http::call, written::Written};
+use crate::{captured_output::Written, http::call};
 
 async fn sending() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.service_name("shop").log_sending(true)).start().await

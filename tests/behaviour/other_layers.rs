@@ -8,8 +8,8 @@ use tracing::{Dispatch, info_span, instrument::WithSubscriber};
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, registry};
 
 use crate::{
+    captured_output::Written,
     http::{call, send},
-    written::Written,
 };
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;

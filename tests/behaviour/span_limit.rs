@@ -19,7 +19,7 @@ use tower_apm::{
 
 use crate::{
     http::call,
-    huge_traces::{SELECT, apm, names, sent},
+    span_compression::{SELECT, apm, names, sent},
 };
 
 #[tracing::instrument]

@@ -12,7 +12,7 @@ use tower_apm::AgentBuilder;
 
 use crate::{
     http::call,
-    huge_traces::{SELECT, after, apm},
+    span_compression::{SELECT, after, apm},
 };
 
 fn functions(span: &Value) -> Vec<&str> {

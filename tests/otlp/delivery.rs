@@ -24,8 +24,8 @@ use tower::ServiceExt;
 use tower_apm::{AgentBuilder, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::Kind,
-    server::{DEADLINE, Decoder, agent},
 };
 
 #[tokio::test]

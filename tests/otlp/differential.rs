@@ -25,10 +25,9 @@ use tower_apm::{
 
 use crate::{
     client::Connection,
+    decoder::{DEADLINE, Decoder, agent},
     document::Document,
-    requests,
-    server::{DEADLINE, Decoder, agent},
-    traffic,
+    requests, traffic,
 };
 
 /// What is different on purpose, or cannot be the same.

@@ -13,7 +13,7 @@ use axum::{
 use tower::ServiceExt;
 use tower_apm::{Agent, ResponseExt};
 
-use crate::server::{DEADLINE, Decoder, agent};
+use crate::decoder::{DEADLINE, Decoder, agent};
 
 #[derive(Debug, thiserror::Error)]
 #[error("settlement of {0} failed")]

@@ -10,8 +10,8 @@ use tower_apm::{CaptureBody, EnvVars, Exporter, OtlpProtocol};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::{Document, Kind},
-    server::{DEADLINE, Decoder, agent},
     traffic,
 };
 

@@ -9,15 +9,15 @@ mod apm_server_process;
 #[expect(dead_code, reason = "written for the tests of the development server")]
 mod client;
 
-mod beside;
+mod decoder;
 mod delivery;
 mod differential;
 mod document;
 mod grouping;
+mod index_checks;
 mod loss;
 mod metrics;
+mod metrics_and_logs_failures;
 mod proxies;
 mod requests;
-mod server;
 mod traffic;
-mod traps;

@@ -4,8 +4,8 @@ use serde_json::Value;
 use tower_apm::{AgentBuilder, Exporter, OtlpProtocol};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::Document,
-    server::{DEADLINE, Decoder, agent},
 };
 
 /// Metrics are gathered at the end alone.

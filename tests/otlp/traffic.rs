@@ -226,6 +226,6 @@ pub(crate) async fn day(agent: &Agent) {
         info_span!("sweep").in_scope(|| ());
         Transaction::current()
     });
-    agent.flush(crate::server::DEADLINE).await.unwrap();
+    agent.flush(crate::decoder::DEADLINE).await.unwrap();
     late.error(&settlement("a transaction that is over")).capture();
 }

@@ -5,10 +5,10 @@
 
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
-mod day;
-mod lines;
-mod sender;
-mod told;
+mod log_records;
+mod metadata;
+mod service_traffic;
+mod strategies;
 
 use std::{
     env, fs,
@@ -23,7 +23,7 @@ use proptest::{
 };
 use tower_apm::{Agent, CaptureBody, EnvVars, Exporter};
 
-use crate::{apm_server_process::ApmServer, day::Day};
+use crate::{apm_server_process::ApmServer, service_traffic::Day};
 
 /// Days, unless `PROPTEST_CASES` says how many.
 const CASES: u32 = 150;
@@ -64,7 +64,7 @@ fn whatever_is_told_arrives_without_its_secrets() {
         max_shrink_iters: 2_000,
         ..default
     };
-    let tested = TestRunner::new(config).run(&day::day(), |day: Day| {
+    let tested = TestRunner::new(config).run(&service_traffic::day(), |day: Day| {
         let before = agent.stats();
         runtime.block_on(day.live(&agent));
         runtime.block_on(agent.flush(DEADLINE)).unwrap();

@@ -139,7 +139,7 @@ async fn errors_are_the_same_by_every_protocol() {
             .caused_by("ChainError")
             .caused_by("execution reverted")
             .handled(true)
-            .frame_contains("one_model")
+            .frame_contains("protocol_parity")
             .user_id("0xdef")
             .custom("/attempt", 2)
             .custom("/order/buyer", "0xdef")

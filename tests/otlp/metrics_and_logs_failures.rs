@@ -18,8 +18,8 @@ use tower_apm::{Agent, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
+    decoder::{DEADLINE, agent, warnings},
     delivery::answering,
-    server::{DEADLINE, agent, warnings},
 };
 
 #[tokio::test]

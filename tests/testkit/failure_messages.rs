@@ -41,7 +41,7 @@ async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
         &[
             "expected a transaction \"GET /listing/{id}\"",
             "the nearest is \"GET /listings/{id}\"",
-            "tests/testkit/messages.rs:",
+            "tests/testkit/failure_messages.rs:",
             "GET /listings/{id} · request · success · HTTP 2xx",
             "labels ",
             "token_id=\"7\"",
@@ -126,7 +126,7 @@ async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
             &message,
             &[
                 &format!("but none came within 300ms: {but}"),
-                "tests/testkit/messages.rs:",
+                "tests/testkit/failure_messages.rs:",
                 "what arrived:\n",
                 "ms  load · app/internal",
             ],

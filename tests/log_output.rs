@@ -167,7 +167,7 @@ fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
         assert!(timestamp.len() == "2026-11-25T21:04:05.067Z".len() && timestamp.ends_with('Z'), "{timestamp}");
     }
     assert_eq!((&outside["log.level"], &outside["message"]), (&json!("info"), &json!("outside")));
-    assert_eq!((&outside["log.logger"], outside.get("trace.id")), (&json!("printed"), None));
+    assert_eq!((&outside["log.logger"], outside.get("trace.id")), (&json!("log_output"), None));
     let wanted = json!({
         "log.level": "error", "message": "not sold", "log.origin.file.name": file!(), "user.id": "0xabc",
         "error.type": "ParseIntError", "error.message": "invalid digit found in string",

@@ -8,8 +8,8 @@ use tower::ServiceExt;
 use tower_apm::{Agent, Exporter, Stats, Transaction};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent, warnings},
     document::{Document, Kind},
-    server::{DEADLINE, Decoder, agent, warnings},
 };
 
 /// What one way made of what a service told.

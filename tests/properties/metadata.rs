@@ -10,7 +10,7 @@ use proptest::{
 };
 use tower_apm::{Agent, EnvVars, Exporter};
 
-use crate::{serve, told::text};
+use crate::{serve, strategies::text};
 
 /// Agents; each has a thread and connections of its own.
 const CASES: u32 = 40;

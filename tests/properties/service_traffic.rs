@@ -28,7 +28,7 @@ use tower_apm::{Agent, LabelValue, Outcome, ResponseExt, Transaction, User};
 
 use crate::{
     SECRET,
-    told::{Any, anything, float, integer, label, labels, text},
+    strategies::{Any, anything, float, integer, label, labels, text},
 };
 
 /// The work of a few transactions.

@@ -196,7 +196,7 @@ async fn explode() -> &'static str {
 }
 
 fn is_where_it_was(error: ExpectedError) -> ExpectedError {
-    error.kind("panic").handled(false).frame_contains("ends.rs").culprit_contains("explode")
+    error.kind("panic").handled(false).frame_contains("transaction_end.rs").culprit_contains("explode")
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tracing_subscriber::{layer::SubscriberExt, registry};
 
 use crate::{
     SECRET, serve,
-    told::{float, integer, text},
+    strategies::{float, integer, text},
 };
 
 const CASES: u32 = 200;
