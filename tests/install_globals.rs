@@ -10,7 +10,7 @@ use tower_apm::{Agent, CloudProvider, EnvVars, devserver::DevServer, otel::Elast
 use tracing::Level;
 
 #[tokio::test]
-async fn the_installed_agent_is_the_one_of_the_process() {
+async fn install_sets_the_global_agent_filter_and_propagator() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.set_agent_config("shop", [("log_level", "debug")]);
     let builder = Agent::builder().env_vars(EnvVars::empty()).cloud_provider(CloudProvider::None);

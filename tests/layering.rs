@@ -126,7 +126,7 @@ fn imports_point_down() {
 }
 
 #[test]
-fn imports_are_read_as_they_are_written() {
+fn import_parser_reads_groups_and_skips_comments() {
     let source = "use crate::{a::{x, y}, b,\n    c::Z};\nfn f() { crate::d::g(); my_crate::e(); }\n// crate::f\n";
     assert_eq!(imports(source), ["a", "b", "c", "d"].map(String::from).into());
 }

@@ -40,7 +40,7 @@ fn the_service() {
 
 /// As [`the_service`], of code that logs where a lock is held, or where the thread ends.
 #[test]
-fn the_service_in_odd_places() {
+fn the_service_that_logs_in_callbacks() {
     if env::var(CASE).is_err() {
         return;
     }
@@ -125,8 +125,9 @@ fn objects(case: &str, variables: &[(&str, &str)]) -> Vec<Value> {
     printed(case, variables).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+// spec: log-correlation.md
 #[test]
-fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
+fn text_output_ends_with_the_trace_ids() {
     for case in ["full", "compact"] {
         let lines = printed(case, &[]);
         let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
@@ -141,8 +142,9 @@ fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
     }
 }
 
+// spec: log-correlation.md
 #[test]
-fn section_13_1_json_has_the_ids_as_fields() {
+fn json_output_has_trace_id_fields() {
     let lines = objects("json", &[]);
     let [outside, inside, _] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(outside.get("trace.id"), None);
@@ -151,8 +153,9 @@ fn section_13_1_json_has_the_ids_as_fields() {
     assert!(inside["transaction.id"].is_string() && inside["span.id"].is_string());
 }
 
+// spec: log-reformatting.md
 #[test]
-fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
+fn ecs_output_has_the_fields_of_ecs() {
     let lines = objects("ecs", &[]);
     let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
     let service = json!({
@@ -197,17 +200,19 @@ fn log_crate_line_has_its_own_target_in_every_format() {
     assert_eq!(line["fields"], json!({"message": "by the log crate"}));
 }
 
+// spec: log-reformatting.md
 #[test]
-fn section_13_2_the_format_can_be_chosen_from_outside() {
+fn log_ecs_reformatting_variable_overrides_the_format() {
     let lines = objects("compact", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]);
     assert_eq!((lines.len(), &lines[0]["event.dataset"]), (3, &json!("shop")));
     assert_eq!(printed("off", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]), [""; 0]);
 }
 
 /// It would hang, or be aborted.
+// spec: log-correlation.md
 #[test]
-fn section_13_1_lines_are_told_from_anywhere() {
-    let text = output("the_service_in_odd_places", "full", &[]);
+fn log_lines_in_filters_error_texts_and_destructors_do_not_deadlock() {
+    let text = output("the_service_that_logs_in_callbacks", "full", &[]);
     for (line, times) in
         [("told in a filter", 3), ("told with an error", 3), ("told by an error", 3), ("told at a thread's end", 1)]
     {

@@ -48,7 +48,7 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
 type Header<'a> = (&'a str, &'a str);
 
 #[tokio::test]
-async fn what_cannot_be_understood_is_named_once_without_its_value() {
+async fn malformed_headers_and_bodies_are_logged_once_without_their_values() {
     let warnings = Warnings::default();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(warnings.clone())).unwrap();
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();

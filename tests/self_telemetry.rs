@@ -93,8 +93,9 @@ fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Age
     configure(agent).build().unwrap()
 }
 
+// spec: logging.md, transport.md
 #[tokio::test]
-async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
+async fn agent_does_not_record_its_own_requests() {
     let (port, taken) = failing().await;
     let agent = agent(port, |agent| agent);
     // the agent's own layer takes no spans below `info`, and clients of HTTP have no others

@@ -41,7 +41,7 @@ const TASKS: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_found_although_the_server_was_killed() {
+async fn no_request_is_lost_when_the_server_is_killed_and_restarted() {
     const REQUESTS: u64 = 100_000;
     let first = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind("127.0.0.1:0").unwrap();
     let (address, store) = (first.addr().to_string(), first.store().clone());
@@ -71,7 +71,7 @@ async fn every_request_is_found_although_the_server_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_real_decoder_takes_every_request() {
+async fn real_server_accepts_every_request() {
     const REQUESTS: u64 = 5_000;
     let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{}.ndjson", std::process::id()));
     let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];

@@ -28,8 +28,9 @@ async fn settle(agent: &Agent, name: &'static str) {
     agent.flush(LONG).await.unwrap();
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_when_a_server_fails_the_next_one_gets_what_waits() {
+async fn failed_server_is_replaced_by_the_next_one() {
     let (one, two) = (server("9.5.0"), server("9.5.0"));
     let agent = agent(|agent| agent.server_urls([one.url(), two.url()]));
     settle(&agent, "first").await;
@@ -54,8 +55,9 @@ async fn section_2_6_when_a_server_fails_the_next_one_gets_what_waits() {
     assert_eq!((stats.recorded, stats.accepted, stats.rejected), (12, 11, 1), "{stats}");
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_a_server_that_is_not_there_is_passed_over() {
+async fn unreachable_server_is_skipped() {
     let gone = DevServer::bind("127.0.0.1:0").unwrap();
     let (dead, alive) = (gone.url(), server("9.5.0"));
     gone.shutdown();
@@ -64,8 +66,9 @@ async fn section_2_6_a_server_that_is_not_there_is_passed_over() {
     assert_eq!(told(&alive, Kind::Transaction).len(), 1);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_the_version_of_a_server_is_forgotten_with_it() {
+async fn server_version_is_read_again_after_failover() {
     let (new, old) = (server("9.5.0"), server("7.17.0"));
     let agent = agent(|agent| agent.server_urls([new.url(), old.url()]).transaction_sample_rate(0.0));
     settle(&agent, "unsampled").await;
@@ -81,8 +84,9 @@ async fn section_2_6_the_version_of_a_server_is_forgotten_with_it() {
     assert!(!old.requests("/").is_empty(), "the other one is asked for its version");
 }
 
+// spec: tracing-sampling.md
 #[tokio::test]
-async fn section_2_8_trap_5_a_server_that_does_not_tell_its_version_gets_unsampled_transactions() {
+async fn unsampled_transactions_are_sent_to_old_and_unknown_server_versions() {
     for (version, sent) in [("", 1), ("7.17.0", 1), ("8.0.0", 0), ("9.5.0", 0)] {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()).transaction_sample_rate(0.0));
@@ -91,8 +95,9 @@ async fn section_2_8_trap_5_a_server_that_does_not_tell_its_version_gets_unsampl
     }
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_2_8_trap_39_one_version_gets_no_activation_method() {
+async fn activation_method_is_not_sent_to_version_8_7_0() {
     for (version, sent) in [("", true), ("8.6.9", true), ("8.7.0", false), ("8.7.1", true)] {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()));
@@ -103,8 +108,9 @@ async fn section_2_8_trap_39_one_version_gets_no_activation_method() {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_5_a_server_that_takes_longer_than_its_time_is_asked_again() {
+async fn server_timeout_leads_to_a_retry() {
     let server = server("9.5.0");
     server.script([Answer::unavailable().after(LONG)]);
     let agent = agent(|agent| agent.server_url(server.url()).server_timeout(Duration::from_millis(200)));

@@ -61,8 +61,9 @@ async fn until_recorded(agent: &Agent, wanted: bool) {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_they_vanish() {
+async fn central_config_applies_without_restart_and_removed_options_revert() {
     let server = server();
     server.set_agent_config("shop", [("recording", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
     let agent = agent(&server, |agent| agent);
@@ -72,8 +73,9 @@ async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_t
 }
 
 /// Trap 45.
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_3_an_agent_that_does_not_record_still_asks_and_is_switched_on_again() {
+async fn central_config_is_polled_while_recording_is_off() {
     let server = server();
     server.set_agent_config("shop", [("recording", "false")]);
     let agent = agent(&server, |agent| agent);
@@ -218,8 +220,9 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
     ]
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_6_each_live_option_takes_effect_and_goes_back_when_it_vanishes() {
+async fn each_central_option_takes_effect_and_reverts_when_removed() {
     let apm = TestAgent::start().await;
     for (option, value, what, before, with) in live_options() {
         assert_eq!(day(&apm).await[what], before, "{what} before {option}");
@@ -231,7 +234,7 @@ async fn section_3_6_each_live_option_takes_effect_and_goes_back_when_it_vanishe
 }
 
 #[test]
-fn every_live_option_has_its_row() {
+fn each_central_option_of_the_reference_is_tested() {
     let reference = include_str!("../../src/docs/options.md");
     let rows = reference.lines().filter_map(|line| line.strip_prefix("| `"));
     let live: BTreeSet<_> = rows
@@ -243,8 +246,9 @@ fn every_live_option_has_its_row() {
     assert_eq!(live, tested);
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
+async fn span_options_do_not_change_within_a_transaction() {
     let server = server();
     let agent = agent(&server, |agent| agent);
     let tracer = agent.tracer_provider().tracer("db");
@@ -286,8 +290,9 @@ async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_4_a_transaction_keeps_the_options_that_it_began_with() {
+async fn transaction_keeps_the_options_of_its_start() {
     let apm = TestAgent::start().await;
     let before = apm.agent().start_transaction("settle 7", "scheduled");
     apm.set_central_config([("transaction_name_groups", "settle *")]);
@@ -299,7 +304,7 @@ async fn section_1_4_a_transaction_keeps_the_options_that_it_began_with() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off() {
+async fn transaction_that_has_begun_is_sent_after_recording_is_turned_off() {
     let apm = TestAgent::start().await;
     let begun = apm.agent().start_transaction("settle", "scheduled");
     apm.set_central_config([("recording", "false")]);
@@ -313,8 +318,9 @@ async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off()
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
+async fn central_config_is_not_polled_if_disabled() {
     type Off = fn(AgentBuilder) -> AgentBuilder;
     let cases: [(Off, bool); 4] = [
         (|agent| agent.central_config(false), true),
@@ -347,8 +353,9 @@ async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
     }
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_14_2_with_disable_send_everything_is_recorded_and_nothing_sent() {
+async fn disable_send_records_events_and_opens_no_connection() {
     let server = server();
     let agent = agent(&server, |agent| agent.disable_send(true));
     call(app(&agent), "/listings").await;

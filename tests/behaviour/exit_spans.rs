@@ -16,8 +16,9 @@ fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
     spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_3_trap_25_what_a_call_does_inside_and_is_told_as_something_else_vanishes() {
+async fn child_of_another_type_below_an_exit_span_is_not_recorded() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         let call = info_span!("search", otel.kind = "client", db.system = "elasticsearch");
@@ -36,8 +37,9 @@ async fn section_6_3_trap_25_what_a_call_does_inside_and_is_told_as_something_el
     assert_eq!(transaction.get("dropped_spans_stats"), None);
 }
 
+// spec: tracing-spans.md, tracing-spans-destination.md
 #[tokio::test]
-async fn section_6_3_a_call_within_a_call_of_its_kind_has_no_destination() {
+async fn nested_exit_span_of_the_same_type_has_no_destination() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -59,8 +61,9 @@ async fn section_6_3_a_call_within_a_call_of_its_kind_has_no_destination() {
     }
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_3_what_refers_to_a_span_that_vanished_refers_to_the_call() {
+async fn references_to_an_unrecorded_child_point_to_its_exit_span() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let mut headers = http::HeaderMap::new();
@@ -87,7 +90,7 @@ async fn section_6_3_what_refers_to_a_span_that_vanished_refers_to_the_call() {
 }
 
 #[tokio::test]
-async fn within_the_last_call_of_the_limit_further_spans_are_dropped() {
+async fn spans_within_the_last_exit_span_of_the_limit_are_dropped() {
     let apm = apm(|agent| agent.transaction_max_spans(1)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -103,7 +106,7 @@ async fn within_the_last_call_of_the_limit_further_spans_are_dropped() {
 }
 
 #[tokio::test]
-async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
+async fn span_started_after_its_exit_span_has_a_sent_parent() {
     let least = |agent: tower_apm::AgentBuilder| agent.exit_span_min_duration(Duration::from_millis(4));
     let apm = apm(least).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
@@ -138,7 +141,7 @@ async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
 }
 
 #[tokio::test]
-async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
+async fn late_child_ends_the_compression_of_its_exit_span() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -155,7 +158,7 @@ async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
 
 /// With metrics on, the type of a call is judged at its start already.
 #[tokio::test]
-async fn what_is_told_anew_of_a_call_counts() {
+async fn attributes_set_after_the_start_decide_the_span_type() {
     for compression in [true, false] {
         let apm =
             apm(move |agent| agent.metrics_interval(Duration::from_secs(3600)).span_compression_enabled(compression))

@@ -26,8 +26,9 @@ fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_a_call_is_named_by_its_method_and_tells_its_status() {
+async fn grpc_transaction_is_named_by_its_method_and_has_its_status() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     client.check(of("")).await.unwrap();
@@ -35,8 +36,9 @@ async fn section_6_9_a_call_is_named_by_its_method_and_tells_its_status() {
     sent.kind("request").result("OK").outcome("success").status(200);
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_what_the_caller_got_wrong_is_no_failure() {
+async fn grpc_client_errors_are_no_failures() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     assert_eq!(client.check(of("nope")).await.unwrap_err().code(), tonic::Code::NotFound);
@@ -44,7 +46,7 @@ async fn section_6_9_what_the_caller_got_wrong_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_client_leaves_is_aborted() {
+async fn grpc_stream_cancelled_by_the_client_is_aborted() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     let mut changes = client.watch(of("")).await.unwrap().into_inner();
@@ -88,8 +90,9 @@ async fn call(app: Router) {
     send(app, request).await;
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_trap_44_the_status_comes_in_the_head_or_in_the_trailers() {
+async fn grpc_status_is_read_from_headers_and_trailers() {
     for (head, trailers, result, outcome) in [
         (Some("13"), None, "INTERNAL", "failure"),
         (None, Some("0"), "OK", "success"),
@@ -103,7 +106,7 @@ async fn section_6_9_trap_44_the_status_comes_in_the_head_or_in_the_trailers() {
 }
 
 #[tokio::test]
-async fn a_method_that_nobody_serves_is_no_name() {
+async fn unimplemented_grpc_method_is_named_by_route() {
     let apm = TestAgent::start().await;
     call(app(&apm, Some("12"), None)).await;
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNIMPLEMENTED").outcome("success");
@@ -117,7 +120,7 @@ fn says_it_is_grpc(path: &str) -> Request {
 
 /// A path that a client makes up must not become a name.
 #[tokio::test]
-async fn a_caller_who_only_says_that_he_speaks_grpc_names_nothing() {
+async fn request_that_only_claims_grpc_is_named_by_route() {
     let apm = TestAgent::start().await;
     let failing = async |tx: tower_apm::Transaction| {
         tx.capture_error(&std::io::Error::other("early"));
@@ -132,7 +135,7 @@ async fn a_caller_who_only_says_that_he_speaks_grpc_names_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_is_named_by_its_route() {
+async fn grpc_call_without_a_response_is_named_by_route() {
     use tower::{Layer, ServiceExt};
 
     let apm = TestAgent::start().await;
@@ -151,7 +154,7 @@ async fn a_call_without_an_answer_is_named_by_its_route() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_served_method_is_named_by_it() {
+async fn error_of_a_grpc_service_has_the_method_as_transaction_name() {
     let apm = TestAgent::start().await;
     let failing = async |tx: tower_apm::Transaction| {
         tx.capture_error(&std::io::Error::other("early"));
@@ -163,7 +166,7 @@ async fn an_error_of_a_served_method_is_named_by_it() {
 }
 
 #[tokio::test]
-async fn a_caller_whom_nobody_let_in_names_nothing() {
+async fn unauthenticated_grpc_call_is_named_by_route() {
     let apm = TestAgent::start().await;
     call(app(&apm, Some("16"), None)).await;
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNAUTHENTICATED").outcome("success");

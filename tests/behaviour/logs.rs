@@ -29,8 +29,9 @@ fn say() {
     tracing::debug!("filtered");
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_lines_are_sent_with_the_ids_of_their_trace() {
+async fn log_records_are_sent_with_trace_ids() {
     let apm = sending().await;
     with_default(subscriber(apm.agent()), || {
         tracing::warn!("outside");
@@ -57,8 +58,9 @@ async fn section_13_3_lines_are_sent_with_the_ids_of_their_trace() {
     apm.assert_no_secret("hunter2");
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_lines_of_requests_that_are_not_sampled_have_ids_too() {
+async fn log_records_of_unsampled_requests_have_trace_ids() {
     let configure = |agent: tower_apm::AgentBuilder| agent.log_sending(true).transaction_sample_rate(0.0);
     let apm = TestAgent::builder().configure(configure).start().await;
     let _default = tracing::subscriber::set_default(subscriber(apm.agent()));
@@ -72,8 +74,9 @@ async fn section_13_1_lines_of_requests_that_are_not_sampled_have_ids_too() {
     assert!(line["transaction.id"].is_string());
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_nothing_is_sent_unless_it_is_wanted() {
+async fn log_sending_is_off_by_default() {
     let apm = TestAgent::start().await;
     let say = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
     say();
@@ -88,8 +91,9 @@ async fn section_13_3_nothing_is_sent_unless_it_is_wanted() {
     }
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
+async fn log_records_for_an_old_server_are_dropped_and_counted() {
     let server = DevServer::builder().version("8.5.3").bind("127.0.0.1:0").unwrap();
     let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = builder.cloud_provider(tower_apm::CloudProvider::None).log_sending(true).build().unwrap();
@@ -102,8 +106,9 @@ async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
     assert_eq!((stats.accepted, stats.dropped.unsupported, stats.rejected), (1, 1, 0), "{stats}");
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come_to_an_end() {
+async fn log_records_of_the_agent_have_their_own_dataset_and_cause_no_loop() {
     let apm = sending().await;
     with_default(subscriber(apm.agent()), || drop(apm.layer().response_trace_id_header("no header")));
     apm.flush().await;
@@ -113,7 +118,7 @@ async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come
 }
 
 #[tokio::test]
-async fn a_line_whose_field_panics_is_sent_without_it() {
+async fn panicking_log_field_is_omitted() {
     struct Bad;
     impl std::fmt::Debug for Bad {
         fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,8 +133,9 @@ async fn a_line_whose_field_panics_is_sent_without_it() {
     assert_eq!(lines[0]["log.level"], "info");
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_error() {
+async fn own_subscriber_prints_trace_ids_and_the_error_id() {
     let apm = TestAgent::start().await;
     let (ecs, json) = (Written::default(), Written::default());
     let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
@@ -156,8 +162,9 @@ async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_e
     assert_eq!(ecs.objects()[1].get("error.id"), None);
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_an_error_s_id_is_in_no_other_line() {
+async fn error_id_is_printed_only_with_its_own_event() {
     let apm = TestAgent::start().await;
     let (before, after) = (Written::default(), Written::default());
     let first = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
@@ -180,8 +187,9 @@ async fn section_13_1_an_error_s_id_is_in_no_other_line() {
     assert!(before.objects().iter().all(|line| line.get("error.id").is_none()));
 }
 
+// spec: log-sending.md, field-limits.md
 #[tokio::test]
-async fn section_13_3_long_lines_are_cut_before_they_wait() {
+async fn long_log_records_are_truncated_before_they_are_queued() {
     let apm = sending().await;
     let long = "x".repeat(200_000);
     with_default(subscriber(apm.agent()), || {

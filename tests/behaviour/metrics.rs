@@ -91,8 +91,9 @@ fn work(apm: &TestAgent) {
     });
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
+async fn breakdown_metrics_contain_self_time_by_span_type() {
     let apm = apm(|agent| agent).await;
     for _ in 0..2 {
         work(&apm);
@@ -108,8 +109,9 @@ async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
     assert_eq!(apm.events(Kind::Span).len(), 6, "what became one span was counted as two");
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_trap_29_spans_that_are_not_sent_take_their_time_all_the_same() {
+async fn breakdown_metrics_include_dropped_and_compressed_spans() {
     for options in [
         |agent: AgentBuilder| agent.transaction_max_spans(0),
         |agent: AgentBuilder| agent.exit_span_min_duration(Duration::from_secs(1)).transaction_max_spans(1),
@@ -124,8 +126,9 @@ async fn section_10_4_trap_29_spans_that_are_not_sent_take_their_time_all_the_sa
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_trap_33_a_span_that_ends_after_its_transaction_is_not_told() {
+async fn breakdown_metrics_omit_spans_that_end_after_the_transaction() {
     let apm = apm(|agent| agent).await;
     let tracer = apm.agent().tracer_provider().tracer("work");
     let mut late = None;
@@ -135,8 +138,9 @@ async fn section_10_4_trap_33_a_span_that_ends_after_its_transaction_is_not_told
     assert_eq!(told(&breakdown), ["scheduled settle: app 1"]);
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_only_what_is_sampled_and_asked_for_is_told() {
+async fn breakdown_metrics_are_only_for_sampled_transactions_and_can_be_disabled() {
     for options in [
         |agent: AgentBuilder| agent.breakdown_metrics(false),
         |agent: AgentBuilder| agent.disable_metrics(["span.self_time.*"]),
@@ -149,8 +153,9 @@ async fn section_10_4_only_what_is_sampled_and_asked_for_is_told() {
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_names_are_those_that_transactions_are_grouped_by() {
+async fn breakdown_metrics_use_transaction_name_groups() {
     let apm = apm(|agent| agent.transaction_name_groups(["settle *"])).await;
     for n in 0..3 {
         drop(apm.agent().start_transaction(format!("settle {n}"), "scheduled"));
@@ -158,9 +163,10 @@ async fn section_10_4_names_are_those_that_transactions_are_grouped_by() {
     assert_eq!(told(&metricsets(&apm).await.0), ["scheduled settle *: app 3"]);
 }
 
+// spec: metrics.md
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn section_10_2_the_host_and_the_process_are_measured() {
+async fn system_and_process_metrics_are_sent() {
     let apm = apm(|agent| agent.disable_metrics(["system.process.cpu.*"])).await;
     let (_, others) = metricsets(&apm).await;
     let [set] = &others[..] else { panic!("{others:?}") };
@@ -179,8 +185,9 @@ async fn section_10_2_the_host_and_the_process_are_measured() {
     assert_eq!((stats.recorded, stats.accepted), (2, 2), "with the queue's");
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_what_became_of_events_is_told() {
+async fn health_metrics_contain_events_requests_and_queue() {
     let apm = apm(|agent| agent).await;
     work(&apm);
     apm.agent().capture_error(&std::io::Error::other("no such order"));
@@ -207,8 +214,9 @@ async fn section_10_5_what_became_of_events_is_told() {
     assert!(!told.iter().any(|told| told.contains("background")), "nobody asked for it: {told:#?}");
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_what_found_no_place_is_told() {
+async fn health_metrics_contain_events_dropped_by_a_full_queue() {
     let apm = apm(|agent| agent.max_queue_size(8)).await;
     // more than fits, in one go: whatever the worker takes out meanwhile, it is told as Stats counts it
     while apm.agent().stats().dropped.queue_full == 0 {
@@ -225,8 +233,9 @@ async fn section_10_5_what_found_no_place_is_told() {
     }
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_health_obeys_its_options() {
+async fn health_metrics_can_be_disabled_and_overhead_enabled() {
     let apm = self::apm(|agent| agent.disable_metrics(["agent.events.*"])).await;
     work(&apm);
     apm.agent().shutdown(LONG).await.unwrap();
@@ -250,8 +259,9 @@ async fn section_10_5_health_obeys_its_options() {
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_1_trap_40_metrics_come_each_interval_and_begin_anew() {
+async fn metrics_are_sent_and_reset_each_interval() {
     let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
     let breakdown = |apm: &TestAgent| {
         let sets = apm.events(Kind::Metricset).into_iter().filter(|set| set.get("transaction").is_some());
@@ -269,7 +279,7 @@ async fn section_10_1_trap_40_metrics_come_each_interval_and_begin_anew() {
 }
 
 #[tokio::test]
-async fn nothing_is_measured_while_nothing_is_recorded() {
+async fn no_metrics_are_sent_with_recording_off() {
     let apm = apm(|agent| agent.recording(false)).await;
     work(&apm);
     let (breakdown, others) = metricsets(&apm).await;

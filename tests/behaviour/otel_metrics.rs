@@ -37,8 +37,9 @@ async fn sample(apm: &TestAgent, name: &str) -> Value {
     sample.clone()
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_metrics_arrive_under_their_names_with_typed_labels() {
+async fn opentelemetry_metrics_have_their_names_and_typed_labels() {
     let apm = apm(|agent| agent).await;
     let provider = apm.agent().meter_provider();
     let meter = provider.meter("shop");
@@ -74,8 +75,9 @@ fn view(name: &'static str, stream: impl Fn() -> Stream) -> impl Fn(&Instrument)
     move |instrument| (instrument.name() == name).then(&stream)
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_others() {
+async fn histograms_use_the_default_boundaries_unless_configured() {
     async fn told(apm: &TestAgent, provider: tower_apm::otel::ApmMeterProvider) -> Vec<Value> {
         let meter = provider.meter("shop");
         let own = meter.f64_histogram("own").with_boundaries(vec![2.0, 4.0]).build();
@@ -117,8 +119,9 @@ async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_
     assert!(close(&values, [6.0, 6.0, 3.0, 5.0, 6.0]), "{values:?}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_metrics_come_each_interval_by_themselves() {
+async fn opentelemetry_metrics_are_sent_each_interval() {
     let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -137,8 +140,9 @@ async fn section_10_6_metrics_come_each_interval_by_themselves() {
     }
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_the_end_delivers_what_was_measured_up_to_it() {
+async fn shutdown_sends_the_last_opentelemetry_metrics() {
     let apm = apm(|agent| agent).await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -152,8 +156,9 @@ async fn section_10_6_the_end_delivers_what_was_measured_up_to_it() {
     assert_eq!((stats.recorded, stats.dropped.total()), (stats.accepted, 0), "{stats}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_a_provider_that_is_there_stays_and_the_global_one_too() {
+async fn metric_exporter_works_with_an_existing_provider() {
     let apm = apm(|agent| agent).await;
     let reader = PeriodicReader::builder(apm.agent().metric_exporter()).with_interval(Duration::from_secs(3600));
     let theirs = SdkMeterProvider::builder().with_reader(reader.build()).build();
@@ -167,8 +172,9 @@ async fn section_10_6_a_provider_that_is_there_stays_and_the_global_one_too() {
     assert_eq!(sets(&apm).await.len(), 1);
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
+async fn invalid_metric_names_and_label_keys_are_dropped_and_counted() {
     let apm = apm(|agent| agent.disable_metrics(["shop.secret*"])).await;
     let provider = apm.agent().meter_provider_with(|builder| {
         // what the SDK lets through
@@ -197,8 +203,9 @@ async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
     assert_eq!((stats.rejected, stats.dropped_keys), (0, 5), "{stats}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_nothing_is_told_while_nothing_is_recorded() {
+async fn no_opentelemetry_metrics_are_sent_with_recording_off() {
     let apm = apm(|agent| agent.recording(false)).await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -211,8 +218,9 @@ async fn section_10_6_nothing_is_told_while_nothing_is_recorded() {
     assert_eq!(sample(&apm, "shop.orders").await["value"].as_f64(), Some(2.0));
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_where_nothing_is_sent_nothing_is_measured() {
+async fn observable_instruments_are_not_called_if_nothing_is_sent() {
     for options in [
         |agent: AgentBuilder| agent.enabled(false),
         |agent: AgentBuilder| agent.metrics_interval(Duration::ZERO),

@@ -24,8 +24,9 @@ fn root(apm: &TestAgent, name: &'static str, kind: SpanKind, pairs: &[(&'static 
     span.set_status(status);
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_3_the_type_is_that_of_the_work() {
+async fn transaction_type_follows_span_kind_and_attributes() {
     let apm = TestAgent::start().await;
     root(&apm, "GET /rates", SpanKind::Server, &[("http.request.method", "GET")], Status::Unset);
     root(&apm, "shop.Market/Buy", SpanKind::Server, &[("rpc.system", "grpc")], Status::Unset);
@@ -37,8 +38,9 @@ async fn section_7_3_the_type_is_that_of_the_work() {
     apm.expect_transaction("by hand").await.kind("unknown").outcome("unknown");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_3_what_comes_later_may_tell_the_type() {
+async fn later_attributes_change_the_transaction_type() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("by hand");
     let context =
@@ -53,7 +55,7 @@ async fn section_7_3_what_comes_later_may_tell_the_type() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_over_names_the_errors_that_come_late() {
+async fn late_errors_have_the_name_and_type_of_their_root_span() {
     let apm = TestAgent::start().await;
     let told = attributes(&[("messaging.system", "kafka")]);
     let tracer = apm.agent().tracer_provider().tracer("by hand");
@@ -87,8 +89,9 @@ async fn a_root_that_is_over_names_the_errors_that_come_late() {
 }
 
 /// Trap 21: the status of a server's span stays unset where all went well.
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_2_an_unset_status_is_the_response_s() {
+async fn outcome_of_an_unset_status_follows_the_response_status() {
     let statuses = [
         (&[("http.method", "GET"), ("http.status_code", "200")][..], Status::Unset, "success", Some("HTTP 2xx")),
         (
@@ -140,8 +143,9 @@ async fn section_7_2_an_unset_status_is_the_response_s() {
     apm.expect_transaction("call").await.outcome("unknown").no_field("/result");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be() {
+async fn request_response_and_message_attributes_become_context_fields() {
     let apm = TestAgent::start().await;
     let pairs = [
         ("http.request.method", "GET"),
@@ -171,8 +175,9 @@ async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be()
     apm.assert_no_secret("hunter2");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_14_6_attributes_of_a_request_that_have_no_field_are_labels() {
+async fn request_attributes_without_a_field_are_labels() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let context = opentelemetry::Context::current();
@@ -195,7 +200,7 @@ fn duration(apm: &TestAgent) -> f64 {
 }
 
 #[tokio::test]
-async fn times_that_are_given_are_taken() {
+async fn explicit_start_and_end_times_are_used() {
     let now = SystemTime::now();
     for ago in [Duration::from_secs(90), Duration::from_secs(20 * 365 * 24 * 3600)] {
         let apm = TestAgent::start().await;
@@ -211,7 +216,7 @@ async fn times_that_are_given_are_taken() {
 }
 
 #[tokio::test]
-async fn a_span_that_is_built_late_has_begun_when_it_began() {
+async fn explicit_start_time_is_kept_for_a_span_built_later() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("by hand");
     // as the bridge of `tracing` builds them: when they are first entered
@@ -222,7 +227,7 @@ async fn a_span_that_is_built_late_has_begun_when_it_began() {
 }
 
 #[tokio::test]
-async fn an_end_before_the_start_is_no_time() {
+async fn end_before_the_start_is_a_duration_of_zero() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("by hand");
     let mut span = tracer.start("backwards");
@@ -231,8 +236,9 @@ async fn an_end_before_the_start_is_no_time() {
 }
 
 /// 1024 characters go; the rest need not wait for that in the queue's memory.
+// spec: tracing-api-otel.md, field-limits.md
 #[tokio::test]
-async fn section_7_2_a_name_of_any_length_fits_into_the_queue() {
+async fn long_names_are_truncated_before_they_are_queued() {
     let configure = |agent: tower_apm::AgentBuilder| agent.max_queue_bytes(64 * 1024);
     let apm = TestAgent::builder().configure(configure).start().await;
     let long = || "n".repeat(1_000_000);
@@ -251,8 +257,9 @@ async fn section_7_2_a_name_of_any_length_fits_into_the_queue() {
     }
 }
 
+// spec: span-links.md
 #[tokio::test]
-async fn section_6_7_links_beyond_the_limits_are_counted() {
+async fn links_over_the_limits_are_counted() {
     let apm = TestAgent::start().await;
     let link =
         || Link::with_context(SpanContext::new(7.into(), 8.into(), Default::default(), true, Default::default()));

@@ -31,7 +31,7 @@ fn adds_up(stats: Stats) {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_by_a_server_that_comes_back() {
+async fn temporary_server_failures_are_retried_without_loss() {
     for answer in [
         Answer::unavailable(),
         Answer::too_many(),
@@ -53,8 +53,9 @@ async fn nothing_is_lost_by_a_server_that_comes_back() {
     }
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_trap_10_what_the_server_refuses_is_counted_and_not_sent_again() {
+async fn rejected_events_are_counted_and_not_retried() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.answer([Answer::rejected(["bad luck", "worse luck"])]);
     for _ in 0..10 {
@@ -67,7 +68,7 @@ async fn section_2_6_trap_10_what_the_server_refuses_is_counted_and_not_sent_aga
 }
 
 #[tokio::test]
-async fn a_failure_half_way_goes_on_after_what_was_taken() {
+async fn retry_after_a_partial_failure_skips_accepted_events() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.answer([Answer::failed_after(3)]);
     for _ in 0..10 {
@@ -79,7 +80,7 @@ async fn a_failure_half_way_goes_on_after_what_was_taken() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_means_twice_and_not_never() {
+async fn lost_response_sends_the_events_twice() {
     let apm = TestAgent::start().await;
     apm.answer([Answer::cut_after_storing()]);
     apm.agent().start_transaction("once", "scheduled").run(async {}).await;
@@ -88,8 +89,9 @@ async fn an_answer_that_is_lost_means_twice_and_not_never() {
     assert_eq!(apm.agent().stats().accepted, 1);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_4_a_full_queue_drops_and_counts() {
+async fn full_queue_drops_and_counts_events() {
     let apm = TestAgent::builder().configure(|agent| agent.max_queue_size(10)).start().await;
     let full = || apm.agent().stats().dropped.queue_full > 0;
     let deadline = Instant::now() + LONG;
@@ -108,7 +110,7 @@ async fn section_2_4_a_full_queue_drops_and_counts() {
 }
 
 #[tokio::test]
-async fn events_wait_for_a_server_that_is_not_there_yet() {
+async fn events_wait_until_the_server_is_reachable() {
     // a port that is free, for the server that comes late
     let gone = DevServer::bind("127.0.0.1:0").unwrap();
     let (url, addr) = (gone.url(), gone.addr());
@@ -125,7 +127,7 @@ async fn events_wait_for_a_server_that_is_not_there_yet() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_flush_keeps_its_deadline_on_one_thread() {
+async fn flush_timeout_is_kept_on_a_single_thread_runtime() {
     let apm = TestAgent::start().await;
     apm.answer([Answer::slow(Duration::from_secs(60))]);
     apm.agent().start_transaction("slow", "scheduled").run(async {}).await;
@@ -134,8 +136,9 @@ async fn a_flush_keeps_its_deadline_on_one_thread() {
     assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
 }
 
+// spec: transport.md
 #[tokio::test(flavor = "current_thread")]
-async fn section_2_7_a_shutdown_delivers_and_then_records_no_more() {
+async fn shutdown_delivers_events_and_ends_recording() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.agent().start_transaction("before", "scheduled").run(async {}).await;
     apm.agent().shutdown(LONG).await.unwrap();
@@ -148,7 +151,7 @@ async fn section_2_7_a_shutdown_delivers_and_then_records_no_more() {
 }
 
 #[tokio::test]
-async fn a_disabled_agent_is_not_there() {
+async fn disabled_agent_records_no_events() {
     let apm = TestAgent::builder().configure(|agent| agent.enabled(false)).start().await;
     let handler = async |tx: tower_apm::Transaction| tx.is_active().to_string();
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
@@ -157,8 +160,9 @@ async fn a_disabled_agent_is_not_there() {
     assert_eq!(apm.agent().stats(), Stats::default());
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
+async fn recording_off_records_no_events_from_any_source() {
     let apm = TestAgent::builder().configure(|agent| agent.recording(false)).start().await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
@@ -192,8 +196,9 @@ async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
     assert_eq!(apm.agent().stats().recorded, 0);
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_5_trap_18_ignored_paths_make_no_transaction_at_any_layer() {
+async fn ignored_urls_make_no_transaction_at_any_layer() {
     let apm =
         TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/health*", "*/ping"])).start().await;
     let inner = Router::new().route("/ping", get(async || "pong")).layer(apm.layer().module("inner"));
@@ -218,8 +223,9 @@ async fn section_5_5_trap_18_ignored_paths_make_no_transaction_at_any_layer() {
     apm.expect_nothing().await;
 }
 
+// spec: tracing-sampling.md
 #[tokio::test]
-async fn a_sample_rate_of_zero_sends_nothing_and_passes_the_decision_on() {
+async fn sample_rate_zero_sends_no_transactions_and_propagates_the_decision() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
     let handler = async || {
         let mut headers = http::HeaderMap::new();
@@ -236,8 +242,9 @@ async fn a_sample_rate_of_zero_sends_nothing_and_passes_the_decision_on() {
     apm.expect_transaction("GET /").await.field("/trace_id", "0af7651916cd43dd8448eb211c80319c");
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn metadata_tells_who_sends() {
+async fn metadata_contains_service_process_and_labels() {
     let apm = TestAgent::builder()
         .configure(|agent| {
             agent.service_name("shop").service_version("1.2.3").environment("ci").global_labels([("region", "mars")])
@@ -259,8 +266,9 @@ async fn metadata_tells_who_sends() {
     assert_eq!(metadata["process"]["pid"], std::process::id());
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_2_trap_38_a_configured_hostname_stands_beside_the_detected_one() {
+async fn configured_and_detected_hostnames_are_sent_separately() {
     let apm = TestAgent::builder().configure(|agent| agent.hostname("till 7 of the shop")).start().await;
     call(app(&apm), "/listings/7").await;
     apm.expect_transaction("GET /listings/{id}").await;

@@ -86,7 +86,7 @@ async fn requests(apm: &TestAgent) {
 }
 
 #[tokio::test]
-async fn a_request_is_the_same_by_every_protocol() {
+async fn transaction_is_the_same_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -127,7 +127,7 @@ async fn a_request_is_the_same_by_every_protocol() {
 }
 
 #[tokio::test]
-async fn errors_are_the_same_by_every_protocol() {
+async fn errors_are_the_same_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -155,7 +155,7 @@ async fn errors_are_the_same_by_every_protocol() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_any_protocol() {
+async fn no_secret_is_sent_over_any_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -164,7 +164,7 @@ async fn no_secret_is_in_any_protocol() {
 }
 
 #[tokio::test]
-async fn what_carries_a_late_error_is_not_seen_by_any_protocol() {
+async fn late_error_adds_no_visible_span_over_any_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         let job = apm.agent().start_transaction("settle auctions", "scheduled");
@@ -179,7 +179,7 @@ async fn what_carries_a_late_error_is_not_seen_by_any_protocol() {
 }
 
 #[tokio::test]
-async fn a_failed_expectation_says_where_it_has_looked() {
+async fn failed_expectation_names_the_otlp_label() {
     for protocol in &PROTOCOLS[1..] {
         let apm = start(*protocol).await;
         requests(&apm).await;
@@ -199,7 +199,7 @@ fn said(check: impl FnOnce()) -> String {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_a_time_comes_later_by_every_protocol() {
+async fn temporary_failures_are_retried_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         apm.answer([Answer::unavailable(), Answer::cut(), Answer::slow(Duration::from_millis(20))]);

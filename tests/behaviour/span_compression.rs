@@ -88,8 +88,9 @@ pub(crate) fn names(spans: &[Value]) -> Vec<&str> {
     spans.iter().map(|span| span["name"].as_str().unwrap()).collect()
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_calls_of_one_name_become_one() {
+async fn equal_exit_spans_are_compressed_by_exact_match() {
     let apm = TestAgent::start().await;
     let (transaction, spans) = after(&apm, (0..5).map(|n| SELECT.at(n * 10).took(n + 1))).await;
     let [span] = &spans[..] else { panic!("{spans:?}") };
@@ -103,8 +104,9 @@ async fn section_8_3_calls_of_one_name_become_one() {
     assert_eq!(transaction["span_count"], json!({ "started": 1 }));
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_what_is_not_alike_stays_apart() {
+async fn different_or_long_exit_spans_are_not_compressed() {
     for other in [
         SELECT.named("SELECT FROM users"),
         SELECT.to("mysql", "shop"),
@@ -122,8 +124,9 @@ async fn section_8_3_what_is_not_alike_stays_apart() {
     assert_eq!(spans.len(), 1, "a call that is exactly as long as the limit");
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_calls_of_one_kind_become_one_where_asked_for() {
+async fn same_kind_compression_is_enabled_by_its_option() {
     let same_kind = |agent: AgentBuilder| agent.span_compression_same_kind_max_duration(Duration::from_millis(5));
     let apm = apm(same_kind).await;
     let calls = [
@@ -141,8 +144,9 @@ async fn section_8_3_calls_of_one_kind_become_one_where_asked_for() {
     assert_eq!(spans.len(), 2, "equal names that are too long are no `same_kind` either");
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_each_parent_has_its_own() {
+async fn compression_is_per_parent_and_ends_at_other_spans() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -159,8 +163,9 @@ async fn section_8_3_each_parent_has_its_own() {
     assert_eq!(counts, [None, Some(2), None], "what ended between them keeps the first and the last apart");
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_what_something_refers_to_stays_by_itself() {
+async fn exit_spans_with_propagated_context_errors_or_children_are_not_compressed() {
     type Refer = fn(&Context);
     let refers: [(&str, Refer); 3] = [
         ("a place in another service", |_| trace_context::inject(&mut http::HeaderMap::new())),
@@ -200,8 +205,9 @@ async fn section_8_3_what_something_refers_to_stays_by_itself() {
     }
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_calls_that_failed_stay_apart() {
+async fn failed_exit_spans_are_not_compressed() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -218,15 +224,17 @@ async fn section_8_3_calls_that_failed_stay_apart() {
     assert_eq!(outcomes, ["failure", "success", "failure", "success"], "the first, and one that comes");
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_long_calls_of_one_name_are_not_merged_as_of_one_kind() {
+async fn equal_exit_spans_over_the_exact_match_limit_are_not_same_kind() {
     let apm = apm(|agent| agent.span_compression_same_kind_max_duration(Duration::from_millis(100))).await;
     let (_, spans) = after(&apm, [SELECT.took(60), SELECT.at(100).took(60)]).await;
     assert_eq!(names(&spans), ["SELECT FROM orders"; 2]);
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_what_refers_to_others_does_not_end_compression() {
+async fn compression_continues_after_many_propagated_spans() {
     let apm = apm(|agent| agent.transaction_max_spans(-1)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -244,8 +252,9 @@ async fn section_8_3_what_refers_to_others_does_not_end_compression() {
     assert_eq!(spans[1100]["composite"]["count"], 5);
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_trap_28_a_call_that_waits_is_told_however_the_request_ends() {
+async fn buffered_exit_span_is_sent_after_cancel_panic_and_timeout() {
     async fn waits(tracer: BoxedTracer, end: fn()) {
         SELECT.at(0).run(&tracer);
         end();
@@ -268,14 +277,16 @@ async fn section_8_3_trap_28_a_call_that_waits_is_told_however_the_request_ends(
     assert_eq!(spans.len(), 3, "{spans:?}");
 }
 
+// spec: tracing-spans-compress.md
 #[tokio::test]
-async fn section_8_3_it_can_be_turned_off() {
+async fn compression_can_be_disabled() {
     let apm = apm(|agent| agent.span_compression_enabled(false)).await;
     assert_eq!(after(&apm, [SELECT, SELECT.at(10)]).await.1.len(), 2);
 }
 
+// spec: tracing-spans-limit.md, tracing-spans-dropped-stats.md
 #[tokio::test]
-async fn section_8_1_and_8_2_trap_1_what_is_beyond_the_limit_is_counted_by_target_and_outcome() {
+async fn spans_over_the_limit_are_counted_by_target_and_outcome() {
     let apm = apm(|agent| agent.transaction_max_spans(1).span_compression_enabled(false)).await;
     let calls = [SELECT, SELECT.at(10), SELECT.at(20).took(3), SELECT.to("redis", "").at(30)];
     let (transaction, spans) = after(&apm, calls).await;
@@ -296,8 +307,9 @@ async fn section_8_1_and_8_2_trap_1_what_is_beyond_the_limit_is_counted_by_targe
     assert_eq!(transaction["dropped_spans_stats"], expected);
 }
 
+// spec: tracing-spans-dropped-stats.md, tracing-spans-drop-fast-exit.md
 #[tokio::test]
-async fn section_8_2_trap_30_each_outcome_is_told_apart_and_a_composite_counts_for_all_of_its_calls() {
+async fn dropped_spans_stats_are_per_outcome_and_count_each_span_of_a_composite() {
     let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(3)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -324,8 +336,9 @@ async fn section_8_2_trap_30_each_outcome_is_told_apart_and_a_composite_counts_f
     assert_eq!(of("failure"), &json!({ "count": 1, "sum": { "us": 2000 } }));
 }
 
+// spec: tracing-spans-dropped-stats.md
 #[tokio::test]
-async fn section_8_2_a_long_name_of_a_target_loses_no_transaction() {
+async fn dropped_spans_stats_truncate_long_target_names() {
     for system in ["mysql", &"kafka".repeat(200)] {
         let apm = apm(|agent| agent.transaction_max_spans(0)).await;
         let tracer = apm.agent().tracer_provider().tracer("db");
@@ -344,8 +357,9 @@ async fn section_8_2_a_long_name_of_a_target_loses_no_transaction() {
     }
 }
 
+// spec: tracing-spans-limit.md
 #[tokio::test]
-async fn section_8_1_a_span_that_is_dropped_without_its_end_is_counted() {
+async fn spans_dropped_without_end_are_counted() {
     let apm = apm(|agent| agent.transaction_max_spans(0)).await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -356,8 +370,9 @@ async fn section_8_1_a_span_that_is_dropped_without_its_end_is_counted() {
     assert_eq!(sent(&apm).await.0["span_count"], json!({ "started": 0, "dropped": 3 }));
 }
 
+// spec: tracing-spans-limit.md
 #[tokio::test]
-async fn section_8_1_trap_31_threads_together_have_no_more_spans_than_one() {
+async fn concurrent_spans_respect_the_limit() {
     let apm = apm(|agent| agent.transaction_max_spans(100)).await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     let work = apm.agent().start_transaction("work", "scheduled");
@@ -377,8 +392,9 @@ async fn section_8_1_trap_31_threads_together_have_no_more_spans_than_one() {
     assert_eq!(spans.len(), 100);
 }
 
+// spec: tracing-spans-dropped-stats.md
 #[tokio::test]
-async fn section_8_2_no_more_than_128_targets_are_told() {
+async fn dropped_spans_stats_are_limited_to_128_entries() {
     let apm = apm(|agent| agent.transaction_max_spans(0)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -395,8 +411,9 @@ async fn section_8_2_no_more_than_128_targets_are_told() {
     assert_eq!(counted, 128 + 50, "those that are told go on counting");
 }
 
+// spec: tracing-spans-limit.md
 #[tokio::test]
-async fn section_8_1_nothing_hangs_below_a_call_that_is_not_sent() {
+async fn context_of_a_dropped_span_propagates_the_sent_ancestor() {
     let apm = apm(|agent| agent.transaction_max_spans(0)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let mut headers = http::HeaderMap::new();
@@ -409,8 +426,9 @@ async fn section_8_1_nothing_hangs_below_a_call_that_is_not_sent() {
     assert!(parent.contains(transaction["id"].as_str().unwrap()), "{parent} names the nearest that is sent");
 }
 
+// spec: tracing-spans-drop-fast-exit.md
 #[tokio::test]
-async fn section_8_4_short_calls_are_counted_and_not_sent() {
+async fn short_exit_spans_are_dropped_and_counted() {
     let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(2)).await;
     let calls = [
         SELECT.took(9),                        // short
@@ -426,8 +444,9 @@ async fn section_8_4_short_calls_are_counted_and_not_sent() {
     assert_eq!(transaction["dropped_spans_stats"][0]["duration"], json!({ "count": 2, "sum": { "us": 18000 } }));
 }
 
+// spec: tracing-spans-drop-fast-exit.md
 #[tokio::test]
-async fn section_8_4_what_the_other_side_knows_is_sent_however_short() {
+async fn short_spans_with_propagated_context_are_sent() {
     let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_secs(10))).await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         let url = "http://chain.example/rpc";

@@ -1,5 +1,5 @@
 //! `transaction_max_spans`: every parent id that is sent refers to an event that is sent.
-// spec: handling-huge-traces/tracing-spans-limit.md
+// spec: tracing-spans-limit.md
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -29,8 +29,9 @@ async fn show() {
     load().await;
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_the_stack_begins_with_the_code_that_awaits() {
+async fn span_stack_starts_at_the_awaiting_code() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     call(Router::new().route("/", get(async || show().await)).layer(apm.layer()), "/").await;
     let span = apm.expect_span("load").await;
@@ -42,8 +43,9 @@ async fn section_6_1_the_stack_begins_with_the_code_that_awaits() {
     assert_eq!((&first["filename"], &first["library_frame"]), (&"span_stacks.rs".into(), &false.into()));
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_only_spans_that_took_long_enough_have_one() {
+async fn span_stack_needs_the_minimum_duration() {
     for (least, short, long) in
         [(None, false, false), (Some(Duration::ZERO), true, true), (Some(Duration::from_millis(5)), false, true)]
     {
@@ -60,16 +62,18 @@ async fn section_6_1_only_spans_that_took_long_enough_have_one() {
     assert_eq!(after(&apm, [SELECT.took(5)]).await.1[0].get("stacktrace"), None);
 }
 
+// spec: tracing-spans.md, tracing-spans-compress.md
 #[tokio::test]
-async fn section_6_1_a_composite_has_that_of_its_first_call() {
+async fn composite_span_has_the_stack_of_its_first_span() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::from_millis(5))).await;
     let (_, spans) = after(&apm, (0..3).map(|n| SELECT.at(n * 100).took(10))).await;
     assert_eq!((spans.len(), &spans[0]["composite"]["count"]), (1, &3.into()));
     assert!(!functions(&spans[0]).is_empty());
 }
 
+// spec: tracing-spans.md
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn section_6_1_a_stack_without_the_application_is_none() {
+async fn span_stack_without_application_frames_is_omitted() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     let work = apm.agent().start_transaction("work", "scheduled");
@@ -82,8 +86,9 @@ async fn section_6_1_a_stack_without_the_application_is_none() {
     drop(work);
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_a_span_that_brings_its_stack_keeps_it() {
+async fn code_stacktrace_attribute_is_the_span_stack() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let text = "   0: shop::pool::Connection::run\n             at ./src/pool.rs:7:3\n   1: tokio::runtime::run\n";

@@ -16,8 +16,9 @@ fn interval(event: &Value) -> (f64, f64) {
     (start, start + event["duration"].as_f64().unwrap() * 1000.0)
 }
 
+// spec: tracing-transactions.md, tracing-spans.md
 #[tokio::test]
-async fn section_5_1_spans_lie_within_their_transaction() {
+async fn spans_lie_within_the_time_of_their_transaction() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let first = info_span!("first");
@@ -36,7 +37,7 @@ async fn section_5_1_spans_lie_within_their_transaction() {
 }
 
 #[tokio::test]
-async fn times_that_the_caller_tells_are_kept() {
+async fn explicit_span_times_are_kept() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("import");
     let now = SystemTime::now();

@@ -40,8 +40,9 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+// spec: logging.md
 #[test]
-fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
+fn startup_line_contains_service_host_and_options() {
     let lines = Lines::default();
     let environment = [("ELASTIC_APM_LOG_FILE", "apm.log"), ("ELASTIC_APM_API_KEY", "hunter2")];
     let agent = with_default(tracing_subscriber::registry().with(lines.clone()), || {
@@ -70,7 +71,7 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
 }
 
 #[test]
-fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
+fn log_level_applies_only_to_the_agent_in_any_subscriber() {
     for (level, expected) in [("warning", &["tower_apm", "shop"][..]), ("error", &["shop"]), ("off", &["shop"])] {
         let environment = EnvVars::from_iter([("ELASTIC_APM_LOG_LEVEL", level)]);
         let agent = Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
@@ -95,7 +96,7 @@ fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
 }
 
 #[test]
-fn the_layer_asks_for_no_more_than_it_takes() {
+fn tracing_layer_max_level_hint_is_info() {
     let agent = Agent::builder().env_vars(EnvVars::empty()).disable_send(true).build().unwrap();
     let hint = |subscriber: &dyn Subscriber| subscriber.max_level_hint();
     let info = Some(tracing::level_filters::LevelFilter::INFO);

@@ -263,7 +263,7 @@ async fn sent_by(traffic: impl AsyncFnOnce(&Agent)) -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn what_this_agent_sends_is_read_as_the_server_does() {
+async fn traffic_of_this_agent_matches_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     let bodies = sent_by(traffic::day).await;
     assert!(!bodies.is_empty());
@@ -277,7 +277,7 @@ fn none(differences: Vec<String>) {
 }
 
 #[test]
-fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
+fn span_rules_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     for spans in [requests::rows(), requests::long_texts()] {
         let message = requests::traces(requests::resource(), spans).encode_to_vec();
@@ -286,7 +286,7 @@ fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does(
 }
 
 #[test]
-fn otlp_section_4_resources_are_read_as_the_server_does() {
+fn resources_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     for resource in requests::resources() {
         let spans = vec![requests::span(1, 2, false, Vec::new())];
@@ -295,7 +295,7 @@ fn otlp_section_4_resources_are_read_as_the_server_does() {
 }
 
 #[test]
-fn otlp_section_1_10_metrics_are_read_as_the_server_does() {
+fn metrics_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     none(both.differences("/v1/metrics", &requests::metrics().encode_to_vec()));
 }
@@ -318,7 +318,7 @@ where
 }
 
 #[test]
-fn any_mixture_of_attributes_is_read_as_the_server_does() {
+fn random_attributes_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     let spans = draw(&mut runner(2_000), |number| requests::any_span(number).boxed());
     for spans in spans.chunks(1_000) {
@@ -328,7 +328,7 @@ fn any_mixture_of_attributes_is_read_as_the_server_does() {
 }
 
 #[test]
-fn otlp_section_1_11_logs_are_read_as_the_server_does() {
+fn log_records_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     let mut records = draw(&mut runner(1_000), |number| requests::any_record(number).boxed());
     records.push(requests::record());

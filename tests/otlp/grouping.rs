@@ -33,8 +33,9 @@ fn refund(agent: &Agent, number: u32) {
     agent.capture_error(&SettlementError(number));
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_4_neither_lines_nor_the_runtime_part_a_group() {
+async fn error_groups_do_not_depend_on_lines_and_runtime() {
     let Some(decoder) = Decoder::start("") else { return };
     let agent = agent(|agent| agent.server_url(&*decoder.http));
     settle(&agent, 1);

@@ -118,7 +118,7 @@ async fn tell(agent: &Agent, way: &str) {
 }
 
 #[tokio::test]
-async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
+async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols() {
     for (exporter, way) in [(Exporter::Intake, "native_"), (Exporter::Otlp, "otlp_")] {
         let Some(told) = told(exporter, way, tell).await else { return };
         let key = |key: &str| format!("{way}{key}");
@@ -182,7 +182,7 @@ async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
 }
 
 #[tokio::test]
-async fn too_many_keys_of_labels_are_told_on_both_ways() {
+async fn too_many_label_keys_are_reported_over_both_protocols() {
     for (exporter, way) in [(Exporter::Intake, "many_native_"), (Exporter::Otlp, "many_otlp_")] {
         let before = warnings(&["more than 100 keys of labels"]).len();
         let tell = async |agent: &Agent, way: &str| {

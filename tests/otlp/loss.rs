@@ -188,19 +188,19 @@ async fn check_beside(protocol: OtlpProtocol) {
 }
 
 #[tokio::test]
-async fn what_otlp_over_http_loses_is_what_the_guide_says() {
+async fn losses_over_otlp_http_match_the_guide() {
     check(OtlpProtocol::HttpProtobuf).await;
     check_beside(OtlpProtocol::HttpProtobuf).await;
 }
 
 #[tokio::test]
-async fn what_otlp_over_grpc_loses_is_what_the_guide_says() {
+async fn losses_over_otlp_grpc_match_the_guide() {
     check(OtlpProtocol::Grpc).await;
     check_beside(OtlpProtocol::Grpc).await;
 }
 
 #[tokio::test]
-async fn no_secret_goes_by_otlp() {
+async fn no_secret_is_sent_over_otlp() {
     let Some(decoder) = Decoder::start("") else { return };
     let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp).capture_body(CaptureBody::All));
     traffic::day(&agent).await;

@@ -28,8 +28,9 @@ async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> Option<(Vec<Do
     Some((documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats()))
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
+async fn breakdown_metrics_are_accepted_by_the_real_server() {
     let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
@@ -56,8 +57,9 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
     }
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
+async fn health_metrics_are_accepted_by_the_real_server() {
     let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let mut told = Vec::new();
@@ -84,9 +86,10 @@ async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
     assert!(told.iter().zip(want).all(|(told, want)| told.starts_with(want)), "{told:#?}");
 }
 
+// spec: metrics-otel.md
 #[cfg(feature = "sdk")]
 #[tokio::test]
-async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
+async fn opentelemetry_metrics_are_accepted_by_the_real_server() {
     for (exporter, protocol) in [
         (Exporter::Intake, OtlpProtocol::default()),
         (Exporter::Otlp, OtlpProtocol::HttpProtobuf),
@@ -139,7 +142,7 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
 }
 
 #[tokio::test]
-async fn by_otlp_all_goes_but_the_breakdown() {
+async fn otlp_sends_all_metrics_except_breakdown_metrics() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
         let Some((documents, stats)) = documents(Exporter::Otlp, protocol).await else { return };
         assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");

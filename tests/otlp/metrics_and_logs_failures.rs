@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
+async fn traces_endpoint_alone_disables_log_sending_with_a_warning() {
     for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
         let environment = EnvVars::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
         let agent = agent(|agent| agent.env_vars(environment).exporter(exporter).log_sending(true));
@@ -84,7 +84,7 @@ fn asked(received: &Mutex<Vec<String>>, of: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
+async fn refused_metrics_and_logs_do_not_delay_spans() {
     let says = [
         Beside::Says(StatusCode::NOT_FOUND, "12"),
         Beside::Says(StatusCode::SERVICE_UNAVAILABLE, "14"),
@@ -119,7 +119,7 @@ async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn copies_that_a_server_does_not_take_are_counted() {
+async fn refused_copies_of_log_records_are_counted() {
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
     let (url, _) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
     let agent = agent(|agent| {
@@ -140,7 +140,7 @@ async fn copies_that_a_server_does_not_take_are_counted() {
 }
 
 #[tokio::test]
-async fn a_line_before_the_first_span_holds_that_up_no_more() {
+async fn refused_log_record_before_the_first_span_does_not_delay_it() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
         let (url, received) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
         let (agent, subscriber) = sends_lines(protocol, url);
@@ -159,7 +159,7 @@ async fn a_line_before_the_first_span_holds_that_up_no_more() {
 }
 
 #[tokio::test]
-async fn lines_wait_while_the_server_takes_no_spans_either() {
+async fn log_records_are_retried_while_spans_are_refused_too() {
     let away = || (503, Vec::new());
     let (url, received) = answering(vec![away(), away(), away(), away()]).await;
     let (agent, subscriber) = sends_lines(OtlpProtocol::HttpProtobuf, url);
@@ -178,7 +178,7 @@ async fn lines_wait_while_the_server_takes_no_spans_either() {
 }
 
 #[tokio::test]
-async fn what_hangs_beside_spans_costs_none_at_a_shutdown() {
+async fn hanging_metrics_and_logs_lose_no_spans_at_shutdown() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
         let (url, received) = collector_of_traces(Beside::Nothing).await;
         let (agent, subscriber) = sends_lines(protocol, url);

@@ -67,7 +67,7 @@ impl Line {
 }
 
 #[test]
-fn whatever_a_line_says_is_taken() {
+fn random_log_records_are_accepted_by_the_real_server() {
     let Some((_server, url, documents)) = serve("lines") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };

@@ -43,7 +43,7 @@ fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
 }
 
 #[test]
-fn whatever_is_told_arrives_without_its_secrets() {
+fn random_traffic_is_accepted_by_the_real_server_without_secrets() {
     let Some((_server, url, documents)) = serve("properties") else { return };
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("properties").server_url(url);
     let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);

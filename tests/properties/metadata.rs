@@ -71,7 +71,7 @@ impl Sender {
 }
 
 #[test]
-fn whoever_sends_is_taken() {
+fn random_metadata_is_accepted_by_the_real_server() {
     let Some((_server, url, documents)) = serve("sender") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };

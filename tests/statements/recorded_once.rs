@@ -165,7 +165,7 @@ async fn statement_within_a_database_call_is_recorded_once() {
 
 /// The event of the call comes first, so it is the one that belongs to the call.
 #[tokio::test]
-async fn equal_statement_beside_a_database_call_is_recorded() {
+async fn equal_statement_outside_a_database_call_is_recorded() {
     let apm = TestAgent::builder().configure(|agent| agent.span_compression_enabled(false)).start().await;
     let work = async {
         let (logged, is_logged) = tokio::sync::oneshot::channel();

@@ -32,7 +32,7 @@ fn assert_tells(message: &str, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
+async fn failure_message_for_a_missing_name_contains_the_nearest_name_and_the_location() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let message = failure(apm.expect_transaction("GET /listing/{id}")).await;
@@ -60,14 +60,14 @@ async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
 }
 
 #[tokio::test]
-async fn nothing_at_all_is_told_too() {
+async fn failure_message_reports_that_nothing_arrived() {
     let apm = agent().await;
     let message = failure(apm.expect_span("load")).await;
     assert_tells(&message, &["expected a span \"load\"", "none came within 300ms", "what arrived:\n    nothing"]);
 }
 
 #[tokio::test]
-async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
+async fn failure_message_of_a_check_contains_previous_checks_and_the_actual_value() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let found = apm.expect_transaction("GET /listings/{id}").await;
@@ -135,7 +135,7 @@ async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
 }
 
 #[tokio::test]
-async fn an_error_is_shown_with_its_causes() {
+async fn failure_message_shows_errors_with_causes() {
     // the first stack of a process takes its time
     let apm = TestAgent::start().await;
     call(app(&apm), "/settle").await;
@@ -154,7 +154,7 @@ async fn an_error_is_shown_with_its_causes() {
 }
 
 #[tokio::test]
-async fn what_should_not_be_there_is_named() {
+async fn failure_message_names_unexpected_events() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let message = failure(apm.expect_no_transaction("GET /listings/{id}")).await;
@@ -166,7 +166,7 @@ async fn what_should_not_be_there_is_named() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_server_are_told() {
+async fn failure_message_contains_rejections_of_the_server() {
     let apm = agent().await;
     apm.answer([Answer::rejected(["bad luck"])]);
     apm.agent().start_transaction("nightly", "scheduled").run(async {}).await;
@@ -175,7 +175,7 @@ async fn refusals_of_the_server_are_told() {
 }
 
 #[tokio::test]
-async fn of_what_could_not_be_delivered_nobody_says_that_it_is_not_there() {
+async fn failure_message_mentions_undelivered_events() {
     let apm = agent().await;
     apm.answer([Answer::slow(Duration::from_secs(60))]);
     call(app(&apm), "/listings/7").await;

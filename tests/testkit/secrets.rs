@@ -10,7 +10,7 @@ fn failure(apm: &TestAgent, secret: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_secret_is_found_with_its_place_and_its_form() {
+async fn secret_is_reported_with_its_field_and_encoding() {
     for (value, form) in [
         ("my hunter2", "as it is"),
         ("%68unter2", "percent-encoded"),
@@ -27,13 +27,13 @@ async fn a_secret_is_found_with_its_place_and_its_form() {
 }
 
 #[tokio::test]
-async fn it_cannot_pass_where_nothing_has_arrived() {
+async fn assert_no_secret_fails_if_nothing_has_arrived() {
     let apm = TestAgent::start().await;
     assert!(failure(&apm, "hunter2").unwrap().contains("nothing has arrived in which it could be"));
 }
 
 #[tokio::test]
-async fn metadata_is_searched_and_credentials_are_not_in_it() {
+async fn metadata_is_searched_and_contains_no_credentials() {
     let apm = TestAgent::builder()
         .secret_token("hunter2")
         .configure(|agent| agent.global_labels([("region", "mars")]))
