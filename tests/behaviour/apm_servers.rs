@@ -1,4 +1,4 @@
-//! Which server do events go to, and what depends on its version? (agent-spec, section 2)
+//! Failover between servers, and data that depends on the version of the server.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     configure(builder.api_request_time(Duration::from_millis(10))).build().unwrap()
 }
 
-fn told(server: &DevServer, kind: Kind) -> Vec<Value> {
+fn received(server: &DevServer, kind: Kind) -> Vec<Value> {
     server.store().query(&Query::new().kind(kind)).events.iter().map(|event| event.body().clone()).collect()
 }
 
@@ -39,18 +39,18 @@ async fn failed_server_is_replaced_by_the_next_one() {
         two.clear();
         one.script([failure]);
         settle(&agent, "moved on").await;
-        assert_eq!((told(&one, Kind::Transaction).len(), told(&two, Kind::Transaction).len()), (0, 1));
+        assert_eq!((received(&one, Kind::Transaction).len(), received(&two, Kind::Transaction).len()), (0, 1));
         settle(&agent, "stays there").await;
-        assert_eq!(told(&two, Kind::Transaction).len(), 2);
+        assert_eq!(received(&two, Kind::Transaction).len(), 2);
         two.script([Answer::too_many()]);
         settle(&agent, "and back").await;
-        assert_eq!((told(&one, Kind::Transaction).len(), told(&two, Kind::Transaction).len()), (1, 2));
+        assert_eq!((received(&one, Kind::Transaction).len(), received(&two, Kind::Transaction).len()), (1, 2));
     }
-    // what is refused would be refused elsewhere too
+    // another server would reject the event too
     one.script([Answer::rejected(["bad luck"])]);
     settle(&agent, "refused").await;
     settle(&agent, "taken").await;
-    assert_eq!(told(&one, Kind::Transaction).len(), 2);
+    assert_eq!(received(&one, Kind::Transaction).len(), 2);
     let stats = agent.stats();
     assert_eq!((stats.recorded, stats.accepted, stats.rejected), (12, 11, 1), "{stats}");
 }
@@ -58,12 +58,12 @@ async fn failed_server_is_replaced_by_the_next_one() {
 // spec: transport.md
 #[tokio::test]
 async fn unreachable_server_is_skipped() {
-    let gone = DevServer::bind("127.0.0.1:0").unwrap();
-    let (dead, alive) = (gone.url(), server("9.5.0"));
-    gone.shutdown();
+    let closed = DevServer::bind("127.0.0.1:0").unwrap();
+    let (dead, alive) = (closed.url(), server("9.5.0"));
+    closed.shutdown();
     let agent = agent(|agent| agent.server_urls([dead, alive.url()]));
     settle(&agent, "late").await;
-    assert_eq!(told(&alive, Kind::Transaction).len(), 1);
+    assert_eq!(received(&alive, Kind::Transaction).len(), 1);
 }
 
 // spec: transport.md
@@ -72,16 +72,16 @@ async fn server_version_is_read_again_after_failover() {
     let (new, old) = (server("9.5.0"), server("7.17.0"));
     let agent = agent(|agent| agent.server_urls([new.url(), old.url()]).transaction_sample_rate(0.0));
     settle(&agent, "unsampled").await;
-    assert_eq!(told(&new, Kind::Transaction).len(), 0, "it has no use for them");
+    assert_eq!(received(&new, Kind::Transaction).len(), 0, "a new server gets no unsampled transactions");
     new.script([Answer::unavailable()]);
     let work = agent.start_transaction("unsampled", "scheduled");
     work.capture_error(&std::io::Error::other("no such room"));
     drop(work);
     agent.flush(LONG).await.unwrap();
-    assert_eq!(told(&old, Kind::Error).len(), 1, "an error is sent in any case");
+    assert_eq!(received(&old, Kind::Error).len(), 1, "an error is sent in any case");
     settle(&agent, "unsampled").await;
-    assert_eq!(told(&old, Kind::Transaction).len(), 1);
-    assert!(!old.requests("/").is_empty(), "the other one is asked for its version");
+    assert_eq!(received(&old, Kind::Transaction).len(), 1);
+    assert!(!old.requests("/").is_empty(), "the version of the other server is requested");
 }
 
 // spec: tracing-sampling.md
@@ -91,7 +91,7 @@ async fn unsampled_transactions_are_sent_to_old_and_unknown_server_versions() {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()).transaction_sample_rate(0.0));
         settle(&agent, "unsampled").await;
-        assert_eq!(told(&server, Kind::Transaction).len(), sent, "{version:?}");
+        assert_eq!(received(&server, Kind::Transaction).len(), sent, "{version:?}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn activation_method_is_not_sent_to_version_8_7_0() {
         let server = server(version);
         let agent = agent(|agent| agent.server_url(server.url()));
         settle(&agent, "settle").await;
-        let metadata = &told(&server, Kind::Metadata)[0];
+        let metadata = &received(&server, Kind::Metadata)[0];
         let method = metadata.pointer("/service/agent/activation_method");
         assert_eq!(method.is_some(), sent, "{version:?}: {method:?}");
     }
@@ -116,5 +116,5 @@ async fn server_timeout_leads_to_a_retry() {
     let agent = agent(|agent| agent.server_url(server.url()).server_timeout(Duration::from_millis(200)));
     agent.start_transaction("settle", "scheduled").run(async {}).await;
     agent.flush(LONG / 2).await.unwrap();
-    assert_eq!(told(&server, Kind::Transaction).len(), 1);
+    assert_eq!(received(&server, Kind::Transaction).len(), 1);
 }

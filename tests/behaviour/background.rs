@@ -1,4 +1,4 @@
-//! Is work outside of a request a transaction too?
+//! Transactions for work outside of requests.
 
 use tower_apm::{Outcome, Transaction, User, testkit::TestAgent};
 use tracing::{Instrument, info_span};
@@ -63,7 +63,7 @@ async fn panic_in_blocking_work_is_recorded() {
 
 #[tokio::test]
 async fn transaction_without_an_agent_runs_the_work_only() {
-    let job = Transaction::start("nobody sees it", "scheduled");
+    let job = Transaction::start("not recorded", "scheduled");
     assert!(!job.is_active());
     assert_eq!(job.run(async { 42 }).await, 42);
 }

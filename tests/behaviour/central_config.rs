@@ -1,4 +1,4 @@
-//! Does the agent do what the server tells it to, while it runs? (agent-spec, section 3)
+//! Central configuration: options that the server changes while the agent runs.
 
 use std::{
     collections::BTreeSet,
@@ -42,12 +42,12 @@ fn app(agent: &Agent) -> Router {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < LONG, "never: {what}");
+        assert!(started.elapsed() < LONG, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Sends requests until it shows that they are recorded, or that they are not.
+/// Sends requests until they are recorded, or until they are not.
 async fn until_recorded(agent: &Agent, wanted: bool) {
     let started = Instant::now();
     loop {
@@ -72,7 +72,6 @@ async fn central_config_applies_without_restart_and_removed_options_revert() {
     until_recorded(&agent, true).await;
 }
 
-/// Trap 45.
 // spec: configuration.md
 #[tokio::test]
 async fn central_config_is_polled_while_recording_is_off() {
@@ -80,20 +79,20 @@ async fn central_config_is_polled_while_recording_is_off() {
     server.set_agent_config("shop", [("recording", "false")]);
     let agent = agent(&server, |agent| agent);
     until_recorded(&agent, false).await;
-    let asked = server.requests(PATH).len();
-    until("it asks again and again", || server.requests(PATH).len() >= asked + 2).await;
+    let polled = server.requests(PATH).len();
+    until("the configuration is polled again", || server.requests(PATH).len() >= polled + 2).await;
     let before = agent.stats().recorded;
     call(app(&agent), "/listings").await;
-    assert_eq!(agent.stats().recorded, before, "it is still switched off");
+    assert_eq!(agent.stats().recorded, before, "recording is still off");
     server.set_agent_config("shop", [("recording", "true")]);
     until_recorded(&agent, true).await;
     agent.flush(LONG).await.unwrap();
     assert!(server.store().query(&Query::new().kind(Kind::Transaction)).total > 0);
 }
 
-/// What one request shows of the options: it comes with a trace, baggage, a body and headers, makes spans of several
-/// kinds, and meets an error.
-async fn day(apm: &TestAgent) -> Value {
+/// Sends one request and returns the data that depends on options. The request has a trace, baggage, a body and headers,
+/// makes spans of several kinds, and fails with an error.
+async fn request_data(apm: &TestAgent) -> Value {
     apm.clear();
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let handler = move |body: String| {
@@ -141,7 +140,7 @@ async fn day(apm: &TestAgent) -> Value {
         None => span["name"].as_str().unwrap().to_owned(),
     };
     let errors = apm.events(Kind::Error);
-    let told = errors.iter().find(|error| error["context"]["tags"]["seat"].is_string()).cloned().unwrap_or_default();
+    let seated = errors.iter().find(|error| error["context"]["tags"]["seat"].is_string()).cloned().unwrap_or_default();
     json!({
         "transactions": transactions.len(),
         "name": transaction["name"],
@@ -153,14 +152,14 @@ async fn day(apm: &TestAgent) -> Value {
         "table": spans.iter().find_map(|span| span["context"]["tags"]["table"].as_str()),
         "stacks": spans.iter().filter(|span| span["stacktrace"].is_array()).count(),
         "errors": errors.len(),
-        "seat": told["context"]["tags"]["seat"],
-        "has frames": told["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
+        "seat": seated["context"]["tags"]["seat"],
+        "has frames": seated["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
         "warnings": warnings(apm),
         "lines": apm.events(Kind::Log).len(),
     })
 }
 
-/// How many lines of the agent's own come through its layer, of one that warns.
+/// Causes one warning of the agent and returns the number of lines that pass its layer.
 fn warnings(apm: &TestAgent) -> usize {
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<usize>>);
@@ -177,7 +176,7 @@ fn warnings(apm: &TestAgent) -> usize {
 
 const SPANS: &str = "work, SELECT a x2, SELECT b, SELECT c, send";
 
-/// An option that can change while the service runs, a value, and what a day shows of it: before, and with it.
+/// Options that can change while the service runs: name, value, field of [`request_data`], field before, field after.
 fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value)> {
     let apart = "work, SELECT a, SELECT a, SELECT b, SELECT c, send";
     vec![
@@ -188,7 +187,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ("context_propagation_only", "true", "errors", json!(2), json!(0)),
         ("capture_headers", "false", "room", json!("blue"), Value::Null),
         ("capture_body", "all", "body", Value::Null, json!("a bid")),
-        // in the exporter, and where labels are made of what an event carries
+        // applies in the exporter and to labels that are made of attributes
         ("sanitize_field_names", "x-room", "room", json!("blue"), json!("[REDACTED]")),
         ("sanitize_field_names", "seat", "seat", json!("1234"), json!("[REDACTED]")),
         ("capture_span_fields", "off", "table", json!("7"), Value::Null),
@@ -225,12 +224,12 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
 async fn each_central_option_takes_effect_and_reverts_when_removed() {
     let apm = TestAgent::start().await;
     for (option, value, what, before, with) in live_options() {
-        assert_eq!(day(&apm).await[what], before, "{what} before {option}");
+        assert_eq!(request_data(&apm).await[what], before, "{what} before {option}");
         apm.set_central_config([(option, value)]);
-        assert_eq!(day(&apm).await[what], with, "{what} with {option}={value}");
+        assert_eq!(request_data(&apm).await[what], with, "{what} with {option}={value}");
         apm.set_central_config([("", ""); 0]);
     }
-    assert_eq!(day(&apm).await["spans"], SPANS);
+    assert_eq!(request_data(&apm).await["spans"], SPANS);
 }
 
 #[test]
@@ -265,7 +264,7 @@ async fn span_options_do_not_change_within_a_transaction() {
             ("transaction_max_spans", "1"),
             ("span_compression_enabled", "false"),
             ("exit_span_min_duration", "1s"),
-            ("recording", "false"), // shows that the rest has arrived
+            ("recording", "false"), // shows that the other options have arrived
         ],
     );
     until_recorded(&agent, false).await;
@@ -338,12 +337,12 @@ async fn central_config_is_not_polled_if_disabled() {
         agent.flush(LONG).await.unwrap();
         assert_eq!(agent.stats().accepted, u64::from(*sends));
     }
-    // another one, which began later, has asked and sent by now
-    let asked = server();
-    let asking = agent(&asked, |agent| agent);
-    call(app(&asking), "/listings").await;
-    asking.flush(LONG).await.unwrap();
-    until("the other one asks", || !asked.requests(PATH).is_empty() && !asked.requests("/").is_empty()).await;
+    // another agent, which started later, has polled and sent by now
+    let polled = server();
+    let polling = agent(&polled, |agent| agent);
+    call(app(&polling), "/listings").await;
+    polling.flush(LONG).await.unwrap();
+    until("the other agent polls", || !polled.requests(PATH).is_empty() && !polled.requests("/").is_empty()).await;
     for (server, agent, sends) in servers {
         agent.shutdown(LONG).await.unwrap();
         assert_eq!(server.requests(PATH).len(), 0);

@@ -1,4 +1,4 @@
-//! What of a request and its response is recorded, and what is not?
+//! The recorded context of requests and responses.
 
 use axum::{
     Json, Router,
@@ -243,7 +243,7 @@ async fn panicking_values_are_omitted_and_counted() {
     assert_eq!(apm.agent().stats().contained_panics, 3);
 }
 
-/// A list whose every element takes its time.
+/// A list whose elements serialize slowly.
 struct Slow;
 
 impl serde::Serialize for Slow {

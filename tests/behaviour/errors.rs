@@ -1,4 +1,4 @@
-//! Which errors are documents, and what do they tell?
+//! Which errors are recorded, and what their documents contain.
 
 use std::{
     backtrace::Backtrace,
@@ -235,7 +235,7 @@ async fn trace_id_extractor_returns_the_trace_id() {
     assert_eq!(body, apm.expect_transaction("GET /").await.trace_id());
 }
 
-/// An error whose text does more than it should.
+/// An error whose text runs code.
 #[derive(Debug)]
 struct Wild(fn());
 
@@ -248,18 +248,18 @@ impl std::fmt::Display for Wild {
 
 impl std::error::Error for Wild {}
 
-/// OpenTelemetry holds the span's lock while it asks the error for its text: nobody may ask the span meanwhile.
+/// OpenTelemetry holds the span's lock while it formats the error, so the span must not be used meanwhile.
 #[tokio::test]
 async fn error_text_that_uses_the_transaction_does_not_deadlock() {
     let apm = TestAgent::start().await;
     let handler = async || {
-        let asks = || {
-            Transaction::current().set_label("asked", true);
+        let labels = || {
+            Transaction::current().set_label("formatted", true);
         };
-        opentelemetry::Context::current().span().record_error(&Wild(asks));
+        opentelemetry::Context::current().span().record_error(&Wild(labels));
     };
     send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
-    apm.expect_transaction("GET /").await.label("asked", true);
+    apm.expect_transaction("GET /").await.label("formatted", true);
     apm.expect_error("wild").await;
 }
 
@@ -267,18 +267,18 @@ async fn error_text_that_uses_the_transaction_does_not_deadlock() {
 async fn panic_in_an_error_text_does_not_deadlock() {
     let apm = TestAgent::start().await;
     let handler = async || {
-        opentelemetry::Context::current().span().record_error(&Wild(|| panic!("no words")));
+        opentelemetry::Context::current().span().record_error(&Wild(|| panic!("no text")));
     };
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
     tokio::spawn(app.oneshot(empty(request("/")))).await.unwrap_err();
     apm.expect_transaction("GET /").await.outcome("failure").result("panic");
-    apm.expect_error("panic").await.message("no words").handled(false);
+    apm.expect_error("panic").await.message("no text").handled(false);
 }
 
 #[tokio::test]
 async fn panicking_error_text_does_not_break_the_response() {
     let apm = TestAgent::start().await;
-    let handler = async || StatusCode::BAD_GATEWAY.into_response().with_error(Wild(|| panic!("no words")));
+    let handler = async || StatusCode::BAD_GATEWAY.into_response().with_error(Wild(|| panic!("no text")));
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
     let response = app.oneshot(empty(request("/"))).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
@@ -343,7 +343,7 @@ async fn exception_type_is_ignored_by_its_public_path() {
 async fn error_filter_drops_errors_and_may_panic() {
     let filter = |agent: AgentBuilder| {
         agent.error_filter(|error| {
-            assert!(error.message() != "disk full", "a filter that panics has no say");
+            assert!(error.message() != "disk full", "a panicking filter keeps the error");
             !error.types().any(|kind| kind.ends_with("::OutOfGas"))
                 || error.transaction_name().as_deref() == Some("kept")
         })
@@ -406,11 +406,11 @@ async fn errors_outside_a_transaction_have_no_trace_ids() {
     apm.agent().error(&TimedOut).handled(false).label("step", "start-up").custom("attempt", 3).capture();
     apm.expect_error("Reverted").await.caused_by("out of gas").frame_contains("errors.rs").no_field("/transaction_id");
     apm.expect_error("TimedOut").await.handled(false).label("step", "start-up").custom("/attempt", 3);
-    // in a transaction of the agent's, it is that one's
+    // within a transaction of the same agent, the error belongs to it
     let agent = apm.agent().clone();
     apm.agent().start_transaction("work", "scheduled").in_scope(|| agent.capture_error(&OutOfGas));
     apm.expect_transaction("work").await.outcome("failure").error("OutOfGas", |error| error);
-    // in another agent's, it is not
+    // within a transaction of another agent, it does not
     let other = TestAgent::start().await;
     other.agent().start_transaction("theirs", "scheduled").in_scope(|| agent.capture_error(&TimedOut));
     other.expect_transaction("theirs").await.outcome("success").no_error();
@@ -463,7 +463,7 @@ async fn on_error_hook_discards_an_error() {
         .route("/plain", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(OutOfGas)))
         .route("/other", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(TimedOut)))
         .layer(tower_apm::layer().module("chain").on_error(|_, error| discards_out_of_gas(error)));
-    // the owner's own hook of today's form has no say, and needs no annotated types
+    // a hook without a verdict does not discard errors, and needs no annotated types
     let app = module.layer(apm.layer().on_error(|tx, error| {
         tx.set_label("seen", error.to_string());
     }));

@@ -1,4 +1,4 @@
-//! What becomes of spans within a call to another service, and after it? (agent-spec, section 6.3)
+//! Spans within and after exit spans.
 
 use std::time::Duration;
 
@@ -33,7 +33,11 @@ async fn child_of_another_type_below_an_exit_span_is_not_recorded() {
     });
     let (transaction, spans) = sent(&apm).await;
     assert_eq!(names(&spans), ["search", "show"]);
-    assert_eq!(transaction["span_count"], json!({ "started": 2 }), "what vanishes is not dropped");
+    assert_eq!(
+        transaction["span_count"],
+        json!({ "started": 2 }),
+        "spans that are not recorded do not count as dropped"
+    );
     assert_eq!(transaction.get("dropped_spans_stats"), None);
 }
 
@@ -83,7 +87,7 @@ async fn references_to_an_unrecorded_child_point_to_its_exit_span() {
         }
     });
     let (_, spans) = sent(&apm).await;
-    assert_eq!(spans.len(), 2, "each stays by itself: {spans:?}");
+    assert_eq!(spans.len(), 2, "they are not compressed: {spans:?}");
     assert!(headers["traceparent"].to_str().unwrap().contains(spans[0]["id"].as_str().unwrap()));
     let error = &apm.events(tower_apm::devserver::Kind::Error)[0];
     assert_eq!(error["parent_id"], spans[1]["id"]);
@@ -102,7 +106,10 @@ async fn spans_within_the_last_exit_span_of_the_limit_are_dropped() {
     let (transaction, spans) = sent(&apm).await;
     assert_eq!(names(&spans), ["SELECT FROM orders"]);
     assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 2 }));
-    assert!(transaction.get("dropped_spans_stats").is_none(), "they are part of a call that is sent: {transaction}");
+    assert!(
+        transaction.get("dropped_spans_stats").is_none(),
+        "they are part of an exit span that is sent: {transaction}"
+    );
 }
 
 #[tokio::test]
@@ -122,7 +129,7 @@ async fn span_started_after_its_exit_span_has_a_sent_parent() {
 
         let first = run(SELECT.at(100));
         let absorbed = run(SELECT.at(110));
-        let inserted = run(SELECT.named("INSERT").at(200).took(1)); // the two before are told, this one waits
+        let inserted = run(SELECT.named("INSERT").at(200).took(1)); // the two before are sent, this one waits
         drop(tracer.start_with_context("after one that was absorbed", &absorbed));
         run(SELECT.named("UPDATE").at(300).took(9));
         drop(tracer.start_with_context("after one that was dropped", &inserted));
@@ -156,7 +163,7 @@ async fn late_child_ends_the_compression_of_its_exit_span() {
     assert_eq!(named(&spans, "task")["parent_id"], spans[0]["id"]);
 }
 
-/// With metrics on, the type of a call is judged at its start already.
+/// With metrics enabled, the type of a span is determined at its start already.
 #[tokio::test]
 async fn attributes_set_after_the_start_decide_the_span_type() {
     for compression in [true, false] {
@@ -165,9 +172,10 @@ async fn attributes_set_after_the_start_decide_the_span_type() {
                 .await;
         let tracer = apm.agent().tracer_provider().tracer("db");
         apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-            let told = vec![KeyValue::new("db.system", "other_sql"), KeyValue::new("db.query.text", "SET k secret")];
+            let attributes =
+                vec![KeyValue::new("db.system", "other_sql"), KeyValue::new("db.query.text", "SET k secret")];
             let mut call =
-                tracer.span_builder("query").with_kind(SpanKind::Client).with_attributes(told).start(&tracer);
+                tracer.span_builder("query").with_kind(SpanKind::Client).with_attributes(attributes).start(&tracer);
             call.set_attribute(KeyValue::new("db.system", "redis"));
             call.end();
             let call = tracing::info_span!("select", otel.kind = "client", db.system = "other_sql");

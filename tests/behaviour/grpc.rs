@@ -1,4 +1,4 @@
-//! Does a gRPC service tell how its calls went? (agent-spec, section 6.9)
+//! Names, results and outcomes of gRPC services.
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use tower_apm::testkit::TestAgent;
 
 use crate::http::{send, serve};
 
-/// A tonic service beside a route of axum's, in one router.
+/// A tonic service and an axum route in one router.
 async fn health(apm: &TestAgent) -> HealthClient<tonic::transport::Channel> {
     let (_, service) = tonic_health::server::health_reporter();
     let app = tonic::service::Routes::new(service).into_axum_router().route("/", get(async || "ok"));
@@ -61,7 +61,7 @@ async fn grpc_stream_cancelled_by_the_client_is_aborted() {
 
 type Frames = Vec<Result<http_body::Frame<axum::body::Bytes>, std::convert::Infallible>>;
 
-/// An answer with this status in its head, and then these frames.
+/// A response with these statuses in its headers and trailers.
 fn app(apm: &TestAgent, head: Option<&'static str>, trailers: Option<&'static str>) -> Router {
     let status = |code| HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(code))]);
     let answer = move || async move {
@@ -112,13 +112,13 @@ async fn unimplemented_grpc_method_is_named_by_route() {
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNIMPLEMENTED").outcome("success");
 }
 
-fn says_it_is_grpc(path: &str) -> Request {
+fn grpc_request(path: &str) -> Request {
     let mut request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
     *request.version_mut() = Version::HTTP_2;
     request
 }
 
-/// A path that a client makes up must not become a name.
+/// A path that a client invents must not become a name.
 #[tokio::test]
 async fn request_that_only_claims_grpc_is_named_by_route() {
     let apm = TestAgent::start().await;
@@ -127,8 +127,8 @@ async fn request_that_only_claims_grpc_is_named_by_route() {
         axum::http::StatusCode::NOT_FOUND
     };
     let app = Router::new().route("/static/{*path}", post(failing)).layer(apm.layer());
-    send(app.clone(), says_it_is_grpc("/made.Up/Name")).await;
-    send(app, says_it_is_grpc("/static/made-up")).await;
+    send(app.clone(), grpc_request("/made.Up/Name")).await;
+    send(app, grpc_request("/static/made-up")).await;
     apm.expect_transaction("POST unknown route").await.status(404).result("HTTP 4xx").outcome("success");
     apm.expect_transaction("POST /static/{*path}").await.status(404);
     apm.expect_error("early").await.field("/transaction/name", "POST /static/{*path}");
@@ -139,15 +139,16 @@ async fn grpc_call_without_a_response_is_named_by_route() {
     use tower::{Layer, ServiceExt};
 
     let apm = TestAgent::start().await;
-    let failing = tower::service_fn(async |_: Request| Err::<Response<Body>, _>(std::io::Error::other("gone")));
-    apm.layer().layer(failing).oneshot(says_it_is_grpc("/made.Up/Failed")).await.unwrap_err();
+    let failing =
+        tower::service_fn(async |_: Request| Err::<Response<Body>, _>(std::io::Error::other("connection closed")));
+    apm.layer().layer(failing).oneshot(grpc_request("/made.Up/Failed")).await.unwrap_err();
     apm.expect_transaction("POST unknown route").await.result("UNKNOWN").outcome("failure");
     let apm = TestAgent::start().await;
     let pending = tower::service_fn(async |_: Request| {
         std::future::pending::<()>().await;
         Ok::<Response<Body>, std::convert::Infallible>(Response::default())
     });
-    let mut future = Box::pin(apm.layer().layer(pending).oneshot(says_it_is_grpc("/made.Up/Dropped")));
+    let mut future = Box::pin(apm.layer().layer(pending).oneshot(grpc_request("/made.Up/Dropped")));
     assert!(futures_util::poll!(&mut future).is_pending());
     drop(future);
     apm.expect_transaction("POST unknown route").await.label("aborted", true).result("CANCELLED").outcome("success");
@@ -161,7 +162,7 @@ async fn error_of_a_grpc_service_has_the_method_as_transaction_name() {
         axum::http::StatusCode::OK
     };
     let app = Router::new().route("/shop.Market/{*rest}", post(failing)).layer(apm.layer());
-    send(app, says_it_is_grpc("/shop.Market/Buy")).await;
+    send(app, grpc_request("/shop.Market/Buy")).await;
     apm.expect_error("early").await.field("/transaction/name", "/shop.Market/Buy");
 }
 

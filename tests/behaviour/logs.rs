@@ -1,4 +1,4 @@
-//! Do log lines reach the server, and those that read them? (agent-spec 13)
+//! Log sending and log correlation.
 
 use std::{error::Error, io, time::Duration};
 
@@ -12,7 +12,7 @@ use tower_apm::{
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::with_default};
 use tracing_subscriber::{Layer, layer::SubscriberExt, registry};
 
-use crate::{captured_output::Written, http::call};
+use crate::{captured_output::CapturedOutput, http::call};
 
 async fn sending() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.service_name("shop").log_sending(true)).start().await
@@ -22,7 +22,7 @@ fn subscriber(agent: &Agent) -> impl Subscriber + Send + Sync + use<> {
     registry().with(agent.tracing_layer()).with(agent.log_layer().with_filter(LevelFilter::INFO))
 }
 
-fn say() {
+fn log_lines() {
     let error = io::Error::other("no funds");
     tracing::info!(token_id = 42, password = "hunter2", "listed at https://u:hunter2@chain/?api_key=hunter2");
     tracing::error!(error = &error as &(dyn Error + 'static), "not sold");
@@ -36,7 +36,7 @@ async fn log_records_are_sent_with_trace_ids() {
     with_default(subscriber(apm.agent()), || {
         tracing::warn!("outside");
         apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
-            tracing::info_span!("sell").in_scope(say);
+            tracing::info_span!("sell").in_scope(log_lines);
         });
     });
     apm.flush().await;
@@ -53,7 +53,7 @@ async fn log_records_are_sent_with_trace_ids() {
     }
     assert_eq!(listed["labels"], json!({"token_id": 42, "password": "[REDACTED]"}));
     assert_eq!((&failed["message"], &failed["labels"]), (&json!("not sold"), &json!({"error": "no funds"})));
-    // a line that had `error.*` would be a second error
+    // a log record with `error.*` fields would be a second error
     assert_eq!(apm.events(Kind::Error).len(), 1);
     apm.assert_no_secret("hunter2");
 }
@@ -67,10 +67,10 @@ async fn log_records_of_unsampled_requests_have_trace_ids() {
     let app = Router::new()
         .route("/", get(async || tracing::info!("hi")))
         .layer(apm.layer().response_trace_id_header("x-trace-id"));
-    let answer = call(app, "/").await;
+    let response = call(app, "/").await;
     apm.flush().await;
     let line = apm.events(Kind::Log).remove(0);
-    assert_eq!(line["trace.id"], answer.headers()["x-trace-id"].to_str().unwrap());
+    assert_eq!(line["trace.id"], response.headers()["x-trace-id"].to_str().unwrap());
     assert!(line["transaction.id"].is_string());
 }
 
@@ -78,14 +78,14 @@ async fn log_records_of_unsampled_requests_have_trace_ids() {
 #[tokio::test]
 async fn log_sending_is_off_by_default() {
     let apm = TestAgent::start().await;
-    let say = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
-    say();
+    let log = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
+    log();
     apm.flush().await;
     assert_eq!(apm.events(Kind::Log).len(), 0);
     for (option, value, lines) in [("log_sending", "true", 1), ("recording", "false", 0), ("log_level", "info", 0)] {
         apm.clear();
         apm.set_central_config([(option, value)]);
-        say();
+        log();
         apm.flush().await;
         assert_eq!(apm.events(Kind::Log).len(), lines, "{option}={value}");
     }
@@ -97,7 +97,7 @@ async fn log_records_for_an_old_server_are_dropped_and_counted() {
     let server = DevServer::builder().version("8.5.3").bind("127.0.0.1:0").unwrap();
     let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = builder.cloud_provider(tower_apm::CloudProvider::None).log_sending(true).build().unwrap();
-    // its version is known with the first events
+    // the version of the server is known after the first events
     drop(agent.start_transaction("first", "scheduled"));
     agent.flush(Duration::from_secs(30)).await.unwrap();
     with_default(subscriber(&agent), || tracing::info!("hi"));
@@ -137,7 +137,7 @@ async fn panicking_log_field_is_omitted() {
 #[tokio::test]
 async fn own_subscriber_prints_trace_ids_and_the_error_id() {
     let apm = TestAgent::start().await;
-    let (ecs, json) = (Written::default(), Written::default());
+    let (ecs, json) = (CapturedOutput::default(), CapturedOutput::default());
     let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let other = tracing_subscriber::fmt::layer().json().map_event_format(WithTraceIds::json);
     let subscriber = registry().with(apm.agent().tracing_layer());
@@ -166,7 +166,7 @@ async fn own_subscriber_prints_trace_ids_and_the_error_id() {
 #[tokio::test]
 async fn error_id_is_printed_only_with_its_own_event() {
     let apm = TestAgent::start().await;
-    let (before, after) = (Written::default(), Written::default());
+    let (before, after) = (CapturedOutput::default(), CapturedOutput::default());
     let first = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let last = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let subscriber = registry().with(first.with_writer(before.clone())).with(apm.agent().tracing_layer());
@@ -177,13 +177,13 @@ async fn error_id_is_printed_only_with_its_own_event() {
         }
     });
     apm.flush().await;
-    let told = |error: &Value| (error["context"]["tags"]["order"].clone(), error["id"].clone());
-    let told: Vec<_> = apm.events(Kind::Error).iter().map(told).collect();
+    let numbered = |error: &Value| (error["context"]["tags"]["order"].clone(), error["id"].clone());
+    let sent: Vec<_> = apm.events(Kind::Error).iter().map(numbered).collect();
     let printed: Vec<_> =
         after.objects().iter().map(|line| (line["labels"]["order"].clone(), line["error.id"].clone())).collect();
     assert_eq!(printed.len(), 3);
-    assert!(printed.iter().all(|line| told.contains(line)), "{printed:?} {told:?}");
-    // it was printed before there was an error
+    assert!(printed.iter().all(|line| sent.contains(line)), "{printed:?} {sent:?}");
+    // the line was printed before the error existed
     assert!(before.objects().iter().all(|line| line.get("error.id").is_none()));
 }
 

@@ -1,4 +1,4 @@
-//! How do layers share a request, and what do their hooks add?
+//! Several layers around one request, and their hooks.
 
 use axum::{
     Extension, Router,
@@ -87,12 +87,12 @@ async fn unmatched_request_has_no_module_label() {
     apm.expect_transaction("GET /balance").await.label("module", "wallet");
 
     let apm = TestAgent::start().await;
-    let fallback = Router::new().fallback(async || "gone").layer(tower_apm::layer().module("wallet"));
+    let fallback = Router::new().fallback(async || "not found").layer(tower_apm::layer().module("wallet"));
     let nested = Router::new().nest("/wallet", fallback).layer(apm.layer());
     call(nested, "/wallet/nowhere").await;
     apm.expect_transaction("GET unknown route").await.label("module", "wallet");
 
-    // from outside of the router nothing is known of routes
+    // a layer outside the router does not know its routes
     let apm = TestAgent::start().await;
     let service = tower::ServiceBuilder::new().layer(apm.layer().module("shop")).service(wallet());
     let response = tower::ServiceExt::oneshot(service, empty(request("/balance"))).await.unwrap();

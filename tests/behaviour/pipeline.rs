@@ -1,4 +1,4 @@
-//! What becomes of events when the server has a bad day, and when the agent is told to be quiet?
+//! Delivery of events by a failing server, and options that turn recording off.
 
 use std::{
     future::ready,
@@ -41,7 +41,7 @@ async fn temporary_server_failures_are_retried_without_loss() {
         Answer::slow(Duration::from_millis(100)),
     ] {
         let apm = TestAgent::start().await;
-        let told = format!("{answer:?}");
+        let name = format!("{answer:?}");
         apm.answer([answer.clone(), answer]);
         for _ in 0..20 {
             call(app(&apm), "/listings/7").await;
@@ -49,7 +49,7 @@ async fn temporary_server_failures_are_retried_without_loss() {
         apm.expect_transactions("GET /listings/{id}", 20).await;
         let stats = apm.agent().stats();
         adds_up(stats);
-        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (20, 20, 0), "{told}");
+        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (20, 20, 0), "{name}");
     }
 }
 
@@ -111,10 +111,10 @@ async fn full_queue_drops_and_counts_events() {
 
 #[tokio::test]
 async fn events_wait_until_the_server_is_reachable() {
-    // a port that is free, for the server that comes late
-    let gone = DevServer::bind("127.0.0.1:0").unwrap();
-    let (url, addr) = (gone.url(), gone.addr());
-    gone.shutdown();
+    // a free port for the server that starts later
+    let closed = DevServer::bind("127.0.0.1:0").unwrap();
+    let (url, addr) = (closed.url(), closed.addr());
+    closed.shutdown();
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(url).build().unwrap();
     agent.start_transaction("early", "scheduled").run(async {}).await;
     let unsent = agent.flush(Duration::from_millis(200)).await.unwrap_err();
@@ -166,7 +166,7 @@ async fn recording_off_records_no_events_from_any_source() {
     let apm = TestAgent::builder().configure(|agent| agent.recording(false)).start().await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
-    let tell = move || {
+    let record = move || {
         let error = std::io::Error::other("no such room");
         tracing::error!(error = &error as &(dyn std::error::Error + 'static), "not announced");
         tower_apm::Transaction::current().capture_error(&error);
@@ -174,18 +174,18 @@ async fn recording_off_records_no_events_from_any_source() {
         tracing::info_span!("and one of tracing's").in_scope(|| {});
         let mut headers = http::HeaderMap::new();
         tower_apm::trace_context::inject(&mut headers);
-        // as with Elastic's other agents: who does not record is not there
+        // as with Elastic's other agents: without recording, no headers are sent
         assert!(headers.is_empty(), "{headers:?}");
     };
     tracing::subscriber::with_default(subscriber, || {
-        tell();
-        apm.agent().start_transaction("job", "scheduled").in_scope(&tell);
+        record();
+        apm.agent().start_transaction("job", "scheduled").in_scope(&record);
         let job = apm.agent().start_transaction("job", "scheduled");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.in_scope(|| panic!("a bug"))));
         assert!(panicked.is_err());
     });
     let handler = move || {
-        tell();
+        record();
         let answer = http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
         ready(answer.with_error(std::io::Error::other("no sale")))
     };
@@ -204,14 +204,14 @@ async fn ignored_urls_make_no_transaction_at_any_layer() {
     let inner = Router::new().route("/ping", get(async || "pong")).layer(apm.layer().module("inner"));
     let app =
         Router::new().route("/healthz", get(async || "ok")).nest("/inner", inner).merge(app(&apm)).layer(apm.layer());
-    // a pattern ends where the path does, and the query is none of it
+    // patterns match the path without the query
     for path in ["/healthz", "/inner/ping", "/inner/ping?verbose=1", "/listings/7"] {
         assert_eq!(call(app.clone(), path).await.status(), 200);
     }
     apm.expect_transaction("GET /listings/{id}").await;
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
     apm.clear();
-    // its spans are no transactions in its place
+    // spans of an ignored request do not become transactions
     let handler = async || {
         tracing::info_span!("SELECT 1").in_scope(|| {});
         tokio::task::yield_now().await;
@@ -236,7 +236,7 @@ async fn sample_rate_zero_sends_no_transactions_and_propagates_the_decision() {
     let passed = call(app.clone(), "/").await.into_body();
     assert!(passed.ends_with(b"-00"), "{passed:?}");
     apm.expect_nothing().await;
-    // the caller's decision stands
+    // the decision of the caller takes precedence
     let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     send(app, empty(request("/").header("traceparent", sampled))).await;
     apm.expect_transaction("GET /").await.field("/trace_id", "0af7651916cd43dd8448eb211c80319c");
@@ -275,5 +275,5 @@ async fn configured_and_detected_hostnames_are_sent_separately() {
     let system = &apm.events(Kind::Metadata)[0]["system"];
     assert_eq!(system["configured_hostname"], "till 7 of the shop");
     assert_ne!(system["detected_hostname"], system["configured_hostname"]);
-    assert_eq!(system.get("hostname"), None, "the older field goes with neither");
+    assert_eq!(system.get("hostname"), None, "the older field is not sent");
 }

@@ -1,4 +1,4 @@
-//! Does the trace go on, in and out of the service? (agent-spec, section 4)
+//! Trace context and baggage of incoming and outgoing requests and messages.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'stat
     TestAgent::builder().configure(configure).start().await
 }
 
-/// What a call that the handler makes takes along.
+/// The headers of a request that the handler sends.
 type Called = Arc<Mutex<HeaderMap>>;
 
 fn app(apm: &TestAgent) -> (Router, Called) {
@@ -62,7 +62,7 @@ fn text(headers: &Called, name: &str) -> Option<String> {
 async fn trace_continuation_strategies_continue_or_restart_the_trace() {
     use TraceContinuationStrategy::{Continue, Restart, RestartExternal};
 
-    for (strategy, state, goes_on) in [
+    for (strategy, state, is_continued) in [
         (Continue, None, true),
         (Continue, Some("other=1"), true),
         (Restart, Some("es=s:0.5,other=1"), false),
@@ -79,12 +79,12 @@ async fn trace_continuation_strategies_continue_or_restart_the_trace() {
             [("traceparent", parent.as_str())].into_iter().chain(state.map(|state| ("tracestate", state))).collect();
         request(app, &headers).await;
         let out = (text(&called, "traceparent").unwrap(), text(&called, "tracestate"));
-        if goes_on {
+        if is_continued {
             assert!(out.0.starts_with(&format!("00-{TRACE}-")) && out.0.ends_with("-00"), "{strategy:?} {out:?}");
-            assert_eq!(out.1.as_deref(), state, "{strategy:?}: the state goes on as it came");
+            assert_eq!(out.1.as_deref(), state, "{strategy:?}: tracestate is unchanged");
             continue;
         }
-        assert!(!out.0.contains(TRACE) && out.0.ends_with("-01"), "{strategy:?} decides anew: {out:?}");
+        assert!(!out.0.contains(TRACE) && out.0.ends_with("-01"), "{strategy:?} makes a new decision: {out:?}");
         assert_eq!(out.1.as_deref(), Some("es=s:1"), "{strategy:?}");
         let sent = apm.expect_transaction("GET /").await;
         let sent = sent.no_field("/parent_id").field("/sample_rate", 1.0);
@@ -143,7 +143,7 @@ async fn unsampled_transaction_is_sent_without_context_to_old_servers() {
 async fn sample_rate_of_events_is_that_of_the_root() {
     let root = None;
     let caller = |flags, state| Some((caller(flags), state));
-    // it would send no unsampled ones to a newer server
+    // newer servers get no unsampled transactions
     let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
     for (rate, incoming, sampled, expected) in [
         (0.99994, root.clone(), true, Some(0.9999)),
@@ -167,7 +167,7 @@ async fn sample_rate_of_events_is_that_of_the_root() {
             Some((parent, state)) => vec![("traceparent", parent.as_str()), ("tracestate", *state)],
             None => Vec::new(),
         };
-        let told = format!("{rate} {headers:?}");
+        let case = format!("{rate} {headers:?}");
         let mut tries = 0;
         let (transactions, spans) = loop {
             tries += 1;
@@ -178,19 +178,19 @@ async fn sample_rate_of_events_is_that_of_the_root() {
                 server.store().query(&Query::new().kind(kind)).events.iter().map(|event| event.body().clone()).collect()
             };
             let (transactions, spans) = (of(Kind::Transaction), of(Kind::Span));
-            // one of ten thousand comes out otherwise
+            // one of ten thousand is not sampled
             if transactions[0]["sampled"] != json!(false) || !sampled || tries == 10 {
                 break (transactions, spans);
             }
         };
-        assert_eq!(transactions.len(), 1, "{told}");
+        assert_eq!(transactions.len(), 1, "{case}");
         let weight = |event: &Value| event.get("sample_rate").map(|rate| rate.as_f64().unwrap());
-        assert_eq!(weight(&transactions[0]), expected, "{told}");
-        assert_eq!(transactions[0]["sampled"] == json!(false), !sampled, "{told}");
+        assert_eq!(weight(&transactions[0]), expected, "{case}");
+        assert_eq!(transactions[0]["sampled"] == json!(false), !sampled, "{case}");
         assert_eq!(
             spans.iter().map(weight).collect::<Vec<_>>(),
             if sampled { vec![expected] } else { vec![] },
-            "{told}"
+            "{case}"
         );
     }
 }
@@ -258,7 +258,7 @@ async fn w3c_propagator_of_opentelemetry_propagates_no_tracestate() {
         work.in_scope(|| propagator.inject_context(&Context::current(), &mut carrier));
         carrier
     };
-    // what docs/opentelemetry.md says
+    // as documented in docs/opentelemetry.md
     let theirs = through(&TraceContextPropagator::new());
     assert!(theirs["traceparent"].starts_with(&format!("00-{TRACE}-")));
     assert_eq!(theirs.get("tracestate").map(String::as_str).unwrap_or_default(), "");
@@ -300,7 +300,7 @@ async fn client_baggage_becomes_at_most_16_labels() {
     for from in [0, 60, 120] {
         let many: Vec<_> = (from..from + 60).map(|number| format!("k{number}=v")).collect();
         request(app.clone(), &[("baggage", &format!("{},user=0xabc", many.join(",")))]).await;
-        assert_eq!(text(&called, "baggage").unwrap().split(',').count(), 61, "all of it travels on");
+        assert_eq!(text(&called, "baggage").unwrap().split(',').count(), 61, "all of it is propagated");
     }
     apm.flush().await;
     let found = labels(apm.events(Kind::Transaction));
@@ -410,7 +410,7 @@ async fn elastic_propagator_propagates_tracestate_and_baggage() {
     assert_eq!(context.baggage().get("shop").map(ToString::to_string).as_deref(), Some("eu"));
     let again: &mut HashMap<String, String> = &mut HashMap::new();
     propagator.inject_context(&context, again);
-    assert_eq!(*again, carrier, "a context of another tracer goes on as it came");
+    assert_eq!(*again, carrier, "the context of another tracer is propagated unchanged");
     let fields: Vec<_> = propagator.fields().collect();
     assert_eq!(fields, ["traceparent", "tracestate", "baggage", "elastic-apm-traceparent"]);
 }
@@ -421,7 +421,7 @@ async fn ensure_parent_id_returns_one_parent_for_a_page() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("page", "scheduled");
     let parent = work.ensure_parent_id().unwrap();
-    assert_eq!(work.ensure_parent_id(), Some(parent), "it stays");
+    assert_eq!(work.ensure_parent_id(), Some(parent), "the id does not change");
     drop(work);
     apm.expect_transaction("page").await.field("/parent_id", parent.to_string());
     assert_eq!(Transaction::default().ensure_parent_id(), None);

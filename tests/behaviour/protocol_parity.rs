@@ -1,4 +1,4 @@
-//! Do the same expectations hold, whichever protocol the agent speaks?
+//! The same expectations hold for every protocol of the exporter.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -59,7 +59,7 @@ fn app(apm: &TestAgent) -> Router {
     Router::new().route("/buy/{id}", post(buy)).route("/fails", get(fails)).layer(apm.layer())
 }
 
-/// None: Elastic's own.
+/// `None` is Elastic's intake protocol.
 const PROTOCOLS: [Option<OtlpProtocol>; 3] = [None, Some(OtlpProtocol::HttpProtobuf), Some(OtlpProtocol::Grpc)];
 
 async fn start(protocol: Option<OtlpProtocol>) -> TestAgent {
@@ -70,7 +70,7 @@ async fn start(protocol: Option<OtlpProtocol>) -> TestAgent {
     }
 }
 
-/// The ways by which all events of a server came.
+/// The protocols of all received events.
 fn protocols(apm: &TestAgent) -> Vec<&'static str> {
     let events = apm.server().store().query(&Query::new()).events;
     let mut protocols: Vec<_> = events.iter().map(|event| event.protocol().as_str()).collect();
@@ -185,15 +185,15 @@ async fn failed_expectation_names_the_otlp_label() {
         requests(&apm).await;
         let found = apm.expect_transaction("POST /buy/{id}").await;
         let other = found.clone();
-        let user = said(|| drop(found.user_id("0xabc")));
+        let user = failure_message(|| drop(found.user_id("0xabc")));
         assert!(user.contains("user id, as the label user_id, is \"0xdef\""), "{user}");
-        let custom = said(|| drop(other.custom("/order/buyer", "0xabc")));
+        let custom = failure_message(|| drop(other.custom("/order/buyer", "0xabc")));
         assert!(custom.contains("as the label custom_order_buyer, is \"0xdef\""), "{custom}");
     }
 }
 
-/// What a check that fails prints.
-fn said(check: impl FnOnce()) -> String {
+/// The message of a check that fails.
+fn failure_message(check: impl FnOnce()) -> String {
     let caught = panic::catch_unwind(AssertUnwindSafe(check)).unwrap_err();
     caught.downcast_ref::<String>().unwrap().clone()
 }

@@ -1,4 +1,4 @@
-//! Do many spans stay few, and is what is left out counted? (agent-spec, section 8)
+//! Span compression, and helpers for exit spans that other modules use too.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ pub(crate) async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + S
     TestAgent::builder().configure(configure).start().await
 }
 
-/// A call that began so many milliseconds after the epoch and took so many.
+/// An exit span with a start in milliseconds after the epoch and a duration in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     name: &'static str,
@@ -68,7 +68,7 @@ impl Call {
     }
 }
 
-/// The transaction's span count and all spans, in the order in which they were sent, after these calls.
+/// Runs exit spans in a transaction and returns what was sent, as [`sent`].
 pub(crate) async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>) -> (Value, Vec<Value>) {
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent()
@@ -77,6 +77,7 @@ pub(crate) async fn after(apm: &TestAgent, calls: impl IntoIterator<Item = Call>
     sent(apm).await
 }
 
+/// The transaction "work" and all spans, sorted by their start.
 pub(crate) async fn sent(apm: &TestAgent) -> (Value, Vec<Value>) {
     let transaction = apm.expect_transaction("work").await.json().clone();
     let mut spans = apm.events(Kind::Span);
@@ -121,7 +122,7 @@ async fn different_or_long_exit_spans_are_not_compressed() {
     }
     let apm = TestAgent::start().await;
     let (_, spans) = after(&apm, [SELECT.took(50), SELECT.at(60).took(50)]).await;
-    assert_eq!(spans.len(), 1, "a call that is exactly as long as the limit");
+    assert_eq!(spans.len(), 1, "a duration equal to the limit is compressed");
 }
 
 // spec: tracing-spans-compress.md
@@ -141,7 +142,7 @@ async fn same_kind_compression_is_enabled_by_its_option() {
 
     let apm = self::apm(same_kind).await;
     let (_, spans) = after(&apm, [SELECT.took(60), SELECT.at(100).took(2)]).await;
-    assert_eq!(spans.len(), 2, "equal names that are too long are no `same_kind` either");
+    assert_eq!(spans.len(), 2, "spans over the exact-match limit are not compressed as same kind");
 }
 
 // spec: tracing-spans-compress.md
@@ -160,7 +161,7 @@ async fn compression_is_per_parent_and_ends_at_other_spans() {
     let (_, spans) = sent(&apm).await;
     let calls: Vec<_> = spans.iter().filter(|span| span["name"] == "SELECT FROM orders").collect();
     let counts: Vec<_> = calls.iter().map(|span| span["composite"]["count"].as_u64()).collect();
-    assert_eq!(counts, [None, Some(2), None], "what ended between them keeps the first and the last apart");
+    assert_eq!(counts, [None, Some(2), None], "the span in between separates the first and the last exit span");
 }
 
 // spec: tracing-spans-compress.md
@@ -168,7 +169,7 @@ async fn compression_is_per_parent_and_ends_at_other_spans() {
 async fn exit_spans_with_propagated_context_errors_or_children_are_not_compressed() {
     type Refer = fn(&Context);
     let refers: [(&str, Refer); 3] = [
-        ("a place in another service", |_| trace_context::inject(&mut http::HeaderMap::new())),
+        ("a propagated context", |_| trace_context::inject(&mut http::HeaderMap::new())),
         ("an error", |context| context.span().record_error(&std::io::Error::other("lost"))),
         ("a failure", |context| context.span().set_status(Status::error("lost"))),
     ];
@@ -187,9 +188,10 @@ async fn exit_spans_with_propagated_context_errors_or_children_are_not_compresse
         });
         assert_eq!(sent(&apm).await.1.len(), 3, "{what}");
     }
-    for (child, sent_spans, what) in
-        [(SELECT.named("FETCH"), 4, "a child of its kind"), (SELECT.to("redis", ""), 1, "a child that vanishes")]
-    {
+    for (child, sent_spans, what) in [
+        (SELECT.named("FETCH"), 4, "a child of the same type"),
+        (SELECT.to("redis", ""), 1, "a child that is not recorded"),
+    ] {
         let apm = TestAgent::start().await;
         let tracer = apm.agent().tracer_provider().tracer("db");
         apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -214,14 +216,14 @@ async fn failed_exit_spans_are_not_compressed() {
         for n in 0..4 {
             let call = SELECT.at(n * 10);
             let mut span = call.start(&tracer);
-            // the status is not set, the code alone says how it went
+            // the status is unset, so the code decides about the outcome
             span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(n == 0 || n == 2)));
             call.end(&mut span);
         }
     });
     let (_, spans) = sent(&apm).await;
     let outcomes: Vec<_> = spans.iter().map(|span| span["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["failure", "success", "failure", "success"], "the first, and one that comes");
+    assert_eq!(outcomes, ["failure", "success", "failure", "success"], "the failed ones are not compressed");
 }
 
 // spec: tracing-spans-compress.md
@@ -255,7 +257,7 @@ async fn compression_continues_after_many_propagated_spans() {
 // spec: tracing-spans-compress.md
 #[tokio::test]
 async fn buffered_exit_span_is_sent_after_cancel_panic_and_timeout() {
-    async fn waits(tracer: BoxedTracer, end: fn()) {
+    async fn buffer_span(tracer: BoxedTracer, end: fn()) {
         SELECT.at(0).run(&tracer);
         end();
         std::future::pending().await
@@ -264,13 +266,13 @@ async fn buffered_exit_span_is_sent_after_cancel_panic_and_timeout() {
     let job = || apm.agent().start_transaction("work", "scheduled");
     let tracer = || BoxedTracer::new(Box::new(apm.agent().tracer_provider().tracer("db")));
 
-    let cancelled = tokio::spawn(job().run(waits(tracer(), || {})));
+    let cancelled = tokio::spawn(job().run(buffer_span(tracer(), || {})));
     tokio::task::yield_now().await;
     cancelled.abort();
     cancelled.await.unwrap_err();
-    tokio::spawn(job().run(waits(tracer(), || panic!("boom")))).await.unwrap_err();
+    tokio::spawn(job().run(buffer_span(tracer(), || panic!("boom")))).await.unwrap_err();
     let deadline = Duration::from_millis(1);
-    tokio::time::timeout(deadline, job().run(waits(tracer(), || {}))).await.unwrap_err();
+    tokio::time::timeout(deadline, job().run(buffer_span(tracer(), || {}))).await.unwrap_err();
 
     apm.expect_transactions("work", 3).await;
     let spans = apm.events(Kind::Span);
@@ -282,178 +284,4 @@ async fn buffered_exit_span_is_sent_after_cancel_panic_and_timeout() {
 async fn compression_can_be_disabled() {
     let apm = apm(|agent| agent.span_compression_enabled(false)).await;
     assert_eq!(after(&apm, [SELECT, SELECT.at(10)]).await.1.len(), 2);
-}
-
-// spec: tracing-spans-limit.md, tracing-spans-dropped-stats.md
-#[tokio::test]
-async fn spans_over_the_limit_are_counted_by_target_and_outcome() {
-    let apm = apm(|agent| agent.transaction_max_spans(1).span_compression_enabled(false)).await;
-    let calls = [SELECT, SELECT.at(10), SELECT.at(20).took(3), SELECT.to("redis", "").at(30)];
-    let (transaction, spans) = after(&apm, calls).await;
-    assert_eq!(spans.len(), 1);
-    assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 3 }));
-    let stats = |resource: &str, name: Option<&str>, count: u64, us: u64| {
-        let kind = resource.split('/').next();
-        let mut stats = json!({
-            "destination_service_resource": resource, "service_target_type": kind, "outcome": "success",
-            "duration": { "count": count, "sum": { "us": us } },
-        });
-        if let Some(name) = name {
-            stats["service_target_name"] = name.into();
-        }
-        stats
-    };
-    let expected = json!([stats("postgresql/shop", Some("shop"), 2, 5000), stats("redis", None, 1, 2000)]);
-    assert_eq!(transaction["dropped_spans_stats"], expected);
-}
-
-// spec: tracing-spans-dropped-stats.md, tracing-spans-drop-fast-exit.md
-#[tokio::test]
-async fn dropped_spans_stats_are_per_outcome_and_count_each_span_of_a_composite() {
-    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(3)).await;
-    let tracer = apm.agent().tracer_provider().tracer("db");
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        // trap 30: 9 ms in 23 ms are dropped
-        (0..3).for_each(|n| SELECT.at(n * 10).took(3).run(&tracer));
-        (3..6).for_each(|n| SELECT.named("INSERT").at(n * 100).took(60).run(&tracer));
-        for (n, status) in (6..).zip([Status::Ok, Status::error("lost"), Status::Ok, Status::Unset]) {
-            let call = SELECT.at(n * 100);
-            let mut span = call.start(&tracer);
-            if status == Status::Unset {
-                span.set_attribute(KeyValue::new("event.outcome", "unknown"));
-            }
-            span.set_status(status);
-            call.end(&mut span);
-        }
-    });
-    let (transaction, spans) = sent(&apm).await;
-    assert_eq!(names(&spans), ["INSERT"; 3]);
-    assert_eq!(transaction["span_count"], json!({ "started": 3, "dropped": 5 }));
-    let stats = transaction["dropped_spans_stats"].as_array().unwrap();
-    let of = |outcome: &str| &stats.iter().find(|entry| entry["outcome"] == outcome).unwrap()["duration"];
-    assert_eq!(of("unknown"), &json!({ "count": 1, "sum": { "us": 2000 } }));
-    assert_eq!(of("success"), &json!({ "count": 5, "sum": { "us": 13000 } }), "three that were one, and two");
-    assert_eq!(of("failure"), &json!({ "count": 1, "sum": { "us": 2000 } }));
-}
-
-// spec: tracing-spans-dropped-stats.md
-#[tokio::test]
-async fn dropped_spans_stats_truncate_long_target_names() {
-    for system in ["mysql", &"kafka".repeat(200)] {
-        let apm = apm(|agent| agent.transaction_max_spans(0)).await;
-        let tracer = apm.agent().tracer_provider().tracer("db");
-        let attributes = [
-            KeyValue::new("messaging.system", system.to_owned()),
-            KeyValue::new("messaging.destination.name", "ä".repeat(513)),
-        ];
-        let send = tracer.span_builder("SEND").with_kind(SpanKind::Producer).with_attributes(attributes);
-        apm.agent().start_transaction("work", "scheduled").in_scope(|| drop(send.start(&tracer)));
-        let (transaction, _) = sent(&apm).await;
-        let target = &transaction["dropped_spans_stats"][0];
-        let length = |key: &str| target[key].as_str().unwrap().chars().count();
-        assert_eq!(length("service_target_name"), 512);
-        assert_eq!(length("service_target_type"), system.len().min(512));
-        assert_eq!(length("destination_service_resource"), (system.len() + 1 + 513).min(1024));
-    }
-}
-
-// spec: tracing-spans-limit.md
-#[tokio::test]
-async fn spans_dropped_without_end_are_counted() {
-    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
-    let tracer = apm.agent().tracer_provider().tracer("app");
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        tracer.in_span("load", |_| ());
-        drop(tracer.start("store"));
-        tracer.start("show").end();
-    });
-    assert_eq!(sent(&apm).await.0["span_count"], json!({ "started": 0, "dropped": 3 }));
-}
-
-// spec: tracing-spans-limit.md
-#[tokio::test]
-async fn concurrent_spans_respect_the_limit() {
-    let apm = apm(|agent| agent.transaction_max_spans(100)).await;
-    let tracer = apm.agent().tracer_provider().tracer("app");
-    let work = apm.agent().start_transaction("work", "scheduled");
-    let context = Context::from(work.clone());
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                // all have begun before the first one ends, so that each found room
-                let spans: Vec<_> = (0..100).map(|_| tracer.start_with_context("step", &context)).collect();
-                drop(spans);
-            });
-        }
-    });
-    drop((work, context));
-    let (transaction, spans) = sent(&apm).await;
-    assert_eq!(transaction["span_count"], json!({ "started": 100, "dropped": 700 }));
-    assert_eq!(spans.len(), 100);
-}
-
-// spec: tracing-spans-dropped-stats.md
-#[tokio::test]
-async fn dropped_spans_stats_are_limited_to_128_entries() {
-    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
-    let tracer = apm.agent().tracer_provider().tracer("db");
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        for n in 0..200 {
-            let attributes =
-                [KeyValue::new("db.system", "mysql"), KeyValue::new("db.namespace", format!("tenant{}", n % 150))];
-            drop(tracer.span_builder("SELECT").with_kind(SpanKind::Client).with_attributes(attributes).start(&tracer));
-        }
-    });
-    let (transaction, _) = sent(&apm).await;
-    let stats = transaction["dropped_spans_stats"].as_array().unwrap();
-    assert_eq!((stats.len(), &transaction["span_count"]["dropped"]), (128, &json!(200)));
-    let counted: u64 = stats.iter().map(|entry| entry["duration"]["count"].as_u64().unwrap()).sum();
-    assert_eq!(counted, 128 + 50, "those that are told go on counting");
-}
-
-// spec: tracing-spans-limit.md
-#[tokio::test]
-async fn context_of_a_dropped_span_propagates_the_sent_ancestor() {
-    let apm = apm(|agent| agent.transaction_max_spans(0)).await;
-    let tracer = apm.agent().tracer_provider().tracer("db");
-    let mut headers = http::HeaderMap::new();
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        let _attached = Context::current_with_span(SELECT.start(&tracer)).attach();
-        trace_context::inject(&mut headers);
-    });
-    let (transaction, _) = sent(&apm).await;
-    let parent = headers["traceparent"].to_str().unwrap();
-    assert!(parent.contains(transaction["id"].as_str().unwrap()), "{parent} names the nearest that is sent");
-}
-
-// spec: tracing-spans-drop-fast-exit.md
-#[tokio::test]
-async fn short_exit_spans_are_dropped_and_counted() {
-    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_millis(10)).transaction_max_spans(2)).await;
-    let calls = [
-        SELECT.took(9),                        // short
-        SELECT.named("INSERT").at(20).took(4), // the same, three of them: 12 ms
-        SELECT.named("INSERT").at(30).took(4),
-        SELECT.named("INSERT").at(40).took(4),
-        SELECT.named("UPDATE").at(50).took(9), // short
-    ];
-    let (transaction, spans) = after(&apm, calls).await;
-    assert_eq!(names(&spans), ["INSERT"], "a composite counts by the sum of its calls");
-    assert_eq!(spans[0]["composite"]["count"], 3);
-    assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 2 }), "who is dropped gives his place back");
-    assert_eq!(transaction["dropped_spans_stats"][0]["duration"], json!({ "count": 2, "sum": { "us": 18000 } }));
-}
-
-// spec: tracing-spans-drop-fast-exit.md
-#[tokio::test]
-async fn short_spans_with_propagated_context_are_sent() {
-    let apm = apm(|agent| agent.exit_span_min_duration(Duration::from_secs(10))).await;
-    apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        let url = "http://chain.example/rpc";
-        drop(tracing::info_span!("GET", otel.kind = "client", url.full = url, http.request.method = "GET"));
-        drop(tracing::info_span!("load"));
-    });
-    let (transaction, spans) = sent(&apm).await;
-    assert_eq!(spans.len(), 2);
-    assert_eq!(transaction["span_count"], json!({ "started": 2 }));
 }

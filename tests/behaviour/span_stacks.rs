@@ -1,4 +1,4 @@
-//! Do long spans tell where they ended? (agent-spec, section 6.1)
+//! Stack traces of spans.
 
 use std::time::{Duration, SystemTime};
 
@@ -79,7 +79,7 @@ async fn span_stack_without_application_frames_is_omitted() {
     let work = apm.agent().start_transaction("work", "scheduled");
     let span = tracer.start_with_context("let go", &Context::from(work.clone()));
     let (give, take) = tokio::sync::oneshot::channel();
-    // nobody waits for it, so the runtime drops what it gets, and only its own code is on the stack then
+    // the task is not awaited, so the runtime drops the span, with only its own code on the stack
     drop(tokio::spawn(take));
     assert!(give.send(span).is_ok());
     apm.expect_span("let go").await.no_field("/stacktrace");
@@ -98,7 +98,7 @@ async fn code_stacktrace_attribute_is_the_span_stack() {
         span.start(&tracer).end_with_timestamp(SystemTime::now());
     });
     let span = apm.expect_span("query").await;
-    assert_eq!(functions(span.json()), ["shop::pool::Connection::run"], "the runtime below it says nothing");
+    assert_eq!(functions(span.json()), ["shop::pool::Connection::run"], "frames of the runtime are removed");
     assert_eq!(span.json()["stacktrace"][0]["lineno"], 7);
     assert_eq!(span.json()["context"].get("tags"), None);
 }

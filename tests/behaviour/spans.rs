@@ -1,4 +1,4 @@
-//! What becomes of spans below a transaction?
+//! Spans of `tracing` and OpenTelemetry below a transaction.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What does the agent say about itself, and to whom? (agent-spec, section 13.4)
+//! The start-up line of the agent, and its log level.
 
 use std::{
     fmt,
@@ -49,8 +49,8 @@ fn startup_line_contains_service_host_and_options() {
         let builder = Agent::builder().env_vars(EnvVars::from_iter(environment)).disable_send(true);
         builder.service_name("shop").service_version("1.2").secret_token("hunter3").build().unwrap()
     });
-    let told = lines.of(Level::INFO);
-    let [line] = &told[..] else { panic!("{told:?}") };
+    let logged = lines.of(Level::INFO);
+    let [line] = &logged[..] else { panic!("{logged:?}") };
     assert_eq!(line, &agent.startup_summary());
     for fact in [
         format!("tower-apm {} (pid {}, ", env!("CARGO_PKG_VERSION"), std::process::id()),
@@ -80,7 +80,7 @@ fn log_level_applies_only_to_the_agent_in_any_subscriber() {
             drop(agent.layer().response_trace_id_header("no header"));
             tracing::warn!(target: "shop", "out of apes");
         };
-        // whichever comes first
+        // in any order of layers
         with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(lines.clone()), warn);
         assert_eq!(lines.targets(), expected, "{level}");
         with_default(tracing_subscriber::registry().with(lines.clone()).with(agent.tracing_layer()), warn);
@@ -88,7 +88,7 @@ fn log_level_applies_only_to_the_agent_in_any_subscriber() {
         let without_spans = agent.tracing_layer_without_spans();
         with_default(tracing_subscriber::registry().with(without_spans).with(lines.clone()), warn);
         assert_eq!(lines.targets(), expected, "{level}");
-        // what filters for itself is no way around it
+        // a layer with its own filter does not bypass the level
         let filtered = lines.clone().with_filter(tracing::level_filters::LevelFilter::TRACE);
         with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(filtered), warn);
         assert_eq!(lines.targets(), expected, "{level}");

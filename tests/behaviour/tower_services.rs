@@ -1,4 +1,4 @@
-//! Does the layer serve any service, not only axum's?
+//! The layer around services that are not axum's.
 
 use std::{convert::Infallible, fmt, io};
 
@@ -75,7 +75,7 @@ async fn on_error_hook_receives_the_service_error() {
     });
     let service = ServiceBuilder::new()
         .layer(layer)
-        .service_fn(async |_: Request<Empty<Bytes>>| Err::<Response<Full<Bytes>>, _>(io::Error::other("gone")));
+        .service_fn(async |_: Request<Empty<Bytes>>| Err::<Response<Full<Bytes>>, _>(io::Error::other("disk full")));
     service.oneshot(request()).await.unwrap_err();
     apm.expect_transaction("GET unknown route").await.label("reason", "disk");
 }

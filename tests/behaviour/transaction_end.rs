@@ -1,4 +1,4 @@
-//! When does a transaction end, and as what?
+//! When transactions end, and with which outcome.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -112,13 +112,13 @@ async fn service_error_is_an_unhandled_error() {
     let apm = TestAgent::start().await;
     let service = ServiceBuilder::new()
         .layer(apm.layer())
-        .service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(io::Error::other("the disk is gone")));
+        .service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(io::Error::other("the disk is full")));
     service.oneshot(empty(request("/"))).await.unwrap_err();
     apm.expect_transaction("GET unknown route")
         .await
         .outcome("failure")
         .no_field("/context/response/status_code")
-        .error("the disk is gone", |error| error.handled(false));
+        .error("the disk is full", |error| error.handled(false));
 }
 
 #[tokio::test]
@@ -158,17 +158,17 @@ async fn partly_read_body_is_aborted() {
 #[tokio::test]
 async fn client_disconnect_aborts_the_transaction() {
     let apm = TestAgent::start().await;
-    let asked = Arc::new(Notify::new());
+    let received = Arc::new(Notify::new());
     let handler = {
-        let asked = asked.clone();
+        let received = received.clone();
         async move || {
-            asked.notify_one();
+            received.notify_one();
             std::future::pending::<()>().await;
         }
     };
     let addr = serve(Router::new().route("/", get(handler)), apm.layer()).await;
     let client = Client::send(addr, "GET / HTTP/1.1\nHost: shop.example").await;
-    asked.notified().await;
+    received.notified().await;
     drop(client);
     apm.expect_transaction("GET /").await.aborted();
 }

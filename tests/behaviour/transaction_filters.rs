@@ -1,4 +1,4 @@
-//! Which requests make a transaction, and what is it called? (agent-spec, section 5)
+//! Ignored requests and messages, and transaction filters.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,50 +17,10 @@ use opentelemetry::{
 use tower_apm::{AgentBuilder, ErrorVerdict, Outcome, ResponseExt, Transaction, devserver::Kind, testkit::TestAgent};
 use tracing::Instrument;
 
-use crate::http::{call, send};
-
-async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
-    TestAgent::builder().configure(configure).start().await
-}
-
-fn app(apm: &TestAgent) -> Router {
-    let failing = || async {
-        StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(std::io::Error::other("no such room"))
-    };
-    let app = Router::new().route("/listings/{id}", get(async || "ok")).route("/fails", get(failing));
-    Router::new().merge(app).fallback(async || StatusCode::NOT_FOUND).layer(apm.layer())
-}
-
-// spec: tracing-instrumentation-http.md
-#[tokio::test]
-async fn use_path_as_transaction_name_names_unmatched_requests() {
-    let apm = apm(|agent| agent.use_path_as_transaction_name(true)).await;
-    call(app(&apm), "/nowhere/7?token=hunter2").await;
-    call(app(&apm), "/listings/7").await;
-    apm.expect_transaction("GET /nowhere/7").await;
-    apm.expect_transaction("GET /listings/{id}").await;
-}
-
-// spec: tracing-transaction-grouping.md
-#[tokio::test]
-async fn name_group_replaces_the_name_of_transactions_and_errors() {
-    let apm = apm(|agent| agent.transaction_name_groups(["GET /listings/*", "* /fail*", "settle*"])).await;
-    call(app(&apm), "/listings/7").await;
-    call(app(&apm), "/fails").await;
-    drop(apm.agent().start_transaction("settle auction 7", "scheduled"));
-    apm.expect_transaction("GET /listings/*").await;
-    apm.expect_transaction("* /fail*").await;
-    apm.expect_transaction("settle*").await;
-    apm.expect_error("no such room").await.field("/transaction/name", "* /fail*");
-}
-
-// spec: tracing-transaction-grouping.md
-#[tokio::test]
-async fn name_groups_apply_to_paths() {
-    let apm = apm(|agent| agent.use_path_as_transaction_name(true).transaction_name_groups(["GET /nowhere/*"])).await;
-    call(app(&apm), "/nowhere/7").await;
-    apm.expect_transaction("GET /nowhere/*").await;
-}
+use crate::{
+    http::{call, send},
+    transaction_names::{apm, app},
+};
 
 // spec: tracing-instrumentation-http.md
 #[tokio::test]
@@ -142,11 +102,11 @@ async fn transaction_filter_drops_the_transaction_with_its_spans() {
 #[tokio::test]
 async fn transaction_filter_sees_name_type_status_and_errors() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let sees = seen.clone();
+    let log = seen.clone();
     let apm = apm(move |agent| {
         agent.transaction_filter(move |tx| {
             let seen = (tx.name().into_owned(), tx.transaction_type().to_owned(), tx.status(), tx.has_errors());
-            sees.lock().unwrap().push((seen, tx.duration().is_zero()));
+            log.lock().unwrap().push((seen, tx.duration().is_zero()));
             true
         })
     })
@@ -199,8 +159,8 @@ async fn ignored_request_makes_no_spans() {
         ping().await;
         let task = tokio::spawn(ping().in_current_span());
         task.await.unwrap();
-        let tracer = provider.tracer("by hand");
-        drop(tracer.span_builder("by hand").with_kind(SpanKind::Client).start(&tracer));
+        let tracer = provider.tracer("manual");
+        drop(tracer.span_builder("manual").with_kind(SpanKind::Client).start(&tracer));
         assert_eq!((tx.is_active(), Transaction::current().is_active(), tx.trace_id()), (false, false, None));
         let stream = futures_util::stream::once(async {
             ping().await;
@@ -235,7 +195,7 @@ async fn span_outside_the_layer_is_dropped_with_the_ignored_request() {
 async fn errors_of_ignored_requests_are_sent_without_a_transaction() {
     let apm = apm(ignoring).await;
     let layer = apm.layer().on_error(|_, error| match error.to_string().as_str() {
-        "nobody cares" => ErrorVerdict::Discard,
+        "not interesting" => ErrorVerdict::Discard,
         _ => ErrorVerdict::Record,
     });
     let handler = async |tx: Transaction, Path(way): Path<String>| {
@@ -249,7 +209,7 @@ async fn errors_of_ignored_requests_are_sent_without_a_transaction() {
         StatusCode::SERVICE_UNAVAILABLE.into_response().with_error(std::io::Error::other(way))
     };
     let app = Router::new().route("/health/{way}", get(handler)).layer(layer);
-    for way in ["extracted", "current", "logged", "answered", "nobody%20cares"] {
+    for way in ["extracted", "current", "logged", "answered", "not%20interesting"] {
         call(app.clone(), &format!("/health/{way}")).await;
     }
     let request = Request::get("/health/panicked").body(Body::empty()).unwrap();
@@ -261,7 +221,7 @@ async fn errors_of_ignored_requests_are_sent_without_a_transaction() {
     apm.expect_error("no pulse").await.no_field("/transaction");
     apm.flush().await;
     let stats = apm.agent().stats();
-    // `extracted`, `current` and `logged` come by as the answer's error once more; the same error is one document
+    // `extracted`, `current` and `logged` are the error of the response too; equal errors are one document
     assert_eq!((apm.events(Kind::Error).len(), apm.events(Kind::Transaction).len()), (5, 0), "{stats:?}");
     assert_eq!((stats.filtered, stats.suppressed_errors), (1, 3), "{stats:?}");
 }
@@ -323,7 +283,7 @@ async fn started_transaction_within_an_ignored_request_is_recorded() {
 async fn transaction_filter_is_not_called_for_unsampled_transactions() {
     let filter = |agent: AgentBuilder| agent.transaction_sample_rate(0.0).transaction_filter(|_| false);
     let apm = apm(filter).await;
-    // from the first delivery on it is known that the server takes none that are not sampled
+    // after the first delivery, the agent knows that the server accepts no unsampled transactions
     apm.agent().capture_error(&std::io::Error::other("first"));
     apm.expect_error("first").await;
     healthy(&apm, 200).await;

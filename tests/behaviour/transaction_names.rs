@@ -1,12 +1,13 @@
-//! What is a transaction called, wherever the layer stands?
+//! Names of transactions: by route for every position of the layer, by path, and by name groups.
 
 use axum::{
     Router,
     http::{Method, StatusCode, header},
+    response::IntoResponse,
     routing::{any_service, get, post},
 };
 use tower::service_fn;
-use tower_apm::testkit::TestAgent;
+use tower_apm::{AgentBuilder, ResponseExt, testkit::TestAgent};
 use tower_http::cors::CorsLayer;
 
 use crate::http::{around, call, empty, get as request, send};
@@ -160,4 +161,47 @@ async fn unregistered_method_is_not_part_of_the_name() {
     let transactions = apm.events(tower_apm::testkit::Kind::Transaction);
     let name = transactions[0]["name"].as_str().unwrap();
     assert!(name.ends_with(" /listings/{id}") && !name.contains("7F3A"), "{name}");
+}
+
+pub(crate) async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    TestAgent::builder().configure(configure).start().await
+}
+
+pub(crate) fn app(apm: &TestAgent) -> Router {
+    let failing = || async {
+        StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(std::io::Error::other("no such room"))
+    };
+    let app = Router::new().route("/listings/{id}", get(async || "ok")).route("/fails", get(failing));
+    Router::new().merge(app).fallback(async || StatusCode::NOT_FOUND).layer(apm.layer())
+}
+
+// spec: tracing-instrumentation-http.md
+#[tokio::test]
+async fn use_path_as_transaction_name_names_unmatched_requests() {
+    let apm = apm(|agent| agent.use_path_as_transaction_name(true)).await;
+    call(app(&apm), "/nowhere/7?token=hunter2").await;
+    call(app(&apm), "/listings/7").await;
+    apm.expect_transaction("GET /nowhere/7").await;
+    apm.expect_transaction("GET /listings/{id}").await;
+}
+
+// spec: tracing-transaction-grouping.md
+#[tokio::test]
+async fn name_group_replaces_the_name_of_transactions_and_errors() {
+    let apm = apm(|agent| agent.transaction_name_groups(["GET /listings/*", "* /fail*", "settle*"])).await;
+    call(app(&apm), "/listings/7").await;
+    call(app(&apm), "/fails").await;
+    drop(apm.agent().start_transaction("settle auction 7", "scheduled"));
+    apm.expect_transaction("GET /listings/*").await;
+    apm.expect_transaction("* /fail*").await;
+    apm.expect_transaction("settle*").await;
+    apm.expect_error("no such room").await.field("/transaction/name", "* /fail*");
+}
+
+// spec: tracing-transaction-grouping.md
+#[tokio::test]
+async fn name_groups_apply_to_paths() {
+    let apm = apm(|agent| agent.use_path_as_transaction_name(true).transaction_name_groups(["GET /nowhere/*"])).await;
+    call(app(&apm), "/nowhere/7").await;
+    apm.expect_transaction("GET /nowhere/*").await;
 }
