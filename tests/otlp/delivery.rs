@@ -1,4 +1,4 @@
-//! Does everything arrive, and is it known what did not?
+//! Delivery over OTLP, and the count of events that were not delivered.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -69,7 +69,7 @@ async fn wrong_token_keeps_the_events_and_the_right_token_is_a_header() {
     }
 }
 
-/// A certificate for 127.0.0.1 that signs itself, in a file that goes with it.
+/// A self-signed certificate for 127.0.0.1. The file is removed when the value is dropped.
 struct Certificate {
     file: PathBuf,
     acceptor: TlsAcceptor,
@@ -89,7 +89,7 @@ impl Certificate {
         Self { file, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    /// Speaks TLS and passes on what comes; the URL to call in place of `url`.
+    /// Starts a TLS proxy for `url` and returns the URL of the proxy.
     async fn in_front_of(&self, url: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -144,7 +144,7 @@ async fn custom_ca_and_disabled_tls_verification_work_over_http_and_grpc() {
 #[tokio::test]
 async fn undeliverable_copy_does_not_delay_the_original() {
     let Some(decoder) = Decoder::start("") else { return };
-    // takes connections and says nothing
+    // accepts connections and does not respond
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
@@ -187,7 +187,7 @@ async fn closed_grpc_connection_keeps_the_batch_and_fails_flush() {
     assert_eq!((stats.waiting, stats.dropped.total()), (1, 0), "{stats}");
 }
 
-/// An OTLP server of one answer after the other, and the requests that it got: path and headers.
+/// Starts an OTLP server with these responses. Returns its URL and the received requests: path and headers.
 pub(crate) async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -225,10 +225,10 @@ async fn batch_is_retried_after_503_and_rejected_after_400() {
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
     assert_eq!((stats.accepted, stats.rejected, stats.waiting), (1, 1, 0), "{stats}");
-    assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
+    assert_eq!(received.lock().unwrap().len(), 3, "only the worker retries");
 }
 
-/// An OTLP server that takes no request with more than `limit` bytes.
+/// Starts an OTLP server that refuses requests of more than `limit` bytes.
 async fn narrow(limit: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -266,14 +266,14 @@ async fn otel_variables_set_endpoint_headers_compression_and_timeout() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
     ]);
-    // an endpoint for traces is none for metrics
+    // the endpoint for traces is not used for metrics
     let agent = agent(|agent| agent.env_vars(environment).metrics_interval(DEADLINE));
     assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
     drop(agent.start_transaction("a job", "scheduled"));
     agent.shutdown(DEADLINE).await.unwrap();
     let received = received.lock().unwrap();
     let [(path, headers)] = &received[..] else { panic!("{received:?}") };
-    assert_eq!(path, "/ingest/here", "as it stands, and no APM Server is looked for");
+    assert_eq!(path, "/ingest/here", "the path is used unchanged, and no APM Server is detected");
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!(header("authorization"), "Basic YTpi");
     assert_eq!(header("x-tenant"), "7");
@@ -291,7 +291,7 @@ async fn grpc_request_has_user_agent_and_authorization() {
         agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(url).secret_token("right")
     });
     drop(agent.start_transaction("a job", "scheduled"));
-    // what answers is no gRPC
+    // the response is not gRPC
     let deadline = Instant::now() + Duration::from_secs(30);
     while received.lock().unwrap().is_empty() {
         assert!(Instant::now() < deadline, "nothing is sent");
@@ -307,7 +307,7 @@ async fn grpc_request_has_user_agent_and_authorization() {
     assert_eq!(header("authorization"), "Bearer right");
 }
 
-/// Its own process: variables are the whole process's.
+/// Runs in another process, because environment variables apply to the whole process.
 #[test]
 fn unsupported_otel_compression_variable_loses_no_events() {
     for name in
@@ -315,8 +315,8 @@ fn unsupported_otel_compression_variable_loses_no_events() {
     {
         let mut again = std::process::Command::new(std::env::current_exe().unwrap());
         let output = again.args(["--exact", name]).env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains("1 passed"), "{name}: {told}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{name}: {printed}");
     }
 }
 

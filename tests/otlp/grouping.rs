@@ -1,4 +1,4 @@
-//! Do errors that are one group of Kibana's stay one, by the APM Server's own word? (agent-spec, section 9.4)
+//! Error groups, computed by the real APM Server.
 
 use std::collections::BTreeMap;
 
