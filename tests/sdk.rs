@@ -1,4 +1,4 @@
-//! Does the agent go along with a pipeline of OpenTelemetry's SDK? (agent-spec, section 7)
+//! The agent as a span processor in a pipeline of OpenTelemetry's SDK.
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,7 +30,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Stands for the exporters that a service has already.
+/// Represents the exporters of a service that uses the SDK already.
 #[derive(Debug, Clone, Default)]
 struct Theirs(Arc<Mutex<Vec<SpanData>>>);
 
@@ -69,7 +69,7 @@ impl Service {
         let agent = configure(builder).build().unwrap();
         let theirs = Theirs::default();
         let provider = SdkTracerProvider::builder()
-            // theirs are recorded whatever the agent samples
+            // the other processor gets every span, sampled by the agent or not
             .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(theirs.clone())
             .with_span_processor(ApmSpanProcessor::default())
@@ -140,7 +140,7 @@ async fn sdk_span_is_sent_to_the_agent_and_to_other_processors() {
     let theirs = service.theirs.0.lock().unwrap();
     let mut names: Vec<_> = theirs.iter().map(|span| span.name.as_ref()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["fetch", "in a task", "query", "step", "task"], "their exporters get what they got before");
+    assert_eq!(names, ["fetch", "in a task", "query", "step", "task"], "the other processor gets all spans");
     let id = |span: &SpanData| span.span_context.span_id().to_string();
     for ours in spans.iter() {
         assert!(theirs.iter().any(|theirs| ours["id"] == id(theirs).as_str()), "with the same ids");
@@ -250,8 +250,12 @@ async fn exit_spans_of_the_sdk_are_compressed_and_hide_their_children() {
     });
     let spans = service.sent(Kind::Span).await;
     let count = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
-    assert_eq!((count("SELECT 1"), count("decode")), (1, 0), "what vanishes refers to nothing: {spans:?}");
-    assert_eq!((count("SELECT 2"), count("FETCH")), (2, 2), "what has a child stays by itself");
+    assert_eq!(
+        (count("SELECT 1"), count("decode")),
+        (1, 0),
+        "children that are not recorded do not prevent compression: {spans:?}"
+    );
+    assert_eq!((count("SELECT 2"), count("FETCH")), (2, 2), "exit spans with a child are not compressed");
     for fetch in spans.iter().filter(|span| span["name"] == "FETCH") {
         assert_eq!(fetch["context"].get("destination"), None);
         assert!(spans.iter().any(|span| span["name"] == "SELECT 2" && span["id"] == fetch["parent_id"]));
@@ -315,7 +319,7 @@ async fn child_of_an_ended_sdk_span_stays_in_the_trace() {
         context.span().end();
         context
     });
-    // on a thread of its own, where no transaction runs
+    // on another thread, without a transaction
     std::thread::scope(|scope| scope.spawn(|| drop(tracer.start_with_context("mail", &context))).join().unwrap());
     let spans = service.sent(Kind::Span).await;
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();

@@ -1,4 +1,4 @@
-//! Does it start, stop and start again as it is told?
+//! The server starts, stops and starts again on the same port.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -19,7 +19,7 @@ fn server_can_restart_on_its_port() {
         assert_eq!(post(&server, &lines(&[METADATA, SPAN])).status, 202);
         server.shutdown();
         assert!(open.answer().is_err(), "an open request is cut");
-        assert!(TcpStream::connect(&address).is_err(), "nobody listens");
+        assert!(TcpStream::connect(&address).is_err(), "the port is closed");
         server = DevServer::bind(&address).unwrap();
         assert_eq!(server.store().query(&Query::new()).total, 0);
     }

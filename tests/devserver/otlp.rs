@@ -1,5 +1,4 @@
-//! OTLP over HTTP and gRPC: what a sender hears, and what is stored. `otlp_section_N_M` counts by the server's rules for
-//! OTLP, not by those for agents.
+//! OTLP over HTTP and gRPC: responses and stored events.
 
 use std::{io::Write, time::Duration};
 

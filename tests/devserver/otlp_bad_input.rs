@@ -1,5 +1,4 @@
-//! What is no OTLP, or would be too much of it: a clear answer, and the neighbours stay. `otlp_section_N_M` counts by the
-//! server's rules for OTLP, not by those for agents.
+//! Invalid and too large OTLP requests are refused, and other requests are not affected.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Are the server's rules kept, and told so that a reader finds the field? The full comparison is in `differential`.
+//! The rules of the real server, and error messages that name the field. The full comparison is in `differential`.
 
 use tower_apm::devserver::DevServer;
 

@@ -1,4 +1,4 @@
-//! Does it fail as it is told, and then no more?
+//! Scripted answers are given once and in order.
 
 use std::time::{Duration, Instant};
 

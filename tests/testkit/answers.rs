@@ -1,4 +1,4 @@
-//! Can a test make the server fail, and does the agent's account show it?
+//! Scripted failures of the server, and options of the agent under test.
 
 use std::time::Duration;
 

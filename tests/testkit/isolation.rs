@@ -1,4 +1,4 @@
-//! Do many agents in one process see only their own?
+//! Many agents in one process see only their own events.
 
 use tower_apm::testkit::{Kind, TestAgent};
 use tracing::Instrument;
@@ -18,7 +18,7 @@ async fn one_of_many(number: usize) {
     }
     for transaction in apm.expect_transactions("GET /listings/{id}", 5).await {
         let token = transaction.json()["context"]["tags"]["token_id"].as_str().unwrap().to_owned();
-        assert!(token.starts_with(&format!("{number}-")), "{token} has come to {number}");
+        assert!(token.starts_with(&format!("{number}-")), "{token} was received by {number}");
         transaction.span("load", |span| span).span("store", |span| span.child_of("load"));
     }
     assert_eq!((apm.events(Kind::Span).len(), apm.events(Kind::Error).len()), (10, 0));

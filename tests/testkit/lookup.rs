@@ -1,4 +1,4 @@
-//! Is the right one found, however many there are and whenever it comes?
+//! Expectations find the matching event among many, and wait for it.
 
 use std::{sync::Arc, time::Duration};
 

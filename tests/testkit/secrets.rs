@@ -1,4 +1,4 @@
-//! Is a secret found wherever it hides, and none where there is none?
+//! `assert_no_secret` finds secrets in every encoding.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -42,5 +42,5 @@ async fn metadata_is_searched_and_contains_no_credentials() {
     apm.agent().start_transaction("job", "scheduled").run(async {}).await;
     apm.assert_no_secret("hunter2");
     assert!(failure(&apm, "mars").unwrap().contains("metadata"));
-    assert_eq!(apm.agent().stats().accepted, 1, "the token was asked for and sent");
+    assert_eq!(apm.agent().stats().accepted, 1, "the token was required and sent");
 }

@@ -1,4 +1,4 @@
-//! Is a snapshot the same from run to run, and does it still tell who is below whom?
+//! Snapshots are deterministic and keep the relations between events.
 
 use serde_json::Value;
 use tower_apm::testkit::TestAgent;
