@@ -1,4 +1,4 @@
-//! Tells the crate which compiler built it: the APM Server shows it as the language's version.
+//! Passes the version of the compiler to the crate, which sends it as the version of the language.
 
 use std::{env, process::Command};
 

@@ -1,5 +1,5 @@
-//! `cargo bench --features _internals --bench redact`: what it costs to search one KiB of free text for secrets. It is done
-//! by the agent's thread.
+//! The cost of searching one KiB of free text for secrets, which the agent's thread does:
+//! `cargo bench --features _internals --bench redact`.
 
 use divan::{Bencher, counter::BytesCount};
 use tower_apm::internals::Sanitizer;

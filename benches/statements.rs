@@ -1,7 +1,6 @@
-//! `cargo bench --bench statements`: the cost of the span of an sqlx statement on the thread of the request, compared
-//! with a `tracing` span with the same fields.
+//! The cost of the span of an sqlx statement on the thread of the request: `cargo bench --bench statements`.
 //!
-//! Each measurement is a transaction with a hundred spans.
+//! It is compared with the cost of a `tracing` span with the same fields. Each measurement is a transaction with a hundred spans.
 
 use std::{net::TcpListener, sync::Once};
 

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_option_its_value_and_what_is_allowed() {
+    fn build_error_contains_option_value_and_allowed_values() {
         let source = io::Error::from(io::ErrorKind::NotFound);
         let error = BuildError::CaCertUnreadable { path: "/ca.pem".into(), source };
         assert_eq!(
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn it_travels_between_threads() {
+    fn build_error_is_send_and_sync() {
         fn travels<T: Send + Sync + 'static>() {}
         travels::<BuildError>();
     }

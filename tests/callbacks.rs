@@ -1,5 +1,6 @@
-//! Filters, hooks, `Display` and `Serialize` implementations that use the agent or panic cause neither endless recursion nor
-//! an abort.
+//! Callbacks that use the agent or panic cause neither endless recursion nor an abort.
+//!
+//! Callbacks are filters, hooks, and implementations of `Display` and `Serialize`.
 //!
 //! A separate test binary: it installs an agent, and a fault ends the process.
 
@@ -64,7 +65,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     Service { server, agent }
 });
 
-/// How often a filter was asked about what a callback had recorded.
+/// How often a filter was called for data that a callback had recorded.
 static ASKED_AGAIN: AtomicUsize = AtomicUsize::new(0);
 
 fn service() -> &'static Service {

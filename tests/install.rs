@@ -1,5 +1,6 @@
-//! `install()` in processes that have set something up already. Each case is a process of its own: loggers and
-//! subscribers are set once.
+//! `install()` in processes that have set a logger or a subscriber already.
+//!
+//! Each case runs in a separate process, because loggers and subscribers can be set only once.
 
 use std::{collections::HashMap, env, process::Command};
 

@@ -1,4 +1,4 @@
-//! Imports between the crate's modules point down one list, and sideways only where the list says so.
+//! Imports between the crate's modules point down one list, or sideways as listed.
 
 use std::{
     collections::BTreeSet,
@@ -15,17 +15,17 @@ const LEVELS: &[&[&str]] = &[
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
     &["intake"],
-    // tells in other words what `intake` has put into Elastic's terms
+    // uses the document model of `intake`
     &["otlp"],
     &["agent", "otel"],
     &["devserver", "testkit"],
     &["internals"],
 ];
 
-/// Who may import whom beside the rule.
+/// Allowed imports that do not follow the rule: a module and the module that it imports.
 const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("testkit", "devserver")];
 
-/// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
+/// Exporters import records, options and the pipeline, and no module that records requests.
 const BACK_HALF: &[&str] = &["intake", "otlp"];
 const BACK_HALF_MAY_USE: &[&str] = &[
     "error",
@@ -126,7 +126,7 @@ fn imports_point_down() {
 }
 
 #[test]
-fn imports_are_read_as_they_are_written() {
+fn import_parser_reads_groups_and_skips_comments() {
     let source = "use crate::{a::{x, y}, b,\n    c::Z};\nfn f() { crate::d::g(); my_crate::e(); }\n// crate::f\n";
     assert_eq!(imports(source), ["a", "b", "c", "d"].map(String::from).into());
 }

@@ -1,5 +1,6 @@
-//! The agent in a service that has its own `tracing` subscriber. Each case runs in a separate process, because
-//! subscribers, propagators and panic hooks can be set only once.
+//! The agent in a service that has its own `tracing` subscriber.
+//!
+//! Each case runs in a separate process, because subscribers, propagators and panic hooks can be set only once.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Does the agent go along with a pipeline of OpenTelemetry's SDK? (agent-spec, section 7)
+//! The agent as a span processor in a pipeline of OpenTelemetry's SDK.
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,7 +30,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Stands for the exporters that a service has already.
+/// Represents the exporters of a service that uses the SDK already.
 #[derive(Debug, Clone, Default)]
 struct Theirs(Arc<Mutex<Vec<SpanData>>>);
 
@@ -69,7 +69,7 @@ impl Service {
         let agent = configure(builder).build().unwrap();
         let theirs = Theirs::default();
         let provider = SdkTracerProvider::builder()
-            // theirs are recorded whatever the agent samples
+            // the other processor gets every span, sampled by the agent or not
             .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(theirs.clone())
             .with_span_processor(ApmSpanProcessor::default())
@@ -102,8 +102,9 @@ impl Service {
     }
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_each_span_is_made_once_and_told_to_both() {
+async fn sdk_span_is_sent_to_the_agent_and_to_other_processors() {
     let service = Service::start();
     service
         .call(Router::new().route(
@@ -139,7 +140,7 @@ async fn section_7_each_span_is_made_once_and_told_to_both() {
     let theirs = service.theirs.0.lock().unwrap();
     let mut names: Vec<_> = theirs.iter().map(|span| span.name.as_ref()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["fetch", "in a task", "query", "step", "task"], "their exporters get what they got before");
+    assert_eq!(names, ["fetch", "in a task", "query", "step", "task"], "the other processor gets all spans");
     let id = |span: &SpanData| span.span_context.span_id().to_string();
     for ours in spans.iter() {
         assert!(theirs.iter().any(|theirs| ours["id"] == id(theirs).as_str()), "with the same ids");
@@ -165,8 +166,9 @@ async fn statement_with_a_span_of_the_sdk_is_recorded_once() {
     assert_eq!(names, ["SELECT FROM listings", "SELECT FROM listings", "load"], "{transaction}");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_what_is_outside_of_requests_stays_theirs_alone() {
+async fn sdk_spans_outside_transactions_are_not_recorded() {
     let service = Service::start();
     info_span!("housekeeping").in_scope(|| info_span!("below").in_scope(|| ()));
     assert!(service.sent(Kind::Span).await.is_empty() && service.sent(Kind::Transaction).await.is_empty());
@@ -178,8 +180,9 @@ async fn section_7_what_is_outside_of_requests_stays_theirs_alone() {
     assert_ne!(theirs[2].parent_span_id, SpanId::INVALID, "its parent is the transaction");
 }
 
+// spec: error-tracking.md, tracing-api-otel.md
 #[tokio::test]
-async fn section_9_5_exceptions_of_their_spans_are_errors_once() {
+async fn exception_of_an_sdk_span_is_one_error() {
     let service = Service::start();
     service
         .call(Router::new().route(
@@ -200,8 +203,9 @@ async fn section_9_5_exceptions_of_their_spans_are_errors_once() {
     service.provider.shutdown().unwrap();
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_2_exceptions_below_a_transaction_that_is_not_sampled_are_errors() {
+async fn exceptions_below_an_unsampled_transaction_are_errors() {
     let service = Service::configured(|agent| agent.transaction_sample_rate(0.0));
     let tracer = service.provider.tracer("shop");
     let mut id = String::new();
@@ -219,8 +223,9 @@ async fn section_9_2_exceptions_below_a_transaction_that_is_not_sampled_are_erro
     assert_eq!(service.theirs.0.lock().unwrap().len(), 2);
 }
 
+// spec: tracing-spans-limit.md
 #[tokio::test]
-async fn section_8_1_more_open_spans_than_can_be_kept_are_counted() {
+async fn many_open_sdk_spans_over_the_limit_are_counted() {
     let service = Service::configured(|agent| agent.transaction_max_spans(0));
     let tracer = service.provider.tracer("shop");
     service.agent.start_transaction("work", "scheduled").in_scope(|| {
@@ -230,8 +235,9 @@ async fn section_8_1_more_open_spans_than_can_be_kept_are_counted() {
     assert_eq!(service.work().await.0["span_count"], serde_json::json!({ "started": 0, "dropped": 20_000 }));
 }
 
+// spec: tracing-spans.md, tracing-spans-compress.md
 #[tokio::test]
-async fn section_6_3_and_8_3_calls_and_what_is_within_them() {
+async fn exit_spans_of_the_sdk_are_compressed_and_hide_their_children() {
     let service = Service::configured(|agent| agent);
     let call = |name: &'static str| info_span!("db", otel.name = name, otel.kind = "client", db.system = "postgresql");
     service.agent.start_transaction("work", "scheduled").in_scope(|| {
@@ -244,16 +250,21 @@ async fn section_6_3_and_8_3_calls_and_what_is_within_them() {
     });
     let spans = service.sent(Kind::Span).await;
     let count = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
-    assert_eq!((count("SELECT 1"), count("decode")), (1, 0), "what vanishes refers to nothing: {spans:?}");
-    assert_eq!((count("SELECT 2"), count("FETCH")), (2, 2), "what has a child stays by itself");
+    assert_eq!(
+        (count("SELECT 1"), count("decode")),
+        (1, 0),
+        "children that are not recorded do not prevent compression: {spans:?}"
+    );
+    assert_eq!((count("SELECT 2"), count("FETCH")), (2, 2), "exit spans with a child are not compressed");
     for fetch in spans.iter().filter(|span| span["name"] == "FETCH") {
         assert_eq!(fetch["context"].get("destination"), None);
         assert!(spans.iter().any(|span| span["name"] == "SELECT 2" && span["id"] == fetch["parent_id"]));
     }
 }
 
+// spec: tracing-spans-limit.md
 #[tokio::test]
-async fn section_8_1_what_is_below_a_span_beyond_the_limit_hangs_below_its_parent() {
+async fn children_of_a_dropped_sdk_span_have_the_sent_ancestor_as_parent() {
     let service = Service::configured(|agent| agent.transaction_max_spans(1));
     let tracer = service.provider.tracer("shop");
     let mut headers = http::HeaderMap::new();
@@ -275,8 +286,9 @@ async fn section_8_1_what_is_below_a_span_beyond_the_limit_hangs_below_its_paren
     assert_eq!(service.sent(Kind::Error).await[0]["parent_id"], transaction["id"]);
 }
 
+// spec: tracing-instrumentation-messaging.md, tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_6_7_and_4_7_queues_are_ignored_and_baggage_is_attached() {
+async fn sdk_spans_of_ignored_queues_are_dropped_and_baggage_is_attached() {
     let service = Service::configured(|agent| agent.ignore_message_queues(["noise*"]).baggage_to_attach(["shop.*"]));
     let tracer = service.provider.tracer("shop");
     service.agent.start_transaction("work", "scheduled").in_scope(|| {
@@ -297,8 +309,9 @@ async fn section_6_7_and_4_7_queues_are_ignored_and_baggage_is_attached() {
     );
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_a_child_of_a_span_that_has_ended_stays_in_the_trace() {
+async fn child_of_an_ended_sdk_span_stays_in_the_trace() {
     let service = Service::start();
     let tracer = service.provider.tracer("shop");
     let context = service.agent.start_transaction("work", "scheduled").in_scope(|| {
@@ -306,7 +319,7 @@ async fn section_6_1_a_child_of_a_span_that_has_ended_stays_in_the_trace() {
         context.span().end();
         context
     });
-    // on a thread of its own, where no transaction runs
+    // on another thread, without a transaction
     std::thread::scope(|scope| scope.spawn(|| drop(tracer.start_with_context("mail", &context))).join().unwrap());
     let spans = service.sent(Kind::Span).await;
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();

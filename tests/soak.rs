@@ -1,6 +1,6 @@
-//! 100 000 requests while the server is killed and started again: is every one of them accounted for, and found?
+//! 100 000 requests while the server is killed and restarted: every event is counted and received.
 //!
-//! A binary of its own, for it sets a global subscriber and keeps the machine busy:
+//! This test needs its own binary, because it sets the global subscriber and keeps the machine busy:
 //! `cargo test --features devserver --test soak`.
 
 mod apm_server_process;
@@ -30,18 +30,18 @@ use tower_apm::{
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
 
-/// Requests wait while more events than these are not in the backlog yet: half of what the default queue holds.
+/// Requests wait while more events than these are not in the backlog yet: half of the default queue.
 const MOST_QUEUED: u64 = 4_096;
-/// The outage lasts until so many events wait: twice what the default queue holds.
+/// The outage lasts until so many events wait: twice the default queue.
 const MOST_WAITING: u64 = 32_768;
 /// Every so many requests have a child span.
 const SPAN_EVERY: u64 = 10;
 const TASKS: usize = 8;
-/// Nothing takes this long, on no machine.
+/// Longer than the test takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_found_although_the_server_was_killed() {
+async fn no_request_is_lost_when_the_server_is_killed_and_restarted() {
     const REQUESTS: u64 = 100_000;
     let first = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind("127.0.0.1:0").unwrap();
     let (address, store) = (first.addr().to_string(), first.store().clone());
@@ -60,18 +60,18 @@ async fn every_request_is_found_although_the_server_was_killed() {
     let second = DevServer::builder().max_events(400_000).max_bytes(1 << 30).bind(&address).unwrap();
     load.join().await;
 
-    nothing_is_missing(&agent, REQUESTS).await;
+    expect_all_accepted(&agent, REQUESTS).await;
     assert!(store.stats().held > 0 && second.store().stats().held > 0);
     let mut found = Found::default();
     for store in [&store, second.store()] {
         assert_eq!((store.stats().evicted, store.stats().last_rejection), (0, None));
         found.look_into(store);
     }
-    found.hold_all(REQUESTS);
+    found.expect_all(REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_real_decoder_takes_every_request() {
+async fn real_server_accepts_every_request() {
     const REQUESTS: u64 = 5_000;
     let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{}.ndjson", std::process::id()));
     let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
@@ -81,7 +81,7 @@ async fn the_real_decoder_takes_every_request() {
     let agent = agent(url.trim(), true);
     Load::start(&agent, REQUESTS).join().await;
 
-    nothing_is_missing(&agent, REQUESTS).await;
+    expect_all_accepted(&agent, REQUESTS).await;
     let mut found = Found::default();
     for line in fs::read_to_string(&documents).unwrap().lines() {
         let document: Value = serde_json::from_str(line).unwrap();
@@ -89,13 +89,13 @@ async fn the_real_decoder_takes_every_request() {
             found.add(&document["transaction"]["id"], &document["url"]["path"], &document["labels"]["order"]);
         }
     }
-    found.hold_all(REQUESTS);
+    found.expect_all(REQUESTS);
     fs::remove_file(&documents).unwrap();
 }
 
 fn agent(url: &str, gzip: bool) -> Agent {
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("soak").server_url(url).gzip(gzip);
-    // only what requests leave is counted here
+    // only events of requests are counted
     let agent = agent.metrics_interval(Duration::ZERO);
     let agent = agent.build().unwrap();
     static SUBSCRIBER: Once = Once::new();
@@ -103,7 +103,7 @@ fn agent(url: &str, gzip: bool) -> Agent {
     agent
 }
 
-/// How often an agent of this process has said that it could not send.
+/// How often an agent of this process has logged a failure to send.
 static FAILURES: AtomicUsize = AtomicUsize::new(0);
 
 struct Failures;
@@ -175,13 +175,13 @@ async fn order(extract::Path(id): extract::Path<u64>, transaction: Transaction) 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     while !is_so() {
-        assert!(START.elapsed() < DEADLINE, "waited in vain until {what}");
+        assert!(START.elapsed() < DEADLINE, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Recorded is accepted, to the last event.
-async fn nothing_is_missing(agent: &Agent, requests: u64) {
+/// Checks that every recorded event was accepted.
+async fn expect_all_accepted(agent: &Agent, requests: u64) {
     agent.flush(DEADLINE).await.unwrap();
     let stats = agent.stats();
     println!("{stats}");
@@ -190,7 +190,7 @@ async fn nothing_is_missing(agent: &Agent, requests: u64) {
     assert_eq!((stats.rejected, stats.dropped.total(), stats.waiting), (0, 0, 0), "{stats}");
 }
 
-/// Transaction ids by path. What was sent again because an answer was cut off is there twice, with the same id.
+/// Transaction ids by path. A transaction that was sent again after a lost response is there twice, with the same id.
 #[derive(Default)]
 struct Found(HashMap<String, String>);
 
@@ -209,7 +209,7 @@ impl Found {
         assert_eq!(*known, text(id), "{path}: two transactions");
     }
 
-    fn hold_all(&self, requests: u64) {
+    fn expect_all(&self, requests: u64) {
         let missing: Vec<_> = (0..requests).filter(|id| !self.0.contains_key(&format!("/orders/{id}"))).collect();
         assert!(
             missing.is_empty(),

@@ -1,5 +1,6 @@
-//! Statements of sqlx are DEBUG events. The agent enables them in a service's own subscriber, and nothing else changes: not
-//! what is printed, not the level of the `log` crate, not the cost of other DEBUG events.
+//! Statements of sqlx are DEBUG events, which the agent enables in a service's own subscriber.
+//!
+//! Nothing else changes: not the printed lines, not the level of the `log` crate, not the cost of other DEBUG events.
 //!
 //! A separate test binary: it sets the global subscriber.
 
@@ -31,7 +32,7 @@ impl<S: Subscriber> Layer<S> for Printed {
     }
 }
 
-/// The level of the printer; counts how often it is asked for a DEBUG event of the service.
+/// The level of the printer. Counts its checks of DEBUG events of the service.
 struct Counting(Targets, Arc<AtomicUsize>);
 
 impl<S: Subscriber> Filter<S> for Counting {
@@ -61,11 +62,11 @@ fn work() {
 #[tokio::test]
 async fn statements_are_enabled_and_nothing_else_changes() {
     let info = || Targets::new().with_default(LevelFilter::INFO);
-    let (printed, asked) = (Printed::default(), Arc::new(AtomicUsize::new(0)));
+    let (printed, checks) = (Printed::default(), Arc::new(AtomicUsize::new(0)));
     let apm = {
         // the agent of the test needs a subscriber that is set by then
         let agent = tower_apm::Agent::builder().disable_send(true).build().unwrap();
-        let (filter, handle) = reload::Layer::new(Counting(info(), asked.clone()));
+        let (filter, handle) = reload::Layer::new(Counting(info(), checks.clone()));
         let printer = printed.clone().with_filter(filter);
         tracing_subscriber::registry().with(printer).with(agent.tracing_layer()).init();
         assert_eq!(log::max_level(), log::LevelFilter::Info);
@@ -78,21 +79,21 @@ async fn statements_are_enabled_and_nothing_else_changes() {
     };
     assert_eq!(run(), ["shop"], "no statement, and only the INFO line of the service");
     assert_eq!(log::max_level(), log::LevelFilter::Info);
-    asked.store(0, Relaxed);
+    checks.store(0, Relaxed);
     run();
-    assert_eq!(asked.load(Relaxed), 0, "DEBUG events of the service cost a subscriber nothing");
+    assert_eq!(checks.load(Relaxed), 0, "DEBUG events of the service cost a subscriber nothing");
 
     let all = Targets::new().with_default(LevelFilter::DEBUG);
-    handle.reload(Counting(all, asked.clone())).unwrap();
+    handle.reload(Counting(all, checks.clone())).unwrap();
     assert_eq!(run(), ["sqlx::query", "shop", "shop"], "a filter that is reloaded takes effect");
-    handle.reload(Counting(info(), asked.clone())).unwrap();
+    handle.reload(Counting(info(), checks.clone())).unwrap();
     assert_eq!(run(), ["shop"]);
     assert_eq!(log::max_level(), log::LevelFilter::Info);
-    asked.store(0, Relaxed);
+    checks.store(0, Relaxed);
     run();
-    assert_eq!(asked.load(Relaxed), 0);
+    assert_eq!(checks.load(Relaxed), 0);
 
-    // a second subscriber of the process, which comes and goes
+    // a second subscriber, which exists for a while
     tracing::subscriber::with_default(tracing_subscriber::registry(), || ());
     run();
     apm.flush().await;

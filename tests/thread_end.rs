@@ -1,7 +1,6 @@
-//! The public API in the destructor of a thread-local, where OpenTelemetry's own thread-locals may be destroyed already
-//! and a panic that leaves the destructor aborts the process.
+//! The public API in the destructor of a thread-local.
 //!
-//! A separate test binary: it installs an agent, and a fault ends the process.
+//! OpenTelemetry's own thread-locals may be destroyed already, and a panic in the destructor aborts the process. A separate test binary: it installs an agent, and a fault ends the process.
 
 use std::{
     collections::HashMap,

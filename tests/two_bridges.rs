@@ -1,11 +1,12 @@
-//! The agent's layer in a subscriber that has another layer of `tracing-opentelemetry`: nothing panics, and the other
-//! pipeline gets what it gets without the agent.
+//! The agent's layer in a subscriber that has another layer of `tracing-opentelemetry`.
+//!
+//! Nothing panics, and the other pipeline gets the same spans as without the agent.
 //!
 //! A separate test binary: all subscribers of a process share the state of callsites.
 
-#[path = "behaviour/written.rs"]
+#[path = "behaviour/captured_output.rs"]
 #[expect(dead_code, reason = "other tests read lines of JSON")]
-mod written;
+mod captured_output;
 
 use std::{
     io,
@@ -28,9 +29,9 @@ use tracing_subscriber::{
     reload,
 };
 
-use self::written::Written;
+use self::captured_output::CapturedOutput;
 
-/// The warning goes to the subscriber of whichever request comes next.
+/// The warning is logged in the subscriber of the next request.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The exporter of the other pipeline.
@@ -204,7 +205,7 @@ async fn layers_of_two_agents_share_a_subscriber() {
 async fn inactive_layer_logs_one_warning() {
     let _turn = TURN.lock().await;
     let (a, o) = (agent(), Other::new());
-    let written = Written::default();
+    let written = CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(written.clone());
     serve(&a, registry().with(o.layer()).with(a.tracing_layer()).with(printer)).await;
     let printed = written.text();

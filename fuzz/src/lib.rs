@@ -1,9 +1,10 @@
-//! What reads text that somebody else wrote, fed with anything. Each target checks what must hold for every input; that
-//! nothing panics is the least of it.
+//! Fuzz targets for the parsers of text from outside.
+//!
+//! Each target checks properties that must hold for every input, and that the input causes no panic.
 //!
 //! ```sh
-//! cargo +nightly fuzz run wildcard          # until it finds something; needs `cargo install cargo-fuzz`
-//! cargo run --bin wildcard -- FILE...       # one input again, on stable
+//! cargo +nightly fuzz run wildcard          # runs until it finds a failure; needs `cargo install cargo-fuzz`
+//! cargo run --bin wildcard -- FILE...       # runs one input, on stable
 //! ```
 //!
 //! `tests/fuzz` of the crate runs the same targets over `corpus/`, and over changed inputs of it, under `cargo test`.

@@ -451,7 +451,7 @@ mod tests {
     use crate::metadata::Bases;
 
     #[test]
-    fn a_cloud_is_asked_unless_all_goes_to_this_machine() {
+    fn cloud_metadata_is_requested_unless_every_server_is_local() {
         let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
             let builder = configure(AgentBuilder::default().env_vars(EnvVars::empty()).disable_send(true));
             sends_to_this_machine(&builder.build().unwrap().recorder().config())
@@ -503,8 +503,9 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
+    // spec: metadata.md
     #[tokio::test]
-    async fn section_11_4_the_first_event_knows_the_cloud() {
+    async fn first_event_has_cloud_metadata() {
         const GCP: &str = r#"{"instance":{"id":43,"zone":"projects/5/zones/us-west3-a"},"project":{"projectId":"p"}}"#;
         let cloud = serve(axum::Router::new().fallback(async || GCP)).await;
         let (agent, bodies) = told_of(cloud).await;
@@ -514,8 +515,9 @@ mod tests {
         assert_eq!(agent.stats().accepted, 1);
     }
 
+    // spec: metadata.md
     #[tokio::test]
-    async fn section_11_4_a_cloud_that_does_not_answer_holds_nobody_up() {
+    async fn unreachable_cloud_metadata_does_not_delay_events() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (agent, bodies) = told_of(format!("http://{}", listener.local_addr().unwrap())).await;
         // the cloud has been asked, and keeps silent: who calls the service is answered all the same
@@ -528,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_tls_needs_no_further_option() {
+    fn https_server_needs_no_further_option() {
         let builder = AgentBuilder::default().env_vars(EnvVars::empty());
         let agent = builder.server_url("https://apm.example.com:8200").build().unwrap();
         assert_eq!(agent.recorder().config().server_ca_cert_file, None);

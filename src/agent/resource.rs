@@ -218,8 +218,9 @@ mod tests {
         gather(&live.load(), live.environment(), host, "id".to_owned())
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_1_options_become_metadata() {
+    fn options_become_metadata() {
         let variables = [
             ("ELASTIC_APM_SERVICE_NAME", "shop"),
             ("ELASTIC_APM_SERVICE_VERSION", "1.2"),
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn global_labels_never_fill_the_first_line() {
+    fn global_labels_are_limited_in_number_and_size() {
         let label = |key: String, value: &str| (key, value.to_owned());
         let many: Vec<_> = (0..500).map(|n| label(format!("k{n}"), "v")).collect();
         assert_eq!(labels(&many).len(), 128);
@@ -252,8 +253,9 @@ mod tests {
         assert_eq!(labels(&large[..3]).len(), 3);
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_2_trap_38_the_hostname_is_the_first_that_is_known() {
+    fn hostname_is_detected_from_kernel_file_and_variable_in_order() {
         let kernel = Some("\tVM.Example.com\n".to_owned());
         let file = Some("file\n".to_owned());
         let host = Host { kernel_hostname: kernel, hostname_file: file.clone(), ..Host::default() };
@@ -269,8 +271,9 @@ mod tests {
         assert_eq!(detected(&[], Host::default()), None);
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_2_a_name_gets_its_domain_from_the_table_of_hosts() {
+    fn hostname_gets_its_domain_from_the_hosts_file() {
         let hosts = "127.0.0.1 localhost\n127.0.0.1\tlocalhost.localdomain localhost vm\n# 10.0.0.1 not.me vm\n\
                      10.0.0.2 other.example.com other # vm\n::1 vm\n127.0.1.1\tVM.Example.com  vm # this one\n";
         assert_eq!(qualified("vm", hosts), Some("VM.Example.com"));
@@ -287,8 +290,9 @@ mod tests {
         assert_eq!(gathered(&[("HOSTNAME", "vm")], host).detected_hostname.as_deref(), Some("vm"));
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_1_an_activation_method_is_one_of_a_few_words() {
+    fn activation_method_is_one_of_the_known_values() {
         let told = |word: &str| {
             let environment = EnvVars::from_iter([(ACTIVATION_METHOD, word)]);
             (activation_method(&environment), unknown_activation_method(&environment))
@@ -305,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn machines_are_named_in_the_common_words() {
+    fn architecture_and_platform_have_their_common_names() {
         assert_eq!(["x86_64", "aarch64", "riscv64"].map(architecture), ["x64", "arm64", "riscv64"]);
         assert_eq!(["linux", "macos"].map(platform), ["linux", "darwin"]);
     }
 
     #[test]
-    fn this_process_is_found() {
+    fn host_contains_the_process_ids_and_the_executable() {
         let host = Host::read();
         assert_eq!(host.pid, std::process::id());
         assert!(host.executable.is_some_and(|name| name.starts_with("tower_apm")));

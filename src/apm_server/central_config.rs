@@ -149,8 +149,9 @@ mod tests {
         (pause.as_secs(), applied.into_inner())
     }
 
+    // spec: configuration.md
     #[test]
-    fn section_3_4_trap_8_the_server_says_when_to_come_again_within_bounds() {
+    fn poll_interval_follows_max_age_within_limits() {
         let cases = [
             ("max-age=30, must-revalidate", 30),
             ("must-revalidate,max-age=60", 60),
@@ -172,16 +173,18 @@ mod tests {
         assert_eq!(after(&mut Poll::default(), Err(&"no answer".to_owned())), (300, None));
     }
 
+    // spec: configuration.md
     #[test]
-    fn section_3_4_trap_8_an_answer_without_a_pause_is_not_followed_by_the_next_question_at_once() {
+    fn poll_interval_has_a_minimum_after_success() {
         for (cache_control, seconds) in [("max-age=0", 300), ("max-age=1", 5), ("max-age=30", 30)] {
             let new = answer(200, &[("cache-control", cache_control), ("etag", "\"abc\"")], "{}");
             assert_eq!(after(&mut Poll::default(), Ok(&new)), (seconds, Some(Central::new())), "{cache_control}");
         }
     }
 
+    // spec: configuration.md
     #[test]
-    fn section_3_3_trap_9_a_new_configuration_is_applied_and_its_tag_kept_as_it_came() {
+    fn new_central_config_is_applied_and_its_etag_kept() {
         let mut poll = Poll::default();
         let (_, applied) = after(&mut poll, Ok(&answer(200, &[("etag", "\"abc\"")], r#"{"recording":"false","n":3}"#)));
         let expected = [("n".to_owned(), "3".to_owned()), ("recording".to_owned(), "false".to_owned())];
@@ -192,8 +195,9 @@ mod tests {
         }
     }
 
+    // spec: configuration.md
     #[test]
-    fn section_3_7_every_failure_leaves_what_is_in_force_and_is_tried_again() {
+    fn failed_poll_keeps_the_central_config_and_is_retried() {
         let mut poll = Poll::default();
         after(&mut poll, Ok(&answer(200, &[("etag", "\"abc\"")], "{}")));
         for status in [400, 401, 403, 404, 429, 500, 503] {

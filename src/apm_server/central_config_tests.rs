@@ -64,8 +64,9 @@ fn header(request: &http::Request<()>, name: &str) -> Option<String> {
     request.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_2_whose_configuration_is_asked_for_and_by_whom() {
+async fn central_config_request_has_service_environment_and_credentials() {
     for (environment, query) in
         [(None, "service.name=shop"), (Some("pre prod"), "service.name=shop&service.environment=pre%20prod")]
     {
@@ -83,8 +84,9 @@ async fn section_3_2_whose_configuration_is_asked_for_and_by_whom() {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_5_an_answer_that_is_none_keeps_what_holds_and_the_next_one_counts() {
+async fn poll_without_a_response_keeps_the_central_config() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.set_agent_config("shop", [("capture_body", "all")]);
     let failures = [Laid::unavailable(), Laid::cut()];
@@ -102,8 +104,9 @@ async fn section_3_5_an_answer_that_is_none_keeps_what_holds_and_the_next_one_co
     assert_ne!(last, first);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_8_an_empty_answer_means_wrong_credentials_and_is_said_once() {
+async fn version_response_without_a_version_warns_about_credentials_once() {
     use tracing_subscriber::layer::SubscriberExt;
 
     let lines = Lines::default();
@@ -143,8 +146,9 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_5_only_what_the_server_could_mend_is_an_error() {
+async fn log_level_of_a_failed_poll_depends_on_the_status() {
     use tracing_subscriber::layer::SubscriberExt;
 
     let lines = Lines::default();

@@ -157,8 +157,9 @@ fn user_agent(service_name: &str, service_version: Option<&str>) -> HeaderValue 
 mod tests {
     use super::*;
 
+    // spec: transport.md
     #[test]
-    fn section_2_2_the_user_agent_holds_nothing_illegal() {
+    fn user_agent_replaces_illegal_characters() {
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(user_agent("shop", None), format!("apm-agent-rust/{version} (shop)"));
         assert_eq!(user_agent("shop", Some("123(:\\;)456")), format!("apm-agent-rust/{version} (shop 123_:_;_456)"));

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_in_every_form_that_servers_had() {
+    fn server_version_is_parsed_in_every_known_form() {
         let of = |body: &str| parse(body.as_bytes());
         assert_eq!(of(r#"{"version":"8.15.1","build_sha":"x"}"#), Some([8, 15, 1]));
         assert_eq!(of(r#"{"version":"9.0.0-SNAPSHOT"}"#), Some([9, 0, 0]));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_server_is_taken_for_an_old_one_and_8_7_0_for_itself() {
+    fn server_version_decides_about_unsampled_transactions_and_activation_method() {
         let version = ServerVersion::default();
         assert!(version.takes_unsampled() && version.takes_activation_method());
         version.set(7, 17, 9);

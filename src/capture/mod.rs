@@ -296,7 +296,7 @@ mod tests {
     };
 
     #[test]
-    fn no_stack_is_taken_for_an_error_that_nobody_is_told() {
+    fn no_stack_is_captured_for_an_error_that_is_not_sent() {
         let taken = |only: bool, frames: i64| {
             let code = CodeOptions {
                 context_propagation_only: Some(only),

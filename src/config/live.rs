@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_centrally_wins_and_what_vanishes_goes_back() {
+    fn central_value_takes_precedence_and_reverts_when_removed() {
         let live = live(&[("ELASTIC_APM_TRANSACTION_SAMPLE_RATE", "0.5")]);
         let begun_before = live.snapshot();
         assert_eq!(live.apply(central(&[("transaction_sample_rate", "0.2")])), Applied::default());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_allowed_leaves_the_one_that_holds_and_its_neighbours_are_taken() {
+    fn invalid_central_value_keeps_the_previous_central_value() {
         let live = live(&[]);
         live.apply(central(&[("transaction_max_spans", "7"), ("capture_body", "all")]));
         let applied = live.apply(central(&[("transaction_max_spans", "many"), ("capture_body", "errors")]));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_value_that_is_not_allowed_leaves_the_local_one() {
+    fn invalid_first_central_value_keeps_the_local_value() {
         let live = live(&[("ELASTIC_APM_CAPTURE_BODY", "all"), ("ELASTIC_APM_SERVER_TIMEOUT", "soon")]);
         let applied = live.apply(central(&[("capture_body", "some")]));
         assert_eq!(live.load().capture_body, crate::config::CaptureBody::All);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_while_the_service_runs_is_named() {
+    fn options_that_cannot_change_at_run_time_are_reported() {
         let live = live(&[]);
         let applied = live.apply(central(&[("server_url", "http://elsewhere"), ("recording", "false"), ("x", "1")]));
         assert_eq!(applied.unknown, ["server_url", "x"]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_name_has_its_own_grammar() {
+    fn central_alias_is_parsed_by_its_own_rules() {
         let live = live(&[]);
         live.apply(central(&[("span_frames_min_duration", "-1ms")]));
         assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::ZERO));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_under_one_name_leaves_the_good_one_under_another() {
+    fn invalid_central_value_does_not_hide_a_valid_alias() {
         let live = live(&[]);
         let both = [("span_stack_trace_min_duration", "soon"), ("span_frames_min_duration", "7ms")];
         let applied = live.apply(central(&both));

@@ -1,4 +1,4 @@
-//! The option reference is what the table says: `TOWER_APM_UPDATE_DOCS=1 cargo test --lib the_reference` writes it anew.
+//! The option reference is what the table says: `TOWER_APM_UPDATE_DOCS=1 cargo test --lib option_reference` writes it anew.
 
 use std::{env, fs, path::Path};
 
@@ -37,7 +37,7 @@ fn with_table(text: &str, begin: &str, table: &str) -> String {
 }
 
 #[test]
-fn the_reference_says_what_the_table_says() {
+fn option_reference_matches_the_option_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/options.md");
     let text = fs::read_to_string(&path).unwrap();
     let rows: String = OPTIONS.iter().map(row).collect();

@@ -10,7 +10,7 @@ fn from(variables: &[(&'static str, &'static str)]) -> (Config, Vec<Warning>) {
 }
 
 #[test]
-fn every_default_is_as_documented() {
+fn every_default_matches_the_documentation() {
     let (config, warnings) = from(&[]);
     assert_eq!(warnings, []);
     let described: Vec<_> = OPTIONS.iter().map(|row| (row.name, row.default)).collect();
@@ -36,7 +36,7 @@ fn every_default_is_as_documented() {
 }
 
 #[test]
-fn the_table_is_consistent() {
+fn option_table_is_consistent() {
     for row in OPTIONS {
         // how OTLP travels is told by OpenTelemetry's own variables
         let own = match row.name.strip_prefix("otlp_") {
@@ -49,8 +49,9 @@ fn the_table_is_consistent() {
     assert_eq!(secrets, ["secret_token", "api_key", "otlp_headers"]);
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_1_the_environment_wins_over_code_and_code_over_the_default() {
+fn environment_takes_precedence_over_code_and_default() {
     let code = CodeOptions {
         environment: Some("code".to_owned()),
         service_version: Some("1.0".to_owned()),
@@ -64,8 +65,9 @@ fn section_1_1_the_environment_wins_over_code_and_code_over_the_default() {
     assert_eq!(config.origin("log_level"), Some(Origin::Default));
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_3_an_empty_variable_is_not_set() {
+fn empty_variable_counts_as_unset() {
     let code = CodeOptions { environment: Some("code".to_owned()), ..CodeOptions::default() };
     let variables = [("ELASTIC_APM_ENVIRONMENT", " "), ("ELASTIC_APM_SERVER_TIMEOUT", "")];
     let (config, warnings) = resolve(&code, &variables.into_iter().collect());
@@ -73,8 +75,9 @@ fn section_1_3_an_empty_variable_is_not_set() {
     assert_eq!(warnings, []);
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_3_a_value_that_is_not_allowed_is_named_once_and_the_next_source_used() {
+fn invalid_value_is_reported_once_and_the_next_source_is_used() {
     let code = CodeOptions { server_timeout: Some(Duration::from_secs(5)), ..CodeOptions::default() };
     let variables = [("ELASTIC_APM_SERVER_TIMEOUT", "7"), ("ELASTIC_APM_CAPTURE_BODY", "some")];
     let (config, warnings) = resolve(&code, &variables.into_iter().collect());
@@ -92,7 +95,7 @@ fn section_1_3_a_value_that_is_not_allowed_is_named_once_and_the_next_source_use
 }
 
 #[test]
-fn what_code_sets_is_checked_too() {
+fn values_set_in_code_are_validated() {
     let code = CodeOptions {
         server_url: Some("ftp://user:hunter2@host/?token=hunter2".to_owned()),
         transaction_sample_rate: Some(1.5),
@@ -109,7 +112,7 @@ fn what_code_sets_is_checked_too() {
 }
 
 #[test]
-fn secrets_appear_nowhere() {
+fn secrets_are_not_in_warnings_and_debug_output() {
     let variables = [
         ("ELASTIC_APM_SECRET_TOKEN", "hunter2\nhunter2"),
         ("ELASTIC_APM_API_KEY", "hunter2\n"),
@@ -128,13 +131,14 @@ fn secrets_appear_nowhere() {
 }
 
 #[test]
-fn the_older_name_of_enabled_works() {
+fn active_is_an_alias_of_enabled() {
     assert!(!from(&[("ELASTIC_APM_ACTIVE", "false")]).0.enabled);
     assert!(from(&[("ELASTIC_APM_ACTIVE", "false"), ("ELASTIC_APM_ENABLED", "true")]).0.enabled);
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_6_a_service_name_is_mended_with_a_warning() {
+fn invalid_service_name_is_corrected_with_a_warning() {
     let (config, warnings) = from(&[("ELASTIC_APM_SERVICE_NAME", "@shop/market")]);
     assert_eq!(config.service_name, "_shop_market");
     assert_eq!(warnings.len(), 1);
@@ -142,7 +146,7 @@ fn section_1_6_a_service_name_is_mended_with_a_warning() {
 }
 
 #[test]
-fn a_service_always_has_a_name() {
+fn service_name_has_a_default() {
     for variables in [&[][..], &[("ELASTIC_APM_SERVICE_NAME", "???")]] {
         let (config, warnings) = from(variables);
         assert_eq!(warnings.len(), variables.len());
@@ -151,8 +155,9 @@ fn a_service_always_has_a_name() {
     }
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_6_opentelemetrys_variables_stand_in() {
+fn otel_variables_are_a_fallback() {
     let attributes =
         "service.name=listed,service.version=1.2,deployment.environment=stag%20ing,service.instance.id=i-1";
     let (config, warnings) = from(&[("OTEL_RESOURCE_ATTRIBUTES", attributes)]);
@@ -172,7 +177,7 @@ fn section_1_6_opentelemetrys_variables_stand_in() {
 }
 
 #[test]
-fn the_start_up_line_tells_what_is_not_default() {
+fn startup_line_contains_options_that_are_not_default() {
     let (config, _) = from(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_CAPTURE_BODY", "all")]);
     assert_eq!(
         config.describe(),
@@ -193,7 +198,7 @@ mod setters {
     option_setters!(Builder);
 
     #[test]
-    fn a_builder_has_one_for_each_option() {
+    fn builder_has_a_setter_for_each_option() {
         let builder = Builder::default()
             .enabled(true)
             .server_url("http://apm:8200")
@@ -220,7 +225,7 @@ mod setters {
 }
 
 #[test]
-fn a_variable_that_is_no_option_is_named_and_its_value_is_not() {
+fn unknown_variable_is_reported_without_its_value() {
     let of = |variables: &[(&'static str, &'static str)]| unknown_variables(&variables.iter().copied().collect());
     assert_eq!(of(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_ACTIVE", "true"), ("PATH", "/bin")]), None);
     let told =
@@ -232,7 +237,7 @@ fn a_variable_that_is_no_option_is_named_and_its_value_is_not() {
 }
 
 #[test]
-fn every_variable_and_every_central_name_stands_for_one_option() {
+fn variables_and_central_names_are_unique() {
     let mut variables: Vec<_> = OPTIONS.iter().flat_map(|row| row.variables).collect();
     let count = variables.len();
     variables.sort_unstable();
@@ -308,8 +313,9 @@ const SPECIFIED: &[&str] = &[
     "config_file",
 ];
 
+// spec: configuration.md
 #[test]
-fn section_1_5_every_option_is_offered_or_it_is_said_what_to_use_instead() {
+fn every_specified_option_is_supported_or_documented_as_unsupported() {
     for name in SPECIFIED {
         let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
         let offered = OPTIONS.iter().any(|row| row.variables.contains(&&*variable));
@@ -327,8 +333,9 @@ const OTHER_SPECIFIED: [&str; 5] = [
     "ELASTIC_APM_ACTIVATION_METHOD",
 ];
 
+// spec: configuration.md
 #[test]
-fn section_1_5_variables_that_are_no_options_stand_in_the_reference() {
+fn other_specified_variables_are_in_the_reference() {
     let reference = include_str!("../docs/options.md");
     for variable in OTHER_SPECIFIED {
         assert!(reference.contains(&format!("| `{variable}` |")), "{variable}");
@@ -336,8 +343,9 @@ fn section_1_5_variables_that_are_no_options_stand_in_the_reference() {
     }
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_1_an_attribute_of_opentelemetry_that_is_none_is_named_without_its_value() {
+fn malformed_otel_resource_attribute_is_reported_without_its_value() {
     let warning = |text: &str| EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", text)]).broken_otel_attributes();
     for text in ["", "a=1", "a=1,,b=2,", "service.name=x%20y"] {
         assert_eq!(warning(text), None, "{text}");
@@ -352,7 +360,7 @@ fn section_1_1_an_attribute_of_opentelemetry_that_is_none_is_named_without_its_v
 }
 
 #[test]
-fn no_option_is_without_effect() {
+fn every_option_is_used_in_the_sources() {
     use std::{fs, path::Path};
 
     fn sources(folder: &Path, text: &mut String) {
@@ -388,7 +396,7 @@ fn no_option_is_without_effect() {
 }
 
 #[test]
-fn the_predecessor_of_an_option_counts_only_where_nobody_uses_the_option() {
+fn deprecated_name_is_used_only_if_the_option_is_not_set() {
     let old = [("ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", "7ms")];
     let code = CodeOptions { span_stack_trace_min_duration: Some(None), ..CodeOptions::default() };
     let (config, _) = resolve(&code, &old.into_iter().collect());
@@ -401,7 +409,7 @@ fn the_predecessor_of_an_option_counts_only_where_nobody_uses_the_option() {
 }
 
 #[test]
-fn a_comma_alone_clears_a_list() {
+fn single_comma_clears_a_list() {
     let (config, warnings) =
         from(&[("ELASTIC_APM_SANITIZE_FIELD_NAMES", ","), ("ELASTIC_APM_BAGGAGE_TO_ATTACH", " , ")]);
     assert_eq!(warnings, []);

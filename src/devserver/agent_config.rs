@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_weighs_more_than_the_environment() {
+    fn service_name_takes_precedence_over_environment() {
         let configs = AgentConfigs::default();
         let service = |name: &str, environment: &str| Service::new(Some(name.into()), Some(environment.into()));
         for (name, environment) in [("", ""), ("", "prod"), ("shop", ""), ("shop", "prod")] {
@@ -299,14 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_settings_apart() {
+    fn etag_differs_between_settings() {
         assert_eq!(tag(&Settings::new()), "-");
         assert_eq!(tag(&settings("all")), tag(&settings("all")));
         assert_ne!(tag(&settings("all")), tag(&settings("off")));
     }
 
     #[test]
-    fn a_body_that_is_none_is_named_with_what_is_expected() {
+    fn invalid_body_error_contains_the_expected_form() {
         for (body, wants) in [
             ("", "settings"),
             ("{}", "missing field `settings`"),

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_parameter_is_named_with_what_is_allowed() {
+    fn invalid_parameter_error_contains_the_allowed_values() {
         for (name, value, wants) in [
             ("type", "txn", "transaction, span, error"),
             ("limit", "0", "whole number"),

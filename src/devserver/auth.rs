@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_credential_opens_and_neither_is_shown() {
+    fn either_credential_is_accepted_and_not_shown() {
         let both = Credentials { secret_token: Some("hunter2".into()), api_key: Some("a2V5".into()) };
         for (sent, opens) in [
             (Some("Bearer hunter2"), true),

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_as_dates() {
+    fn times_are_shown_as_rfc_3339_dates() {
         for (seconds, want) in [
             (0, "1970-01-01T00:00:00.007Z"),
             (951_782_399, "2000-02-28T23:59:59.007Z"),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_by_what_it_is_found() {
+    fn event_has_service_trace_id_and_names_for_search() {
         let cases = [
             (Kind::Transaction, r#"{"name":"GET /","trace_id":"t"}"#, "shop", Some("t"), vec!["GET /"]),
             (Kind::Span, r#"{"name":"q","context":{"service":{"name":"other"}}}"#, "other", None, vec!["q"]),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_as_it_came() {
+    fn event_is_serialized_as_it_was_received() {
         let shown = serde_json::to_string(&event(Kind::Span, r#"{"duration": 7.0}"#)).unwrap();
         assert_eq!(
             shown,

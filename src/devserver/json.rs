@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_at_the_start_counts_and_keeps_its_text() {
+    fn leading_value_is_read_and_keeps_its_text() {
         let line = r#" {"a":7.0,"b":{"c":"x\ny"},"a":1e999} trailing"#;
         let raw = leading(line).unwrap();
         let members = members(raw);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_reads_as_the_replacement_character() {
+    fn lone_surrogate_becomes_the_replacement_character() {
         for (source, want) in [
             (r#""\ud83d\ude00""#, "\u{1F600}"),
             (r#""a\ud83db""#, "a\u{FFFD}b"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_hold_an_escape() {
+    fn escaped_keys_are_decoded() {
         let raw = leading(r#"{"tr\u0061ce":1,"\ud800":2}"#).unwrap();
         let keys: Vec<_> = members(raw).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["trace", "\u{FFFD}"]);

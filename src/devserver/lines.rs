@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_may_come_in_any_pieces() {
+    fn lines_can_arrive_in_any_chunks() {
         for chunks in [&[&b"ab\n\ncd\ne"[..]][..], &[b"a", b"b\n", b"\nc", b"d", b"\n", b"e"]] {
             assert_eq!(split(chunks), (vec!["ab".to_owned(), String::new(), "cd".to_owned()], Some("e".to_owned())));
         }
     }
 
     #[test]
-    fn a_line_may_be_as_long_as_allowed_with_its_end() {
+    fn line_limit_includes_the_line_feed() {
         let longest = [vec![b'x'; MAX_LINE - 1], vec![b'\n']].concat();
         assert_eq!(split(&[&longest]).0[0].len(), MAX_LINE - 1);
         let longer = [vec![b'x'; MAX_LINE], b"\nnext\n".to_vec()].concat();

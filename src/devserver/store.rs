@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_and_are_counted() {
+    fn oldest_events_are_evicted_and_counted() {
         let store = store(2, usize::MAX);
         ["a", "b", "c"].iter().for_each(|name| accept(&store, name));
         assert_eq!(names(&store.query(&Query::new())), ["c", "b"]);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_but_the_newest_event_stays() {
+    fn bytes_are_limited_and_the_newest_event_is_kept() {
         let store = store(100, 600);
         accept(&store, &"a".repeat(300));
         accept(&store, &"b".repeat(5_000));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_total_counts_what_the_limit_hides() {
+    fn total_includes_events_over_the_page_limit() {
         let store = store(100, usize::MAX);
         ["a", "b", "a", "a"].iter().for_each(|name| accept(&store, name));
         let page = store.query(&Query::new().name("a").limit(2));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_with_the_event_or_with_the_deadline() {
+    async fn wait_ends_with_the_event_or_at_the_deadline() {
         let store = store(100, usize::MAX);
         let three = |store: &Store| (store.query(&Query::new()).total == 3).then_some(());
         let (other, wait) = (store.clone(), store.wait_for(Duration::from_secs(60), three));

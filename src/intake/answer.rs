@@ -91,7 +91,7 @@ mod tests {
     const WRONG_URL: &str = "check server_url, this is not the address of an APM Server";
 
     #[test]
-    fn every_answer_has_a_meaning() {
+    fn every_response_becomes_a_delivery() {
         let event = |n: usize| format!(r#"{{"message":"bad {n}","document":"{{}}"}}"#);
         let five: Vec<_> = (0..5).map(event).collect();
         let cases: Vec<(u16, String, Delivery)> = vec![

@@ -259,8 +259,9 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    // spec: transport.md
     #[test]
-    fn section_2_1_trap_14_every_batch_begins_with_the_metadata() {
+    fn every_batch_begins_with_the_metadata() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
             assert!(encoder.close().is_none(), "an empty batch is none");
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_events_can_be_taken_out() {
+    fn first_events_of_a_batch_can_be_removed() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
             (0..5).for_each(|n| assert_eq!(add(&mut encoder, &record(n, 0)), Ok(None)));
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_shortened_not_lost() {
+    fn too_long_line_is_truncated_and_sent() {
         let mut encoder = encoder(false);
         assert_eq!(add(&mut encoder, &record(1, 4)), Ok(None));
         assert_eq!(add(&mut encoder, &record(2, 6)), Ok(Some("its custom context")));
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_too_long_does_without_most_of_its_stack() {
+    fn too_long_span_loses_most_of_its_stack() {
         let attributes = vec![opentelemetry::KeyValue::new("shop", 1)];
         let span = records::span("load", opentelemetry::trace::SpanKind::Internal, attributes);
         let frame = crate::stack::Frame { function: Some("f".repeat(1000)), ..Default::default() };
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_cannot_be_shortened_enough_leaves_no_trace() {
+    fn event_that_cannot_be_truncated_enough_is_left_out() {
         let mut encoder = encoder(true);
         add(&mut encoder, &record(1, 0)).unwrap();
         let samples =
@@ -379,7 +380,7 @@ mod tests {
 
     /// As a panic in the middle of a line would leave it.
     #[test]
-    fn half_a_line_is_cut_off() {
+    fn incomplete_line_is_removed() {
         for gzip in [false, true] {
             let mut encoder = encoder(gzip);
             for n in 0..3 {

@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_to_escape_is_found_wherever_it_stands() {
+    fn characters_to_escape_are_found_at_any_position() {
         let plain = "aé~ \u{7f}€z".repeat(4);
         for length in (0..=plain.len()).filter(|at| plain.is_char_boundary(*at)) {
             let text = &plain[..length];

@@ -60,7 +60,7 @@ fn context() -> Context {
 const KEYS: [&str; 10] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"];
 
 #[test]
-fn section_12_a_transaction_loses_one_thing_after_the_other() {
+fn transaction_is_truncated_step_by_step() {
     let dropped = DroppedSpans {
         target: CallTarget { kind: None, name: None, resource: "db".to_owned() },
         outcome: Outcome::Success,
@@ -97,7 +97,7 @@ fn section_12_a_transaction_loses_one_thing_after_the_other() {
 }
 
 #[test]
-fn section_12_the_largest_labels_go_first() {
+fn largest_labels_are_removed_first() {
     let record = TransactionRecord { context: context(), otel: None, ..records::transaction() };
     let mut line = Line::Transaction(map::transaction(&record, &sanitizer()));
     assert!(halve_labels(&mut line));
@@ -107,7 +107,7 @@ fn section_12_the_largest_labels_go_first() {
 }
 
 #[test]
-fn section_12_a_message_loses_its_body_and_then_its_headers() {
+fn message_body_is_removed_before_its_headers() {
     let mut headers = MessageHeaders::default();
     headers.push("tenant", b"acme");
     let body = Body { bytes: vec![b'b'; 200_000], content_type: "text/plain".to_owned(), truncated: false };
@@ -132,7 +132,7 @@ fn section_12_a_message_loses_its_body_and_then_its_headers() {
 }
 
 #[test]
-fn section_12_an_error_loses_one_thing_after_the_other() {
+fn error_is_truncated_step_by_step() {
     let long = || "m".repeat(50_000);
     let cause = Exception { message: long(), ..Exception::default() };
     let mut record = ErrorRecord { context: context(), ..records::error() };
@@ -170,7 +170,7 @@ fn section_12_an_error_loses_one_thing_after_the_other() {
 }
 
 #[test]
-fn section_12_a_stack_is_halved_before_it_is_lost() {
+fn stack_is_halved_before_it_is_removed() {
     let record = records::error();
     let frames = vec![Frame { function: Some("f".to_owned()), ..Frame::default() }; 9];
     let mut line = Line::Error(map::error(&record, &frames, &sanitizer()));
@@ -183,7 +183,7 @@ fn section_12_a_stack_is_halved_before_it_is_lost() {
 }
 
 #[test]
-fn section_12_a_span_loses_one_thing_after_the_other() {
+fn span_is_truncated_step_by_step() {
     let attributes = vec![
         KeyValue::new("db.system", "postgresql"),
         KeyValue::new("db.statement", "SELECT a ".repeat(50_000)),
@@ -202,8 +202,9 @@ fn section_12_a_span_loses_one_thing_after_the_other() {
     assert_eq!(of(3, "/context/destination/service/resource"), "postgresql");
 }
 
+// spec: log-sending.md
 #[test]
-fn section_13_3_a_log_line_loses_the_end_of_its_message_and_then_labels() {
+fn log_message_is_truncated_before_labels_are_removed() {
     let record = LogRecord {
         timestamp: 1,
         level: "info",

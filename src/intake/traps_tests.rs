@@ -36,7 +36,7 @@ fn labelled(key: &'static str, value: impl Into<LabelValue>) -> Event {
 }
 
 #[test]
-fn what_is_sound_is_no_reason_to_speak() {
+fn valid_events_cause_no_index_warnings() {
     let events = [
         transaction(Vec::new(), &[]),
         transaction(records::context().labels, &["order", "order.id"]),
@@ -54,7 +54,7 @@ fn what_is_sound_is_no_reason_to_speak() {
 }
 
 #[test]
-fn every_trap_is_told_once_for_each_key() {
+fn each_index_warning_is_logged_once_per_key() {
     let twice = |event: fn() -> Event| [event(), event()];
     for (events, key, words) in [
         (twice(|| labelled("", 1)), "", "label with a blank key"),
@@ -82,7 +82,7 @@ fn every_trap_is_told_once_for_each_key() {
 }
 
 #[test]
-fn a_label_that_changes_its_kind_is_told_once_wherever_it_is_set() {
+fn label_that_changes_its_type_is_logged_once() {
     let span = |value: i64| {
         Event::Span(Box::new(records::span("s", SpanKind::Internal, vec![KeyValue::new("listing.id", value)])))
     };
@@ -92,7 +92,7 @@ fn a_label_that_changes_its_kind_is_told_once_wherever_it_is_set() {
 }
 
 #[test]
-fn too_many_keys_are_told_once_and_are_not_all_remembered() {
+fn too_many_label_keys_are_logged_once_and_memory_is_bounded() {
     let keys = |range: std::ops::Range<usize>| {
         range.map(|n| transaction(vec![Label { key: format!("order_{n}").into(), value: 1.into() }], &[]))
     };
@@ -117,7 +117,7 @@ fn metrics(names: &[&str]) -> MetricsRecord {
 }
 
 #[test]
-fn a_metric_whose_name_the_index_refuses_is_left_out_and_the_others_go_on() {
+fn metric_with_an_invalid_name_is_dropped_without_the_others() {
     let refused = ["", ".a", "a..b", "service"];
     let event = || Event::Metrics(Box::new(metrics(&["requests", "", ".a", "a..b", "service"])));
     let lines = logged([event(), event()]);
@@ -134,7 +134,7 @@ fn a_metric_whose_name_the_index_refuses_is_left_out_and_the_others_go_on() {
 }
 
 #[test]
-fn a_metric_is_no_object_beside_itself() {
+fn metric_name_that_is_also_a_prefix_is_dropped() {
     let left = |names: &[&[&str]]| {
         let mut traps = Traps::default();
         let records = names.iter().flat_map(|names| {
@@ -149,14 +149,14 @@ fn a_metric_is_no_object_beside_itself() {
 }
 
 #[test]
-fn an_endless_key_makes_no_endless_line() {
+fn long_key_is_truncated_in_the_log() {
     let key = || Label { key: "k".repeat(4000).into(), value: i64::MAX.into() };
     let lines = logged([transaction(vec![key()], &[])]);
     assert!(lines.len() == 1 && lines[0].len() < 400, "{lines:?}");
 }
 
 #[test]
-fn what_was_lost_for_its_key_is_counted() {
+fn values_dropped_because_of_their_keys_are_counted() {
     let label = |key: &'static str| records::label(key, 1);
     let mut traps = Traps::default();
     traps.labels(&[label(""), label("a.b"), label("a_b"), label("a*b"), label("c")]);

@@ -271,8 +271,9 @@ fn causes(error: &Exception) -> String {
 mod tests {
     use super::*;
 
+    // spec: log-reformatting.md
     #[test]
-    fn section_13_2_a_field_that_would_break_the_document_is_a_label() {
+    fn fields_outside_ecs_become_labels() {
         for name in ["user.id", "http.request.method", "log.address", "trace.id", "service.name", "error.code"] {
             assert!(is_ecs(name), "{name}");
         }

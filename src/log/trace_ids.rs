@@ -123,8 +123,9 @@ mod tests {
     const TRACE: &str = "00000000000000000000000000000001";
     const TWO: &str = "0000000000000002";
 
+    // spec: log-correlation.md
     #[test]
-    fn section_13_1_ids_go_to_the_end_of_a_line() {
+    fn trace_ids_are_appended_to_the_line() {
         let text = with_ids(Style::Text, "INFO sold\n", Some(SpanId(3)));
         assert_eq!(text, format!("INFO sold trace.id={TRACE} transaction.id={TWO} span.id=0000000000000003\n"));
         let json = with_ids(Style::Json, "{\"message\":\"{}\"}\n", None);
@@ -133,8 +134,9 @@ mod tests {
         assert_eq!(empty, format!(r#"{{"trace.id":"{TRACE}","transaction.id":"{TWO}"}}"#) + "\n");
     }
 
+    // spec: log-correlation.md
     #[test]
-    fn section_13_1_what_the_service_says_itself_holds() {
+    fn trace_ids_logged_by_the_service_are_kept() {
         let line = "INFO sold trace.id=mine\n";
         assert_eq!(with_ids(Style::Text, line, None), format!("INFO sold trace.id=mine transaction.id={TWO}\n"));
         let line = r#"{"trace.id":"mine","fields":{"transaction.id":"theirs"}}"#;
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_stays_as_it_is() {
+    fn invalid_json_line_is_not_changed() {
         for line in ["", "\n", "sold\n", "{ sold\n", "sold }"] {
             assert_eq!(with_ids(Style::Json, line, None), line);
         }

@@ -94,8 +94,9 @@ mod tests {
         (id, pod_uid)
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_3_trap_36_each_runtime_has_its_own_path() {
+    fn container_id_is_read_from_the_paths_of_each_runtime() {
         let slice = "90d81341_92de_11e7_8cf2_507b9d4141fa";
         for (line, id, pod) in [
             (format!("12:devices:/docker/{ID}"), Some(ID), false),
@@ -127,8 +128,9 @@ mod tests {
         assert_eq!(found(&lines).0.as_deref(), Some(ID), "the first line that tells");
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_3_trap_36_the_mounts_are_the_second_choice() {
+    fn container_id_is_read_from_mountinfo_as_a_fallback() {
         let mounts = format!(
             "1 2 0:73 / / rw - overlay overlay rw,upperdir=/var/lib/docker/overlay2/{other}/diff\n\
              3 1 253:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw",
@@ -140,8 +142,9 @@ mod tests {
         assert_eq!(Container::find("0::/", "1 2 3 /etc/hostname").id, None);
     }
 
+    // spec: metadata.md
     #[test]
-    fn section_11_3_the_published_cases() {
+    fn container_ids_match_the_published_vectors() {
         let Some(cases) = crate::spec_folder::json("json-specs/container_metadata_discovery.json") else { return };
         for (name, case) in cases.as_object().unwrap() {
             let file = |path: &str| {

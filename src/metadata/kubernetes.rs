@@ -18,8 +18,9 @@ pub(crate) fn kubernetes(environment: &EnvVars, pod_uid: Option<String>, hostnam
 mod tests {
     use super::*;
 
+    // spec: metadata.md
     #[test]
-    fn section_11_3_what_the_manifest_says_wins() {
+    fn kubernetes_variables_take_precedence_over_detected_values() {
         let none = EnvVars::empty();
         assert_eq!(kubernetes(&none, None, Some("vm")), Kubernetes::default());
         let found = kubernetes(&none, Some("uid".to_owned()), Some("shop-7d9.shops.svc"));

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_compared_in_parts_as_they_are_as_a_whole() {
+    fn name_parts_compare_like_the_whole_name() {
         let names = ["", "G", "é", "GET ", "GET /", "GET /a", "GET /b", "settle", "GÉT /a", "GET /aé"];
         for (at, name) in names.iter().enumerate() {
             let group = Group { name: (*name).to_owned(), kind: "request".to_owned(), sums: Vec::new() };
@@ -142,8 +142,9 @@ mod tests {
         }
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_4_sums_have_a_bound() {
+    fn breakdown_sums_are_limited() {
         let mut breakdowns = Breakdowns::default();
         let one = SelfTime { kind: "app", subtype: None, count: 1, micros: 1 };
         breakdowns.groups.push(Group { name: "a".to_owned(), kind: "b".to_owned(), sums: Vec::new() });

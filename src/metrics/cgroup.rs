@@ -122,8 +122,9 @@ mod tests {
         }
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_3_own_group_of_version_1_comes_before_the_mount_point() {
+    fn own_cgroup_of_version_1_is_read_before_the_mount_point() {
         let folders = [("/mnt/mem", "21"), ("/mnt/mem/x/y", "5")];
         assert_eq!(usage(FIRST, "5:cpu:/z\n4:hugetlb,memory:/x/y\n", &folders), Some(5.0));
         assert_eq!(usage(FIRST, "4:memory:/\n", &folders), Some(21.0));
@@ -131,8 +132,9 @@ mod tests {
         assert_eq!(usage("", "4:memory:/x\n", &[("/sys/fs/cgroup/memory/x", "5")]), Some(5.0), "the usual place");
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_3_own_group_of_version_2_comes_before_the_mount_point() {
+    fn own_cgroup_of_version_2_is_read_before_the_mount_point() {
         let folders = [("/sys/fs/cgroup", "21"), ("/sys/fs/cgroup/a/b", "5")];
         assert_eq!(usage(SECOND, "0::/a/b\n", &folders), Some(5.0));
         assert_eq!(usage(SECOND, "0::/not/mounted/here\n", &folders), Some(21.0));

@@ -50,8 +50,9 @@ mod tests {
         samples.collect()
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_what_happened_is_told_by_its_labels() {
+    fn health_metrics_have_labels() {
         let health = Health {
             offered: [1, 0, 2, 3, 9],
             refused: 4,
@@ -82,8 +83,9 @@ mod tests {
         assert_eq!(told(&health), want);
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_trap_40_what_did_not_happen_is_not_told() {
+    fn health_counters_of_zero_are_not_sent() {
         let want = [
             r#"agent.events.queue.min_size.pct queue_name=Text("generic") Gauge(0.0)"#,
             r#"agent.events.queue.max_size.pct queue_name=Text("generic") Gauge(0.0)"#,

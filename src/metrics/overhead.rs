@@ -52,8 +52,9 @@ mod tests {
         ]
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_trap_40_the_share_of_a_thread_is_that_since_the_last_report() {
+    fn cpu_share_of_the_worker_is_since_the_last_report() {
         let mut overhead = Overhead::default();
         assert_eq!(overhead.of(&stat(3, 2), times(1200, 120), times(1000, 100)), want(5.0 / 20.0, 5.0 / 200.0));
         assert_eq!(overhead.of(&stat(4, 2), times(1300, 130), times(1200, 120)), want(1.0 / 10.0, 1.0 / 100.0));
@@ -62,9 +63,10 @@ mod tests {
         assert_eq!(overhead.of("7 (a", times(1, 1), times(1, 1)), []);
     }
 
+    // spec: metrics-health.md
     #[test]
     #[cfg(target_os = "linux")]
-    fn section_10_5_a_thread_reads_its_own_times() {
+    fn worker_thread_reads_its_own_cpu_times() {
         let now = CpuTimes::read().unwrap();
         let samples = Overhead::default().read(now, now);
         assert_eq!(samples.len(), 3);

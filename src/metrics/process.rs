@@ -23,15 +23,16 @@ fn of_status(text: &str) -> Vec<Named> {
 mod tests {
     use super::*;
 
+    // spec: metrics.md
     #[test]
-    fn section_10_2_a_process_tells_its_memory() {
+    fn process_memory_is_read() {
         let status = "Name:\tVmSize: 1\nVmPeak:\t 9 kB\nVmSize:\t 100 kB\nVmRSS:\t 40 kB\n";
         let want = [("system.process.memory.size", 102_400.0), ("system.process.memory.rss.bytes", 40_960.0)];
         assert_eq!(of_status(status), want.map(|(name, value)| gauge(name, value)));
     }
 
     #[test]
-    fn what_is_cut_short_is_not_told() {
+    fn incomplete_proc_files_give_no_metrics() {
         for text in
             ["", "7 (a", "7 (a) S 1 2", "7 (a) S 1 7 7 0 -1 4194560 1 2 3 4 5", "7 (a) S 1 7 7 0 -1 4 1 2 3 4 x 6"]
         {

@@ -82,8 +82,9 @@ mod tests {
         format!("7 (a) 9 (b) c) S 1 7 7 0 -1 4194560 1 2 3 4 {user} {system} 0 0 20 0 1 0 100 9 8 0")
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_2_trap_40_shares_are_of_the_time_since_the_last_report() {
+    fn system_cpu_share_is_since_the_last_report() {
         let before = CpuTimes::of("cpu  100 0 100 700 100 0 0 0 50 50\ncpu0 1 2\n", &stat(10, 10)).unwrap();
         let now = CpuTimes::of("cpu  140 0 120 820 110 0 10 0 90 50\ncpu0 1 2\n", &stat(30, 20)).unwrap();
         let samples = now.since(before);
@@ -96,8 +97,9 @@ mod tests {
         assert_eq!(value(&before.since(now), "system.process.cpu.total.norm.pct"), 0.0, "a clock that goes back");
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_2_memory_is_told_in_bytes() {
+    fn system_memory_is_in_bytes() {
         let new = "MemTotal:       24602136 kB\nMemFree:         1000 kB\nMemAvailable:    20 kB\nCached: 7 kB\n";
         assert_eq!(value(&of_meminfo(new), "system.memory.total"), 24_602_136.0 * 1024.0);
         assert_eq!(value(&of_meminfo(new), "system.memory.actual.free"), 20.0 * 1024.0);

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn rejected_points_are_told_as_sets() {
+    fn rejected_points_are_counted_as_metric_sets() {
         for (rejected, points, events, sets) in
             [(0, 14, 3, 0), (1, 14, 3, 1), (4, 14, 3, 1), (5, 14, 3, 2), (14, 14, 3, 3), (1, 1, 0, 0)]
         {
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_can_be_left_out() {
+    fn hint_can_be_removed_from_a_reason() {
         let Ok(Delivery::Failed { reason, .. }) = http(403, b"") else { panic!("not failed") };
         assert_eq!(without_hint(&reason), "the server answered OTLP with 403");
         assert_eq!(without_hint("no answer"), "no answer");
     }
 
     #[test]
-    fn every_http_answer_has_a_meaning() {
+    fn every_http_response_becomes_a_delivery() {
         const AUTH: &str = "; check api_key, secret_token or otlp_headers";
         const URL: &str = "; check otlp_endpoint or server_url, the server does not accept OTLP at this address";
         let status = Status { message: "queue is full".into() }.encode_to_vec();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_success_over_http_is_counted() {
+    fn partial_success_over_http_is_counted() {
         let answer = |rejected_spans, error_message: &str| {
             let partial = ExportTracePartialSuccess { rejected_spans, error_message: error_message.into() };
             ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn every_grpc_code_has_a_meaning() {
+    fn every_grpc_code_becomes_a_delivery() {
         let of = |code: Code| of_grpc(&tonic::Status::new(code, ""), false);
         let said = |rest: &str| format!("the server answered OTLP over gRPC with {rest}");
         let auth = "; check api_key, secret_token or otlp_headers";

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_goes_to_its_span_whichever_comes_first() {
+    fn error_is_an_event_of_its_span_in_any_order() {
         let mut open = OpenBatch::default();
         open.add_error(Some(&parent(1)), 0, event());
         let (home, data) = span(1);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_whose_span_is_elsewhere_is_carried_below_it() {
+    fn error_without_its_span_gets_a_placeholder_span() {
         let mut open = OpenBatch::default();
         open.add_error(Some(&parent(5)), 0, event());
         open.add_error(Some(&parent(5)), 0, event());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_the_spans_goes_in_requests_of_its_own() {
+    fn metrics_and_logs_have_requests_of_their_own() {
         let mut open = OpenBatch::default();
         open.add_line(LogRecord { severity_number: 9, ..LogRecord::default() });
         open.add_metrics(vec![metric("a"), metric("b")]);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_left_out_in_whole_spans() {
+    fn accepted_events_are_removed_in_whole_spans() {
         let mut open = OpenBatch::default();
         for id in [1, 2, 3] {
             let (home, data) = span(id);

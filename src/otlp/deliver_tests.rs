@@ -86,7 +86,7 @@ const METRICS: Range<usize> = 0..2;
 const LINES: Range<usize> = 2..4;
 
 #[tokio::test]
-async fn spans_are_decided_on_before_what_is_beside_them() {
+async fn spans_are_delivered_before_metrics_and_logs() {
     let (contents, weights) = contents();
     let front = Delivery::Front { events: BEFORE, rejected: 0, reasons: Vec::new() };
     assert_eq!(spans(&contents, &weights, async |_, _| decided()).await, front);
@@ -94,7 +94,7 @@ async fn spans_are_decided_on_before_what_is_beside_them() {
 }
 
 #[tokio::test]
-async fn after_spans_what_fails_is_given_up_and_paused_and_the_other_kind_goes() {
+async fn failed_metrics_after_spans_are_dropped_and_logs_are_sent() {
     let rig = Rig::beside(true, false);
     let answer = |part: Range<usize>| if part == METRICS { failed(true) } else { decided() };
     assert_eq!(rig.deliver(answer).await, given_up(1, "metrics: busy; none are sent for 30 s"));
@@ -104,7 +104,7 @@ async fn after_spans_what_fails_is_given_up_and_paused_and_the_other_kind_goes()
 }
 
 #[tokio::test]
-async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
+async fn metrics_only_batch_is_dropped_if_traces_are_accepted() {
     let rig = Rig::beside(false, true);
     let answer = |part: Range<usize>| if part == LINES { failed(false) } else { decided() };
     assert_eq!(rig.deliver(answer).await, given_up(2, "log lines: busy; none are sent for 30 s"));
@@ -115,7 +115,7 @@ async fn by_itself_it_is_given_up_where_the_server_would_take_spans() {
 }
 
 #[tokio::test]
-async fn by_itself_it_waits_where_the_server_would_take_no_spans_either() {
+async fn metrics_only_batch_is_retried_if_traces_are_refused() {
     let rig = Rig::beside(false, false);
     let reason = "metrics: busy; check your key".to_owned();
     assert_eq!(rig.deliver(|_| failed(false)).await, Delivery::Failed { reason, cause: FailureCause::NoAnswer });
@@ -123,7 +123,7 @@ async fn by_itself_it_waits_where_the_server_would_take_no_spans_either() {
 }
 
 #[tokio::test]
-async fn what_was_decided_of_one_kind_is_not_sent_again_for_the_other() {
+async fn decided_metrics_or_logs_are_not_sent_again() {
     for failing in [METRICS, LINES] {
         let rig = Rig::beside(false, false);
         let answer = |part: Range<usize>| if part == failing { failed(true) } else { decided() };
@@ -134,7 +134,7 @@ async fn what_was_decided_of_one_kind_is_not_sent_again_for_the_other() {
 }
 
 #[tokio::test]
-async fn of_what_fails_midway_the_rest_is_given_up() {
+async fn rest_of_a_partly_sent_signal_is_dropped_after_a_failure() {
     let rig = Rig::beside(true, false);
     let answer = |part: Range<usize>| match (part.start, part.len()) {
         (2, 2) => Err(Refused { reason: "large".to_owned(), is_too_large: true }),
@@ -149,7 +149,7 @@ async fn of_what_fails_midway_the_rest_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_nobody_waits_for_is_a_failed_one() {
+async fn cancelled_attempt_counts_as_failed() {
     let rig = Rig::beside(true, false);
     let hangs = async |_: Range<usize>, _: u64| std::future::pending::<Answer>().await;
     let attempt = beside(&rig.contents, &rig.weights, &rig.pauses, ALONE, hangs, || std::future::ready(true));
@@ -158,7 +158,7 @@ async fn an_attempt_that_nobody_waits_for_is_a_failed_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_none() {
+async fn metrics_and_logs_are_dropped_at_the_time_limit() {
     let rig = Rig::beside(true, false);
     let hangs = async |_: Range<usize>, _: u64| std::future::pending::<Answer>().await;
     let limit = Duration::from_millis(1);

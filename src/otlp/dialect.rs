@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_in_front_of_the_proxies() {
+    fn client_address_is_read_from_proxy_headers() {
         let of = |headers: &[(&str, &str)]| {
             let mut entries = Headers::default();
             for (name, value) in headers {

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_s_event_is_not_lost() {
+    fn rejected_span_does_not_lose_its_neighbours() {
         assert_eq!(delivered(1000, &[], usize::MAX), (decided(0, &[]), 1));
         assert_eq!(delivered(1, &[0], usize::MAX), (decided(3, &["1 spans"]), 1));
         let (delivery, sent) = delivered(1000, &[7, 700], usize::MAX);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_wants_none_of_it_is_not_asked_forever() {
+    fn bisection_is_limited_if_every_span_is_rejected() {
         let all: Vec<_> = (0..1000).collect();
         let (delivery, sent) = delivered(1000, &all, usize::MAX);
         assert!(matches!(delivery, Delivery::Decided { rejected: 1002, .. }), "{delivery:?}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_midway_is_sent_again_without_what_was_taken() {
+    fn failed_bisection_is_retried_without_accepted_spans() {
         let (delivery, _) = delivered(8, &[1], 4);
         let reasons = vec![Rejection { message: "1 spans".to_owned() }];
         assert_eq!(delivery, Delivery::Partly { accepted: 5, rejected: 1, reasons, retry_after: None });

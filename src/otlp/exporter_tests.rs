@@ -10,7 +10,7 @@ fn error() -> Event {
 }
 
 #[tokio::test]
-async fn what_is_declared_secret_while_the_service_runs_is_not_told_over_otlp_either() {
+async fn central_sanitize_field_names_apply_to_otlp() {
     let live = LiveConfig::default();
     let mut exporter = OtlpExporter::new(live.clone(), None, &Resource::default()).unwrap();
     let mut told = || {
@@ -26,7 +26,7 @@ async fn what_is_declared_secret_while_the_service_runs_is_not_told_over_otlp_ei
 }
 
 #[tokio::test]
-async fn values_that_an_error_has_no_room_for_are_counted() {
+async fn custom_values_over_the_limit_of_an_error_are_counted() {
     let mut exporter = OtlpExporter::new(LiveConfig::default(), None, &Resource::default()).unwrap();
     let mut record = Exception { message: "no sale".to_owned(), ..Exception::default() }.into_record(SystemTime::now());
     for n in 0..66 {

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn custom_context_becomes_a_label_for_each_value() {
+    fn each_custom_value_becomes_a_label() {
         let (flat, dropped) = flat(
             "order",
             r#"{"id":"o-1","price":12.5,"count":2,"wei":123456789012345678,"paid":true,"gone":null,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn custom_context_cannot_use_up_the_index() {
+    fn custom_context_labels_are_limited() {
         let many = (0..200).map(|i| format!(r#""k{i}":{i}"#)).collect::<Vec<_>>().join(",");
         let (flat_many, dropped) = flat("map", &format!("{{{many}}}"));
         assert_eq!((flat_many.len(), dropped), (MAX_CUSTOM, 200 - MAX_CUSTOM as u32));
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_custom_context_makes_no_endless_label() {
+    fn long_custom_context_key_is_truncated() {
         let (long, _) = flat("order", &format!(r#"{{"{}":1}}"#, "k".repeat(60_000)));
         assert_eq!(long[0].0.chars().count(), 1024);
         assert!(long[0].0.starts_with("custom.order.kkk") && long[0].0.ends_with('…'), "{}", long[0].0);
     }
 
     #[test]
-    fn a_header_that_a_client_invented_gets_no_label() {
+    fn unknown_request_header_gets_no_label() {
         let mut headers = Headers::default();
         headers.set("x-evil-4711".into(), HeaderValue::One("v".into()));
         headers.set("accept".into(), HeaderValue::Many(vec!["a".into(), "b".into()]));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_never_takes_the_place_of_the_type() {
+    fn label_does_not_replace_the_transaction_type() {
         let mut attributes = Attributes::default();
         let mut tags = Tags::default();
         tags.set("type".into(), Scalar::Text("gold".into()));

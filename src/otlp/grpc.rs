@@ -210,7 +210,7 @@ mod tests {
     };
 
     #[test]
-    fn a_url_loses_what_grpc_has_no_use_for() {
+    fn grpc_url_has_no_credentials_and_no_path() {
         for (url, origin, target) in [
             ("https://apm.example", "https://apm.example/", "http://apm.example:443/"),
             ("https://user:pw@apm.example:8200/prefix", "https://apm.example:8200/", "http://apm.example:8200/"),

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_one_moment_stay_apart() {
+    fn metric_sets_of_one_time_have_different_timestamps() {
         let (mut sets, record) = (998, record(vec![("a", Sample::Gauge(1.0)), ("b", Sample::Gauge(2.0))]));
         let times = [(); 2]
             .map(|()| metrics(&record, &mut sets, &[], &Sanitizer::default()).iter().map(time).collect::<Vec<_>>());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_not_added_either() {
+    fn disabled_metrics_are_not_added_under_other_names() {
         let cpu = record(vec![("system.cpu.total.norm.pct", Sample::Gauge(0.25))]);
         let names = |disabled: &str| {
             let told = metrics(&cpu, &mut 0, &[Wildcard::new(disabled)], &Sanitizer::default());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_keeps_its_bounds() {
+    fn histogram_keeps_its_boundaries() {
         let sample = Sample::Histogram { bounds: vec![1.0, 3.0], counts: vec![1, 0, 2] };
         let [metric] = &all(&record(vec![("seconds", sample)]))[..] else { panic!("not one metric") };
         let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_told_in_the_words_of_opentelemetry_too() {
+    fn host_metrics_are_sent_under_opentelemetry_names_too() {
         let gauge = Sample::Gauge;
         let (total, free) = (("system.memory.total", gauge(8.0)), ("system.memory.actual.free", gauge(2.0)));
         let told = all(&record(vec![("system.cpu.total.norm.pct", gauge(0.25)), total.clone(), free]));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_or_json_has_no_room_for_is_left_out() {
+    fn invalid_metric_names_and_values_are_dropped() {
         let gauge = Sample::Gauge;
         let told = all(&record(vec![("a*", gauge(1.0)), ("nan", gauge(f64::NAN)), ("size", gauge(2.0))]));
         assert_eq!(told.iter().map(|metric| &*metric.name).collect::<Vec<_>>(), ["size"]);

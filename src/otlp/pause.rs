@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_a_limit_and_start_over_after_a_success() {
+    fn pause_grows_up_to_a_limit_and_is_reset_by_success() {
         let now = Instant::now();
         let mut pause = Pause::default();
         assert!(!pause.is_on(now));

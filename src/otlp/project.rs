@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_weight_is_the_nearest_power_of_two() {
+    fn sample_weight_is_the_nearest_power_of_two() {
         for (rate, header) in [
             (None, ""),
             (Some(1.0), ""),

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_is_told() {
+    fn resource_contains_all_known_metadata() {
         let known = Resource {
             service_name: "shop".into(),
             environment: Some("test".into()),

@@ -77,7 +77,7 @@ mod tests {
     use crate::intake::model::ErrorLog;
 
     #[test]
-    fn causes_follow_the_frames() {
+    fn causes_follow_the_stack_frames() {
         let inner =
             Exception { r#type: Some("PoolTimedOut".into()), message: Some("no room".into()), ..<_>::default() };
         let frame = || Frame {

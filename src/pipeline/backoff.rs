@@ -24,8 +24,9 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    // spec: transport.md
     #[test]
-    fn section_2_6_trap_12_waits_grow_by_squares() {
+    fn backoff_grows_quadratically() {
         let mut backoff = Backoff::default();
         for seconds in [0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0, 36.0] {
             let wait = backoff.after_failure().as_secs_f64();

@@ -105,7 +105,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn both_get_everything_and_the_first_one_s_answer_counts() {
+async fn delivery_is_that_of_the_primary_exporter() {
     let no = Delivery::Decided { rejected: 1, reasons: vec![Rejection { message: "no".into() }] };
     let mut rig = Rig::new([Some(failed()), None], [Some(no)]);
     let batch = rig.batch(3);
@@ -115,7 +115,7 @@ async fn both_get_everything_and_the_first_one_s_answer_counts() {
 }
 
 #[tokio::test]
-async fn a_copy_is_sent_once_however_often_the_original_is() {
+async fn copy_is_sent_once_if_the_original_is_retried() {
     let mut rig = Rig::new([Some(failed())], []);
     let batch = rig.batch(3);
     assert_eq!(rig.both.send(&batch).await, failed());
@@ -125,7 +125,7 @@ async fn a_copy_is_sent_once_however_often_the_original_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_without_an_answer_is_given_up() {
+async fn copy_without_a_response_is_dropped() {
     let mut rig = Rig::new([], [None]);
     let batch = rig.batch(2);
     assert_eq!(rig.both.send(&batch).await, taken());
@@ -133,7 +133,7 @@ async fn a_copy_without_an_answer_is_given_up() {
 }
 
 #[tokio::test]
-async fn after_failures_copies_are_not_even_tried_for_a_while() {
+async fn copies_are_paused_after_failures() {
     let mut rig = Rig::new([], [Some(failed()), Some(failed())]);
     for _ in 0..4 {
         let batch = rig.batch(1);
@@ -144,7 +144,7 @@ async fn after_failures_copies_are_not_even_tried_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_copied_is_counted_beside_the_account() {
+async fn events_that_cannot_be_copied_are_counted_separately() {
     let mut rig = Rig::new([], []);
     assert!(rig.both.add(event(666)).is_err());
     assert_eq!(rig.copies(), (0, 0, 1));

@@ -137,8 +137,9 @@ mod tests {
         }))
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_trap_40_each_report_begins_anew() {
+    fn health_report_resets_the_counters() {
         let (queue, mut watch) = (Queue::new(4, usize::MAX), Watch::default());
         (0..2).for_each(|_| queue.push(event()));
         watch.look(&queue);
@@ -152,8 +153,9 @@ mod tests {
         assert_eq!(health, Health { least_fill: 0.25, most_fill: 0.25, ..Health::default() }, "the queue as it is");
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_a_refused_event_says_that_the_queue_was_full() {
+    fn dropped_event_reports_a_full_queue() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         (0..5).for_each(|_| queue.push(event()));
         while queue.pop().is_some() {}
@@ -162,8 +164,9 @@ mod tests {
         assert_eq!(watch.take(&queue).most_fill, 0.0);
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_what_is_left_out_on_purpose_is_not_lost() {
+    fn intentionally_dropped_events_are_not_counted_as_lost() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         let counters = queue.counters();
         for reason in [DropReason::Unsampled, DropReason::Unsupported, DropReason::SendDisabled] {
@@ -177,8 +180,9 @@ mod tests {
         assert_eq!(watch.take(&queue), Health { lost: 8, ..Health::default() });
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_each_report_contains_the_backlog_of_its_interval() {
+    fn health_report_contains_the_backlog_of_its_interval() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         [0.5, 0.75, 0.25].into_iter().for_each(|fill| watch.look_at_backlog(fill));
         let health = watch.take(&queue);
@@ -188,8 +192,9 @@ mod tests {
         assert_eq!((health.least_backlog, health.most_backlog), (0.25, 0.5));
     }
 
+    // spec: metrics-health.md
     #[test]
-    fn section_10_5_each_attempt_is_a_request() {
+    fn each_delivery_attempt_counts_as_a_request() {
         let (queue, mut watch) = (Queue::new(2, usize::MAX), Watch::default());
         let reasons = vec![Rejection { message: "no".to_owned() }];
         let failed = Delivery::Failed { reason: "refused".to_owned(), cause: FailureCause::NoAnswer };

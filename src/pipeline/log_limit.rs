@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_said_once_a_minute_and_the_table_is_bounded() {
+    fn reason_is_logged_once_a_minute_and_the_table_is_bounded() {
         let (mut limit, now) = (LogLimit::default(), Instant::now());
         assert!(limit.may_say("a", now));
         assert!(!limit.may_say("a", now + PAUSE / 2));

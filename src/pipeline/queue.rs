@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_place_is_counted_by_reason() {
+    fn dropped_events_are_counted_by_reason() {
         let queue = Queue::new(2, usize::MAX);
         (0..5).for_each(|_| queue.push(event()));
         let stats = queue.stats();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_as_full_as_the_nearer_bound_says() {
+    fn fill_is_that_of_the_nearer_limit() {
         let queue = Queue::new(4, usize::MAX);
         assert_eq!(queue.fill(), 0.0);
         (0..3).for_each(|_| queue.push(event()));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_tells_nothing_of_itself() {
+    fn events_of_the_worker_thread_are_not_recorded() {
         let queue = Queue::new(8, usize::MAX);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_behind_the_last_look_is_counted() {
+    fn event_pushed_during_abandon_is_counted() {
         let queue = Queue::new(8, usize::MAX);
         queue.push(event());
         queue.abandon();
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_is_woken_once_for_each_look() {
+    fn worker_is_woken_once_per_drain() {
         let queue = Queue::new(8, usize::MAX);
         (0..3).for_each(|_| queue.push(event()));
         assert!(!wakes(&queue));
@@ -398,7 +398,7 @@ mod tests {
 
     /// The length that each of them sees may hold what the others have pushed.
     #[test]
-    fn parallel_pushes_step_over_no_wake_up() {
+    fn concurrent_pushes_lose_no_wake_up() {
         let queue = Queue::new(4, usize::MAX);
         let round = Barrier::new(3);
         thread::scope(|scope| {

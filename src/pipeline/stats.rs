@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_account_adds_up() {
+    fn stats_account_for_every_event() {
         let counters = Counters::default();
         (0..3).for_each(|_| counters.recorded(EventKind::Span));
         (0..7).for_each(|_| counters.recorded(EventKind::Error));

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_choose_what_is_attached() {
+    fn patterns_select_the_attached_baggage() {
         let attached = AttachedBaggage::default();
         let members = ["shop", "user"];
         assert_eq!(keys(&attached, &members, &["*"]), ["baggage.shop", "baggage.user"]);

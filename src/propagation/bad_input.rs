@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_header_has_its_first_time() {
+    fn malformed_header_is_reported_once_per_name() {
         let named = Named::default();
         for header in ["traceparent", "elastic-apm-traceparent", "elasticapmtraceparent", "tracestate", "baggage"] {
             assert!(named.is_first(header), "{header}");

@@ -104,7 +104,7 @@ mod tests {
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str, &'a str)]);
 
     #[test]
-    fn members_are_understood_and_bad_ones_left_out() {
+    fn baggage_is_parsed_without_invalid_members() {
         let cases: &[Case<'_>] = &[
             (&["user=0xabc,shop=eu"], &[("shop", "eu", ""), ("user", "0xabc", "")]),
             (&["a=1", "b=2"], &[("a", "1", ""), ("b", "2", "")]),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_of_the_w3c_hold() {
+    fn parsed_baggage_is_limited_as_in_the_w3c_recommendation() {
         let many: Vec<_> = (0..100).map(|i| format!("k{i}=v")).collect();
         assert_eq!(parse([many.join(",").as_bytes()].into_iter()).len(), MAX_MEMBERS);
         let long = format!("first=1,second={},third=3", "x".repeat(MAX_BYTES));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_read_again() {
+    fn sent_baggage_is_parsed_back() {
         let members = [("plain", "a=b"), ("text", "Jürgen, \"K\"; 100 %\\"), ("empty", "")];
         let baggage: Baggage = members.map(|(key, value)| KeyValue::new(key, value)).into_iter().collect();
         let text = header(&baggage).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_keeps_to_the_limits() {
+    fn sent_baggage_is_limited() {
         let baggage: Baggage = (0..60).map(|i| KeyValue::new(format!("k{i}"), "ä".repeat(100))).collect();
         let text = header(&baggage).unwrap();
         assert!(text.len() <= MAX_BYTES, "{}", text.len());

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_layout_is_the_one_of_elastics_agents() {
+    fn binary_header_has_the_layout_of_elastic_agents() {
         let value = encode(TraceId(0x0102), SpanId(0x0304), true);
         let mut expected = vec![0, 0];
         expected.extend([&[0; 14][..], &[1, 2], &[1], &[0; 6], &[3, 4], &[2, 1]].concat());
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_whole_is_nothing() {
+    fn truncated_binary_header_is_rejected() {
         let valid = encode(TraceId(1), SpanId(2), false);
         assert_eq!(parse(&valid), Some((TraceId(1), SpanId(2), false)));
         for at in [0, 1, 18, 27] {

@@ -20,7 +20,7 @@ fn incoming(state: &str, flags: &str) -> Incoming {
 }
 
 #[test]
-fn a_caller_is_understood() {
+fn trace_headers_of_the_caller_are_parsed() {
     let incoming = incoming("es=s:0.5,other=1", "01");
     assert_eq!(incoming.trace_id.to_string(), TRACE);
     assert_eq!(incoming.parent_id.to_string(), PARENT);
@@ -30,7 +30,7 @@ fn a_caller_is_understood() {
 }
 
 #[test]
-fn traceparents() {
+fn traceparent_is_validated() {
     let cases = [
         (format!("00-{TRACE}-{PARENT}-01"), Some(true)),
         (format!("00-{TRACE}-{PARENT}-00"), Some(false)),
@@ -58,8 +58,9 @@ fn traceparents() {
     }
 }
 
+// spec: tracing-distributed-tracing.md
 #[test]
-fn section_4_2_traps_6_7_two_parents_are_none_and_a_state_alone_is_nothing() {
+fn duplicate_traceparent_and_tracestate_alone_are_ignored() {
     let parent = format!("00-{TRACE}-{PARENT}-01");
     assert_eq!(extract(&headers(&[("traceparent", &parent), ("traceparent", &parent)])).0, None);
     assert_eq!(extract(&headers(&[("traceparent", "?"), ("tracestate", "es=s:1")])).0, None);
@@ -68,7 +69,7 @@ fn section_4_2_traps_6_7_two_parents_are_none_and_a_state_alone_is_nothing() {
 }
 
 #[test]
-fn states_are_joined_and_checked() {
+fn tracestate_headers_are_joined_and_validated() {
     let long_key = "k".repeat(256);
     let long_value = "v".repeat(256);
     let entries = |count: usize| (0..count).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
@@ -111,7 +112,7 @@ fn states_are_joined_and_checked() {
 }
 
 #[test]
-fn elastics_entry_gives_the_rate_of_the_root() {
+fn tracestate_entry_of_elastic_contains_the_sample_rate() {
     let cases = [
         ("es=s:1", Some(1.0)),
         ("es=s:0.0001", Some(0.0001)),
@@ -132,7 +133,7 @@ fn elastics_entry_gives_the_rate_of_the_root() {
 }
 
 #[test]
-fn the_legacy_header_is_the_second_choice() {
+fn elastic_traceparent_header_is_a_fallback() {
     let (w3c, legacy) = (format!("00-{TRACE}-{PARENT}-01"), format!("00-{TRACE}-00000000000000aa-00"));
     let parent = |pairs: &[(&str, &str)]| extract(&headers(pairs)).0.map(|incoming| incoming.parent_id.to_string());
     let both = [("traceparent", w3c.as_str()), ("elastic-apm-traceparent", legacy.as_str())];
@@ -156,8 +157,9 @@ fn only_read_headers_start_an_extraction() {
     assert_eq!(extract(&headers(&[("tracestate", "es=s:0.5"), ("traceparents", "a"), ("x-baggage", "a=b")])).0, None);
 }
 
+// spec: tracing-distributed-tracing.md
 #[test]
-fn section_4_5_opentelemetrys_context_loses_no_more_of_a_list_than_it_must() {
+fn tracestate_in_the_opentelemetry_context_keeps_valid_entries() {
     let told = |list: &str| incoming(list, "01").span_context().trace_state().header();
     assert_eq!(told("b=2,,a=1 ,\tc= 3"), "b=2,a=1,c= 3");
     // 14 characters after the `@` are allowed by the W3C, and too many for OpenTelemetry
@@ -168,7 +170,7 @@ fn section_4_5_opentelemetrys_context_loses_no_more_of_a_list_than_it_must() {
 }
 
 #[test]
-fn elastics_entry_tells_who_stood_at_the_root() {
+fn tracestate_entry_of_elastic_identifies_the_root() {
     for (state, elastic) in [("es=s:1", true), ("es=x:1", true), ("a=1,es=s:2", true), ("a=1", false), ("ess=1", false)]
     {
         assert_eq!(incoming(state, "01").is_from_elastic(), elastic, "{state}");
@@ -182,7 +184,7 @@ fn out(tracestate: Tracestate, sampled: bool) -> Outgoing {
 }
 
 #[test]
-fn what_goes_out() {
+fn outgoing_headers_contain_traceparent_and_tracestate() {
     let out = |state: Tracestate, sampled| {
         let headers: Vec<_> = out(state, sampled).headers().collect();
         let [("traceparent", Some(parent)), ("tracestate", state), ("elastic-apm-traceparent", None)] = &headers[..]
@@ -205,7 +207,7 @@ fn what_goes_out() {
 }
 
 #[test]
-fn a_message_takes_both_forms_along_and_the_text_wins() {
+fn message_has_text_and_binary_headers_and_text_takes_precedence() {
     let headers: Vec<_> =
         out(Tracestate::Root(0.5), true).message_headers().filter_map(|(name, value)| Some((name, value?))).collect();
     let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
@@ -222,8 +224,9 @@ fn a_message_takes_both_forms_along_and_the_text_wins() {
     assert_eq!((binary.sample_rate, binary.tracestate), (None, Tracestate::None), "the binary form knows no state");
 }
 
+// spec: tracing-sampling.md
 #[test]
-fn section_4_3_the_decision_follows_the_rate() {
+fn sampling_decision_follows_the_rate() {
     for (rate, random, sampled) in [
         (1.0, u64::MAX, true),
         (0.0, 0, false),
@@ -237,7 +240,7 @@ fn section_4_3_the_decision_follows_the_rate() {
 }
 
 #[test]
-fn the_shared_vectors_are_met() {
+fn trace_context_matches_the_published_vectors() {
     let Some(cases) = crate::spec_folder::json("json-specs/w3c_distributed_tracing.json") else { return };
     let cases = cases.as_array().unwrap();
     assert!(cases.len() > 20, "only {} vectors", cases.len());

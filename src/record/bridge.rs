@@ -115,8 +115,9 @@ mod tests {
         OtelPart { kind, attributes }
     }
 
+    // spec: tracing-api-otel.md
     #[test]
-    fn section_7_3_the_type_follows_kind_and_attributes() {
+    fn transaction_type_follows_kind_and_attributes() {
         for (kind, attributes, told) in [
             (SpanKind::Server, &[("rpc.system", "grpc")][..], "request"),
             (SpanKind::Server, &[("http.url", "http://h/")], "request"),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_of_grpc_come_as_numbers_and_as_names() {
+    fn grpc_status_is_read_from_numbers_and_names() {
         for (attributes, name) in [
             (&[("rpc.grpc.status_code", "5")][..], Some("NOT_FOUND")),
             (&[("rpc.system", "grpc"), ("rpc.response.status_code", "NOT_FOUND")], Some("NOT_FOUND")),

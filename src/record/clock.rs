@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_before_the_first_are_told_apart() {
+    fn times_before_the_anchor_are_distinguished() {
         let first = Monotonic::at(anchor().instant);
         let Some(before) = anchor().instant.checked_sub(Duration::from_millis(7)) else { return };
         let before = Monotonic::at(before);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_was_just_read_is_a_moment() {
+    fn recent_wall_time_maps_to_a_monotonic_time() {
         let (now, minute) = (Monotonic::now(), Duration::from_secs(60));
         let wall = wall_at(now);
         let at = |told| now.before(told, || wall);
@@ -152,8 +152,9 @@ mod tests {
         }
     }
 
+    // spec: tracing-transactions.md
     #[test]
-    fn section_5_1_trap_34_a_clock_that_was_set_moves_nothing() {
+    fn clock_adjustment_does_not_move_recorded_times() {
         let (now, hour) = (Monotonic::now(), Duration::from_secs(60 * 60));
         let honest = wall_at(now);
         for (set, age) in [(honest + 2 * hour, 0), (honest - 2 * hour, 0), (honest + hour / 2, 20)] {

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_payload_that_panics_on_drop_is_contained() {
+    fn panic_payload_that_panics_on_drop_is_contained() {
         assert_eq!(catch(|| 1), Some(1));
         assert_eq!(catch(|| std::panic::panic_any(Bomb)), None::<()>);
         assert!(!is_contained());

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_set_again_is_replaced() {
+    fn label_set_again_is_replaced() {
         let mut context = Context::default();
         context.set_label("a".into(), 1.into());
         context.set_label("a".into(), "2".into());
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_could_send_is_not_kept() {
+    fn values_over_the_send_limits_are_not_kept() {
         let mut context = Context::default();
         context.set_label("big".into(), "ä".repeat(1_000_000).into());
         assert!(context.heap_size() < 10_000);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_i64_holds_becomes_text() {
+    fn number_over_i64_max_becomes_text() {
         assert_eq!(LabelValue::from(u64::MAX), LabelValue::Text(u64::MAX.to_string().into()));
         assert_eq!(LabelValue::from(7_usize), LabelValue::Integer(7));
     }

@@ -272,8 +272,9 @@ mod tests {
         SaleError(1, ChainError::Reverted("no funds".into(), io::Error::other("out of gas")))
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_3_every_cause_is_told_with_its_type() {
+    fn causes_have_their_types() {
         let exception = Exception::from_error(&sale());
         assert_eq!(exception.kind.as_deref(), Some("SaleError"));
         assert_eq!(exception.module.as_deref(), Some("tower_apm::record::exception::tests"));
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_erased_error_tells_its_type_by_its_debug() {
+    fn type_of_an_erased_error_is_read_from_its_debug_output() {
         let boxed: Box<dyn Error> = Box::new(sale());
         let exception = Exception::from_error(&*boxed);
         assert_eq!((exception.kind.as_deref(), exception.erased), (Some("SaleError"), true));
@@ -350,8 +351,9 @@ mod tests {
         assert!(!Exception::from_text("no sale".to_owned()).is_report());
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_3_endless_chains_and_messages_are_cut() {
+    fn long_cause_chains_and_messages_are_truncated() {
         #[derive(Debug)]
         struct Endless;
         impl fmt::Display for Endless {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_code() {
+    fn grpc_status_names_map_to_codes() {
         let code = |name| GrpcStatus::of_name(name).map(GrpcStatus::code);
         assert_eq!(["OK", "NOT_FOUND", "UNAUTHENTICATED"].map(code), [Some(0), Some(5), Some(16)]);
         assert_eq!(code("HTTP 2xx"), None);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_value_is_cut_and_debug_shows_names_only() {
+    fn huge_header_value_is_truncated_and_debug_shows_names_only() {
         let mut map = HeaderMap::new();
         map.insert("x-big", HeaderValue::from_str(&"v".repeat(100_000)).unwrap());
         let headers = Headers::copy(&map);

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_come_back_as_they_went_in() {
+    fn request_text_returns_its_parts_unchanged() {
         let text = RequestText::new("/a/1", Some("x=1"), b"host:1", Some("/a/{id}"));
         assert_eq!((text.path(), text.host()), ("/a/1", "host:1"));
         assert_eq!((text.query(), text.route()), (Some("x=1"), Some("/a/{id}")));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_can_be_replaced() {
+    fn route_can_be_replaced() {
         let mut text = RequestText::new("/a/1", None, b"h", None);
         text.set_route("/a/{id}/longer");
         text.set_route("/a/{id}");

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_grows_counts_for_the_queue() {
+    fn heap_size_includes_every_growing_field() {
         let text = || Cow::Owned::<str>("a".repeat(1000));
         let target =
             CallTarget { kind: Some("a".repeat(1000)), name: Some("a".repeat(1000)), resource: "a".repeat(1000) };
@@ -242,8 +242,9 @@ mod tests {
         assert!(record.heap_size() >= bare + 4000 + size_of::<Message>());
     }
 
+    // spec: tracing-instrumentation-messaging.md, span-links.md
     #[test]
-    fn section_6_7_a_transaction_keeps_the_links_of_a_large_batch() {
+    fn transaction_keeps_the_links_of_a_large_batch() {
         let mut record = record();
         let link = Link { trace_id: TraceId(1), span_id: SpanId(2) };
         assert!((0..1000).all(|_| record.add_link(link)));

@@ -243,14 +243,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearly_all_known_names_have_a_place_of_their_own() {
+    fn most_known_names_have_their_own_slot() {
         let sanitizer = Sanitizer::default();
         let kept = sanitizer.rules.known.iter().flatten().count();
         assert!(kept * 10 >= KNOWN.len() * 8, "{kept} of {}", KNOWN.len());
     }
 
     #[test]
-    fn a_remembered_verdict_is_the_patterns() {
+    fn cached_verdict_equals_the_patterns() {
         let sanitizer = Sanitizer::new(&[Wildcard::new("user-*"), Wildcard::new("*length")]);
         for name in KNOWN {
             assert_eq!(sanitizer.is_secret(name), sanitizer.rules.is_secret(name), "{name}");
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_look_at_letters_refuses_nothing_that_matches() {
+    fn letter_prefilter_rejects_no_matching_name() {
         let patterns = ["*Key", "x-*-id", "(?-i)*aUth*", "*ß*", "k*", "*", "a.b", "", "[x]", "~^`"].map(Wildcard::new);
         let names =
             ["API_KEY", "X-My-Id", "oauth", "oaUth", "STRAßE", "\u{212A}elvin", "Kelvin", "", "[X]", "~^`", "~^@"];

@@ -9,8 +9,9 @@ fn default() -> Sanitizer {
     Sanitizer::default()
 }
 
+// spec: sanitization.md
 #[test]
-fn section_12_2_the_default_list() {
+fn default_sanitize_field_names_match_secret_names() {
     let secret = [
         "password",
         "PASSWORD",
@@ -67,7 +68,7 @@ fn section_12_2_the_default_list() {
 }
 
 #[test]
-fn a_list_of_the_users_own_replaces_the_default() {
+fn configured_list_replaces_the_default() {
     let sanitizer = Sanitizer::new(&["*token*", "pin", "!*_token_public"].map(Wildcard::new));
     assert!(sanitizer.is_secret("token_id") && sanitizer.is_secret("Pin"));
     assert!(!sanitizer.is_secret("password") && !sanitizer.is_secret("my_token_public"));
@@ -75,7 +76,7 @@ fn a_list_of_the_users_own_replaces_the_default() {
 }
 
 #[test]
-fn queries_and_forms() {
+fn queries_and_forms_are_redacted() {
     let cases = [
         ("a=1&token=x", "a=1&token=[REDACTED]"),
         ("token=x&a=1&password=y", "token=[REDACTED]&a=1&password=[REDACTED]"),
@@ -109,7 +110,7 @@ fn cookies_are_parsed_and_redacted() {
 }
 
 #[test]
-fn json_values() {
+fn json_values_are_redacted() {
     let value = json!({
         "token_id": "42", "password": "x", "nested": [{"auth": {"a": 1}, "api_key": 1, "n": null}],
         "link": "https://u:p@h/?token=x", "price": 1.5,
@@ -152,7 +153,7 @@ fn json_text_keeps_what_is_not_secret_as_it_was_written() {
 }
 
 #[test]
-fn text_that_is_no_json_is_not_shown() {
+fn invalid_json_is_not_shown() {
     let texts = [
         "",
         " ",
@@ -198,14 +199,14 @@ fn json_that_was_cut_shows_no_secret() {
 }
 
 #[test]
-fn depth_is_bounded() {
+fn json_depth_is_limited() {
     let text = format!("{}\"password\"{}", "[".repeat(5000), "]".repeat(5000));
     let expected = format!("{}\"…\"{}", "[".repeat(32), "]".repeat(32));
     assert_eq!(default().json_text(&text).as_deref(), Some(&*expected));
 }
 
 #[test]
-fn urls_within_a_text() {
+fn urls_in_text_are_redacted() {
     let cases = [
         (
             "error sending request for url (http://h/buy?token=abc&x=1)",
@@ -235,7 +236,7 @@ fn urls_within_a_text() {
 }
 
 #[test]
-fn members_of_baggage_are_judged_by_their_names() {
+fn baggage_members_are_redacted_by_name() {
     let sanitizer = Sanitizer::default();
     let header = "user=0xabc;ttl=1, session=hunter2;secret=x,other=1";
     assert_eq!(sanitizer.baggage(header), "user=0xabc;ttl=1, session=[REDACTED],other=1");

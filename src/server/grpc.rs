@@ -27,8 +27,9 @@ mod tests {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
     }
 
+    // spec: tracing-instrumentation-grpc.md
     #[test]
-    fn section_6_9_names_and_outcomes_of_a_server() {
+    fn grpc_status_names_and_outcomes_of_a_server() {
         let status = |code: &'static str| Status::in_headers(&headers("grpc-status", code)).unwrap();
         for (code, name, outcome) in [
             ("0", "OK", Outcome::Success),
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_a_route_of_its_own() {
+    fn grpc_service_is_recognized_by_its_route() {
         for (route, is) in [
             ("/grpc.health.v1.Health/{*rest}", true),
             ("/{service}/{*rest}", false),

@@ -63,8 +63,9 @@ mod tests {
 
     use super::*;
 
+    // spec: tracing-transactions.md, tracing-instrumentation-http.md
     #[test]
-    fn section_5_6_trap_22_only_5xx_fails() {
+    fn only_5xx_is_a_failure() {
         for (status, outcome) in [(200, Outcome::Success), (404, Outcome::Success), (500, Outcome::Failure)] {
             assert_eq!(of_response(status, true), outcome);
         }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn some_answers_have_no_body() {
+    fn responses_without_a_body_are_recognized() {
         for (method, status, none) in [
             (Method::GET, StatusCode::OK, false),
             (Method::HEAD, StatusCode::OK, true),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn some_bodies_have_no_end() {
+    fn event_streams_are_recognized() {
         let mut headers = HeaderMap::new();
         for (content_type, endless) in
             [("Text/Event-Stream; charset=utf-8", true), ("text/event-stream", true), ("text/plain", false)]
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_promise_a_length() {
+    fn content_length_is_read() {
         let mut headers = HeaderMap::new();
         assert_eq!(promised(&headers), None);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("12"));

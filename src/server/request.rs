@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_the_agent_reads_are_noted() {
+    fn headers_read_by_the_agent_are_noted() {
         let noted = |pairs: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attached_error_keeps_its_type() {
+    fn attached_error_keeps_its_type() {
         let response = Response::new(()).with_error(NoFunds);
         let attached = response.extensions().get::<ResponseError>().unwrap();
         assert!(attached.error().is::<NoFunds>());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_any_kind_are_told() {
+    fn service_errors_of_any_type_are_recorded() {
         with_error_of(&BoxError::from(NoFunds), &recorder(), |error, _| assert!(error.is::<NoFunds>()));
         with_error_of(&"plain text", &recorder(), |error, exception| {
             assert!(error.is::<ServiceError>());

@@ -100,15 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_examples() {
+    fn signatures_match_the_published_vectors() {
         let Some(cases) = crate::spec_folder::json("json-specs/sql_signature_examples.json") else { return };
         for case in cases.as_array().unwrap() {
             assert_eq!(signature(case["input"].as_str().unwrap()), case["output"].as_str().unwrap());
         }
     }
 
+    // spec: tracing-instrumentation-db.md
     #[test]
-    fn section_6_6_1_trap_42_names_do_not_depend_on_case_comments_or_values() {
+    fn signature_does_not_depend_on_case_comments_and_values() {
         for (statement, name) in [
             ("select * from listings where id = $1", "SELECT FROM listings"),
             ("/* by orm */ SELECT \"id\" FROM \"listings\" WHERE \"id\" = ?", "SELECT FROM listings"),

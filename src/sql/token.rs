@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_examples() {
+    fn tokens_match_the_published_vectors() {
         let Some(cases) = crate::spec_folder::json("json-specs/sql_token_examples.json") else { return };
         for case in cases.as_array().unwrap() {
             let got: Vec<_> = Tokens::new(case["input"].as_str().unwrap())
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_open_runs_to_the_end() {
+    fn unterminated_token_extends_to_the_end() {
         for text in ["'abc\\", "\"abc", "`abc", "[abc", "/* abc /* */", "$tag$ abc", "-- abc", "$", "é", "1e"] {
             let tokens: Vec<_> = Tokens::new(text).collect();
             assert!(!tokens.is_empty(), "{text}");

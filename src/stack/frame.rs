@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_captured_stack_has_no_capture_in_it() {
+    fn captured_stack_contains_no_capture_frames() {
         let stack = Stack::Captured(Box::new(backtrace::Backtrace::new_unresolved()));
         let frames = resolve(stack, 50);
         let first = frames.first().unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_from_the_innermost() {
+    fn stack_limit_keeps_the_innermost_frames() {
         let stack = || Stack::Text("   0: shop::a\n   1: shop::b\n   2: shop::c\n".into());
         let functions = |limit| {
             let frames = resolve(stack(), limit).into_iter();
@@ -243,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_of_glue_alone_is_kept() {
+    fn stack_of_framework_frames_alone_is_kept() {
         assert_eq!(resolve(Stack::Text("   0: core::option::unwrap_failed\n".into()), 50).len(), 1);
     }
 
     #[test]
-    fn our_traits_on_types_of_others_are_cut_off_too() {
+    fn trait_methods_of_the_agent_are_removed() {
         let text = "   0: <http::response::Response<B> as tower_apm::server::response_error::ResponseExt>::with_error\n   \
                     1: <shop::AppError as shop::IntoAnswer>::into_answer\n";
         let [first] = &resolve(Stack::Text(text.into()), 50)[..] else { panic!("not one frame") };
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn into_response_and_middleware_are_cut_off() {
+    fn into_response_and_middleware_frames_are_removed() {
         let text = "   0: <shop::AppError as axum_core::response::into_response::IntoResponse>::into_response\n   \
                     1: shop::buy\n   2: core::result::Result<T,E>::map_err\n   3: shop::purchase::{{closure}}\n   \
                     4: <F as axum::handler::Handler<(M,T1),S>>::call::{{closure}}\n   5: shop::auth::{{closure}}\n   \
@@ -276,8 +276,9 @@ mod tests {
         assert_eq!(functions(text), ["shop::auth"]);
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_4_glue_without_a_path_is_known_by_its_file() {
+    fn framework_frame_without_a_path_is_recognized_by_its_file() {
         let file = |name: &str| format!("/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/{name}");
         let text = format!(
             "   0: here\n at {}:1:2\n   1: with_inner_mut\n at {}:3:4\n   2: drop_in_place\n at /rustc/17067e9a/library/core/src/ptr/\
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_location_is_one_frame() {
+    fn panic_location_is_one_frame() {
         let stack = Stack::Location(Place { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 });
         let [frame] = &resolve(stack, 50)[..] else { panic!("not one frame") };
         assert_eq!(frame.file.as_deref(), Some("shop/src/market/service.rs"));
@@ -319,8 +320,9 @@ mod tests {
     const LINE_TABLES: &str = include_str!("recorded/release_line_tables.txt");
     const BARE: &str = include_str!("recorded/release_without_debug_info.txt");
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_4_one_error_groups_alike_in_every_build_with_debug_information() {
+    fn error_grouping_is_the_same_in_every_build_with_debug_info() {
         let debug = recorded(DEBUG);
         let want = [
             ("shop::market", "shop::market::report"),
@@ -340,16 +342,18 @@ mod tests {
         assert_ne!(lines(&debug), lines(&release), "the code around has changed");
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_4_without_debug_information_what_is_left_has_the_same_names() {
+    fn frames_without_debug_info_have_the_same_names() {
         let (debug, bare) = (recorded(DEBUG), recorded(BARE));
         let (debug, bare) = (grouping(&debug), grouping(&bare));
         let mut all = debug.iter();
         assert!(bare.len() > 3 && bare.iter().all(|frame| all.any(|other| other == frame)), "{bare:?}");
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_4_with_line_tables_only_the_files_tell_whose_a_frame_is() {
+    fn frames_with_line_tables_only_are_classified_by_file() {
         let frames = recorded(LINE_TABLES);
         let lines: Vec<_> = frames.iter().map(|frame| (frame.file.as_deref(), frame.line)).collect();
         assert!(lines.iter().all(|(file, _)| *file == Some("shop.rs")), "{lines:?}");
@@ -361,8 +365,9 @@ mod tests {
         );
     }
 
+    // spec: error-tracking.md
     #[test]
-    fn section_9_5_a_panic_s_place_is_that_of_the_first_frame_that_has_none() {
+    fn panic_location_fills_the_first_frame_without_one() {
         let place = |file: &str| Place { file: file.to_owned().into(), line: 30, column: 9 };
         let mut frames = recorded(BARE);
         fill(&mut frames, &place("src/market.rs"));

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_are_the_same_in_every_build() {
+    fn function_names_are_the_same_in_every_build() {
         for (name, stable) in [
             ("shop::buy::h0123456789abcdef", "shop::buy"),
             ("shop::buy::{{closure}}", "shop::buy"),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_crate_decides_whose_frame_it_is() {
+    fn frame_is_classified_by_its_crate() {
         for (name, of, library) in [
             ("shop::buy", "shop", false),
             ("<shop::Cart as core::ops::Drop>::drop", "shop", false),
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_tells_whose_an_inlined_function_is() {
+    fn inlined_function_is_classified_by_its_file() {
         let registry = "/home/ada/.cargo/registry/src/registry.example-0123456789abcdef/";
         for (path, of) in [
             (format!("{registry}opentelemetry-0.33.1/src/trace/context.rs"), Some("opentelemetry")),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_knows_its_sources_wherever_they_lie() {
+    fn source_files_of_the_agent_are_recognized_in_any_folder() {
         for (path, here, own) in [
             ("/home/ada/apm/src/capture/mod.rs", "/home/ada/apm/src/stack/names.rs", true),
             ("/home/ada/shop/crates/apm/src/capture/mod.rs", "crates/apm/src/stack/names.rs", true),
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn files_tell_nothing_of_the_build_machine() {
+    fn file_names_contain_no_path_of_the_build_machine() {
         for (path, relative, library) in [
             ("src/main.rs", "src/main.rs", false),
             ("./src/main.rs", "src/main.rs", false),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_mapped_in_pieces() {
+    fn mapped_segments_of_a_file_are_joined() {
         let maps = "55d0a000-55d0b000 r--p 00000000 fe:00 42                         /srv/my shop\n\
                     55d0b000-55d0f000 r-xp 00001000 fe:00 42                         /srv/my shop\n\
                     55d10000-55d20000 rw-p 00000000 00:00 0                          [heap]\n\
@@ -131,7 +131,7 @@ mod tests {
     /// Here both ways are open, and tell the same.
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_program_s_file_tells_what_the_library_tells() {
+    fn symbols_of_the_program_file_match_the_backtrace_crate() {
         let captured = backtrace::Backtrace::new_unresolved();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for frame in captured.frames() {
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(ours, theirs);
         let is_this = |frame: &Frame| {
             let name = frame.function.as_deref().unwrap_or_default();
-            name.ends_with("the_program_s_file_tells_what_the_library_tells") && frame.line.is_some()
+            name.ends_with("symbols_of_the_program_file_match_the_backtrace_crate") && frame.line.is_some()
         };
         assert!(ours.iter().any(is_this), "{ours:#?}");
     }

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_letter_is_no_line_number() {
+    fn drive_letter_is_not_a_line_number() {
         assert_eq!(place_of(r"C:\shop\src\main.rs:3:5"), (r"C:\shop\src\main.rs", Some(3), Some(5)));
         assert_eq!(place_of(r"C:\shop\src\main.rs"), (r"C:\shop\src\main.rs", None, None));
     }

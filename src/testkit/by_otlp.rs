@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn types_results_and_causes_are_spelt_otherwise() {
+    fn types_results_and_causes_are_compared_in_their_otlp_form() {
         assert!(is_type("shop::market::Failed", "Failed") && is_type("Failed", "Failed"));
         assert!(!is_type("shop::NotFailed", "Failed"));
         assert!(is_result("NotFound", "NOT_FOUND") && is_result("Canceled", "CANCELLED"));

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_edits() {
+    fn distance_counts_edits() {
         for (one, other, edits) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("GET /a", "GET /b", 1)] {
             assert_eq!((distance(one, other), distance(other, one)), (edits, edits), "{one} {other}");
         }

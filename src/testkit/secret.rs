@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_found_in_every_disguise() {
+    fn secret_is_found_in_every_encoding() {
         let forms = Forms::of("hunter2");
         for (text, form) in [
             ("my hunter2!", Some("as it is")),

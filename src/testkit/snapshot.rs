@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_of_this_machine_go() {
+    fn local_ports_are_replaced() {
         for (text, expected) in [
             ("http://127.0.0.1:45123/a", "http://127.0.0.1:[port]/a"),
             ("localhost:1 localhost:2", "localhost:[port] localhost:[port]"),

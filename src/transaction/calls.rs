@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_known_while_they_run_however_many() {
+    fn open_exit_spans_are_found_at_any_number() {
         let mut calls = Calls::default();
         (0..100).for_each(|id| calls.open(SpanId(id), SpanType::INTERNAL, id as usize));
         for id in (0..100).step_by(3) {

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_use_up_the_stack_ends_at_the_bound() {
+    fn deeply_nested_value_is_cut_at_the_limit() {
         let small = thread::Builder::new().stack_size(192 * 1024);
         let told = small.spawn(|| {
             [Kind::List, Kind::Map, Kind::Some, Kind::Newtype, Kind::Variant, Kind::Key]
@@ -305,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_it_stays() {
+    fn siblings_of_a_truncated_value_are_kept() {
         assert_eq!(bounded(&Deep(32, Kind::List)), "[".repeat(32) + "\"ground\"" + &"]".repeat(32));
         let beside = (1, Deep(40, Kind::List), "after");
         assert_eq!(bounded(&beside), format!("[1,{}\"…\"{},\"after\"]", "[".repeat(31), "]".repeat(31)));
     }
 
     #[test]
-    fn other_values_are_told_as_they_are() {
+    fn shallow_values_are_not_changed() {
         #[derive(Serialize)]
         enum Shape {
             Unit,

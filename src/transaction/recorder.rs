@@ -386,7 +386,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_spends_the_burst_and_then_the_rate() {
+    fn error_budget_allows_a_burst_and_then_a_rate() {
         let budget = ErrorBudget::new();
         let taken = |now| (0..5000).filter(|_| budget.take_at(now)).count() as u64;
         assert_eq!(taken(0), ERROR_BURST);

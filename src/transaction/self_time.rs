@@ -185,8 +185,9 @@ mod tests {
         add(&mut times.sums, &CALL, 1, own);
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_4_trap_32_children_that_run_at_once_are_subtracted_once() {
+    fn self_time_subtracts_concurrent_children_once() {
         let told = sums(|times| {
             times.begin(ROOT, 1010, TimedChild::Span);
             times.begin(ROOT, 1020, TimedChild::Span);
@@ -198,8 +199,9 @@ mod tests {
         assert_eq!(told, [("db", 3, 60), ("app", 1, 50)]);
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_4_a_child_that_outlives_its_parent_is_cut_there() {
+    fn self_time_of_the_parent_ignores_a_child_after_its_end() {
         let told = sums(|times| {
             times.begin(ROOT, 1010, TimedChild::Span);
             times.begin(SpanId(2), 1020, TimedChild::Span);
@@ -209,8 +211,9 @@ mod tests {
         assert_eq!(told, [("db", 1, 10), ("app", 1, 70)]);
     }
 
+    // spec: metrics.md
     #[test]
-    fn section_10_4_spans_beyond_the_limit_have_the_time_that_no_other_has() {
+    fn self_time_of_unsent_spans_is_the_remaining_time() {
         let told = sums(|times| {
             times.begin(ROOT, 1010, TimedChild::Unsent);
             times.begin(ROOT, 1020, TimedChild::Unsent);
@@ -223,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_without_spans_has_nothing_to_say() {
+    fn transaction_without_spans_has_no_self_times() {
         assert_eq!(sums(|_| {}), []);
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_nothing_away() {
+    fn self_time_ignores_a_clock_that_goes_back() {
         let told = sums(|times| {
             times.begin(ROOT, 1050, TimedChild::Span);
             times.begin(ROOT, 1010, TimedChild::Span);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What our documents of the reference's requests must hold beyond those of the reference: complete.py OURS.ndjson
+"""Checks fields that our documents contain in addition to those of the reference: complete.py OURS.ndjson
 
 The reference lets a password through, and its error has lost the user and the labels. Prints what is wrong; exit 1 if
 there is anything.

@@ -2,7 +2,7 @@
 // inside the real server, and writes each document that Elasticsearch would get as a line of JSON.
 //
 //	apm-server decode FILE...   captured intake bodies: documents to stdout, refused lines to stderr, exit 1 if any
-//	apm-server judge            one body a line on stdin, as a JSON string; one verdict a line on stdout
+//	apm-server judge            one body per line on stdin, as a JSON string; one verdict per line on stdout
 //	apm-server serve [-addr A] [-grpc A] [-out FILE] [-token T]
 //	                            prints its URL, and a second one for gRPC; the intake API, OTLP over HTTP and gRPC, GET /, /config/v1/agents
 package main

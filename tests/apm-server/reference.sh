@@ -4,7 +4,7 @@
 #
 #   tests/apm-server/reference.sh [FOLDER]     FOLDER keeps docs.ndjson and the logs; a temporary one otherwise
 #
-# APM_SPEC_DIR is the folder with the reference (default ../shared/spec beside the repository); without it there is
+# APM_SPEC_DIR is the folder with the reference (default ../shared/spec, next to the repository); without it there is
 # nothing to do. It needs Go, Python, curl and, for the reference used it, PostgreSQL's server programs: an own database
 # is started on a socket, unless DATABASE_URL names one. It must be empty, so that ids begin at 1.
 set -euo pipefail

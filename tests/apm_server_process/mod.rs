@@ -5,11 +5,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Starts it, both ends piped; it is killed when the handle is dropped. None, and said so, where `APM_SERVER_DECODER`
-/// does not name it.
+/// Starts the program with piped input and output. The process is killed when the handle is dropped. Returns `None` and
+/// prints a line if `APM_SERVER_DECODER` is not set.
 pub(crate) fn start(arguments: &[&str]) -> Option<ApmServer> {
     let Some(program) = env::var_os("APM_SERVER_DECODER") else {
-        println!("APM_SERVER_DECODER is not set: the real server's decoder was not asked");
+        println!("APM_SERVER_DECODER is not set: the real server's decoder is not tested");
         return None;
     };
     let child = Command::new(&program)
@@ -26,7 +26,7 @@ pub(crate) struct ApmServer(pub(crate) Child);
 
 impl Drop for ApmServer {
     fn drop(&mut self) {
-        // it may have ended by itself
+        // the process may have ended already
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

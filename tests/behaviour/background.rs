@@ -1,10 +1,11 @@
-//! Is work outside of a request a transaction too?
+//! Transactions for work outside of requests.
 
 use tower_apm::{Outcome, Transaction, User, testkit::TestAgent};
 use tracing::{Instrument, info_span};
 
+// spec: tracing-transactions.md
 #[tokio::test]
-async fn section_5_2_a_job_is_a_transaction_of_its_own_type() {
+async fn background_work_is_a_transaction_of_the_given_type() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("settle auctions", "scheduled");
     let settled = job
@@ -27,7 +28,7 @@ async fn section_5_2_a_job_is_a_transaction_of_its_own_type() {
 }
 
 #[tokio::test]
-async fn a_job_with_an_error_is_a_failure_unless_it_says_otherwise() {
+async fn background_work_with_an_error_fails_unless_the_outcome_is_set() {
     let apm = TestAgent::start().await;
     let error = std::io::Error::other("no such room");
     apm.agent()
@@ -41,7 +42,7 @@ async fn a_job_with_an_error_is_a_failure_unless_it_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_dropped_has_no_outcome() {
+async fn aborted_background_work_has_an_unknown_outcome() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("cut off", "scheduled");
     let task = tokio::spawn(job.run(std::future::pending::<()>()));
@@ -52,7 +53,7 @@ async fn a_job_that_is_dropped_has_no_outcome() {
 }
 
 #[tokio::test]
-async fn a_panic_in_blocking_work_is_recorded() {
+async fn panic_in_blocking_work_is_recorded() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("explode", "scheduled");
     let task = tokio::task::spawn_blocking(move || job.in_scope(|| panic!("boom")));
@@ -61,8 +62,8 @@ async fn a_panic_in_blocking_work_is_recorded() {
 }
 
 #[tokio::test]
-async fn without_an_agent_nothing_happens() {
-    let job = Transaction::start("nobody sees it", "scheduled");
+async fn transaction_without_an_agent_runs_the_work_only() {
+    let job = Transaction::start("not recorded", "scheduled");
     assert!(!job.is_active());
     assert_eq!(job.run(async { 42 }).await, 42);
 }

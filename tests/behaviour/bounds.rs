@@ -29,7 +29,7 @@ fn count(value: &Value) -> usize {
     value.as_object().map_or(0, serde_json::Map::len)
 }
 
-/// Every event is delivered, and not too large.
+/// Checks that every event is delivered and within the size limit.
 async fn expect_small(apm: &TestAgent) {
     apm.flush().await;
     let stats = apm.agent().stats();
@@ -54,7 +54,7 @@ async fn custom_context_is_limited_to_128_values_and_counts_the_excess() {
     for error in apm.events(Kind::Error) {
         assert_eq!(count(&error["context"]["custom"]), 128);
     }
-    // the last 128 of the error's own found no room next to the transaction's
+    // the last 128 values of the error have no room in addition to those of the transaction
     assert_eq!(apm.agent().stats().excess_custom as usize, (MANY - 128) + (MANY - 128) + 128);
     expect_small(&apm).await;
 }
@@ -72,7 +72,7 @@ async fn custom_context_is_limited_to_64_kib_with_keys() {
     let custom = &transaction.json()["context"]["custom"];
     let bytes: usize = custom.as_object().unwrap().iter().map(|(key, value)| key.len() + value.to_string().len()).sum();
     assert!((60 * 1024..64 * 1024).contains(&bytes), "{bytes}");
-    // a note took the place of the large one, which is counted too
+    // a note replaces the large value, which is counted too
     assert_eq!(custom["large"], "[left out: too large]");
     assert_eq!(apm.agent().stats().excess_custom as usize, 129 - (count(custom) - 1));
     expect_small(&apm).await;
@@ -122,16 +122,16 @@ async fn spans_with_many_attributes_links_and_events_are_bounded() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("bounds");
     let attributes = || keys().map(|key| KeyValue::new(key, 1)).collect::<Vec<_>>();
-    let place = |number: usize| {
+    let linked = |number: usize| {
         let id = SpanId::from(number as u64 + 1);
         SpanContext::new(TraceId::from(1), id, TraceFlags::SAMPLED, true, Default::default())
     };
-    let links = || (0..MANY).map(|number| opentelemetry::trace::Link::with_context(place(number))).collect::<Vec<_>>();
+    let links = || (0..MANY).map(|number| opentelemetry::trace::Link::with_context(linked(number))).collect::<Vec<_>>();
     apm.agent().start_transaction("work", "job").in_scope(|| {
         let builder = tracer.span_builder("built").with_attributes(attributes()).with_links(links());
         let mut built = tracer.build(builder);
         attributes().into_iter().for_each(|attribute| built.set_attribute(attribute));
-        (0..MANY).for_each(|number| built.add_link(place(number), Vec::new()));
+        (0..MANY).for_each(|number| built.add_link(linked(number), Vec::new()));
         (0..10).for_each(|_| built.add_event("exception", attributes()));
         built.end();
         // the transaction itself

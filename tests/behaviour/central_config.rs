@@ -1,4 +1,4 @@
-//! Does the agent do what the server tells it to, while it runs? (agent-spec, section 3)
+//! Central configuration: options that the server changes while the agent runs.
 
 use std::{
     collections::BTreeSet,
@@ -42,12 +42,12 @@ fn app(agent: &Agent) -> Router {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < LONG, "never: {what}");
+        assert!(started.elapsed() < LONG, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Sends requests until it shows that they are recorded, or that they are not.
+/// Sends requests until they are recorded, or until they are not.
 async fn until_recorded(agent: &Agent, wanted: bool) {
     let started = Instant::now();
     loop {
@@ -61,8 +61,9 @@ async fn until_recorded(agent: &Agent, wanted: bool) {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_they_vanish() {
+async fn central_config_applies_without_restart_and_removed_options_revert() {
     let server = server();
     server.set_agent_config("shop", [("recording", "false"), ("transaction_max_spans", "many"), ("server_url", "x")]);
     let agent = agent(&server, |agent| agent);
@@ -71,27 +72,27 @@ async fn section_3_1_trap_45_options_change_without_a_restart_and_go_back_when_t
     until_recorded(&agent, true).await;
 }
 
-/// Trap 45.
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_3_an_agent_that_does_not_record_still_asks_and_is_switched_on_again() {
+async fn central_config_is_polled_while_recording_is_off() {
     let server = server();
     server.set_agent_config("shop", [("recording", "false")]);
     let agent = agent(&server, |agent| agent);
     until_recorded(&agent, false).await;
-    let asked = server.requests(PATH).len();
-    until("it asks again and again", || server.requests(PATH).len() >= asked + 2).await;
+    let polled = server.requests(PATH).len();
+    until("the configuration is polled again", || server.requests(PATH).len() >= polled + 2).await;
     let before = agent.stats().recorded;
     call(app(&agent), "/listings").await;
-    assert_eq!(agent.stats().recorded, before, "it is still switched off");
+    assert_eq!(agent.stats().recorded, before, "recording is still off");
     server.set_agent_config("shop", [("recording", "true")]);
     until_recorded(&agent, true).await;
     agent.flush(LONG).await.unwrap();
     assert!(server.store().query(&Query::new().kind(Kind::Transaction)).total > 0);
 }
 
-/// What one request shows of the options: it comes with a trace, baggage, a body and headers, makes spans of several
-/// kinds, and meets an error.
-async fn day(apm: &TestAgent) -> Value {
+/// Sends one request and returns the data that depends on options. The request has a trace, baggage, a body and headers,
+/// makes spans of several kinds, and fails with an error.
+async fn request_data(apm: &TestAgent) -> Value {
     apm.clear();
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let handler = move |body: String| {
@@ -139,7 +140,7 @@ async fn day(apm: &TestAgent) -> Value {
         None => span["name"].as_str().unwrap().to_owned(),
     };
     let errors = apm.events(Kind::Error);
-    let told = errors.iter().find(|error| error["context"]["tags"]["seat"].is_string()).cloned().unwrap_or_default();
+    let seated = errors.iter().find(|error| error["context"]["tags"]["seat"].is_string()).cloned().unwrap_or_default();
     json!({
         "transactions": transactions.len(),
         "name": transaction["name"],
@@ -151,14 +152,14 @@ async fn day(apm: &TestAgent) -> Value {
         "table": spans.iter().find_map(|span| span["context"]["tags"]["table"].as_str()),
         "stacks": spans.iter().filter(|span| span["stacktrace"].is_array()).count(),
         "errors": errors.len(),
-        "seat": told["context"]["tags"]["seat"],
-        "has frames": told["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
+        "seat": seated["context"]["tags"]["seat"],
+        "has frames": seated["exception"]["stacktrace"].as_array().is_some_and(|frames| !frames.is_empty()),
         "warnings": warnings(apm),
         "lines": apm.events(Kind::Log).len(),
     })
 }
 
-/// How many lines of the agent's own come through its layer, of one that warns.
+/// Causes one warning of the agent and returns the number of lines that pass its layer.
 fn warnings(apm: &TestAgent) -> usize {
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<usize>>);
@@ -175,7 +176,7 @@ fn warnings(apm: &TestAgent) -> usize {
 
 const SPANS: &str = "work, SELECT a x2, SELECT b, SELECT c, send";
 
-/// An option that can change while the service runs, a value, and what a day shows of it: before, and with it.
+/// Options that can change while the service runs: name, value, field of [`request_data`], field before, field after.
 fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value)> {
     let apart = "work, SELECT a, SELECT a, SELECT b, SELECT c, send";
     vec![
@@ -186,7 +187,7 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
         ("context_propagation_only", "true", "errors", json!(2), json!(0)),
         ("capture_headers", "false", "room", json!("blue"), Value::Null),
         ("capture_body", "all", "body", Value::Null, json!("a bid")),
-        // in the exporter, and where labels are made of what an event carries
+        // applies in the exporter and to labels that are made of attributes
         ("sanitize_field_names", "x-room", "room", json!("blue"), json!("[REDACTED]")),
         ("sanitize_field_names", "seat", "seat", json!("1234"), json!("[REDACTED]")),
         ("capture_span_fields", "off", "table", json!("7"), Value::Null),
@@ -218,20 +219,21 @@ fn live_options() -> Vec<(&'static str, &'static str, &'static str, Value, Value
     ]
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_6_each_live_option_takes_effect_and_goes_back_when_it_vanishes() {
+async fn each_central_option_takes_effect_and_reverts_when_removed() {
     let apm = TestAgent::start().await;
     for (option, value, what, before, with) in live_options() {
-        assert_eq!(day(&apm).await[what], before, "{what} before {option}");
+        assert_eq!(request_data(&apm).await[what], before, "{what} before {option}");
         apm.set_central_config([(option, value)]);
-        assert_eq!(day(&apm).await[what], with, "{what} with {option}={value}");
+        assert_eq!(request_data(&apm).await[what], with, "{what} with {option}={value}");
         apm.set_central_config([("", ""); 0]);
     }
-    assert_eq!(day(&apm).await["spans"], SPANS);
+    assert_eq!(request_data(&apm).await["spans"], SPANS);
 }
 
 #[test]
-fn every_live_option_has_its_row() {
+fn each_central_option_of_the_reference_is_tested() {
     let reference = include_str!("../../src/docs/options.md");
     let rows = reference.lines().filter_map(|line| line.strip_prefix("| `"));
     let live: BTreeSet<_> = rows
@@ -243,8 +245,9 @@ fn every_live_option_has_its_row() {
     assert_eq!(live, tested);
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
+async fn span_options_do_not_change_within_a_transaction() {
     let server = server();
     let agent = agent(&server, |agent| agent);
     let tracer = agent.tracer_provider().tracer("db");
@@ -261,7 +264,7 @@ async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
             ("transaction_max_spans", "1"),
             ("span_compression_enabled", "false"),
             ("exit_span_min_duration", "1s"),
-            ("recording", "false"), // shows that the rest has arrived
+            ("recording", "false"), // shows that the other options have arrived
         ],
     );
     until_recorded(&agent, false).await;
@@ -286,8 +289,9 @@ async fn section_1_4_what_is_told_of_its_spans_does_not_change_while_it_runs() {
     }
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_4_a_transaction_keeps_the_options_that_it_began_with() {
+async fn transaction_keeps_the_options_of_its_start() {
     let apm = TestAgent::start().await;
     let before = apm.agent().start_transaction("settle 7", "scheduled");
     apm.set_central_config([("transaction_name_groups", "settle *")]);
@@ -299,7 +303,7 @@ async fn section_1_4_a_transaction_keeps_the_options_that_it_began_with() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off() {
+async fn transaction_that_has_begun_is_sent_after_recording_is_turned_off() {
     let apm = TestAgent::start().await;
     let begun = apm.agent().start_transaction("settle", "scheduled");
     apm.set_central_config([("recording", "false")]);
@@ -313,8 +317,9 @@ async fn a_transaction_that_has_begun_is_told_though_recording_is_switched_off()
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
+async fn central_config_is_not_polled_if_disabled() {
     type Off = fn(AgentBuilder) -> AgentBuilder;
     let cases: [(Off, bool); 4] = [
         (|agent| agent.central_config(false), true),
@@ -332,12 +337,12 @@ async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
         agent.flush(LONG).await.unwrap();
         assert_eq!(agent.stats().accepted, u64::from(*sends));
     }
-    // another one, which began later, has asked and sent by now
-    let asked = server();
-    let asking = agent(&asked, |agent| agent);
-    call(app(&asking), "/listings").await;
-    asking.flush(LONG).await.unwrap();
-    until("the other one asks", || !asked.requests(PATH).is_empty() && !asked.requests("/").is_empty()).await;
+    // another agent, which started later, has polled and sent by now
+    let polled = server();
+    let polling = agent(&polled, |agent| agent);
+    call(app(&polling), "/listings").await;
+    polling.flush(LONG).await.unwrap();
+    until("the other agent polls", || !polled.requests(PATH).is_empty() && !polled.requests("/").is_empty()).await;
     for (server, agent, sends) in servers {
         agent.shutdown(LONG).await.unwrap();
         assert_eq!(server.requests(PATH).len(), 0);
@@ -347,8 +352,9 @@ async fn section_3_8_trap_45_nobody_is_asked_where_it_is_turned_off() {
     }
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_14_2_with_disable_send_everything_is_recorded_and_nothing_sent() {
+async fn disable_send_records_events_and_opens_no_connection() {
     let server = server();
     let agent = agent(&server, |agent| agent.disable_send(true));
     call(app(&agent), "/listings").await;

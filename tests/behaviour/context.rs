@@ -1,4 +1,4 @@
-//! What of a request and its response is recorded, and what is not?
+//! The recorded context of requests and responses.
 
 use axum::{
     Json, Router,
@@ -10,8 +10,9 @@ use tower_apm::{CaptureBody, Transaction, User, testkit::TestAgent};
 
 use crate::http::{Client, call, empty, get as request, send, serve};
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_7_the_request_is_told_in_its_parts() {
+async fn request_method_url_headers_and_cookies_are_recorded() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/listings/{id}", get(async || [("x-page", "2")])).layer(apm.layer());
     let sent = request("/listings/7?sort=price")
@@ -39,15 +40,16 @@ async fn section_5_7_the_request_is_told_in_its_parts() {
 }
 
 #[tokio::test]
-async fn the_peer_of_a_connection_is_known() {
+async fn peer_address_is_recorded() {
     let apm = TestAgent::start().await;
     let addr = serve(Router::new().route("/", get(async || "ok")), apm.layer()).await;
     Client::send(addr, "GET / HTTP/1.1\nHost: shop.example\nConnection: close").await.read_until("ok").await;
     apm.expect_transaction("GET /").await.field("/context/request/socket/remote_address", "127.0.0.1");
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_7_trap_46_headers_can_be_left_out() {
+async fn capture_headers_off_records_no_headers_and_cookies() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_headers(false)).start().await;
     let app = Router::new().route("/", get(async || [("x-page", "2")])).layer(apm.layer());
     send(app, empty(request("/").header("cookie", "theme=dark"))).await;
@@ -60,7 +62,7 @@ async fn section_5_7_trap_46_headers_can_be_left_out() {
 }
 
 #[tokio::test]
-async fn secrets_are_taken_out_wherever_they_stand() {
+async fn secrets_in_headers_urls_bodies_and_custom_context_are_redacted() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let handler = async |tx: Transaction, _: Bytes| {
         tx.set_custom_context(
@@ -92,8 +94,9 @@ async fn secrets_are_taken_out_wherever_they_stand() {
     apm.assert_no_secret("hunter2");
 }
 
+// spec: tracing-instrumentation-http.md, sanitization.md
 #[tokio::test]
-async fn section_12_4_bodies_are_captured_as_the_option_says() {
+async fn capture_body_selects_transactions_and_errors() {
     for (option, of_transaction, of_error) in [
         (CaptureBody::Off, false, false),
         (CaptureBody::Errors, false, true),
@@ -116,7 +119,7 @@ async fn section_12_4_bodies_are_captured_as_the_option_says() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_text_or_too_long_is_not_kept_whole() {
+async fn long_body_is_truncated_and_binary_body_is_omitted() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let read = async |body: Bytes| body.len().to_string();
     let app = Router::new().route("/", post(read)).route("/other", post(read)).layer(apm.layer());
@@ -131,7 +134,7 @@ async fn a_body_that_is_not_text_or_too_long_is_not_kept_whole() {
 }
 
 #[tokio::test]
-async fn section_14_5_a_handler_tells_what_only_it_knows() {
+async fn handler_sets_user_labels_custom_context_name_result_and_outcome() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_user(User::id("0xdef").email("def@example.org").name("Deffie"));
@@ -157,7 +160,7 @@ async fn section_14_5_a_handler_tells_what_only_it_knows() {
 }
 
 #[tokio::test]
-async fn the_transaction_is_found_in_every_function_below() {
+async fn current_transaction_is_available_in_called_functions() {
     async fn authenticate() {
         tokio::task::yield_now().await;
         Transaction::current().set_user(User::id("0xabc"));
@@ -173,7 +176,7 @@ async fn the_transaction_is_found_in_every_function_below() {
 }
 
 #[tokio::test]
-async fn custom_context_is_bounded() {
+async fn too_large_custom_context_is_replaced_by_a_note() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_custom_context("small", 1).set_custom_context("large", "x".repeat(70_000)).set_custom_context("last", 2);
@@ -186,8 +189,9 @@ async fn custom_context_is_bounded() {
         .custom("/large", "[left out: too large]");
 }
 
+// spec: sanitization.md
 #[tokio::test]
-async fn section_12_3_traps_16_17_forms_and_cookies_are_sanitised_in_each_of_their_forms() {
+async fn forms_and_cookies_are_redacted() {
     let apm = TestAgent::builder().configure(|agent| agent.capture_body(CaptureBody::All)).start().await;
     let app = Router::new().route("/", post(async |_: Bytes| "ok")).layer(apm.layer());
     let kind = "application/x-www-form-urlencoded; charset=UTF-8";
@@ -222,7 +226,7 @@ impl std::fmt::Display for Panics {
 }
 
 #[tokio::test]
-async fn a_value_that_panics_is_left_out_and_counted() {
+async fn panicking_values_are_omitted_and_counted() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_custom_context("bad", Panics).set_custom_context("after", 1).set_user(User::id(Panics).name("Ada"));
@@ -239,7 +243,7 @@ async fn a_value_that_panics_is_left_out_and_counted() {
     assert_eq!(apm.agent().stats().contained_panics, 3);
 }
 
-/// A list whose every element takes its time.
+/// A list whose elements serialize slowly.
 struct Slow;
 
 impl serde::Serialize for Slow {
@@ -249,7 +253,7 @@ impl serde::Serialize for Slow {
 }
 
 #[tokio::test]
-async fn a_value_that_takes_too_long_is_stopped_and_counted() {
+async fn slow_value_is_stopped_and_counted() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_custom_context("slow", Slow).set_custom_context("after", 1);
@@ -259,8 +263,9 @@ async fn a_value_that_takes_too_long_is_stopped_and_counted() {
     assert!(apm.agent().stats().slow_hooks >= 1);
 }
 
+// spec: field-limits.md
 #[tokio::test]
-async fn section_12_what_is_too_deep_or_too_long_a_key_is_cut() {
+async fn deep_values_and_long_keys_of_custom_context_are_truncated() {
     struct Deep(usize);
     impl serde::Serialize for Deep {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -282,8 +287,9 @@ async fn section_12_what_is_too_deep_or_too_long_a_key_is_cut() {
     assert_eq!(custom[&cut], 1);
 }
 
+// spec: field-limits.md
 #[tokio::test]
-async fn section_12_a_header_is_cut_at_1024_characters() {
+async fn header_values_are_truncated_to_1024_characters() {
     let apm = TestAgent::start().await;
     let long = "ä".repeat(20_000);
     let answer = long.clone();
@@ -295,7 +301,7 @@ async fn section_12_a_header_is_cut_at_1024_characters() {
 }
 
 #[tokio::test]
-async fn section_12_an_event_that_is_too_long_goes_without_a_part_of_it_and_is_counted() {
+async fn too_long_event_is_truncated_and_counted() {
     let apm = TestAgent::builder().configure(|agent| agent.long_field_max_length(1_048_576)).start().await;
     let handler = async |tx: Transaction| {
         tx.error(&std::io::Error::other("m".repeat(400_000))).capture();
@@ -307,8 +313,9 @@ async fn section_12_an_event_that_is_too_long_goes_without_a_part_of_it_and_is_c
     assert_eq!((stats.truncated, stats.dropped.total()), (1, 0), "{stats}");
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn an_incoming_trace_is_continued() {
+async fn incoming_trace_is_continued() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || "ok")).layer(apm.layer());
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

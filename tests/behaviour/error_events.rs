@@ -135,11 +135,11 @@ async fn error_discarded_by_a_hook_is_discarded_with_its_text() {
     apm.expect_no_errors().await;
 }
 
-/// The line of the log that names an error names the one that is sent.
+/// The error id in the log is that of the document that is sent.
 #[tokio::test]
 async fn document_that_replaces_a_text_keeps_its_id() {
     let apm = TestAgent::builder().configure(|agent| agent.log_sending(true)).start().await;
-    let written = crate::written::Written::default();
+    let written = crate::captured_output::CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     use tracing_subscriber::layer::SubscriberExt;
     let subscriber = tracing_subscriber::registry();
@@ -151,7 +151,7 @@ async fn document_that_replaces_a_text_keeps_its_id() {
 }
 
 mod helpers {
-    /// Small enough to be inlined into its caller, with all that the macro makes of it.
+    /// Is inlined into its caller with the code of the macro.
     #[inline(always)]
     pub(super) fn report(error: &dyn std::error::Error) {
         tracing::error!(error = error.to_string(), "reported");

@@ -1,4 +1,4 @@
-//! Which errors are documents, and what do they tell?
+//! Which errors are recorded, and what their documents contain.
 
 use std::{
     backtrace::Backtrace,
@@ -37,8 +37,9 @@ async fn settle() -> Response {
     StatusCode::BAD_GATEWAY.into_response().with_error(settlement_error())
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_3_a_500_shows_the_error_behind_it_with_all_causes() {
+async fn attached_error_is_recorded_with_all_causes_and_context() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_user(User::id("0xdef"))
@@ -69,7 +70,7 @@ async fn section_9_3_a_500_shows_the_error_behind_it_with_all_causes() {
 }
 
 #[tokio::test]
-async fn a_4xx_is_no_error_unless_the_code_captures_one() {
+async fn client_error_status_is_not_recorded_unless_captured() {
     let apm = TestAgent::start().await;
     let quiet = async || StatusCode::CONFLICT.into_response().with_error(settlement_error());
     let loud = async |tx: Transaction| {
@@ -84,8 +85,9 @@ async fn a_4xx_is_no_error_unless_the_code_captures_one() {
     apm.expect_transaction("GET /loud").await.outcome("success").error("SettlementError", |error| error.handled(true));
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_2_trap_24_an_error_can_be_told_with_more() {
+async fn error_builder_adds_labels_and_custom_context() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_label("step", "buy").set_label("token_id", "42");
@@ -109,7 +111,7 @@ async fn section_9_2_trap_24_an_error_can_be_told_with_more() {
 }
 
 #[tokio::test]
-async fn the_same_error_twice_is_one_document() {
+async fn error_captured_twice_is_one_document() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.capture_error(&settlement_error());
@@ -124,7 +126,7 @@ async fn the_same_error_twice_is_one_document() {
 }
 
 #[tokio::test]
-async fn a_storm_of_errors_is_limited_and_counted() {
+async fn error_rate_is_limited_and_counted() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         for number in 0..200 {
@@ -139,7 +141,7 @@ async fn a_storm_of_errors_is_limited_and_counted() {
 }
 
 #[tokio::test]
-async fn an_error_event_of_tracing_is_a_document() {
+async fn tracing_error_event_is_a_document() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let error = settlement_error();
@@ -162,7 +164,7 @@ async fn an_error_event_of_tracing_is_a_document() {
 }
 
 #[tokio::test]
-async fn opentelemetrys_current_span_is_the_transaction() {
+async fn current_opentelemetry_span_is_the_transaction() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let context = opentelemetry::Context::current();
@@ -173,8 +175,9 @@ async fn opentelemetrys_current_span_is_the_transaction() {
     apm.expect_transaction("GET /").await.label("cart.size", 3).error("settlement of 42 failed", |error| error);
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_2_errors_of_requests_that_are_not_sampled_are_sent() {
+async fn errors_of_unsampled_requests_are_sent() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
     let handler = async |tx: Transaction| {
         tx.set_user(User::id("0xdef")).set_label("token_id", "42");
@@ -192,7 +195,7 @@ async fn section_9_2_errors_of_requests_that_are_not_sampled_are_sent() {
 }
 
 #[tokio::test]
-async fn a_stack_can_be_handed_over() {
+async fn given_backtrace_is_used() {
     #[inline(never)]
     fn deep_in_the_code() -> Backtrace {
         Backtrace::force_capture()
@@ -207,7 +210,7 @@ async fn a_stack_can_be_handed_over() {
 }
 
 #[tokio::test]
-async fn stacks_can_be_left_out() {
+async fn stack_trace_limit_zero_records_no_stacks() {
     let apm = TestAgent::builder().configure(|agent| agent.stack_trace_limit(0)).start().await;
     call(Router::new().route("/", get(settle)).layer(apm.layer()), "/").await;
     apm.expect_error("SettlementError").await.no_field("/exception/stacktrace");
@@ -225,14 +228,14 @@ async fn boxed_errors_keep_their_text_and_causes() {
 }
 
 #[tokio::test]
-async fn the_id_for_support_is_the_traces() {
+async fn trace_id_extractor_returns_the_trace_id() {
     let apm = TestAgent::start().await;
     let handler = async |id: TraceId| id.to_string();
     let body = call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await.into_body();
     assert_eq!(body, apm.expect_transaction("GET /").await.trace_id());
 }
 
-/// An error whose text does more than it should.
+/// An error whose text runs code.
 #[derive(Debug)]
 struct Wild(fn());
 
@@ -245,37 +248,37 @@ impl std::fmt::Display for Wild {
 
 impl std::error::Error for Wild {}
 
-/// OpenTelemetry holds the span's lock while it asks the error for its text: nobody may ask the span meanwhile.
+/// OpenTelemetry holds the span's lock while it formats the error, so the span must not be used meanwhile.
 #[tokio::test]
-async fn an_error_that_asks_for_the_transaction_blocks_nothing() {
+async fn error_text_that_uses_the_transaction_does_not_deadlock() {
     let apm = TestAgent::start().await;
     let handler = async || {
-        let asks = || {
-            Transaction::current().set_label("asked", true);
+        let labels = || {
+            Transaction::current().set_label("formatted", true);
         };
-        opentelemetry::Context::current().span().record_error(&Wild(asks));
+        opentelemetry::Context::current().span().record_error(&Wild(labels));
     };
     send(Router::new().route("/", get(handler)).layer(apm.layer()), empty(request("/"))).await;
-    apm.expect_transaction("GET /").await.label("asked", true);
+    apm.expect_transaction("GET /").await.label("formatted", true);
     apm.expect_error("wild").await;
 }
 
 #[tokio::test]
-async fn a_panic_within_an_error_s_text_blocks_nothing() {
+async fn panic_in_an_error_text_does_not_deadlock() {
     let apm = TestAgent::start().await;
     let handler = async || {
-        opentelemetry::Context::current().span().record_error(&Wild(|| panic!("no words")));
+        opentelemetry::Context::current().span().record_error(&Wild(|| panic!("no text")));
     };
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
     tokio::spawn(app.oneshot(empty(request("/")))).await.unwrap_err();
     apm.expect_transaction("GET /").await.outcome("failure").result("panic");
-    apm.expect_error("panic").await.message("no words").handled(false);
+    apm.expect_error("panic").await.message("no text").handled(false);
 }
 
 #[tokio::test]
-async fn an_error_that_cannot_be_told_does_not_break_the_response() {
+async fn panicking_error_text_does_not_break_the_response() {
     let apm = TestAgent::start().await;
-    let handler = async || StatusCode::BAD_GATEWAY.into_response().with_error(Wild(|| panic!("no words")));
+    let handler = async || StatusCode::BAD_GATEWAY.into_response().with_error(Wild(|| panic!("no text")));
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
     let response = app.oneshot(empty(request("/"))).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
@@ -285,7 +288,7 @@ async fn an_error_that_cannot_be_told_does_not_break_the_response() {
 }
 
 #[tokio::test]
-async fn arguments_that_are_secrets_reach_nobody() {
+async fn secret_arguments_of_instrumented_functions_are_redacted() {
     #[tracing::instrument]
     async fn login(user: &str, password: &str) {
         tracing::error!(error = "refused", password = "hunter3", url = "https://u:hunter4@h/", "login failed");
@@ -299,7 +302,7 @@ async fn arguments_that_are_secrets_reach_nobody() {
 }
 
 #[tokio::test]
-async fn a_huge_label_costs_no_transaction() {
+async fn huge_label_does_not_drop_the_transaction() {
     let apm = TestAgent::start().await;
     let handler = async |tx: Transaction| {
         tx.set_label("big", "x".repeat(20_000_000));
@@ -313,7 +316,7 @@ async fn a_huge_label_costs_no_transaction() {
 }
 
 #[tokio::test]
-async fn section_9_errors_of_some_types_are_not_recorded() {
+async fn ignored_exception_types_are_not_recorded() {
     let ignoring = |agent: AgentBuilder| agent.ignore_exceptions(["*::OutOfGas", "TimedOut"]);
     let apm = TestAgent::builder().configure(ignoring).start().await;
     let work = apm.agent().start_transaction("work", "scheduled");
@@ -325,7 +328,7 @@ async fn section_9_errors_of_some_types_are_not_recorded() {
 }
 
 #[tokio::test]
-async fn section_9_a_type_is_ignored_by_the_path_that_everybody_knows() {
+async fn exception_type_is_ignored_by_its_public_path() {
     let ignoring = |agent: AgentBuilder| agent.ignore_exceptions(["std::io::Error"]);
     let apm = TestAgent::builder().configure(ignoring).start().await;
     apm.agent().capture_error(&std::io::Error::other("disk full"));
@@ -337,10 +340,10 @@ async fn section_9_a_type_is_ignored_by_the_path_that_everybody_knows() {
 }
 
 #[tokio::test]
-async fn a_filter_has_the_last_word_on_errors() {
+async fn error_filter_drops_errors_and_may_panic() {
     let filter = |agent: AgentBuilder| {
         agent.error_filter(|error| {
-            assert!(error.message() != "disk full", "a filter that panics has no say");
+            assert!(error.message() != "disk full", "a panicking filter keeps the error");
             !error.types().any(|kind| kind.ends_with("::OutOfGas"))
                 || error.transaction_name().as_deref() == Some("kept")
         })
@@ -358,7 +361,7 @@ async fn a_filter_has_the_last_word_on_errors() {
 }
 
 #[tokio::test]
-async fn a_cause_that_was_told_with_its_error_is_not_told_again() {
+async fn cause_of_a_recorded_error_is_not_recorded_again() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("work", "scheduled");
     work.capture_error(&Reverted(OutOfGas)).capture_error(&OutOfGas);
@@ -368,8 +371,9 @@ async fn a_cause_that_was_told_with_its_error_is_not_told_again() {
     assert_eq!((apm.events(Kind::Error).len(), apm.agent().stats().suppressed_errors), (1, 1));
 }
 
+// spec: field-limits.md
 #[tokio::test]
-async fn section_12_5_long_texts_are_as_long_as_the_option_says() {
+async fn long_field_max_length_truncates_error_messages() {
     for length in [100, 20_000] {
         let apm = TestAgent::builder().configure(move |agent| agent.long_field_max_length(length)).start().await;
         let work = apm.agent().start_transaction("work", "scheduled");
@@ -394,18 +398,19 @@ struct TimedOut;
 #[error("reverted")]
 struct Reverted(#[source] OutOfGas);
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_2_trap_35_errors_may_occur_outside_of_any_transaction() {
+async fn errors_outside_a_transaction_have_no_trace_ids() {
     let apm = TestAgent::start().await;
     apm.agent().capture_error(&Reverted(OutOfGas));
     apm.agent().error(&TimedOut).handled(false).label("step", "start-up").custom("attempt", 3).capture();
     apm.expect_error("Reverted").await.caused_by("out of gas").frame_contains("errors.rs").no_field("/transaction_id");
     apm.expect_error("TimedOut").await.handled(false).label("step", "start-up").custom("/attempt", 3);
-    // in a transaction of the agent's, it is that one's
+    // within a transaction of the same agent, the error belongs to it
     let agent = apm.agent().clone();
     apm.agent().start_transaction("work", "scheduled").in_scope(|| agent.capture_error(&OutOfGas));
     apm.expect_transaction("work").await.outcome("failure").error("OutOfGas", |error| error);
-    // in another agent's, it is not
+    // within a transaction of another agent, it does not
     let other = TestAgent::start().await;
     other.agent().start_transaction("theirs", "scheduled").in_scope(|| agent.capture_error(&TimedOut));
     other.expect_transaction("theirs").await.outcome("success").no_error();
@@ -418,7 +423,7 @@ async fn section_9_2_trap_35_errors_may_occur_outside_of_any_transaction() {
 }
 
 #[tokio::test]
-async fn an_error_after_the_end_still_knows_whose_it_is() {
+async fn late_error_has_the_name_and_type_of_its_transaction() {
     let apm = TestAgent::start().await;
     let late = Arc::new(Mutex::new(Vec::new()));
     let keep = late.clone();
@@ -448,7 +453,7 @@ fn discards_out_of_gas(error: &(dyn std::error::Error + 'static)) -> ErrorVerdic
 }
 
 #[tokio::test]
-async fn a_hook_may_veto_an_error() {
+async fn on_error_hook_discards_an_error() {
     let apm = TestAgent::start().await;
     let answer = |error: fn() -> Box<dyn std::error::Error + Send + Sync>| async move {
         StatusCode::BAD_GATEWAY.into_response().with_error(error())
@@ -458,7 +463,7 @@ async fn a_hook_may_veto_an_error() {
         .route("/plain", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(OutOfGas)))
         .route("/other", get(async || StatusCode::BAD_GATEWAY.into_response().with_error(TimedOut)))
         .layer(tower_apm::layer().module("chain").on_error(|_, error| discards_out_of_gas(error)));
-    // the owner's own hook of today's form has no say, and needs no annotated types
+    // a hook without a verdict does not discard errors, and needs no annotated types
     let app = module.layer(apm.layer().on_error(|tx, error| {
         tx.set_label("seen", error.to_string());
     }));
@@ -474,7 +479,7 @@ async fn a_hook_may_veto_an_error() {
 }
 
 #[tokio::test]
-async fn a_hook_may_veto_a_panic_and_tell_more_of_one() {
+async fn on_error_hook_discards_or_labels_a_panic() {
     let apm = TestAgent::start().await;
     tower_apm::install_panic_hook();
     let module = Router::new()
@@ -497,7 +502,7 @@ async fn a_hook_may_veto_a_panic_and_tell_more_of_one() {
 }
 
 #[tokio::test]
-async fn a_hook_may_veto_a_service_s_error() {
+async fn on_error_hook_discards_a_service_error() {
     let apm = TestAgent::start().await;
     let failing = tower::service_fn(async |_: axum::extract::Request| {
         Err::<Response, _>(Box::<dyn std::error::Error + Send + Sync>::from(OutOfGas))
@@ -510,7 +515,7 @@ async fn a_hook_may_veto_a_service_s_error() {
 }
 
 #[tokio::test]
-async fn a_panic_that_the_handler_catches_is_told_at_once() {
+async fn panic_caught_by_the_handler_is_recorded_at_once() {
     let apm = TestAgent::start().await;
     tower_apm::install_panic_hook();
     let (go, wait) = tokio::sync::oneshot::channel::<()>();

@@ -1,4 +1,4 @@
-//! What becomes of spans within a call to another service, and after it? (agent-spec, section 6.3)
+//! Spans within and after exit spans.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use tower_apm::{Transaction, testkit::TestAgent, trace_context};
 use tracing::info_span;
 
-use crate::huge_traces::{SELECT, apm, names, sent};
+use crate::span_compression::{SELECT, apm, names, sent};
 
 fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
     spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_3_trap_25_what_a_call_does_inside_and_is_told_as_something_else_vanishes() {
+async fn child_of_another_type_below_an_exit_span_is_not_recorded() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
         let call = info_span!("search", otel.kind = "client", db.system = "elasticsearch");
@@ -32,12 +33,17 @@ async fn section_6_3_trap_25_what_a_call_does_inside_and_is_told_as_something_el
     });
     let (transaction, spans) = sent(&apm).await;
     assert_eq!(names(&spans), ["search", "show"]);
-    assert_eq!(transaction["span_count"], json!({ "started": 2 }), "what vanishes is not dropped");
+    assert_eq!(
+        transaction["span_count"],
+        json!({ "started": 2 }),
+        "spans that are not recorded do not count as dropped"
+    );
     assert_eq!(transaction.get("dropped_spans_stats"), None);
 }
 
+// spec: tracing-spans.md, tracing-spans-destination.md
 #[tokio::test]
-async fn section_6_3_a_call_within_a_call_of_its_kind_has_no_destination() {
+async fn nested_exit_span_of_the_same_type_has_no_destination() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -59,8 +65,9 @@ async fn section_6_3_a_call_within_a_call_of_its_kind_has_no_destination() {
     }
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_3_what_refers_to_a_span_that_vanished_refers_to_the_call() {
+async fn references_to_an_unrecorded_child_point_to_its_exit_span() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let mut headers = http::HeaderMap::new();
@@ -80,14 +87,14 @@ async fn section_6_3_what_refers_to_a_span_that_vanished_refers_to_the_call() {
         }
     });
     let (_, spans) = sent(&apm).await;
-    assert_eq!(spans.len(), 2, "each stays by itself: {spans:?}");
+    assert_eq!(spans.len(), 2, "they are not compressed: {spans:?}");
     assert!(headers["traceparent"].to_str().unwrap().contains(spans[0]["id"].as_str().unwrap()));
     let error = &apm.events(tower_apm::devserver::Kind::Error)[0];
     assert_eq!(error["parent_id"], spans[1]["id"]);
 }
 
 #[tokio::test]
-async fn within_the_last_call_of_the_limit_further_spans_are_dropped() {
+async fn spans_within_the_last_exit_span_of_the_limit_are_dropped() {
     let apm = apm(|agent| agent.transaction_max_spans(1)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -99,17 +106,20 @@ async fn within_the_last_call_of_the_limit_further_spans_are_dropped() {
     let (transaction, spans) = sent(&apm).await;
     assert_eq!(names(&spans), ["SELECT FROM orders"]);
     assert_eq!(transaction["span_count"], json!({ "started": 1, "dropped": 2 }));
-    assert!(transaction.get("dropped_spans_stats").is_none(), "they are part of a call that is sent: {transaction}");
+    assert!(
+        transaction.get("dropped_spans_stats").is_none(),
+        "they are part of an exit span that is sent: {transaction}"
+    );
 }
 
 #[tokio::test]
-async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
+async fn span_started_after_its_exit_span_has_a_sent_parent() {
     let least = |agent: tower_apm::AgentBuilder| agent.exit_span_min_duration(Duration::from_millis(4));
     let apm = apm(least).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let mut headers = http::HeaderMap::new();
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-        let run = |call: crate::huge_traces::Call| {
+        let run = |call: crate::span_compression::Call| {
             let context = Context::current_with_span(call.start(&tracer));
             call.end_in(&context);
             context
@@ -119,7 +129,7 @@ async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
 
         let first = run(SELECT.at(100));
         let absorbed = run(SELECT.at(110));
-        let inserted = run(SELECT.named("INSERT").at(200).took(1)); // the two before are told, this one waits
+        let inserted = run(SELECT.named("INSERT").at(200).took(1)); // the two before are sent, this one waits
         drop(tracer.start_with_context("after one that was absorbed", &absorbed));
         run(SELECT.named("UPDATE").at(300).took(9));
         drop(tracer.start_with_context("after one that was dropped", &inserted));
@@ -138,7 +148,7 @@ async fn a_span_that_begins_after_its_call_has_a_parent_that_is_there() {
 }
 
 #[tokio::test]
-async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
+async fn late_child_ends_the_compression_of_its_exit_span() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     apm.agent().start_transaction("work", "scheduled").in_scope(|| {
@@ -153,18 +163,19 @@ async fn a_span_that_begins_after_its_call_lets_it_wait_no_longer() {
     assert_eq!(named(&spans, "task")["parent_id"], spans[0]["id"]);
 }
 
-/// With metrics on, the type of a call is judged at its start already.
+/// With metrics enabled, the type of a span is determined at its start already.
 #[tokio::test]
-async fn what_is_told_anew_of_a_call_counts() {
+async fn attributes_set_after_the_start_decide_the_span_type() {
     for compression in [true, false] {
         let apm =
             apm(move |agent| agent.metrics_interval(Duration::from_secs(3600)).span_compression_enabled(compression))
                 .await;
         let tracer = apm.agent().tracer_provider().tracer("db");
         apm.agent().start_transaction("work", "scheduled").in_scope(|| {
-            let told = vec![KeyValue::new("db.system", "other_sql"), KeyValue::new("db.query.text", "SET k secret")];
+            let attributes =
+                vec![KeyValue::new("db.system", "other_sql"), KeyValue::new("db.query.text", "SET k secret")];
             let mut call =
-                tracer.span_builder("query").with_kind(SpanKind::Client).with_attributes(told).start(&tracer);
+                tracer.span_builder("query").with_kind(SpanKind::Client).with_attributes(attributes).start(&tracer);
             call.set_attribute(KeyValue::new("db.system", "redis"));
             call.end();
             let call = tracing::info_span!("select", otel.kind = "client", db.system = "other_sql");

@@ -1,4 +1,4 @@
-//! Does a gRPC service tell how its calls went? (agent-spec, section 6.9)
+//! Names, results and outcomes of gRPC services.
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use tower_apm::testkit::TestAgent;
 
 use crate::http::{send, serve};
 
-/// A tonic service beside a route of axum's, in one router.
+/// A tonic service and an axum route in one router.
 async fn health(apm: &TestAgent) -> HealthClient<tonic::transport::Channel> {
     let (_, service) = tonic_health::server::health_reporter();
     let app = tonic::service::Routes::new(service).into_axum_router().route("/", get(async || "ok"));
@@ -26,8 +26,9 @@ fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_a_call_is_named_by_its_method_and_tells_its_status() {
+async fn grpc_transaction_is_named_by_its_method_and_has_its_status() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     client.check(of("")).await.unwrap();
@@ -35,8 +36,9 @@ async fn section_6_9_a_call_is_named_by_its_method_and_tells_its_status() {
     sent.kind("request").result("OK").outcome("success").status(200);
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_what_the_caller_got_wrong_is_no_failure() {
+async fn grpc_client_errors_are_no_failures() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     assert_eq!(client.check(of("nope")).await.unwrap_err().code(), tonic::Code::NotFound);
@@ -44,7 +46,7 @@ async fn section_6_9_what_the_caller_got_wrong_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_client_leaves_is_aborted() {
+async fn grpc_stream_cancelled_by_the_client_is_aborted() {
     let apm = TestAgent::start().await;
     let mut client = health(&apm).await;
     let mut changes = client.watch(of("")).await.unwrap().into_inner();
@@ -59,7 +61,7 @@ async fn a_stream_that_the_client_leaves_is_aborted() {
 
 type Frames = Vec<Result<http_body::Frame<axum::body::Bytes>, std::convert::Infallible>>;
 
-/// An answer with this status in its head, and then these frames.
+/// A response with these statuses in its headers and trailers.
 fn app(apm: &TestAgent, head: Option<&'static str>, trailers: Option<&'static str>) -> Router {
     let status = |code| HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(code))]);
     let answer = move || async move {
@@ -88,8 +90,9 @@ async fn call(app: Router) {
     send(app, request).await;
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[tokio::test]
-async fn section_6_9_trap_44_the_status_comes_in_the_head_or_in_the_trailers() {
+async fn grpc_status_is_read_from_headers_and_trailers() {
     for (head, trailers, result, outcome) in [
         (Some("13"), None, "INTERNAL", "failure"),
         (None, Some("0"), "OK", "success"),
@@ -103,67 +106,68 @@ async fn section_6_9_trap_44_the_status_comes_in_the_head_or_in_the_trailers() {
 }
 
 #[tokio::test]
-async fn a_method_that_nobody_serves_is_no_name() {
+async fn unimplemented_grpc_method_is_named_by_route() {
     let apm = TestAgent::start().await;
     call(app(&apm, Some("12"), None)).await;
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNIMPLEMENTED").outcome("success");
 }
 
-fn says_it_is_grpc(path: &str) -> Request {
+fn grpc_request(path: &str) -> Request {
     let mut request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
     *request.version_mut() = Version::HTTP_2;
     request
 }
 
-/// A path that a client makes up must not become a name.
+/// A path that a client invents must not become a name.
 #[tokio::test]
-async fn a_caller_who_only_says_that_he_speaks_grpc_names_nothing() {
+async fn request_that_only_claims_grpc_is_named_by_route() {
     let apm = TestAgent::start().await;
     let failing = async |tx: tower_apm::Transaction| {
         tx.capture_error(&std::io::Error::other("early"));
         axum::http::StatusCode::NOT_FOUND
     };
     let app = Router::new().route("/static/{*path}", post(failing)).layer(apm.layer());
-    send(app.clone(), says_it_is_grpc("/made.Up/Name")).await;
-    send(app, says_it_is_grpc("/static/made-up")).await;
+    send(app.clone(), grpc_request("/made.Up/Name")).await;
+    send(app, grpc_request("/static/made-up")).await;
     apm.expect_transaction("POST unknown route").await.status(404).result("HTTP 4xx").outcome("success");
     apm.expect_transaction("POST /static/{*path}").await.status(404);
     apm.expect_error("early").await.field("/transaction/name", "POST /static/{*path}");
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_is_named_by_its_route() {
+async fn grpc_call_without_a_response_is_named_by_route() {
     use tower::{Layer, ServiceExt};
 
     let apm = TestAgent::start().await;
-    let failing = tower::service_fn(async |_: Request| Err::<Response<Body>, _>(std::io::Error::other("gone")));
-    apm.layer().layer(failing).oneshot(says_it_is_grpc("/made.Up/Failed")).await.unwrap_err();
+    let failing =
+        tower::service_fn(async |_: Request| Err::<Response<Body>, _>(std::io::Error::other("connection closed")));
+    apm.layer().layer(failing).oneshot(grpc_request("/made.Up/Failed")).await.unwrap_err();
     apm.expect_transaction("POST unknown route").await.result("UNKNOWN").outcome("failure");
     let apm = TestAgent::start().await;
     let pending = tower::service_fn(async |_: Request| {
         std::future::pending::<()>().await;
         Ok::<Response<Body>, std::convert::Infallible>(Response::default())
     });
-    let mut future = Box::pin(apm.layer().layer(pending).oneshot(says_it_is_grpc("/made.Up/Dropped")));
+    let mut future = Box::pin(apm.layer().layer(pending).oneshot(grpc_request("/made.Up/Dropped")));
     assert!(futures_util::poll!(&mut future).is_pending());
     drop(future);
     apm.expect_transaction("POST unknown route").await.label("aborted", true).result("CANCELLED").outcome("success");
 }
 
 #[tokio::test]
-async fn an_error_of_a_served_method_is_named_by_it() {
+async fn error_of_a_grpc_service_has_the_method_as_transaction_name() {
     let apm = TestAgent::start().await;
     let failing = async |tx: tower_apm::Transaction| {
         tx.capture_error(&std::io::Error::other("early"));
         axum::http::StatusCode::OK
     };
     let app = Router::new().route("/shop.Market/{*rest}", post(failing)).layer(apm.layer());
-    send(app, says_it_is_grpc("/shop.Market/Buy")).await;
+    send(app, grpc_request("/shop.Market/Buy")).await;
     apm.expect_error("early").await.field("/transaction/name", "/shop.Market/Buy");
 }
 
 #[tokio::test]
-async fn a_caller_whom_nobody_let_in_names_nothing() {
+async fn unauthenticated_grpc_call_is_named_by_route() {
     let apm = TestAgent::start().await;
     call(app(&apm, Some("16"), None)).await;
     apm.expect_transaction("POST /shop.Market/{method}").await.result("UNAUTHENTICATED").outcome("success");

@@ -75,7 +75,7 @@ impl Client {
         Self(stream)
     }
 
-    /// Reads until the text is there.
+    /// Reads until the text has arrived.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         let mut read = Vec::new();
         loop {

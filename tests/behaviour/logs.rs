@@ -1,4 +1,4 @@
-//! Do log lines reach the server, and those that read them? (agent-spec 13)
+//! Log sending and log correlation.
 
 use std::{error::Error, io, time::Duration};
 
@@ -12,7 +12,7 @@ use tower_apm::{
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::with_default};
 use tracing_subscriber::{Layer, layer::SubscriberExt, registry};
 
-use crate::{http::call, written::Written};
+use crate::{captured_output::CapturedOutput, http::call};
 
 async fn sending() -> TestAgent {
     TestAgent::builder().configure(|agent| agent.service_name("shop").log_sending(true)).start().await
@@ -22,20 +22,21 @@ fn subscriber(agent: &Agent) -> impl Subscriber + Send + Sync + use<> {
     registry().with(agent.tracing_layer()).with(agent.log_layer().with_filter(LevelFilter::INFO))
 }
 
-fn say() {
+fn log_lines() {
     let error = io::Error::other("no funds");
     tracing::info!(token_id = 42, password = "hunter2", "listed at https://u:hunter2@chain/?api_key=hunter2");
     tracing::error!(error = &error as &(dyn Error + 'static), "not sold");
     tracing::debug!("filtered");
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_lines_are_sent_with_the_ids_of_their_trace() {
+async fn log_records_are_sent_with_trace_ids() {
     let apm = sending().await;
     with_default(subscriber(apm.agent()), || {
         tracing::warn!("outside");
         apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
-            tracing::info_span!("sell").in_scope(say);
+            tracing::info_span!("sell").in_scope(log_lines);
         });
     });
     apm.flush().await;
@@ -52,48 +53,51 @@ async fn section_13_3_lines_are_sent_with_the_ids_of_their_trace() {
     }
     assert_eq!(listed["labels"], json!({"token_id": 42, "password": "[REDACTED]"}));
     assert_eq!((&failed["message"], &failed["labels"]), (&json!("not sold"), &json!({"error": "no funds"})));
-    // a line that had `error.*` would be a second error
+    // a log record with `error.*` fields would be a second error
     assert_eq!(apm.events(Kind::Error).len(), 1);
     apm.assert_no_secret("hunter2");
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_lines_of_requests_that_are_not_sampled_have_ids_too() {
+async fn log_records_of_unsampled_requests_have_trace_ids() {
     let configure = |agent: tower_apm::AgentBuilder| agent.log_sending(true).transaction_sample_rate(0.0);
     let apm = TestAgent::builder().configure(configure).start().await;
     let _default = tracing::subscriber::set_default(subscriber(apm.agent()));
     let app = Router::new()
         .route("/", get(async || tracing::info!("hi")))
         .layer(apm.layer().response_trace_id_header("x-trace-id"));
-    let answer = call(app, "/").await;
+    let response = call(app, "/").await;
     apm.flush().await;
     let line = apm.events(Kind::Log).remove(0);
-    assert_eq!(line["trace.id"], answer.headers()["x-trace-id"].to_str().unwrap());
+    assert_eq!(line["trace.id"], response.headers()["x-trace-id"].to_str().unwrap());
     assert!(line["transaction.id"].is_string());
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_nothing_is_sent_unless_it_is_wanted() {
+async fn log_sending_is_off_by_default() {
     let apm = TestAgent::start().await;
-    let say = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
-    say();
+    let log = || with_default(subscriber(apm.agent()), || tracing::info!("hi"));
+    log();
     apm.flush().await;
     assert_eq!(apm.events(Kind::Log).len(), 0);
     for (option, value, lines) in [("log_sending", "true", 1), ("recording", "false", 0), ("log_level", "info", 0)] {
         apm.clear();
         apm.set_central_config([(option, value)]);
-        say();
+        log();
         apm.flush().await;
         assert_eq!(apm.events(Kind::Log).len(), lines, "{option}={value}");
     }
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
+async fn log_records_for_an_old_server_are_dropped_and_counted() {
     let server = DevServer::builder().version("8.5.3").bind("127.0.0.1:0").unwrap();
     let builder = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = builder.cloud_provider(tower_apm::CloudProvider::None).log_sending(true).build().unwrap();
-    // its version is known with the first events
+    // the version of the server is known after the first events
     drop(agent.start_transaction("first", "scheduled"));
     agent.flush(Duration::from_secs(30)).await.unwrap();
     with_default(subscriber(&agent), || tracing::info!("hi"));
@@ -102,8 +106,9 @@ async fn section_13_3_an_old_server_gets_no_lines_and_they_are_counted() {
     assert_eq!((stats.accepted, stats.dropped.unsupported, stats.rejected), (1, 1, 0), "{stats}");
 }
 
+// spec: log-sending.md
 #[tokio::test]
-async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come_to_an_end() {
+async fn log_records_of_the_agent_have_their_own_dataset_and_cause_no_loop() {
     let apm = sending().await;
     with_default(subscriber(apm.agent()), || drop(apm.layer().response_trace_id_header("no header")));
     apm.flush().await;
@@ -113,7 +118,7 @@ async fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own_and_come
 }
 
 #[tokio::test]
-async fn a_line_whose_field_panics_is_sent_without_it() {
+async fn panicking_log_field_is_omitted() {
     struct Bad;
     impl std::fmt::Debug for Bad {
         fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,10 +133,11 @@ async fn a_line_whose_field_panics_is_sent_without_it() {
     assert_eq!(lines[0]["log.level"], "info");
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_error() {
+async fn own_subscriber_prints_trace_ids_and_the_error_id() {
     let apm = TestAgent::start().await;
-    let (ecs, json) = (Written::default(), Written::default());
+    let (ecs, json) = (CapturedOutput::default(), CapturedOutput::default());
     let printer = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let other = tracing_subscriber::fmt::layer().json().map_event_format(WithTraceIds::json);
     let subscriber = registry().with(apm.agent().tracing_layer());
@@ -156,10 +162,11 @@ async fn section_13_1_a_subscriber_of_one_s_own_prints_the_ids_and_that_of_the_e
     assert_eq!(ecs.objects()[1].get("error.id"), None);
 }
 
+// spec: log-correlation.md
 #[tokio::test]
-async fn section_13_1_an_error_s_id_is_in_no_other_line() {
+async fn error_id_is_printed_only_with_its_own_event() {
     let apm = TestAgent::start().await;
-    let (before, after) = (Written::default(), Written::default());
+    let (before, after) = (CapturedOutput::default(), CapturedOutput::default());
     let first = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let last = tracing_subscriber::fmt::layer().json().event_format(apm.agent().ecs_format());
     let subscriber = registry().with(first.with_writer(before.clone())).with(apm.agent().tracing_layer());
@@ -170,18 +177,19 @@ async fn section_13_1_an_error_s_id_is_in_no_other_line() {
         }
     });
     apm.flush().await;
-    let told = |error: &Value| (error["context"]["tags"]["order"].clone(), error["id"].clone());
-    let told: Vec<_> = apm.events(Kind::Error).iter().map(told).collect();
+    let numbered = |error: &Value| (error["context"]["tags"]["order"].clone(), error["id"].clone());
+    let sent: Vec<_> = apm.events(Kind::Error).iter().map(numbered).collect();
     let printed: Vec<_> =
         after.objects().iter().map(|line| (line["labels"]["order"].clone(), line["error.id"].clone())).collect();
     assert_eq!(printed.len(), 3);
-    assert!(printed.iter().all(|line| told.contains(line)), "{printed:?} {told:?}");
-    // it was printed before there was an error
+    assert!(printed.iter().all(|line| sent.contains(line)), "{printed:?} {sent:?}");
+    // the line was printed before the error existed
     assert!(before.objects().iter().all(|line| line.get("error.id").is_none()));
 }
 
+// spec: log-sending.md, field-limits.md
 #[tokio::test]
-async fn section_13_3_long_lines_are_cut_before_they_wait() {
+async fn long_log_records_are_truncated_before_they_are_queued() {
     let apm = sending().await;
     let long = "x".repeat(200_000);
     with_default(subscriber(apm.agent()), || {

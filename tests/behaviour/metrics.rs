@@ -1,4 +1,4 @@
-//! Where does the time of transactions go, and what does the process take? (agent-spec, section 10)
+//! Breakdown, system, process and health metrics.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,13 +11,13 @@ use tower_apm::{AgentBuilder, testkit::Kind, testkit::TestAgent};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Metrics come at the end alone.
+/// Starts an agent that sends metrics only at shutdown.
 async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
     let once = |agent: AgentBuilder| agent.metrics_interval(Duration::from_secs(3600));
     TestAgent::builder().configure(move |agent| configure(once(agent))).start().await
 }
 
-/// The metric sets of an agent that ends: of transactions by span type, and others but for those of its own health.
+/// Shuts the agent down and returns its metric sets: breakdown metrics, and others without health metrics.
 async fn metricsets(apm: &TestAgent) -> (Vec<Value>, Vec<Value>) {
     apm.agent().shutdown(LONG).await.unwrap();
     let sets = apm.events(Kind::Metricset).into_iter().filter(|set| !samples_of(set).any(|name| is_health(name)));
@@ -32,26 +32,26 @@ fn is_health(name: &str) -> bool {
     name.starts_with("agent.")
 }
 
-/// What an agent tells of its own health so far: `agent.events.total event_type="span" counter 2`.
+/// The health metrics that were sent so far, such as `agent.events.total event_type="span" counter 2`.
 fn health(apm: &TestAgent) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     for set in apm.events(Kind::Metricset) {
         let labels = set["tags"].as_object().into_iter().flatten();
         let labels: String = labels.map(|(key, value)| format!(" {key}={value}")).collect();
         let samples = set["samples"].as_object().unwrap().iter().filter(|(name, _)| is_health(name));
-        told.extend(samples.map(|(name, sample)| {
+        found.extend(samples.map(|(name, sample)| {
             let (kind, value) = (sample["type"].as_str().unwrap(), sample["value"].as_f64().unwrap());
             format!("{name}{labels} {kind} {value}")
         }));
     }
-    told
+    found
 }
 
-/// `app 1 (30)`: type and subtype, count, and microseconds as far as they are foreseeable.
-fn told(breakdown: &[Value]) -> Vec<String> {
+/// Breakdown metrics as text: type, subtype, count, and the microseconds that the test can predict.
+fn breakdown_lines(breakdown: &[Value]) -> Vec<String> {
     let word = |set: &Value, path: &str| set.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let number = |set: &Value, name: &str| set["samples"][name]["value"].as_f64().unwrap();
-    let mut told: Vec<_> = breakdown
+    let mut lines: Vec<_> = breakdown
         .iter()
         .map(|set| {
             let subtype = word(set, "/span/subtype").map_or_else(String::new, |subtype| format!("/{subtype}"));
@@ -62,11 +62,11 @@ fn told(breakdown: &[Value]) -> Vec<String> {
             format!("{of} {name}: {kind}{subtype} {}{micros}", number(set, "span.self_time.count"))
         })
         .collect();
-    told.sort();
-    told
+    lines.sort();
+    lines
 }
 
-/// The time that many milliseconds from now: spans may say when they began and ended.
+/// The time so many milliseconds after the epoch.
 fn at(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
@@ -78,7 +78,7 @@ fn call<T: Tracer>(tracer: &T, system: &'static str, [began, ended]: [u64; 2]) {
     span.end_with_timestamp(at(ended));
 }
 
-/// Three calls, two of which are alike, and work around one of them.
+/// Runs a transaction with three exit spans. Two are equal, and the third is in another span.
 fn work(apm: &TestAgent) {
     let tracer = apm.agent().tracer_provider().tracer("work");
     apm.agent().start_transaction("settle", "scheduled").in_scope(|| {
@@ -91,8 +91,9 @@ fn work(apm: &TestAgent) {
     });
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
+async fn breakdown_metrics_contain_self_time_by_span_type() {
     let apm = apm(|agent| agent).await;
     for _ in 0..2 {
         work(&apm);
@@ -104,12 +105,13 @@ async fn section_10_4_the_time_of_transactions_is_told_by_type_of_span() {
         "scheduled settle: db/redis 2 8000us",
         "scheduled settle: db/sqlite 4 6000us",
     ];
-    assert_eq!(told(&breakdown), want);
-    assert_eq!(apm.events(Kind::Span).len(), 6, "what became one span was counted as two");
+    assert_eq!(breakdown_lines(&breakdown), want);
+    assert_eq!(apm.events(Kind::Span).len(), 6, "each span of a composite is counted");
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_trap_29_spans_that_are_not_sent_take_their_time_all_the_same() {
+async fn breakdown_metrics_include_dropped_and_compressed_spans() {
     for options in [
         |agent: AgentBuilder| agent.transaction_max_spans(0),
         |agent: AgentBuilder| agent.exit_span_min_duration(Duration::from_secs(1)).transaction_max_spans(1),
@@ -117,26 +119,28 @@ async fn section_10_4_trap_29_spans_that_are_not_sent_take_their_time_all_the_sa
         let apm = apm(options).await;
         work(&apm);
         let (breakdown, _) = metricsets(&apm).await;
-        let told = told(&breakdown);
+        let lines = breakdown_lines(&breakdown);
         let calls = ["scheduled settle: db/redis 1 4000us", "scheduled settle: db/sqlite 2 3000us"];
-        assert!(calls.iter().all(|call| told.iter().any(|told| told == call)), "{told:?}");
-        assert!(told.iter().any(|told| told.starts_with("scheduled settle: app/internal 1 ")), "{told:?}");
+        assert!(calls.iter().all(|call| lines.iter().any(|line| line == call)), "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("scheduled settle: app/internal 1 ")), "{lines:?}");
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_trap_33_a_span_that_ends_after_its_transaction_is_not_told() {
+async fn breakdown_metrics_omit_spans_that_end_after_the_transaction() {
     let apm = apm(|agent| agent).await;
     let tracer = apm.agent().tracer_provider().tracer("work");
     let mut late = None;
     apm.agent().start_transaction("settle", "scheduled").in_scope(|| late = Some(tracer.start("late")));
     drop(late);
     let (breakdown, _) = metricsets(&apm).await;
-    assert_eq!(told(&breakdown), ["scheduled settle: app 1"]);
+    assert_eq!(breakdown_lines(&breakdown), ["scheduled settle: app 1"]);
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_only_what_is_sampled_and_asked_for_is_told() {
+async fn breakdown_metrics_are_only_for_sampled_transactions_and_can_be_disabled() {
     for options in [
         |agent: AgentBuilder| agent.breakdown_metrics(false),
         |agent: AgentBuilder| agent.disable_metrics(["span.self_time.*"]),
@@ -149,18 +153,20 @@ async fn section_10_4_only_what_is_sampled_and_asked_for_is_told() {
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_names_are_those_that_transactions_are_grouped_by() {
+async fn breakdown_metrics_use_transaction_name_groups() {
     let apm = apm(|agent| agent.transaction_name_groups(["settle *"])).await;
     for n in 0..3 {
         drop(apm.agent().start_transaction(format!("settle {n}"), "scheduled"));
     }
-    assert_eq!(told(&metricsets(&apm).await.0), ["scheduled settle *: app 3"]);
+    assert_eq!(breakdown_lines(&metricsets(&apm).await.0), ["scheduled settle *: app 3"]);
 }
 
+// spec: metrics.md
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn section_10_2_the_host_and_the_process_are_measured() {
+async fn system_and_process_metrics_are_sent() {
     let apm = apm(|agent| agent.disable_metrics(["system.process.cpu.*"])).await;
     let (_, others) = metricsets(&apm).await;
     let [set] = &others[..] else { panic!("{others:?}") };
@@ -176,91 +182,96 @@ async fn section_10_2_the_host_and_the_process_are_measured() {
     assert!(value("system.cpu.total.norm.pct").is_some_and(|share| (0.0..=1.0).contains(&share)), "{set}");
     assert_eq!(value("system.process.cpu.total.norm.pct"), None, "disabled");
     let stats = apm.agent().stats();
-    assert_eq!((stats.recorded, stats.accepted), (2, 2), "with the queue's");
+    assert_eq!((stats.recorded, stats.accepted), (2, 2), "the metrics of the host and of the queue");
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_what_became_of_events_is_told() {
+async fn health_metrics_contain_events_requests_and_queue() {
     let apm = apm(|agent| agent).await;
     work(&apm);
     apm.agent().capture_error(&std::io::Error::other("no such order"));
     apm.agent().flush(LONG).await.unwrap();
     apm.agent().shutdown(LONG).await.unwrap();
-    let told = health(&apm);
+    let lines = health(&apm);
     for want in [
         r#"agent.events.total event_type="transaction" counter 1"#,
         r#"agent.events.total event_type="span" counter 3"#,
         r#"agent.events.total event_type="error" counter 1"#,
     ] {
-        assert!(told.iter().any(|told| told == want), "{want} in {told:#?}");
+        assert!(lines.iter().any(|line| line == want), "{want} in {lines:#?}");
     }
     let number = |start: &str| {
-        let line = told.iter().find_map(|told| told.strip_prefix(start)).unwrap_or_else(|| panic!("{start} {told:#?}"));
+        let line =
+            lines.iter().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{start} {lines:#?}"));
         line.parse::<f64>().unwrap()
     };
     assert!(number("agent.events.requests.count success=true counter ") >= 1.0);
     assert!(number("agent.events.requests.bytes success=true counter ") > 100.0);
     let least = number(r#"agent.events.queue.min_size.pct queue_name="generic" gauge "#);
     let most = number(r#"agent.events.queue.max_size.pct queue_name="generic" gauge "#);
-    assert!(least == 0.0 && 0.0 < most && most < 1.0, "{told:#?}");
-    assert!(!told.iter().any(|told| told.contains("dropped") || told.contains("success=false")), "{told:#?}");
-    assert!(!told.iter().any(|told| told.contains("background")), "nobody asked for it: {told:#?}");
+    assert!(least == 0.0 && 0.0 < most && most < 1.0, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("dropped") || line.contains("success=false")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("background")), "off by default: {lines:#?}");
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_what_found_no_place_is_told() {
+async fn health_metrics_contain_events_dropped_by_a_full_queue() {
     let apm = apm(|agent| agent.max_queue_size(8)).await;
-    // more than fits, in one go: whatever the worker takes out meanwhile, it is told as Stats counts it
+    // more than the queue holds; the worker may remove events meanwhile, so the count is that of `Stats`
     while apm.agent().stats().dropped.queue_full == 0 {
         (0..10_000).for_each(|_| drop(apm.agent().start_transaction("burst", "scheduled")));
     }
     let dropped = apm.agent().stats().dropped.queue_full;
     apm.agent().shutdown(LONG).await.unwrap();
-    let told = health(&apm);
+    let lines = health(&apm);
     for want in [
         format!(r#"agent.events.dropped reason="queue" counter {dropped}"#),
         r#"agent.events.queue.max_size.pct queue_name="generic" gauge 1"#.to_owned(),
     ] {
-        assert!(told.contains(&want), "{want} in {told:#?}");
+        assert!(lines.contains(&want), "{want} in {lines:#?}");
     }
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_health_obeys_its_options() {
+async fn health_metrics_can_be_disabled_and_overhead_enabled() {
     let apm = self::apm(|agent| agent.disable_metrics(["agent.events.*"])).await;
     work(&apm);
     apm.agent().shutdown(LONG).await.unwrap();
     assert_eq!(health(&apm), Vec::<String>::new());
 
-    // the overhead has an option of its own, and no other one
+    // the overhead depends on its own option only
     let apm = self::apm(|agent| agent.agent_background_overhead_metrics(true).disable_metrics(["*"])).await;
     work(&apm);
     apm.agent().shutdown(LONG).await.unwrap();
-    let told = health(&apm);
+    let lines = health(&apm);
     if cfg!(target_os = "linux") {
-        let [overhead, total, threads] = &told[..] else { panic!("{told:#?}") };
-        for (told, name) in [(total, "total"), (overhead, "overhead")] {
+        let [overhead, total, threads] = &lines[..] else { panic!("{lines:#?}") };
+        for (line, name) in [(total, "total"), (overhead, "overhead")] {
             let start = format!(r#"agent.background.cpu.{name}.pct task="tower-apm" gauge "#);
-            let share = told.strip_prefix(&start).unwrap_or_else(|| panic!("{start} in {told}"));
-            assert!((0.0..=1.0).contains(&share.parse::<f64>().unwrap()), "{told}");
+            let share = line.strip_prefix(&start).unwrap_or_else(|| panic!("{start} in {line}"));
+            assert!((0.0..=1.0).contains(&share.parse::<f64>().unwrap()), "{line}");
         }
         assert_eq!(threads, r#"agent.background.threads.count task="tower-apm" gauge 1"#);
     } else {
-        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(lines, Vec::<String>::new());
     }
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_1_trap_40_metrics_come_each_interval_and_begin_anew() {
+async fn metrics_are_sent_and_reset_each_interval() {
     let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
     let breakdown = |apm: &TestAgent| {
         let sets = apm.events(Kind::Metricset).into_iter().filter(|set| set.get("transaction").is_some());
-        told(&sets.collect::<Vec<_>>())
+        breakdown_lines(&sets.collect::<Vec<_>>())
     };
     for n in 1..=2 {
         work(&apm);
         let began = std::time::Instant::now();
-        while breakdown(&apm).iter().filter(|told| *told == "scheduled settle: db/redis 1 4000us").count() < n {
+        while breakdown(&apm).iter().filter(|line| *line == "scheduled settle: db/redis 1 4000us").count() < n {
             assert!(began.elapsed() < LONG, "{:?}", breakdown(&apm));
             apm.flush().await;
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -269,7 +280,7 @@ async fn section_10_1_trap_40_metrics_come_each_interval_and_begin_anew() {
 }
 
 #[tokio::test]
-async fn nothing_is_measured_while_nothing_is_recorded() {
+async fn no_metrics_are_sent_with_recording_off() {
     let apm = apm(|agent| agent.recording(false)).await;
     work(&apm);
     let (breakdown, others) = metricsets(&apm).await;

@@ -1,4 +1,4 @@
-//! How do layers share a request, and what do their hooks add?
+//! Several layers around one request, and their hooks.
 
 use axum::{
     Extension, Router,
@@ -50,7 +50,7 @@ fn market() -> Router {
 }
 
 #[tokio::test]
-async fn the_outermost_layer_owns_and_the_inner_ones_enrich() {
+async fn outermost_layer_owns_the_transaction_and_inner_layers_enrich_it() {
     let apm = TestAgent::start().await;
     let app = Router::new().nest("/market", market()).layer(apm.layer().module("shop"));
     send(app, empty(request("/market/listings").header("x-chain", "mainnet"))).await;
@@ -63,7 +63,7 @@ async fn the_outermost_layer_owns_and_the_inner_ones_enrich() {
 }
 
 #[tokio::test]
-async fn each_module_has_its_own() {
+async fn each_module_has_its_own_label() {
     let apm = TestAgent::start().await;
     let wallet = Router::new().route("/balance", get(async || "0")).layer(tower_apm::layer().module("wallet"));
     let health = Router::new().route("/health", get(async || "ok"));
@@ -77,7 +77,7 @@ async fn each_module_has_its_own() {
 }
 
 #[tokio::test]
-async fn what_no_route_matches_is_no_module_s() {
+async fn unmatched_request_has_no_module_label() {
     let apm = TestAgent::start().await;
     let wallet = || Router::new().route("/balance", get(async || "0")).layer(apm.layer().module("wallet"));
     let merged = market().merge(wallet());
@@ -87,12 +87,12 @@ async fn what_no_route_matches_is_no_module_s() {
     apm.expect_transaction("GET /balance").await.label("module", "wallet");
 
     let apm = TestAgent::start().await;
-    let fallback = Router::new().fallback(async || "gone").layer(tower_apm::layer().module("wallet"));
+    let fallback = Router::new().fallback(async || "not found").layer(tower_apm::layer().module("wallet"));
     let nested = Router::new().nest("/wallet", fallback).layer(apm.layer());
     call(nested, "/wallet/nowhere").await;
     apm.expect_transaction("GET unknown route").await.label("module", "wallet");
 
-    // from outside of the router nothing is known of routes
+    // a layer outside the router does not know its routes
     let apm = TestAgent::start().await;
     let service = tower::ServiceBuilder::new().layer(apm.layer().module("shop")).service(wallet());
     let response = tower::ServiceExt::oneshot(service, empty(request("/balance"))).await.unwrap();
@@ -107,7 +107,7 @@ async fn what_no_route_matches_is_no_module_s() {
 }
 
 #[tokio::test]
-async fn an_error_below_500_reaches_the_hooks_and_is_no_document() {
+async fn attached_error_of_a_4xx_response_reaches_the_hooks_only() {
     let apm = TestAgent::start().await;
     call(Router::new().nest("/market", market()).layer(apm.layer()), "/market/sold-out").await;
     apm.expect_transaction("GET /market/sold-out").await.status(409).label("reason", "out of stock").outcome("success");
@@ -115,7 +115,7 @@ async fn an_error_below_500_reaches_the_hooks_and_is_no_document() {
 }
 
 #[tokio::test]
-async fn the_hooks_of_every_layer_run_the_outer_ones_first_on_the_way_in() {
+async fn on_request_hooks_run_from_the_outer_to_the_inner_layer() {
     let apm = TestAgent::start().await;
     let hook = |name: &'static str| {
         move |tx: &Transaction, _: &http::request::Parts| {
@@ -128,7 +128,7 @@ async fn the_hooks_of_every_layer_run_the_outer_ones_first_on_the_way_in() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_harms_nobody() {
+async fn panicking_hook_does_not_break_the_request() {
     let apm = TestAgent::start().await;
     let layer = apm
         .layer()
@@ -145,7 +145,7 @@ async fn a_hook_that_panics_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_hook_of_an_inner_layer_that_panics_harms_nobody() {
+async fn panicking_hook_of_an_inner_layer_does_not_break_the_request() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/sold-out", get(sold_out)).layer(
         tower_apm::layer()
@@ -167,7 +167,7 @@ async fn a_hook_of_an_inner_layer_that_panics_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_hook_that_takes_long_is_counted() {
+async fn slow_hook_is_counted() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_request(|_, _| std::thread::sleep(std::time::Duration::from_millis(20)));
     call(Router::new().route("/", get(async || "ok")).layer(layer), "/").await;
@@ -176,7 +176,7 @@ async fn a_hook_that_takes_long_is_counted() {
 }
 
 #[tokio::test]
-async fn the_response_can_carry_the_trace_id() {
+async fn response_trace_id_header_contains_the_trace_id() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || "ok")).layer(apm.layer().response_trace_id_header("x-trace-id"));
     let response = call(app, "/").await;
@@ -185,14 +185,14 @@ async fn the_response_can_carry_the_trace_id() {
 }
 
 #[tokio::test]
-async fn a_layer_without_an_agent_lets_all_through() {
+async fn layer_without_an_agent_passes_requests_through() {
     let app =
         Router::new().route("/", get(async |tx: Transaction| tx.is_active().to_string())).layer(tower_apm::layer());
     assert_eq!(call(app, "/").await.body(), "false");
 }
 
 #[tokio::test]
-async fn a_module_s_hook_sees_a_panic() {
+async fn on_error_hook_of_a_module_receives_panics() {
     let apm = TestAgent::start().await;
     let hook = |tx: &Transaction, error: &(dyn std::error::Error + 'static)| {
         if let Some(panic) = error.downcast_ref::<tower_apm::Panicked>() {

@@ -1,4 +1,4 @@
-//! Do metrics that are made through OpenTelemetry's API arrive? (agent-spec, section 10.6)
+//! Metrics of OpenTelemetry's API.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use tower_apm::{AgentBuilder, testkit::Kind, testkit::TestAgent};
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Nothing is read by the clock, and the agent's own metrics come at the end.
+/// Starts an agent whose interval does not end during the test.
 async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
-    let seldom = |agent: AgentBuilder| agent.metrics_interval(Duration::from_secs(3600));
-    TestAgent::builder().configure(move |agent| configure(seldom(agent))).start().await
+    let hourly = |agent: AgentBuilder| agent.metrics_interval(Duration::from_secs(3600));
+    TestAgent::builder().configure(move |agent| configure(hourly(agent))).start().await
 }
 
-/// The metric sets so far that are the service's own.
+/// The metric sets of the service that were sent so far.
 async fn sets(apm: &TestAgent) -> Vec<Value> {
     apm.agent().flush(LONG).await.unwrap();
     let own = |set: &Value| {
@@ -29,7 +29,7 @@ fn is_agent(name: &str) -> bool {
     name.starts_with("agent.")
 }
 
-/// A sample by its name, which one set has.
+/// The sample of this name, which is in exactly one set.
 async fn sample(apm: &TestAgent, name: &str) -> Value {
     let sets = sets(apm).await;
     let found: Vec<_> = sets.iter().filter_map(|set| set["samples"].get(name)).collect();
@@ -37,8 +37,9 @@ async fn sample(apm: &TestAgent, name: &str) -> Value {
     sample.clone()
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_metrics_arrive_under_their_names_with_typed_labels() {
+async fn opentelemetry_metrics_have_their_names_and_typed_labels() {
     let apm = apm(|agent| agent).await;
     let provider = apm.agent().meter_provider();
     let meter = provider.meter("shop");
@@ -74,9 +75,10 @@ fn view(name: &'static str, stream: impl Fn() -> Stream) -> impl Fn(&Instrument)
     move |instrument| (instrument.name() == name).then(&stream)
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_others() {
-    async fn told(apm: &TestAgent, provider: tower_apm::otel::ApmMeterProvider) -> Vec<Value> {
+async fn histograms_use_the_default_boundaries_unless_configured() {
+    async fn first_values(apm: &TestAgent, provider: tower_apm::otel::ApmMeterProvider) -> Vec<Value> {
         let meter = provider.meter("shop");
         let own = meter.f64_histogram("own").with_boundaries(vec![2.0, 4.0]).build();
         let others = ["default", "viewed", "renamed"].map(|name| meter.f64_histogram(name).build());
@@ -86,7 +88,7 @@ async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_
         let sets = sets(apm).await;
         let [set] = &sets[..] else { panic!("{sets:?}") };
         let samples = set["samples"].as_object().unwrap();
-        assert_eq!(samples.len(), 5, "each once: {samples:?}");
+        assert_eq!(samples.len(), 5, "each histogram is sent once: {samples:?}");
         let names = ["default", "whole", "own", "viewed", "new_name"];
         names.map(|name| samples[name]["values"][0].clone()).into()
     }
@@ -105,20 +107,21 @@ async fn section_10_6_histograms_have_elastic_s_boundaries_unless_somebody_sets_
     let apm = self::apm(|agent| agent).await;
     let provider = with_views(&apm);
     let want = [middle, middle, 3.0, 5.0, middle];
-    let close = |told: &[Value], want: [f64; 5]| {
-        told.iter().zip(want).all(|(told, want)| (told.as_f64().unwrap() - want).abs() < 1e-9)
+    let close = |values: &[Value], want: [f64; 5]| {
+        values.iter().zip(want).all(|(value, want)| (value.as_f64().unwrap() - want).abs() < 1e-9)
     };
-    let values = told(&apm, provider).await;
+    let values = first_values(&apm, provider).await;
     assert!(close(&values, want), "{values:?}");
 
     let apm = self::apm(|agent| agent.custom_metrics_histogram_boundaries([1.0, 11.0])).await;
     let provider = with_views(&apm);
-    let values = told(&apm, provider).await;
+    let values = first_values(&apm, provider).await;
     assert!(close(&values, [6.0, 6.0, 3.0, 5.0, 6.0]), "{values:?}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_metrics_come_each_interval_by_themselves() {
+async fn opentelemetry_metrics_are_sent_each_interval() {
     let apm = TestAgent::builder().configure(|agent| agent.metrics_interval(Duration::from_millis(20))).start().await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -127,8 +130,8 @@ async fn section_10_6_metrics_come_each_interval_by_themselves() {
         let began = Instant::now();
         loop {
             let sets = sets(&apm).await;
-            let told = sets.iter().filter_map(|set| set["samples"]["shop.orders"]["value"].as_f64());
-            if told.sum::<f64>() == (1..=n).sum::<u64>() as f64 {
+            let values = sets.iter().filter_map(|set| set["samples"]["shop.orders"]["value"].as_f64());
+            if values.sum::<f64>() == (1..=n).sum::<u64>() as f64 {
                 break;
             }
             assert!(began.elapsed() < LONG, "{sets:?}");
@@ -137,8 +140,9 @@ async fn section_10_6_metrics_come_each_interval_by_themselves() {
     }
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_the_end_delivers_what_was_measured_up_to_it() {
+async fn shutdown_sends_the_last_opentelemetry_metrics() {
     let apm = apm(|agent| agent).await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -152,26 +156,28 @@ async fn section_10_6_the_end_delivers_what_was_measured_up_to_it() {
     assert_eq!((stats.recorded, stats.dropped.total()), (stats.accepted, 0), "{stats}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_a_provider_that_is_there_stays_and_the_global_one_too() {
+async fn metric_exporter_works_with_an_existing_provider() {
     let apm = apm(|agent| agent).await;
     let reader = PeriodicReader::builder(apm.agent().metric_exporter()).with_interval(Duration::from_secs(3600));
     let theirs = SdkMeterProvider::builder().with_reader(reader.build()).build();
     theirs.meter("shop").f64_up_down_counter("shop.open").build().add(-1.5, &[]);
-    // to have a provider of the agent's makes nothing global
+    // a provider of the agent does not become the global one
     let _ours = apm.agent().meter_provider();
     opentelemetry::global::meter("shop").u64_counter("shop.lost").build().add(1, &[]);
     theirs.force_flush().unwrap();
-    let told = sample(&apm, "shop.open").await;
-    assert_eq!((told["type"].as_str(), told["value"].as_f64()), (Some("gauge"), Some(-1.5)));
+    let open = sample(&apm, "shop.open").await;
+    assert_eq!((open["type"].as_str(), open["value"].as_f64()), (Some("gauge"), Some(-1.5)));
     assert_eq!(sets(&apm).await.len(), 1);
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
+async fn invalid_metric_names_and_label_keys_are_dropped_and_counted() {
     let apm = apm(|agent| agent.disable_metrics(["shop.secret*"])).await;
     let provider = apm.agent().meter_provider_with(|builder| {
-        // what the SDK lets through
+        // a name that the SDK accepts
         builder.with_view(view("blank", || Stream::builder().with_name("a..b").build().unwrap()))
     });
     let meter = provider.meter("shop");
@@ -191,14 +197,15 @@ async fn section_10_6_names_and_keys_that_the_index_refuses_are_left_out() {
     names.sort();
     assert_eq!(names, ["shop.other", "shop.pool"]);
     let tags: Vec<_> = sets.iter().filter_map(|set| set.get("tags")).collect();
-    assert_eq!(tags, [&json!({ "a_b": 3 })], "the last of two keys that are one");
+    assert_eq!(tags, [&json!({ "a_b": 3 })], "the last of two keys that become equal");
     let stats = apm.agent().stats();
-    // `service`, `a..b`, `shop.pool.size`, a blank label, and one that is another's
+    // `service`, `a..b`, `shop.pool.size`, a blank label, and a label with the key of another one
     assert_eq!((stats.rejected, stats.dropped_keys), (0, 5), "{stats}");
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_nothing_is_told_while_nothing_is_recorded() {
+async fn no_opentelemetry_metrics_are_sent_with_recording_off() {
     let apm = apm(|agent| agent.recording(false)).await;
     let provider = apm.agent().meter_provider();
     let orders = provider.meter("shop").u64_counter("shop.orders").build();
@@ -211,8 +218,9 @@ async fn section_10_6_nothing_is_told_while_nothing_is_recorded() {
     assert_eq!(sample(&apm, "shop.orders").await["value"].as_f64(), Some(2.0));
 }
 
+// spec: metrics-otel.md
 #[tokio::test]
-async fn section_10_6_where_nothing_is_sent_nothing_is_measured() {
+async fn observable_instruments_are_not_called_if_nothing_is_sent() {
     for options in [
         |agent: AgentBuilder| agent.enabled(false),
         |agent: AgentBuilder| agent.metrics_interval(Duration::ZERO),

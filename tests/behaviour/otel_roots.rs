@@ -1,4 +1,4 @@
-//! What becomes of a transaction that no layer has begun, but a span of OpenTelemetry's? (agent-spec, section 7)
+//! Transactions that start with an OpenTelemetry span and not with a layer.
 
 use std::{
     collections::HashMap,
@@ -17,30 +17,32 @@ fn attributes(pairs: &[(&'static str, &'static str)]) -> Vec<KeyValue> {
     pairs.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect()
 }
 
-/// A root of this name with these attributes, ended with this status.
+/// Records a root span with this name, these attributes and this status.
 fn root(apm: &TestAgent, name: &'static str, kind: SpanKind, pairs: &[(&'static str, &'static str)], status: Status) {
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let tracer = apm.agent().tracer_provider().tracer("manual");
     let mut span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes(pairs)).start(&tracer);
     span.set_status(status);
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_3_the_type_is_that_of_the_work() {
+async fn transaction_type_follows_span_kind_and_attributes() {
     let apm = TestAgent::start().await;
     root(&apm, "GET /rates", SpanKind::Server, &[("http.request.method", "GET")], Status::Unset);
     root(&apm, "shop.Market/Buy", SpanKind::Server, &[("rpc.system", "grpc")], Status::Unset);
     root(&apm, "sales receive", SpanKind::Consumer, &[("messaging.system", "kafka")], Status::Unset);
-    root(&apm, "by hand", SpanKind::Internal, &[], Status::Unset);
+    root(&apm, "manual", SpanKind::Internal, &[], Status::Unset);
     apm.expect_transaction("GET /rates").await.kind("request");
     apm.expect_transaction("shop.Market/Buy").await.kind("request");
     apm.expect_transaction("sales receive").await.kind("messaging");
-    apm.expect_transaction("by hand").await.kind("unknown").outcome("unknown");
+    apm.expect_transaction("manual").await.kind("unknown").outcome("unknown");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_3_what_comes_later_may_tell_the_type() {
+async fn later_attributes_change_the_transaction_type() {
     let apm = TestAgent::start().await;
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let tracer = apm.agent().tracer_provider().tracer("manual");
     let context =
         Context::new().with_span(tracer.span_builder("GET /rates").with_kind(SpanKind::Server).start(&tracer));
     context.span().record_error(&std::io::Error::other("early"));
@@ -53,17 +55,17 @@ async fn section_7_3_what_comes_later_may_tell_the_type() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_over_names_the_errors_that_come_late() {
+async fn late_errors_have_the_name_and_type_of_their_root_span() {
     let apm = TestAgent::start().await;
-    let told = attributes(&[("messaging.system", "kafka")]);
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
-    let span = tracer.span_builder("settle sales").with_kind(SpanKind::Consumer).with_attributes(told).start(&tracer);
+    let kafka = attributes(&[("messaging.system", "kafka")]);
+    let tracer = apm.agent().tracer_provider().tracer("manual");
+    let span = tracer.span_builder("settle sales").with_kind(SpanKind::Consumer).with_attributes(kafka).start(&tracer);
     let context = Context::new().with_span(span);
     let elsewhere = context.clone();
     context.span().end();
     drop(context);
     let attached = elsewhere.attach();
-    tracing::error!(error = "by hand", "it failed");
+    tracing::error!(error = "manual", "it failed");
     drop(attached);
 
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
@@ -80,15 +82,16 @@ async fn a_root_that_is_over_names_the_errors_that_come_late() {
     follow_up.in_scope(|| tracing::error!(error = "below", "it failed"));
     drop(default);
 
-    for error in ["by hand", "by tracing", "below"] {
+    for error in ["manual", "by tracing", "below"] {
         let error = apm.expect_error(error).await;
         error.field("/transaction/type", "messaging").field("/transaction/name", "settle sales");
     }
 }
 
-/// Trap 21: the status of a server's span stays unset where all went well.
+/// The status of a successful server span stays unset.
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_2_an_unset_status_is_the_response_s() {
+async fn outcome_of_an_unset_status_follows_the_response_status() {
     let statuses = [
         (&[("http.method", "GET"), ("http.status_code", "200")][..], Status::Unset, "success", Some("HTTP 2xx")),
         (
@@ -140,8 +143,9 @@ async fn section_7_2_an_unset_status_is_the_response_s() {
     apm.expect_transaction("call").await.outcome("unknown").no_field("/result");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be() {
+async fn request_response_and_message_attributes_become_context_fields() {
     let apm = TestAgent::start().await;
     let pairs = [
         ("http.request.method", "GET"),
@@ -171,8 +175,9 @@ async fn section_7_5_request_response_and_message_are_where_a_layer_s_would_be()
     apm.assert_no_secret("hunter2");
 }
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_14_6_attributes_of_a_request_that_have_no_field_are_labels() {
+async fn request_attributes_without_a_field_are_labels() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let context = opentelemetry::Context::current();
@@ -195,26 +200,26 @@ fn duration(apm: &TestAgent) -> f64 {
 }
 
 #[tokio::test]
-async fn times_that_are_given_are_taken() {
+async fn explicit_start_and_end_times_are_used() {
     let now = SystemTime::now();
     for ago in [Duration::from_secs(90), Duration::from_secs(20 * 365 * 24 * 3600)] {
         let apm = TestAgent::start().await;
-        let tracer = apm.agent().tracer_provider().tracer("by hand");
+        let tracer = apm.agent().tracer_provider().tracer("manual");
         let start = now - ago;
         let mut span = tracer.span_builder("replayed").with_start_time(start).start(&tracer);
         span.end_with_timestamp(start + Duration::from_millis(1500));
         let micros = start.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
         apm.expect_transaction("replayed").await.field("/timestamp", micros);
-        // both clocks are read one behind the other
+        // both clocks are read one after the other
         assert!((duration(&apm) - 1500.0).abs() < 500.0, "{}", duration(&apm));
     }
 }
 
 #[tokio::test]
-async fn a_span_that_is_built_late_has_begun_when_it_began() {
+async fn explicit_start_time_is_kept_for_a_span_built_later() {
     let apm = TestAgent::start().await;
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
-    // as the bridge of `tracing` builds them: when they are first entered
+    let tracer = apm.agent().tracer_provider().tracer("manual");
+    // the bridge of `tracing` builds a span when it is first entered
     let builder = tracer.span_builder("late").with_start_time(SystemTime::now() - Duration::from_secs(60));
     drop(builder.start(&tracer));
     apm.expect_transaction("late").await;
@@ -222,21 +227,22 @@ async fn a_span_that_is_built_late_has_begun_when_it_began() {
 }
 
 #[tokio::test]
-async fn an_end_before_the_start_is_no_time() {
+async fn end_before_the_start_is_a_duration_of_zero() {
     let apm = TestAgent::start().await;
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let tracer = apm.agent().tracer_provider().tracer("manual");
     let mut span = tracer.start("backwards");
     span.end_with_timestamp(SystemTime::now() - Duration::from_secs(60));
     apm.expect_transaction("backwards").await.field("/duration", 0.0);
 }
 
-/// 1024 characters go; the rest need not wait for that in the queue's memory.
+/// 1024 characters are sent. The rest must not use memory of the queue.
+// spec: tracing-api-otel.md, field-limits.md
 #[tokio::test]
-async fn section_7_2_a_name_of_any_length_fits_into_the_queue() {
+async fn long_names_are_truncated_before_they_are_queued() {
     let configure = |agent: tower_apm::AgentBuilder| agent.max_queue_bytes(64 * 1024);
     let apm = TestAgent::builder().configure(configure).start().await;
     let long = || "n".repeat(1_000_000);
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let tracer = apm.agent().tracer_provider().tracer("manual");
     tracer.span_builder("root").start(&tracer).update_name(long());
     apm.agent().start_transaction("job", "scheduled").in_scope(|| {
         opentelemetry::Context::map_current(|context| context.span().update_name(long()));
@@ -251,13 +257,14 @@ async fn section_7_2_a_name_of_any_length_fits_into_the_queue() {
     }
 }
 
+// spec: span-links.md
 #[tokio::test]
-async fn section_6_7_links_beyond_the_limits_are_counted() {
+async fn links_over_the_limits_are_counted() {
     let apm = TestAgent::start().await;
     let link =
         || Link::with_context(SpanContext::new(7.into(), 8.into(), Default::default(), true, Default::default()));
     let links = |count| (0..count).map(|_| link()).collect::<Vec<_>>();
-    let tracer = apm.agent().tracer_provider().tracer("by hand");
+    let tracer = apm.agent().tracer_provider().tracer("manual");
     drop(tracer.span_builder("root").with_links(links(1002)).start(&tracer));
     assert_eq!(apm.agent().stats().excess_links, 2);
     let message = [("traceparent".to_owned(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())];
@@ -266,7 +273,7 @@ async fn section_6_7_links_beyond_the_limits_are_counted() {
     (0..1001).for_each(|_| drop(batch.link(&message).clone()));
     batch.in_scope(|| {
         opentelemetry::Context::map_current(|context| context.span().add_link(link().span_context, Vec::new()));
-        let mut span = tracer.span_builder("made with them").with_links(links(130)).start(&tracer);
+        let mut span = tracer.span_builder("built with links").with_links(links(130)).start(&tracer);
         span.add_link(link().span_context, Vec::new());
     });
     assert_eq!(apm.agent().stats().excess_links, 2 + 2 + 3);

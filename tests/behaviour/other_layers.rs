@@ -8,8 +8,8 @@ use tracing::{Dispatch, info_span, instrument::WithSubscriber};
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, registry};
 
 use crate::{
+    captured_output::CapturedOutput,
     http::{call, send},
-    written::Written,
 };
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -64,7 +64,7 @@ fn subscriber(agent: Option<&Agent>, other: BoxedLayer, order: Order) -> Dispatc
 }
 
 async fn printed(agent: Option<&Agent>, trace: Trace, order: Order, json: bool) -> String {
-    let written = Written::default();
+    let written = CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(written.clone());
     let printer = if json { printer.json().boxed() } else { printer.boxed() };
     let subscriber = subscriber(agent, printer, order);
@@ -121,12 +121,12 @@ fn agent_does_not_change_sentry_transactions() {
     }
 }
 
-/// The test kit's subscriber, which is the process's, hides the span; one that covers it does not.
+/// The global subscriber is that of the test kit, which hides the span. Another subscriber replaces it here.
 #[tokio::test]
 async fn subscriber_without_the_agent_sees_no_request_span() {
     let _apm = tower_apm::testkit::TestAgent::start().await;
     let agent = agent();
-    let written = Written::default();
+    let written = CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(written.clone());
     let work = async {
         call(app(Some(&agent), Trace::None), "/items/7").await;
@@ -139,11 +139,11 @@ async fn subscriber_without_the_agent_sees_no_request_span() {
     assert!(!lines.contains("request"), "{lines}");
 }
 
-/// A layer that comes before the agent's and has no filter gets the lines of every level.
+/// A layer without a filter that is added before the agent's layer gets the lines of every level.
 #[tokio::test]
 async fn printer_without_a_filter_prints_every_level() {
     let agent = agent();
-    let written = Written::default();
+    let written = CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(written.clone());
     let subscriber = registry().with(printer).with(agent.tracing_layer());
     tracing::subscriber::with_default(subscriber, || tracing::trace!("in detail"));
@@ -153,7 +153,7 @@ async fn printer_without_a_filter_prints_every_level() {
 #[tokio::test]
 async fn request_span_can_be_enabled() {
     let agent = agent();
-    let written = Written::default();
+    let written = CapturedOutput::default();
     let printer = tracing_subscriber::fmt::layer().json().without_time().with_writer(written.clone());
     let subscriber = registry().with(agent.tracing_layer()).with(printer);
     let app = Router::new().route("/", get(async || tracing::info!("handled"))).layer(agent.layer().request_span(true));

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 type Configure = fn(AgentBuilder) -> AgentBuilder;
 
-/// Every way to send.
+/// Every way to send events.
 const WAYS: [(&str, Configure); 5] = [
     ("intake", |agent| agent.gzip(false)),
     ("intake, compressed", |agent| agent.gzip(true)),
@@ -32,11 +32,11 @@ fn agent(url: &str, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Age
     configure(agent.api_request_time(Duration::from_millis(20))).build().unwrap()
 }
 
-/// The address of a server that is not there yet.
-fn away() -> (String, SocketAddr) {
-    let gone = DevServer::bind("127.0.0.1:0").unwrap();
-    let (url, address) = (gone.url(), gone.addr());
-    gone.shutdown();
+/// The address of a server that is not started yet.
+fn unused_address() -> (String, SocketAddr) {
+    let closed = DevServer::bind("127.0.0.1:0").unwrap();
+    let (url, address) = (closed.url(), closed.addr());
+    closed.shutdown();
     (url, address)
 }
 
@@ -56,7 +56,7 @@ fn adds_up(agent: &Agent) -> Stats {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < LONG, "waited in vain until {what}");
+        assert!(began.elapsed() < LONG, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -64,7 +64,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[tokio::test]
 async fn outage_events_are_kept_beyond_the_queue_size() {
     for (way, configure) in WAYS {
-        let (url, address) = away();
+        let (url, address) = unused_address();
         let agent = agent(&url, |agent| configure(agent).max_queue_size(512).api_request_size(4096));
         for _ in 0..10 {
             // enough to wake the worker, and no more than the queue holds
@@ -94,7 +94,7 @@ async fn outage_events_are_kept_beyond_the_queue_size() {
 #[tokio::test]
 async fn probe_ends_the_backoff_when_the_server_returns() {
     for (way, configure) in WAYS {
-        let (url, address) = away();
+        let (url, address) = unused_address();
         let agent = agent(&url, configure);
         drop(agent.start_transaction("job", "scheduled"));
         // each flush ends a back-off; the next one takes 25 s or more
@@ -111,8 +111,8 @@ async fn probe_ends_the_backoff_when_the_server_returns() {
 
 #[tokio::test]
 async fn probe_finds_the_second_server_if_it_returns_first() {
-    let (first, _) = away();
-    let (second, address) = away();
+    let (first, _) = unused_address();
+    let (second, address) = unused_address();
     let agent = agent(&first, |agent| agent.server_urls([first.clone(), second]));
     drop(agent.start_transaction("job", "scheduled"));
     for _ in 0..8 {
@@ -166,7 +166,7 @@ async fn retry_after_is_respected_in_both_forms() {
             let agent = agent(&url, configure);
             drop(agent.start_transaction("job", "scheduled"));
             until("it is refused", || !posts.lock().unwrap().is_empty()).await;
-            // a caller who waits does not end the wait
+            // a flush does not end the wait
             agent.flush(Duration::from_millis(20)).await.unwrap_err();
             agent.flush(LONG).await.unwrap();
             let posts = posts.lock().unwrap();
@@ -226,7 +226,7 @@ async fn too_large_otlp_batch_is_halved_repeatedly() {
 
 #[tokio::test]
 async fn spans_of_one_request_do_not_push_out_transactions_and_errors() {
-    let (url, _) = away();
+    let (url, _) = unused_address();
     let configure = |agent: AgentBuilder| agent.max_queue_size(1000).max_backlog_bytes(0).api_request_size(1024);
     let agent = agent(&url, |agent| configure(agent).transaction_max_spans(-1));
     let subscriber = {

@@ -1,4 +1,4 @@
-//! What becomes of events when the server has a bad day, and when the agent is told to be quiet?
+//! Delivery of events by a failing server, and options that turn recording off.
 
 use std::{
     future::ready,
@@ -31,7 +31,7 @@ fn adds_up(stats: Stats) {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_by_a_server_that_comes_back() {
+async fn temporary_server_failures_are_retried_without_loss() {
     for answer in [
         Answer::unavailable(),
         Answer::too_many(),
@@ -41,7 +41,7 @@ async fn nothing_is_lost_by_a_server_that_comes_back() {
         Answer::slow(Duration::from_millis(100)),
     ] {
         let apm = TestAgent::start().await;
-        let told = format!("{answer:?}");
+        let name = format!("{answer:?}");
         apm.answer([answer.clone(), answer]);
         for _ in 0..20 {
             call(app(&apm), "/listings/7").await;
@@ -49,12 +49,13 @@ async fn nothing_is_lost_by_a_server_that_comes_back() {
         apm.expect_transactions("GET /listings/{id}", 20).await;
         let stats = apm.agent().stats();
         adds_up(stats);
-        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (20, 20, 0), "{told}");
+        assert_eq!((stats.recorded, stats.accepted, stats.waiting), (20, 20, 0), "{name}");
     }
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_trap_10_what_the_server_refuses_is_counted_and_not_sent_again() {
+async fn rejected_events_are_counted_and_not_retried() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.answer([Answer::rejected(["bad luck", "worse luck"])]);
     for _ in 0..10 {
@@ -67,7 +68,7 @@ async fn section_2_6_trap_10_what_the_server_refuses_is_counted_and_not_sent_aga
 }
 
 #[tokio::test]
-async fn a_failure_half_way_goes_on_after_what_was_taken() {
+async fn retry_after_a_partial_failure_skips_accepted_events() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.answer([Answer::failed_after(3)]);
     for _ in 0..10 {
@@ -79,7 +80,7 @@ async fn a_failure_half_way_goes_on_after_what_was_taken() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_means_twice_and_not_never() {
+async fn lost_response_sends_the_events_twice() {
     let apm = TestAgent::start().await;
     apm.answer([Answer::cut_after_storing()]);
     apm.agent().start_transaction("once", "scheduled").run(async {}).await;
@@ -88,8 +89,9 @@ async fn an_answer_that_is_lost_means_twice_and_not_never() {
     assert_eq!(apm.agent().stats().accepted, 1);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_4_a_full_queue_drops_and_counts() {
+async fn full_queue_drops_and_counts_events() {
     let apm = TestAgent::builder().configure(|agent| agent.max_queue_size(10)).start().await;
     let full = || apm.agent().stats().dropped.queue_full > 0;
     let deadline = Instant::now() + LONG;
@@ -108,11 +110,11 @@ async fn section_2_4_a_full_queue_drops_and_counts() {
 }
 
 #[tokio::test]
-async fn events_wait_for_a_server_that_is_not_there_yet() {
-    // a port that is free, for the server that comes late
-    let gone = DevServer::bind("127.0.0.1:0").unwrap();
-    let (url, addr) = (gone.url(), gone.addr());
-    gone.shutdown();
+async fn events_wait_until_the_server_is_reachable() {
+    // a free port for the server that starts later
+    let closed = DevServer::bind("127.0.0.1:0").unwrap();
+    let (url, addr) = (closed.url(), closed.addr());
+    closed.shutdown();
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(url).build().unwrap();
     agent.start_transaction("early", "scheduled").run(async {}).await;
     let unsent = agent.flush(Duration::from_millis(200)).await.unwrap_err();
@@ -125,7 +127,7 @@ async fn events_wait_for_a_server_that_is_not_there_yet() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_flush_keeps_its_deadline_on_one_thread() {
+async fn flush_timeout_is_kept_on_a_single_thread_runtime() {
     let apm = TestAgent::start().await;
     apm.answer([Answer::slow(Duration::from_secs(60))]);
     apm.agent().start_transaction("slow", "scheduled").run(async {}).await;
@@ -134,8 +136,9 @@ async fn a_flush_keeps_its_deadline_on_one_thread() {
     assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
 }
 
+// spec: transport.md
 #[tokio::test(flavor = "current_thread")]
-async fn section_2_7_a_shutdown_delivers_and_then_records_no_more() {
+async fn shutdown_delivers_events_and_ends_recording() {
     let apm = TestAgent::builder().configure(|agent| agent.api_request_time(Duration::from_secs(60))).start().await;
     apm.agent().start_transaction("before", "scheduled").run(async {}).await;
     apm.agent().shutdown(LONG).await.unwrap();
@@ -148,7 +151,7 @@ async fn section_2_7_a_shutdown_delivers_and_then_records_no_more() {
 }
 
 #[tokio::test]
-async fn a_disabled_agent_is_not_there() {
+async fn disabled_agent_records_no_events() {
     let apm = TestAgent::builder().configure(|agent| agent.enabled(false)).start().await;
     let handler = async |tx: tower_apm::Transaction| tx.is_active().to_string();
     let app = Router::new().route("/", get(handler)).layer(apm.layer());
@@ -157,12 +160,13 @@ async fn a_disabled_agent_is_not_there() {
     assert_eq!(apm.agent().stats(), Stats::default());
 }
 
+// spec: configuration.md
 #[tokio::test]
-async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
+async fn recording_off_records_no_events_from_any_source() {
     let apm = TestAgent::builder().configure(|agent| agent.recording(false)).start().await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
-    let tell = move || {
+    let record = move || {
         let error = std::io::Error::other("no such room");
         tracing::error!(error = &error as &(dyn std::error::Error + 'static), "not announced");
         tower_apm::Transaction::current().capture_error(&error);
@@ -170,18 +174,18 @@ async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
         tracing::info_span!("and one of tracing's").in_scope(|| {});
         let mut headers = http::HeaderMap::new();
         tower_apm::trace_context::inject(&mut headers);
-        // as with Elastic's other agents: who does not record is not there
+        // as with Elastic's other agents: without recording, no headers are sent
         assert!(headers.is_empty(), "{headers:?}");
     };
     tracing::subscriber::with_default(subscriber, || {
-        tell();
-        apm.agent().start_transaction("job", "scheduled").in_scope(&tell);
+        record();
+        apm.agent().start_transaction("job", "scheduled").in_scope(&record);
         let job = apm.agent().start_transaction("job", "scheduled");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.in_scope(|| panic!("a bug"))));
         assert!(panicked.is_err());
     });
     let handler = move || {
-        tell();
+        record();
         let answer = http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
         ready(answer.with_error(std::io::Error::other("no sale")))
     };
@@ -192,21 +196,22 @@ async fn section_1_5_with_recording_off_nothing_is_recorded_whoever_tells_it() {
     assert_eq!(apm.agent().stats().recorded, 0);
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_5_trap_18_ignored_paths_make_no_transaction_at_any_layer() {
+async fn ignored_urls_make_no_transaction_at_any_layer() {
     let apm =
         TestAgent::builder().configure(|agent| agent.transaction_ignore_urls(["/health*", "*/ping"])).start().await;
     let inner = Router::new().route("/ping", get(async || "pong")).layer(apm.layer().module("inner"));
     let app =
         Router::new().route("/healthz", get(async || "ok")).nest("/inner", inner).merge(app(&apm)).layer(apm.layer());
-    // a pattern ends where the path does, and the query is none of it
+    // patterns match the path without the query
     for path in ["/healthz", "/inner/ping", "/inner/ping?verbose=1", "/listings/7"] {
         assert_eq!(call(app.clone(), path).await.status(), 200);
     }
     apm.expect_transaction("GET /listings/{id}").await;
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
     apm.clear();
-    // its spans are no transactions in its place
+    // spans of an ignored request do not become transactions
     let handler = async || {
         tracing::info_span!("SELECT 1").in_scope(|| {});
         tokio::task::yield_now().await;
@@ -218,8 +223,9 @@ async fn section_5_5_trap_18_ignored_paths_make_no_transaction_at_any_layer() {
     apm.expect_nothing().await;
 }
 
+// spec: tracing-sampling.md
 #[tokio::test]
-async fn a_sample_rate_of_zero_sends_nothing_and_passes_the_decision_on() {
+async fn sample_rate_zero_sends_no_transactions_and_propagates_the_decision() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_sample_rate(0.0)).start().await;
     let handler = async || {
         let mut headers = http::HeaderMap::new();
@@ -230,14 +236,15 @@ async fn a_sample_rate_of_zero_sends_nothing_and_passes_the_decision_on() {
     let passed = call(app.clone(), "/").await.into_body();
     assert!(passed.ends_with(b"-00"), "{passed:?}");
     apm.expect_nothing().await;
-    // the caller's decision stands
+    // the decision of the caller takes precedence
     let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     send(app, empty(request("/").header("traceparent", sampled))).await;
     apm.expect_transaction("GET /").await.field("/trace_id", "0af7651916cd43dd8448eb211c80319c");
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn metadata_tells_who_sends() {
+async fn metadata_contains_service_process_and_labels() {
     let apm = TestAgent::builder()
         .configure(|agent| {
             agent.service_name("shop").service_version("1.2.3").environment("ci").global_labels([("region", "mars")])
@@ -259,13 +266,14 @@ async fn metadata_tells_who_sends() {
     assert_eq!(metadata["process"]["pid"], std::process::id());
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_2_trap_38_a_configured_hostname_stands_beside_the_detected_one() {
+async fn configured_and_detected_hostnames_are_sent_separately() {
     let apm = TestAgent::builder().configure(|agent| agent.hostname("till 7 of the shop")).start().await;
     call(app(&apm), "/listings/7").await;
     apm.expect_transaction("GET /listings/{id}").await;
     let system = &apm.events(Kind::Metadata)[0]["system"];
     assert_eq!(system["configured_hostname"], "till 7 of the shop");
     assert_ne!(system["detected_hostname"], system["configured_hostname"]);
-    assert_eq!(system.get("hostname"), None, "the older field goes with neither");
+    assert_eq!(system.get("hostname"), None, "the older field is not sent");
 }

@@ -1,4 +1,4 @@
-//! Does the trace go on, in and out of the service? (agent-spec, section 4)
+//! Trace context and baggage of incoming and outgoing requests and messages.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'stat
     TestAgent::builder().configure(configure).start().await
 }
 
-/// What a call that the handler makes takes along.
+/// The headers of a request that the handler sends.
 type Called = Arc<Mutex<HeaderMap>>;
 
 fn app(apm: &TestAgent) -> (Router, Called) {
@@ -57,11 +57,12 @@ fn text(headers: &Called, name: &str) -> Option<String> {
     headers.lock().unwrap().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
+// spec: trace-continuation.md
 #[tokio::test]
-async fn section_4_6_trap_3_each_strategy_does_with_a_callers_trace_what_it_says() {
+async fn trace_continuation_strategies_continue_or_restart_the_trace() {
     use TraceContinuationStrategy::{Continue, Restart, RestartExternal};
 
-    for (strategy, state, goes_on) in [
+    for (strategy, state, is_continued) in [
         (Continue, None, true),
         (Continue, Some("other=1"), true),
         (Restart, Some("es=s:0.5,other=1"), false),
@@ -78,12 +79,12 @@ async fn section_4_6_trap_3_each_strategy_does_with_a_callers_trace_what_it_says
             [("traceparent", parent.as_str())].into_iter().chain(state.map(|state| ("tracestate", state))).collect();
         request(app, &headers).await;
         let out = (text(&called, "traceparent").unwrap(), text(&called, "tracestate"));
-        if goes_on {
+        if is_continued {
             assert!(out.0.starts_with(&format!("00-{TRACE}-")) && out.0.ends_with("-00"), "{strategy:?} {out:?}");
-            assert_eq!(out.1.as_deref(), state, "{strategy:?}: the state goes on as it came");
+            assert_eq!(out.1.as_deref(), state, "{strategy:?}: tracestate is unchanged");
             continue;
         }
-        assert!(!out.0.contains(TRACE) && out.0.ends_with("-01"), "{strategy:?} decides anew: {out:?}");
+        assert!(!out.0.contains(TRACE) && out.0.ends_with("-01"), "{strategy:?} makes a new decision: {out:?}");
         assert_eq!(out.1.as_deref(), Some("es=s:1"), "{strategy:?}");
         let sent = apm.expect_transaction("GET /").await;
         let sent = sent.no_field("/parent_id").field("/sample_rate", 1.0);
@@ -92,15 +93,17 @@ async fn section_4_6_trap_3_each_strategy_does_with_a_callers_trace_what_it_says
     }
 }
 
+// spec: trace-continuation.md
 #[tokio::test]
-async fn section_4_6_without_a_valid_parent_there_is_no_link() {
+async fn restart_without_a_valid_parent_adds_no_link() {
     let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
     request(app(&apm).0, &[("traceparent", "00-zz"), ("tracestate", "es=s:0.5")]).await;
     apm.expect_transaction("GET /").await.no_field("/links").no_field("/parent_id").field("/sample_rate", 1.0);
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_4_2_trap_47_the_legacy_header_is_read_and_sent_where_asked_for() {
+async fn elastic_traceparent_header_is_read_and_sent_by_option() {
     let apm = apm(|agent| agent.use_elastic_traceparent_header(true)).await;
     let (app, called) = app(&apm);
     request(app, &[("elastic-apm-traceparent", &caller("01"))]).await;
@@ -113,8 +116,9 @@ async fn section_4_2_trap_47_the_legacy_header_is_read_and_sent_where_asked_for(
     assert_eq!(text(&called, "elastic-apm-traceparent"), None);
 }
 
+// spec: tracing-sampling.md
 #[tokio::test]
-async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced_form() {
+async fn unsampled_transaction_is_sent_without_context_to_old_servers() {
     let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
     let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(server.url());
     let agent = builder.transaction_sample_rate(0.0).build().unwrap();
@@ -134,11 +138,12 @@ async fn section_4_4_an_unsampled_transaction_goes_to_old_servers_in_its_reduced
     assert_eq!(sent["span_count"]["started"], 0);
 }
 
+// spec: tracing-sampling.md
 #[tokio::test]
-async fn section_4_4_trap_2_events_weigh_what_the_root_of_their_trace_decided() {
+async fn sample_rate_of_events_is_that_of_the_root() {
     let root = None;
     let caller = |flags, state| Some((caller(flags), state));
-    // it would send no unsampled ones to a newer server
+    // newer servers get no unsampled transactions
     let server = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
     for (rate, incoming, sampled, expected) in [
         (0.99994, root.clone(), true, Some(0.9999)),
@@ -162,7 +167,7 @@ async fn section_4_4_trap_2_events_weigh_what_the_root_of_their_trace_decided() 
             Some((parent, state)) => vec![("traceparent", parent.as_str()), ("tracestate", *state)],
             None => Vec::new(),
         };
-        let told = format!("{rate} {headers:?}");
+        let case = format!("{rate} {headers:?}");
         let mut tries = 0;
         let (transactions, spans) = loop {
             tries += 1;
@@ -173,25 +178,26 @@ async fn section_4_4_trap_2_events_weigh_what_the_root_of_their_trace_decided() 
                 server.store().query(&Query::new().kind(kind)).events.iter().map(|event| event.body().clone()).collect()
             };
             let (transactions, spans) = (of(Kind::Transaction), of(Kind::Span));
-            // one of ten thousand comes out otherwise
+            // one of ten thousand is not sampled
             if transactions[0]["sampled"] != json!(false) || !sampled || tries == 10 {
                 break (transactions, spans);
             }
         };
-        assert_eq!(transactions.len(), 1, "{told}");
+        assert_eq!(transactions.len(), 1, "{case}");
         let weight = |event: &Value| event.get("sample_rate").map(|rate| rate.as_f64().unwrap());
-        assert_eq!(weight(&transactions[0]), expected, "{told}");
-        assert_eq!(transactions[0]["sampled"] == json!(false), !sampled, "{told}");
+        assert_eq!(weight(&transactions[0]), expected, "{case}");
+        assert_eq!(transactions[0]["sampled"] == json!(false), !sampled, "{case}");
         assert_eq!(
             spans.iter().map(weight).collect::<Vec<_>>(),
             if sampled { vec![expected] } else { vec![] },
-            "{told}"
+            "{case}"
         );
     }
 }
 
+// spec: tracing-distributed-tracing.md, tracing-spans-limit.md
 #[tokio::test]
-async fn section_4_5_below_a_span_that_is_dropped_the_trace_goes_on_from_what_is_recorded() {
+async fn dropped_span_propagates_its_recorded_ancestor() {
     let apm = apm(|agent| agent.transaction_max_spans(0)).await;
     let tracer = Arc::new(apm.agent().tracer_provider().tracer("shop"));
     let called = Called::default();
@@ -211,8 +217,9 @@ async fn section_4_5_below_a_span_that_is_dropped_the_trace_goes_on_from_what_is
     assert_eq!(text(&called, "tracestate").as_deref(), Some("es=s:1"));
 }
 
+// spec: trace-continuation.md
 #[tokio::test]
-async fn section_4_6_a_restart_leaves_the_baggage_alone() {
+async fn restart_keeps_the_baggage() {
     let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
     let (app, called) = app(&apm);
     let headers = [("traceparent", caller("01")), ("tracestate", "es=s:0.5".into()), ("baggage", "user=0xabc".into())];
@@ -221,8 +228,9 @@ async fn section_4_6_a_restart_leaves_the_baggage_alone() {
     apm.expect_transaction("GET /").await.no_field("/parent_id").label("baggage_user", "0xabc");
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_4_5_headers_that_were_copied_from_elsewhere_do_not_stand() {
+async fn inject_replaces_copied_trace_headers() {
     let apm = TestAgent::start().await;
     let mut headers = HeaderMap::new();
     for name in ["traceparent", "tracestate", "elastic-apm-traceparent"] {
@@ -238,7 +246,7 @@ async fn section_4_5_headers_that_were_copied_from_elsewhere_do_not_stand() {
 }
 
 #[tokio::test]
-async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
+async fn w3c_propagator_of_opentelemetry_propagates_no_tracestate() {
     use opentelemetry_sdk::propagation::TraceContextPropagator;
 
     let apm = TestAgent::start().await;
@@ -250,7 +258,7 @@ async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
         work.in_scope(|| propagator.inject_context(&Context::current(), &mut carrier));
         carrier
     };
-    // what docs/opentelemetry.md says
+    // as documented in docs/opentelemetry.md
     let theirs = through(&TraceContextPropagator::new());
     assert!(theirs["traceparent"].starts_with(&format!("00-{TRACE}-")));
     assert_eq!(theirs.get("tracestate").map(String::as_str).unwrap_or_default(), "");
@@ -258,8 +266,9 @@ async fn another_propagator_joins_the_trace_and_knows_nothing_of_its_state() {
     assert_eq!(ours["tracestate"], "es=s:0.5,other=1");
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_4_7_baggage_travels_on_and_is_attached_as_asked() {
+async fn baggage_is_propagated_and_attached_by_option() {
     let apm = apm(|agent| agent.baggage_to_attach(["user*", "session"])).await;
     let called = Called::default();
     let calls = called.clone();
@@ -291,7 +300,7 @@ async fn client_baggage_becomes_at_most_16_labels() {
     for from in [0, 60, 120] {
         let many: Vec<_> = (from..from + 60).map(|number| format!("k{number}=v")).collect();
         request(app.clone(), &[("baggage", &format!("{},user=0xabc", many.join(",")))]).await;
-        assert_eq!(text(&called, "baggage").unwrap().split(',').count(), 61, "all of it travels on");
+        assert_eq!(text(&called, "baggage").unwrap().split(',').count(), 61, "all of it is propagated");
     }
     apm.flush().await;
     let found = labels(apm.events(Kind::Transaction));
@@ -313,8 +322,9 @@ async fn outgoing_baggage_respects_the_w3c_limits() {
     assert!(sent.len() <= 8192 && sent.split(',').count() <= 64, "{} bytes", sent.len());
 }
 
+// spec: span-links.md
 #[tokio::test]
-async fn section_4_8_links_are_added_after_the_start() {
+async fn span_links_can_be_added_after_the_start() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("batch", "messaging");
     for parent in [caller("01"), "not one".to_owned()] {
@@ -325,8 +335,9 @@ async fn section_4_8_links_are_added_after_the_start() {
     assert_eq!(sent.json()["links"], json!([{ "trace_id": TRACE, "span_id": PARENT }]));
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
+async fn message_headers_propagate_the_trace_to_the_consumer() {
     let apm = TestAgent::start().await;
     let producer = apm.agent().start_transaction("produce", "scheduled");
     let mut headers = HashMap::<String, Vec<u8>>::new();
@@ -347,8 +358,9 @@ async fn section_4_9_a_message_carries_the_trace_to_its_consumer() {
     }
 }
 
+// spec: tracing-instrumentation-messaging.md, span-links.md
 #[tokio::test]
-async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
+async fn batch_of_one_message_has_a_link_and_no_parent() {
     let apm = TestAgent::start().await;
     let producer = apm.agent().start_transaction("produce", "scheduled");
     let mut headers = HashMap::<String, Vec<u8>>::new();
@@ -370,8 +382,9 @@ async fn section_6_7_trap_43_a_batch_of_one_message_has_a_link_and_no_parent() {
     }
 }
 
+// spec: trace-continuation.md
 #[tokio::test]
-async fn section_4_6_strategies_hold_for_messages_too() {
+async fn trace_continuation_strategy_applies_to_messages() {
     let apm = apm(|agent| agent.trace_continuation_strategy(TraceContinuationStrategy::Restart)).await;
     let sender = tower_apm::otel::extract_carrier(&HashMap::from([("traceparent".to_owned(), caller("01"))]));
     apm.agent().start_transaction_from(&sender, "consume", "messaging").run(async {}).await;
@@ -380,7 +393,7 @@ async fn section_4_6_strategies_hold_for_messages_too() {
 }
 
 #[tokio::test]
-async fn opentelemetrys_propagator_carries_elastics_state_and_baggage() {
+async fn elastic_propagator_propagates_tracestate_and_baggage() {
     let apm = TestAgent::start().await;
     let propagator = ElasticPropagator::new();
     let mut carrier = HashMap::new();
@@ -397,24 +410,26 @@ async fn opentelemetrys_propagator_carries_elastics_state_and_baggage() {
     assert_eq!(context.baggage().get("shop").map(ToString::to_string).as_deref(), Some("eu"));
     let again: &mut HashMap<String, String> = &mut HashMap::new();
     propagator.inject_context(&context, again);
-    assert_eq!(*again, carrier, "a context of another tracer goes on as it came");
+    assert_eq!(*again, carrier, "the context of another tracer is propagated unchanged");
     let fields: Vec<_> = propagator.fields().collect();
     assert_eq!(fields, ["traceparent", "tracestate", "baggage", "elastic-apm-traceparent"]);
 }
 
+// spec: tracing-distributed-tracing.md
 #[tokio::test]
-async fn section_4_1_a_page_gets_a_parent_for_its_own_transaction() {
+async fn ensure_parent_id_returns_one_parent_for_a_page() {
     let apm = TestAgent::start().await;
     let work = apm.agent().start_transaction("page", "scheduled");
     let parent = work.ensure_parent_id().unwrap();
-    assert_eq!(work.ensure_parent_id(), Some(parent), "it stays");
+    assert_eq!(work.ensure_parent_id(), Some(parent), "the id does not change");
     drop(work);
     apm.expect_transaction("page").await.field("/parent_id", parent.to_string());
     assert_eq!(Transaction::default().ensure_parent_id(), None);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_14_1_a_service_that_only_propagates_records_nothing() {
+async fn context_propagation_only_propagates_and_records_no_events() {
     let apm = apm(|agent| agent.context_propagation_only(true)).await;
     let called = Called::default();
     let calls = called.clone();

@@ -1,5 +1,5 @@
 //! `transaction_max_spans`: every parent id that is sent refers to an event that is sent.
-// spec: handling-huge-traces/tracing-spans-limit.md
+// spec: tracing-spans-limit.md
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use tower_apm::{
 
 use crate::{
     http::call,
-    huge_traces::{SELECT, apm, names, sent},
+    span_compression::{SELECT, apm, names, sent},
 };
 
 #[tracing::instrument]
@@ -216,7 +216,7 @@ async fn error_of_an_outer_transaction_does_not_refer_to_inner_spans() {
     let inner = Router::new().route("/inner", get(handler)).layer(apm.layer());
     outer.run(call(inner, "/inner")).await;
     let (transaction, spans) = sent(&apm).await;
-    assert_eq!(spans.len(), 1, "nothing refers to the calls: {spans:?}");
+    assert_eq!(spans.len(), 1, "no event refers to the exit spans: {spans:?}");
     let errors = apm.events(Kind::Error);
     assert_eq!(errors.len(), 3);
     for error in errors {

@@ -1,4 +1,4 @@
-//! Do long spans tell where they ended? (agent-spec, section 6.1)
+//! Stack traces of spans.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use tower_apm::AgentBuilder;
 
 use crate::{
     http::call,
-    huge_traces::{SELECT, after, apm},
+    span_compression::{SELECT, after, apm},
 };
 
 fn functions(span: &Value) -> Vec<&str> {
@@ -29,8 +29,9 @@ async fn show() {
     load().await;
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_the_stack_begins_with_the_code_that_awaits() {
+async fn span_stack_starts_at_the_awaiting_code() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     call(Router::new().route("/", get(async || show().await)).layer(apm.layer()), "/").await;
     let span = apm.expect_span("load").await;
@@ -42,8 +43,9 @@ async fn section_6_1_the_stack_begins_with_the_code_that_awaits() {
     assert_eq!((&first["filename"], &first["library_frame"]), (&"span_stacks.rs".into(), &false.into()));
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_only_spans_that_took_long_enough_have_one() {
+async fn span_stack_needs_the_minimum_duration() {
     for (least, short, long) in
         [(None, false, false), (Some(Duration::ZERO), true, true), (Some(Duration::from_millis(5)), false, true)]
     {
@@ -60,30 +62,33 @@ async fn section_6_1_only_spans_that_took_long_enough_have_one() {
     assert_eq!(after(&apm, [SELECT.took(5)]).await.1[0].get("stacktrace"), None);
 }
 
+// spec: tracing-spans.md, tracing-spans-compress.md
 #[tokio::test]
-async fn section_6_1_a_composite_has_that_of_its_first_call() {
+async fn composite_span_has_the_stack_of_its_first_span() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::from_millis(5))).await;
     let (_, spans) = after(&apm, (0..3).map(|n| SELECT.at(n * 100).took(10))).await;
     assert_eq!((spans.len(), &spans[0]["composite"]["count"]), (1, &3.into()));
     assert!(!functions(&spans[0]).is_empty());
 }
 
+// spec: tracing-spans.md
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn section_6_1_a_stack_without_the_application_is_none() {
+async fn span_stack_without_application_frames_is_omitted() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     let work = apm.agent().start_transaction("work", "scheduled");
     let span = tracer.start_with_context("let go", &Context::from(work.clone()));
     let (give, take) = tokio::sync::oneshot::channel();
-    // nobody waits for it, so the runtime drops what it gets, and only its own code is on the stack then
+    // the task is not awaited, so the runtime drops the span, with only its own code on the stack
     drop(tokio::spawn(take));
     assert!(give.send(span).is_ok());
     apm.expect_span("let go").await.no_field("/stacktrace");
     drop(work);
 }
 
+// spec: tracing-spans.md
 #[tokio::test]
-async fn section_6_1_a_span_that_brings_its_stack_keeps_it() {
+async fn code_stacktrace_attribute_is_the_span_stack() {
     let apm = apm(|agent| agent.span_stack_trace_min_duration(Duration::ZERO)).await;
     let tracer = apm.agent().tracer_provider().tracer("db");
     let text = "   0: shop::pool::Connection::run\n             at ./src/pool.rs:7:3\n   1: tokio::runtime::run\n";
@@ -93,7 +98,7 @@ async fn section_6_1_a_span_that_brings_its_stack_keeps_it() {
         span.start(&tracer).end_with_timestamp(SystemTime::now());
     });
     let span = apm.expect_span("query").await;
-    assert_eq!(functions(span.json()), ["shop::pool::Connection::run"], "the runtime below it says nothing");
+    assert_eq!(functions(span.json()), ["shop::pool::Connection::run"], "frames of the runtime are removed");
     assert_eq!(span.json()["stacktrace"][0]["lineno"], 7);
     assert_eq!(span.json()["context"].get("tags"), None);
 }

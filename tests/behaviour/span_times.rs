@@ -1,4 +1,4 @@
-//! Are spans where their transaction is in time, and as long as they took? (agent-spec, section 5.1 and trap 34)
+//! Timestamps and durations of spans.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +16,9 @@ fn interval(event: &Value) -> (f64, f64) {
     (start, start + event["duration"].as_f64().unwrap() * 1000.0)
 }
 
+// spec: tracing-transactions.md, tracing-spans.md
 #[tokio::test]
-async fn section_5_1_spans_lie_within_their_transaction() {
+async fn spans_lie_within_the_time_of_their_transaction() {
     let apm = TestAgent::start().await;
     let handler = async || {
         let first = info_span!("first");
@@ -36,7 +37,7 @@ async fn section_5_1_spans_lie_within_their_transaction() {
 }
 
 #[tokio::test]
-async fn times_that_the_caller_tells_are_kept() {
+async fn explicit_span_times_are_kept() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("import");
     let now = SystemTime::now();
@@ -60,7 +61,7 @@ async fn times_that_the_caller_tells_are_kept() {
         let span = apm.expect_span(name).await;
         let expected = start.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as f64;
         let duration = end.duration_since(start).unwrap_or_default().as_secs_f64() * 1000.0;
-        // what is told as of this hour goes by our clock, which may differ by a little
+        // times of the last hour are converted to the monotonic clock, which may differ a little
         let about = |one: f64, other: f64, what: &str| assert!((one - other).abs() < 50_000.0, "{name}: {what} {one}");
         about(span.json()["timestamp"].as_f64().unwrap(), expected, "timestamp");
         about(span.json()["duration"].as_f64().unwrap() * 1000.0, duration * 1000.0, "duration");

@@ -41,12 +41,12 @@ enum Step {
         took: u64,
     },
     End(Index),
-    /// Nothing holds the context any more.
+    /// The context of the span is dropped.
     Release(Index),
     Fail(Index),
     /// A call passes the context on.
     Inject(Index),
-    /// The transaction ends; spans may go on.
+    /// The transaction ends. Spans may continue.
     Finish,
 }
 
@@ -100,7 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A span's context, and when it ends.
 type Held = (Context, SystemTime);
 
-/// Returns the spans that calls have passed on.
+/// Runs the steps and returns the ids of spans that were propagated.
 fn run(apm: &TestAgent, steps: &[Step]) -> Vec<String> {
     let tracer = apm.agent().tracer_provider().tracer("trees");
     let mut work = Some(apm.agent().start_transaction("work", "scheduled"));
@@ -154,7 +154,7 @@ async fn check(limits: Limits, steps: Vec<Step>) -> Result<(), TestCaseError> {
             .span_compression_same_kind_max_duration(Duration::from_millis(same_kind))
             .exit_span_min_duration(Duration::from_millis(shortest))
             .transaction_sample_rate(if sampled { 1.0 } else { 0.0 })
-            // self times are kept, and no report comes
+            // self times are collected, and no metrics are sent
             .metrics_interval(if timed { Duration::from_secs(3600) } else { Duration::ZERO });
         match filter {
             0 => agent,

@@ -1,4 +1,4 @@
-//! What becomes of spans below a transaction?
+//! Spans of `tracing` and OpenTelemetry below a transaction.
 
 use std::time::SystemTime;
 
@@ -30,8 +30,9 @@ async fn load(page: i64) {
 #[tracing::instrument]
 async fn store() {}
 
+// spec: tracing-api-otel.md
 #[tokio::test]
-async fn section_7_1_spans_nest_as_the_code_does() {
+async fn tracing_spans_nest_as_the_code_does() {
     let apm = TestAgent::start().await;
     run(&apm, async || load(2).await).await;
     let transaction = apm
@@ -68,7 +69,7 @@ async fn concurrent_branches_do_not_mix() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spawned_task_belongs_to_the_span_that_it_is_given() {
+async fn spawned_task_belongs_to_its_span() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let bare = tokio::spawn(async { info_span!("lost").in_scope(|| ()) });
@@ -85,7 +86,7 @@ async fn a_spawned_task_belongs_to_the_span_that_it_is_given() {
 }
 
 #[tokio::test]
-async fn an_explicit_parent_is_kept() {
+async fn explicit_parent_is_kept() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let parent = info_span!("parent");
@@ -96,7 +97,7 @@ async fn an_explicit_parent_is_kept() {
 }
 
 #[tokio::test]
-async fn the_requests_own_span_is_an_explicit_parent_too() {
+async fn request_span_can_be_an_explicit_parent() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let request = tracing::Span::current();
@@ -118,7 +119,7 @@ async fn the_requests_own_span_is_an_explicit_parent_too() {
 }
 
 #[tokio::test]
-async fn blocking_work_within_the_requests_own_span_is_seen() {
+async fn blocking_work_in_the_request_span_is_recorded() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let request = tracing::Span::current();
@@ -130,14 +131,14 @@ async fn blocking_work_within_the_requests_own_span_is_seen() {
 }
 
 #[tokio::test]
-async fn debug_spans_are_left_out() {
+async fn debug_spans_are_not_recorded() {
     let apm = TestAgent::start().await;
     run(&apm, async || tracing::debug_span!("inner workings").in_scope(|| info_span!("below").in_scope(|| ()))).await;
     apm.expect_transaction("GET /").await.no_span("inner workings").span("below", |span| span.child_of("GET /"));
 }
 
 #[tokio::test]
-async fn a_trace_layer_makes_no_second_transaction() {
+async fn trace_layer_makes_no_second_transaction() {
     let apm = TestAgent::start().await;
     let trace = || TraceLayer::new_for_http().make_span_with(|_: &http::Request<_>| info_span!("http request"));
     let routes = || Router::new().route("/listings/{id}", get(async || load(1).await));
@@ -154,7 +155,7 @@ async fn a_trace_layer_makes_no_second_transaction() {
 }
 
 #[tokio::test]
-async fn what_was_told_of_a_span_around_the_layer_is_told_of_the_request() {
+async fn labels_of_a_span_around_the_layer_are_kept() {
     let apm = TestAgent::start().await;
     let around = async {
         Transaction::current().set_label("tenant", "7").set_custom_context("gateway", "eu");
@@ -166,7 +167,7 @@ async fn what_was_told_of_a_span_around_the_layer_is_told_of_the_request() {
 }
 
 #[tokio::test]
-async fn spans_beyond_the_limit_are_counted() {
+async fn spans_over_the_limit_are_counted() {
     let apm = TestAgent::builder().configure(|agent| agent.transaction_max_spans(3)).start().await;
     run(&apm, async || (0..10).for_each(|_| info_span!("one").in_scope(|| ()))).await;
     apm.expect_transaction("GET /").await.span_count(3).field("/span_count/dropped", 7);
@@ -174,7 +175,7 @@ async fn spans_beyond_the_limit_are_counted() {
 }
 
 #[tokio::test]
-async fn a_database_call_is_a_dependency() {
+async fn database_span_is_a_dependency() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let span = info_span!(
@@ -207,7 +208,7 @@ async fn a_database_call_is_a_dependency() {
 }
 
 #[tokio::test]
-async fn an_http_call_is_a_dependency() {
+async fn http_span_is_a_dependency() {
     let apm = TestAgent::start().await;
     run(&apm, async || {
         let span = info_span!(
@@ -233,7 +234,7 @@ async fn an_http_call_is_a_dependency() {
 }
 
 #[tokio::test]
-async fn a_called_service_joins_the_trace() {
+async fn called_service_joins_the_trace() {
     let apm = TestAgent::start().await;
     let callee = Router::new().route("/rpc", get(async || "ok")).layer(apm.layer());
     let caller = async move || {
@@ -252,7 +253,7 @@ async fn a_called_service_joins_the_trace() {
 }
 
 #[tokio::test]
-async fn a_request_made_in_process_is_a_transaction_below() {
+async fn in_process_request_is_a_child_transaction() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/inner", get(async || "ok")).layer(apm.layer());
     let outer = async move || {
@@ -265,7 +266,7 @@ async fn a_request_made_in_process_is_a_transaction_below() {
 }
 
 #[tokio::test]
-async fn opentelemetrys_context_is_the_transactions_and_is_gone_afterwards() {
+async fn opentelemetry_context_contains_the_transaction_only_during_the_request() {
     let apm = TestAgent::start().await;
     let handler = async || opentelemetry::Context::current().span().span_context().trace_id().to_string();
     let trace_id = call(Router::new().route("/", get(handler)).layer(apm.layer()), "/").await.into_body();
@@ -274,15 +275,16 @@ async fn opentelemetrys_context_is_the_transactions_and_is_gone_afterwards() {
 }
 
 #[tokio::test]
-async fn without_the_requests_span_spans_are_still_below_the_transaction() {
+async fn spans_belong_to_the_transaction_without_a_request_span() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || load(1).await)).layer(apm.layer().request_span(false));
     call(app, "/").await;
     apm.expect_transaction("GET /").await.span("load", |span| span.child_of("GET /"));
 }
 
+// spec: error-tracking.md, tracing-api-otel.md
 #[tokio::test]
-async fn section_9_5_an_exception_that_a_span_begins_with_is_an_error() {
+async fn exception_event_of_the_span_builder_is_an_error() {
     let apm = TestAgent::start().await;
     let tracer = apm.agent().tracer_provider().tracer("app");
     let lost = vec![KeyValue::new("exception.message", "lost"), KeyValue::new("exception.type", "shop::Lost")];

@@ -66,7 +66,7 @@ async fn callback_with_in_transaction_belongs_to_the_transaction() {
     let (sender, receiver) = oneshot::channel();
     let sender = Arc::new(Mutex::new(Some(sender)));
     let handler = move |tx: Transaction| async move {
-        // as an upgrade calls back: on a task of its own, with nothing current
+        // like the callback of an upgrade: on its own task, without a current transaction
         let callback = move || load(3).in_transaction(tx);
         assert!(sender.lock().unwrap().take().unwrap().send(callback).is_ok());
     };

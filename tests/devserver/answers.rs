@@ -24,7 +24,7 @@ fn held(server: &DevServer) -> usize {
 }
 
 #[test]
-fn what_is_valid_is_taken_without_a_word() {
+fn valid_events_are_accepted_with_an_empty_response() {
     let server = server();
     let body = lines(&[METADATA, TRANSACTION, SPAN, ERROR, METRICSET, LOG]);
     let answer = request(&server, INTAKE, &[NDJSON], body.as_bytes());
@@ -35,7 +35,7 @@ fn what_is_valid_is_taken_without_a_word() {
 }
 
 #[test]
-fn an_empty_body_is_fine_and_metadata_comes_first() {
+fn empty_body_is_accepted_and_metadata_must_be_first() {
     let server = server();
     for (body, status) in [
         (String::new(), 202),
@@ -108,7 +108,7 @@ fn method_and_exact_content_type_are_checked() {
 }
 
 #[test]
-fn errors_are_labelled_as_json_for_those_who_accept_it() {
+fn error_content_type_follows_the_accept_header() {
     let server = server();
     for (accept, label) in [
         (Some("application/json"), "application/json"),
@@ -123,7 +123,7 @@ fn errors_are_labelled_as_json_for_those_who_accept_it() {
 }
 
 #[test]
-fn a_token_is_asked_for_where_one_is_set() {
+fn secret_token_is_required_if_set() {
     let server = DevServer::builder().secret_token("hunter2").api_key("a2V5").bind("127.0.0.1:0").unwrap();
     let body = lines(&[METADATA, SPAN]);
     for (sent, status) in [
@@ -154,7 +154,7 @@ fn a_token_is_asked_for_where_one_is_set() {
 }
 
 #[test]
-fn compressed_bodies_are_told_by_header_or_content() {
+fn compressed_bodies_are_detected_by_header_or_content() {
     let server = server();
     let body = lines(&[METADATA, TRANSACTION, SPAN]);
     for (encoding, packed) in [
@@ -262,7 +262,7 @@ fn the_central_configuration_is_empty_and_tagged() {
 }
 
 #[test]
-fn what_it_is_told_to_configure_it_hands_on_until_it_is_taken_back() {
+fn agent_config_is_served_until_it_is_removed() {
     let server = server();
     let told = r#"{"service":{"name":"shop"},"settings":{"transaction_sample_rate":0.2,"recording":true}}"#;
     let put = request(&server, "PUT /api/agent-config", &[], told.as_bytes());
@@ -287,7 +287,7 @@ fn what_it_is_told_to_configure_it_hands_on_until_it_is_taken_back() {
 }
 
 #[test]
-fn what_this_agent_would_not_take_is_told_and_handed_on() {
+fn agent_config_with_unknown_options_is_served_with_warnings() {
     let server = server();
     let told = br#"{"settings":{"transaction_sample_rate":"2","ignore_url_groups":"x","capture_body":"all"}}"#;
     let put = request(&server, "PUT /api/agent-config", &[], told);
@@ -303,7 +303,7 @@ fn what_this_agent_would_not_take_is_told_and_handed_on() {
 }
 
 #[test]
-fn a_configuration_that_is_none_is_refused_with_what_is_expected() {
+fn invalid_agent_config_is_refused_with_the_expected_form() {
     let server = server();
     let refused = request(&server, "PUT /api/agent-config", &[], br#"{"settings":{"recording":[]}}"#);
     assert_eq!(refused.status, 400);
@@ -313,7 +313,7 @@ fn a_configuration_that_is_none_is_refused_with_what_is_expected() {
 }
 
 #[test]
-fn it_can_be_another_version_or_tell_none() {
+fn server_version_can_be_set_or_hidden() {
     let old = DevServer::builder().version("7.17.0").bind("127.0.0.1:0").unwrap();
     let secretive = DevServer::builder().version("").bind("127.0.0.1:0").unwrap();
     assert_eq!(request(&old, "GET /", &[], b"").json()["version"], "7.17.0");

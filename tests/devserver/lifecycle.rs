@@ -1,4 +1,4 @@
-//! Does it start, stop and start again as it is told?
+//! The server starts, stops and starts again on the same port.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn it_can_be_killed_and_started_again_on_its_port() {
+fn server_can_restart_on_its_port() {
     let mut server = DevServer::bind("127.0.0.1:0").unwrap();
     let address = server.addr().to_string();
     for _ in 0..3 {
@@ -19,7 +19,7 @@ fn it_can_be_killed_and_started_again_on_its_port() {
         assert_eq!(post(&server, &lines(&[METADATA, SPAN])).status, 202);
         server.shutdown();
         assert!(open.answer().is_err(), "an open request is cut");
-        assert!(TcpStream::connect(&address).is_err(), "nobody listens");
+        assert!(TcpStream::connect(&address).is_err(), "the port is closed");
         server = DevServer::bind(&address).unwrap();
         assert_eq!(server.store().query(&Query::new()).total, 0);
     }
@@ -35,7 +35,7 @@ fn the_store_outlives_its_server() {
 }
 
 #[test]
-fn only_loopback_is_bound_unless_told_otherwise() {
+fn remote_addresses_need_allow_remote() {
     let error = DevServer::bind("0.0.0.0:0").unwrap_err();
     assert!(matches!(error, DevServerError::NotLoopback { .. }));
     assert!(error.to_string().contains("0.0.0.0:0") && error.to_string().contains("allow_remote"), "{error}");
@@ -44,7 +44,7 @@ fn only_loopback_is_bound_unless_told_otherwise() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named() {
+fn bind_error_contains_the_address() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let taken = DevServer::bind(server.addr().to_string()).unwrap_err();
     assert!(matches!(taken, DevServerError::Bind { .. }));
@@ -55,7 +55,7 @@ fn an_address_that_cannot_be_had_is_named() {
 }
 
 #[tokio::test]
-async fn it_may_be_dropped_inside_a_runtime() {
+async fn server_can_be_dropped_inside_a_runtime() {
     let server = DevServer::bind("localhost:0").unwrap();
     let found = server.store().wait_for(Duration::ZERO, |_| None::<()>).await;
     assert_eq!(found, None);

@@ -83,7 +83,7 @@ fn bad_parameters_are_named_with_what_is_allowed() {
 }
 
 #[test]
-fn all_can_be_forgotten_and_counts_go_on() {
+fn clear_removes_events_and_keeps_the_counts() {
     let server = filled();
     assert_eq!(request(&server, "DELETE /api/events", &[], b"").status, 204);
     assert_eq!(get(&server, "/api/events").json(), json!({ "total": 0, "events": [] }));
@@ -112,7 +112,7 @@ fn the_oldest_are_evicted_and_counted() {
 
 /// What agents of other languages have sent is taken whole, and comes back with its ids.
 #[test]
-fn bodies_of_other_agents_are_taken() {
+fn bodies_of_other_agents_are_accepted() {
     for (name, body) in spec::bodies("agent-bodies") {
         let server = DevServer::bind("127.0.0.1:0").unwrap();
         let events = body.lines().filter(|line| !line.is_empty()).count() - 1;

@@ -1,5 +1,4 @@
-//! OTLP over HTTP and gRPC: what a sender hears, and what is stored. `otlp_section_N_M` counts by the server's rules for
-//! OTLP, not by those for agents.
+//! OTLP over HTTP and gRPC: responses and stored events.
 
 use std::{io::Write, time::Duration};
 
@@ -94,7 +93,7 @@ fn traces_are_shown_as_transactions_and_spans_below_their_metadata() {
 }
 
 #[test]
-fn every_packing_of_the_intake_is_taken() {
+fn every_compression_is_accepted() {
     let server = server();
     let message = traces().encode_to_vec();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -137,7 +136,7 @@ async fn grpc_on_the_same_port_stores_what_http_stores() {
 }
 
 #[tokio::test]
-async fn otlp_section_3_http_2_is_taken_for_grpc_and_for_nothing_else() {
+async fn http2_is_accepted_for_grpc_only() {
     let server = server();
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
     for (method, path, status) in [
@@ -158,7 +157,7 @@ async fn otlp_section_3_http_2_is_taken_for_grpc_and_for_nothing_else() {
 }
 
 #[tokio::test]
-async fn otlp_section_3_wrong_credentials_are_told_in_json_and_by_a_code() {
+async fn wrong_credentials_are_refused_over_http_and_grpc() {
     let server = DevServer::builder().secret_token("right").bind("127.0.0.1:0").unwrap();
     for headers in [&[][..], &[("Authorization", "Bearer wrong")]] {
         let answer = request(&server, "POST /v1/traces", headers, &traces().encode_to_vec());
@@ -192,7 +191,7 @@ fn exponential(points: usize) -> ExportMetricsServiceRequest {
 }
 
 #[test]
-fn otlp_section_1_10_points_of_an_unknown_kind_are_a_partial_success() {
+fn unknown_metric_points_are_a_partial_success() {
     let server = server();
     let answer = post(&server, "/v1/metrics", &exponential(5).encode_to_vec());
     assert_eq!(answer.status, 200);
@@ -205,7 +204,7 @@ fn otlp_section_1_10_points_of_an_unknown_kind_are_a_partial_success() {
 }
 
 #[tokio::test]
-async fn scripted_answers_are_for_otlp_too() {
+async fn scripted_answers_apply_to_otlp() {
     let server = server();
     let message = traces().encode_to_vec();
     server.script([

@@ -1,5 +1,4 @@
-//! What is no OTLP, or would be too much of it: a clear answer, and the neighbours stay. `otlp_section_N_M` counts by the
-//! server's rules for OTLP, not by those for agents.
+//! Invalid and too large OTLP requests are refused, and other requests are not affected.
 
 use std::io::Write;
 
@@ -61,7 +60,7 @@ fn refused(server: &DevServer, headers: &[(&str, &str)], body: &[u8], words: &st
 }
 
 #[test]
-fn what_is_no_message_is_refused_as_a_whole() {
+fn invalid_message_is_refused_as_a_whole() {
     let server = server();
     let good = traces().encode_to_vec();
     for body in [
@@ -104,7 +103,7 @@ fn other_media_types_are_refused() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_refused() {
+fn deeply_nested_message_is_refused() {
     let server = server();
     assert_eq!(post(&server, "/v1/traces", &nested(20)).status, 200);
     for depth in [64, 1_000] {
@@ -113,7 +112,7 @@ fn what_is_nested_too_deep_is_refused() {
 }
 
 #[test]
-fn what_would_take_too_much_memory_is_refused_before_it_does() {
+fn message_over_the_memory_budget_is_refused_before_decoding() {
     let server = server();
     // two bytes each
     let many = spans(&field(2, &[]).repeat(1_000_000));
@@ -139,7 +138,7 @@ fn otlp_messages_that_expand_beyond_the_limit_are_refused() {
 }
 
 #[test]
-fn a_bomb_does_not_go_off() {
+fn decompression_bomb_is_refused() {
     let server = server();
     let bomb = gzip(&vec![0; 40 * 1024 * 1024]);
     assert!(bomb.len() < 50_000);
@@ -149,7 +148,7 @@ fn a_bomb_does_not_go_off() {
 }
 
 #[test]
-fn nothing_is_a_message_and_get_is_none() {
+fn empty_message_is_accepted_and_get_is_refused() {
     let server = server();
     for path in ["/v1/traces", "/v1/metrics", "/v1/logs"] {
         assert_eq!(post(&server, path, b"").status, 200);
@@ -159,7 +158,7 @@ fn nothing_is_a_message_and_get_is_none() {
 }
 
 #[tokio::test]
-async fn otlp_section_3_grpc_takes_4_mib_and_no_more() {
+async fn grpc_messages_are_limited_to_4_mib() {
     let server = server();
     let channel = tonic::transport::Endpoint::from_shared(server.url()).unwrap().connect().await.unwrap();
     let mut client = TraceServiceClient::new(channel.clone());

@@ -1,4 +1,4 @@
-//! Are the server's rules kept, and told so that a reader finds the field? The full comparison is in `differential`.
+//! The rules of the real server, and error messages that name the field. The full comparison is in `differential`.
 
 use tower_apm::devserver::DevServer;
 
@@ -9,7 +9,7 @@ use crate::{
 
 /// What agents of other languages send and what a strict reader would stumble over.
 #[test]
-fn odd_json_of_real_agents_is_taken() {
+fn unusual_json_of_real_agents_is_accepted() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let context = |inner: &str| TRANSACTION.replace("\"type\"", &format!("\"context\":{{{inner}}},\"type\""));
     for line in [
@@ -37,14 +37,14 @@ fn odd_json_of_real_agents_is_taken() {
 }
 
 #[test]
-fn lines_with_every_field_are_taken() {
+fn lines_with_every_field_are_accepted() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let answer = post(&server, &lines(&FULL));
     assert_eq!((answer.status, answer.counts()), (202, (7, 0)), "{}", answer.body);
 }
 
 #[test]
-fn a_broken_rule_is_told_with_its_field() {
+fn broken_rule_is_reported_with_its_field() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let context = |inner: &str| TRANSACTION.replace("\"type\"", &format!("\"context\":{{{inner}}},\"type\""));
     let long = "x".repeat(1025);

@@ -1,4 +1,4 @@
-//! Does it fail as it is told, and then no more?
+//! Scripted answers are given once and in order.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ fn events_can_be_refused_with_given_words() {
 }
 
 #[test]
-fn it_can_fail_after_a_part() {
+fn scripted_failure_can_follow_accepted_events() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.script([Answer::failed_after(2)]);
     let answer = post(&server, &body());
@@ -70,7 +70,7 @@ fn it_can_fail_after_a_part() {
 }
 
 #[test]
-fn it_can_lose_its_answer_and_keep_the_events() {
+fn scripted_connection_loss_keeps_the_events() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.script([Answer::cut_after_storing()]);
     assert!(try_post(&server).is_none());
@@ -78,7 +78,7 @@ fn it_can_lose_its_answer_and_keep_the_events() {
 }
 
 #[test]
-fn it_can_be_slow() {
+fn scripted_answer_can_be_delayed() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let delay = Duration::from_millis(150);
     server.script([Answer::slow(delay)]);
@@ -89,7 +89,7 @@ fn it_can_be_slow() {
 }
 
 #[test]
-fn clearing_forgets_what_was_laid_down() {
+fn clear_removes_scripted_answers() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     server.script([Answer::unavailable(), Answer::cut()]);
     assert_eq!(server.scripted(), 2);

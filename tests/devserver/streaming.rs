@@ -75,7 +75,7 @@ async fn compressed_lines_are_stored_as_they_are_flushed() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_nothing_back() {
+async fn events_of_a_disconnected_client_are_kept() {
     let server = DevServer::bind("127.0.0.1:0").unwrap();
     let mut connection = open(&server, "");
     connection.chunk(lines(&[METADATA, SPAN]).as_bytes());

@@ -148,7 +148,7 @@ async fn ids_in_messages_make_no_groups() {
         |id| settlement(id).into_response(),
         |id| Failure::from(settlement(id)).into_response(),
         |id| Failure(anyhow::Error::from(settlement(id)).context(format!("purchase of {id} failed"))).into_response(),
-        |id| Failure(anyhow::anyhow!("listing {id} is gone")).into_response(),
+        |id| Failure(anyhow::anyhow!("listing {id} was removed")).into_response(),
         |id| {
             tracing::error!("database error: no row {id}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

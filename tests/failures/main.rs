@@ -1,8 +1,8 @@
 //! Failed transactions: the error documents that explain them, and the groups of these documents in Kibana.
 
 mod app;
-mod calls;
+mod error_lines;
+mod exit_span_errors;
 mod grouping;
-mod lines;
 mod reports;
 mod statuses;

@@ -32,7 +32,7 @@ macro_rules! targets {
 }
 targets!(intake, options, otlp, sanitize_json, sanitize_text, sql, trace_headers, wildcard);
 
-/// Changed inputs for each target, unless `PROPTEST_CASES` says how many.
+/// Changed inputs for each target, unless `PROPTEST_CASES` is set.
 const CASES: u32 = 1_000;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -152,7 +152,7 @@ fn change() -> impl Strategy<Value = Change> {
 impl Change {
     fn apply(&self, input: &mut Vec<u8>, others: &[Vec<u8>]) {
         let place = |at: &Index| at.index(input.len() + 1);
-        // a few bytes are taken, or much
+        // take a few bytes, or many
         let stretch = |from: &Index, to: &Index| {
             let from = place(from);
             from..input.len().min(from + 1 + to.index(16))

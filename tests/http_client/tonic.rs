@@ -96,7 +96,7 @@ async fn stream_that_is_not_read_to_its_end_has_an_unknown_outcome() {
     in_transaction(&apm, async {
         let mut changes = client(address).watch(check("ok")).await.unwrap().into_inner();
         changes.message().await.unwrap().unwrap();
-        assert_eq!(spans(&apm).await.len(), 0, "the stream goes on");
+        assert_eq!(spans(&apm).await.len(), 0, "the stream continues");
     })
     .await;
     let span = only_span(&apm).await;

@@ -48,7 +48,7 @@ async fn batch_is_a_trace_with_a_link_to_each_sender() {
     }
 }
 
-// spec: tracing-spans-links.md, messages of one producer are one link
+// spec: span-links.md
 #[tokio::test]
 async fn batch_of_one_has_a_link_and_no_parent_and_equal_senders_are_linked_once() {
     let apm = TestAgent::start().await;

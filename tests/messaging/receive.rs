@@ -214,7 +214,7 @@ async fn ignored_queue_makes_no_transaction_and_carries_the_trace_on() {
         Handled::Err(SaleError(Refused))
     };
     received.run(work).await.unwrap_err();
-    assert_eq!(sent["traceparent"], traceparent(), "the sender is the parent of what comes next");
+    assert_eq!(sent["traceparent"], traceparent(), "the sender is propagated as the parent");
     assert_eq!((&*sent["tracestate"], &*sent["baggage"]), ("es=s:0.5,a=1", "shop=eu"));
     let error = apm.expect_error("SaleError").await;
     assert!(error.json().get("transaction_id").is_none(), "{}", error.json());

@@ -1,4 +1,4 @@
-//! Does everything arrive, and is it known what did not?
+//! Delivery over OTLP, and the count of events that were not delivered.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,12 +24,12 @@ use tower::ServiceExt;
 use tower_apm::{AgentBuilder, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::Kind,
-    server::{DEADLINE, Decoder, agent},
 };
 
 #[tokio::test]
-async fn a_batch_stays_below_the_limit_of_grpc() {
+async fn grpc_batch_stays_below_the_message_size_limit() {
     let Some(decoder) = Decoder::start("") else { return };
     let agent = agent(|agent| {
         let agent = agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(&*decoder.grpc);
@@ -49,7 +49,7 @@ async fn a_batch_stays_below_the_limit_of_grpc() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_keeps_the_events_and_the_right_one_goes_as_a_header() {
+async fn wrong_token_keeps_the_events_and_the_right_token_is_a_header() {
     let Some(decoder) = Decoder::start("right") else { return };
     for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
         let wrong = agent(|agent| {
@@ -69,7 +69,7 @@ async fn a_wrong_token_keeps_the_events_and_the_right_one_goes_as_a_header() {
     }
 }
 
-/// A certificate for 127.0.0.1 that signs itself, in a file that goes with it.
+/// A self-signed certificate for 127.0.0.1. The file is removed when the value is dropped.
 struct Certificate {
     file: PathBuf,
     acceptor: TlsAcceptor,
@@ -89,7 +89,7 @@ impl Certificate {
         Self { file, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    /// Speaks TLS and passes on what comes; the URL to call in place of `url`.
+    /// Starts a TLS proxy for `url` and returns the URL of the proxy.
     async fn in_front_of(&self, url: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -115,7 +115,7 @@ impl Drop for Certificate {
 }
 
 #[tokio::test]
-async fn whom_to_trust_is_the_user_s_choice_over_grpc_too() {
+async fn custom_ca_and_disabled_tls_verification_work_over_http_and_grpc() {
     let Some(decoder) = Decoder::start("") else { return };
     let (ours, other) = (Certificate::new("ours"), Certificate::new("other"));
     for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
@@ -142,9 +142,9 @@ async fn whom_to_trust_is_the_user_s_choice_over_grpc_too() {
 }
 
 #[tokio::test]
-async fn a_copy_that_cannot_be_delivered_never_holds_up_the_original() {
+async fn undeliverable_copy_does_not_delay_the_original() {
     let Some(decoder) = Decoder::start("") else { return };
-    // takes connections and says nothing
+    // accepts connections and does not respond
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
@@ -187,7 +187,7 @@ async fn closed_grpc_connection_keeps_the_batch_and_fails_flush() {
     assert_eq!((stats.waiting, stats.dropped.total()), (1, 0), "{stats}");
 }
 
-/// An OTLP server of one answer after the other, and the requests that it got: path and headers.
+/// Starts an OTLP server with these responses. Returns its URL and the received requests: path and headers.
 pub(crate) async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mutex<Vec<(String, HeaderMap)>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -203,7 +203,7 @@ pub(crate) async fn answering(answers: Vec<(u16, Vec<u8>)>) -> (String, Arc<Mute
 }
 
 #[tokio::test]
-async fn a_partial_success_over_http_is_counted() {
+async fn partial_success_over_http_is_counted() {
     // one rejected span, and why
     let partial = [&[0x0a, 11, 0x08, 1, 0x12, 7][..], b"bad ids"].concat();
     let (url, _) = answering(vec![(200, partial)]).await;
@@ -216,7 +216,7 @@ async fn a_partial_success_over_http_is_counted() {
 }
 
 #[tokio::test]
-async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
+async fn batch_is_retried_after_503_and_rejected_after_400() {
     let (url, received) = answering(vec![(503, Vec::new()), (200, Vec::new()), (400, Vec::new())]).await;
     let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url));
     drop(agent.start_transaction("first", "scheduled"));
@@ -225,10 +225,10 @@ async fn a_busy_server_gets_the_batch_again_and_a_400_is_final() {
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
     assert_eq!((stats.accepted, stats.rejected, stats.waiting), (1, 1, 0), "{stats}");
-    assert_eq!(received.lock().unwrap().len(), 3, "no retries but the worker's");
+    assert_eq!(received.lock().unwrap().len(), 3, "only the worker retries");
 }
 
-/// An OTLP server that takes no request with more than `limit` bytes.
+/// Starts an OTLP server that refuses requests of more than `limit` bytes.
 async fn narrow(limit: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -241,7 +241,7 @@ async fn narrow(limit: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_span_that_the_server_refuses_costs_no_neighbour() {
+async fn too_large_span_is_rejected_without_its_neighbours() {
     let url = narrow(20_000).await;
     let agent = agent(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint(url).api_request_time(DEADLINE));
     for i in 0..20 {
@@ -254,8 +254,9 @@ async fn a_span_that_the_server_refuses_costs_no_neighbour() {
     assert_eq!((stats.accepted, stats.rejected), (19, 1), "{stats}");
 }
 
+// spec: otel-distribution.md
 #[tokio::test]
-async fn requests_say_who_sends_and_go_where_the_variables_say() {
+async fn otel_variables_set_endpoint_headers_compression_and_timeout() {
     let (url, received) = answering(Vec::new()).await;
     let environment = EnvVars::from_iter([
         ("ELASTIC_APM_EXPORTER", "otlp"),
@@ -265,14 +266,14 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
     ]);
-    // an endpoint for traces is none for metrics
+    // the endpoint for traces is not used for metrics
     let agent = agent(|agent| agent.env_vars(environment).metrics_interval(DEADLINE));
     assert_eq!(agent.warnings().collect::<Vec<_>>(), Vec::<String>::new());
     drop(agent.start_transaction("a job", "scheduled"));
     agent.shutdown(DEADLINE).await.unwrap();
     let received = received.lock().unwrap();
     let [(path, headers)] = &received[..] else { panic!("{received:?}") };
-    assert_eq!(path, "/ingest/here", "as it stands, and no APM Server is looked for");
+    assert_eq!(path, "/ingest/here", "the path is used unchanged, and no APM Server is detected");
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!(header("authorization"), "Basic YTpi");
     assert_eq!(header("x-tenant"), "7");
@@ -282,14 +283,15 @@ async fn requests_say_who_sends_and_go_where_the_variables_say() {
     assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"), "{headers:?}");
 }
 
+// spec: otel-distribution.md
 #[tokio::test]
-async fn section_7_6_grpc_says_who_sends_too() {
+async fn grpc_request_has_user_agent_and_authorization() {
     let (url, received) = answering(Vec::new()).await;
     let agent = agent(|agent| {
         agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(url).secret_token("right")
     });
     drop(agent.start_transaction("a job", "scheduled"));
-    // what answers is no gRPC
+    // the response is not gRPC
     let deadline = Instant::now() + Duration::from_secs(30);
     while received.lock().unwrap().is_empty() {
         assert!(Instant::now() < deadline, "nothing is sent");
@@ -305,20 +307,21 @@ async fn section_7_6_grpc_says_who_sends_too() {
     assert_eq!(header("authorization"), "Bearer right");
 }
 
-/// Its own process: variables are the whole process's.
+/// Runs in another process, because environment variables apply to the whole process.
 #[test]
-fn a_compression_that_the_exporter_cannot_do_costs_no_event() {
-    for name in ["delivery::a_partial_success_over_http_is_counted", "delivery::a_batch_stays_below_the_limit_of_grpc"]
+fn unsupported_otel_compression_variable_loses_no_events() {
+    for name in
+        ["delivery::partial_success_over_http_is_counted", "delivery::grpc_batch_stays_below_the_message_size_limit"]
     {
         let mut again = std::process::Command::new(std::env::current_exe().unwrap());
         let output = again.args(["--exact", name]).env("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd").output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains("1 passed"), "{name}: {told}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{name}: {printed}");
     }
 }
 
 #[tokio::test]
-async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
+async fn invalid_exporter_option_falls_back_to_intake_with_a_warning() {
     let environment = EnvVars::from_iter([("ELASTIC_APM_EXPORTER", "jaeger")]);
     let agent = agent(|agent| agent.env_vars(environment).disable_send(true));
     let warnings: Vec<_> = agent.warnings().collect();
@@ -328,7 +331,7 @@ async fn an_exporter_that_is_none_is_named_and_intake_is_used() {
 }
 
 #[tokio::test]
-async fn what_otlp_has_no_room_for_is_counted() {
+async fn values_without_an_otlp_field_are_counted() {
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
     for (exporter, lost) in [(Exporter::Otlp, 7), (Exporter::Intake, 0), (Exporter::IntakeAndOtlp, 0)] {
         let agent = agent(|agent| agent.server_url(server.url()).exporter(exporter));

@@ -1,8 +1,8 @@
-//! Does the development server make of OTLP what the real server's decoder makes of the same bytes?
+//! The development server translates OTLP into the same documents as the real server's decoder.
 //!
-//! What it shows is intake. So it goes to the decoder as intake, and the documents of both ways must be the same, but
-//! for what intake cannot say, which stands under `ecs` and is put in here. `otlp_section_N_M` counts by the server's
-//! rules for OTLP, not by those for agents.
+//! The development server stores events in the form of intake. The test sends these events to the decoder as intake and
+//! compares the documents with those of the same OTLP message. Fields that intake does not have are under `ecs` and are
+//! merged into the documents here.
 
 use std::{
     collections::BTreeMap,
@@ -25,19 +25,18 @@ use tower_apm::{
 
 use crate::{
     client::Connection,
+    decoder::{DEADLINE, Decoder, agent},
     document::Document,
-    requests,
-    server::{DEADLINE, Decoder, agent},
-    traffic,
+    requests, traffic,
 };
 
-/// What is different on purpose, or cannot be the same.
+/// Fields that differ intentionally, with the reason.
 const APART: &[(&str, &str)] = &[
-    ("event.received", "when it came"),
-    ("event.kind", "the server sets it on events that come by OTLP"),
+    ("event.received", "the time of arrival"),
+    ("event.kind", "the server sets it on OTLP events only"),
     ("event.type", "the same"),
     ("error.id", "made up by the server"),
-    ("transaction.span_count", "intake demands one, OTLP has none"),
+    ("transaction.span_count", "intake requires one, OTLP has none"),
     ("http.request.headers", "intake has the user agent as a header"),
 ];
 
@@ -96,7 +95,7 @@ impl Both {
         let mut theirs: Vec<_> = theirs.iter().map(fields).collect();
         let mut ours: Vec<_> = ours.iter().map(fields).collect();
         if path == "/v1/metrics" {
-            // the server puts its sets in no order
+            // the order of metric sets is random
             for sets in [&mut ours, &mut theirs] {
                 sets.sort_by_key(|set| {
                     let key = ["@timestamp", "labels.queue_name"].map(|field| set.get(field).cloned());
@@ -113,7 +112,11 @@ impl Both {
             return Vec::new();
         }
         let headers = [("content-type", "application/x-ndjson")];
-        assert_eq!(self.post("/intake/v2/events", &headers, body.as_bytes()).0, 202, "the decoder has said why");
+        assert_eq!(
+            self.post("/intake/v2/events", &headers, body.as_bytes()).0,
+            202,
+            "the decoder has printed the reason"
+        );
         let mut documents = self.documents();
         assert_eq!(documents.len(), additions.len());
         for (document, addition) in documents.iter_mut().zip(additions.drain(..)) {
@@ -123,11 +126,11 @@ impl Both {
     }
 }
 
-/// Intake tells the log line of an error in another place, and below what it is; OTLP just as it tells it of a log line.
+/// Moves the fields of an error that is a log record to their places in OTLP.
 fn of_log_record(document: &mut Value) {
     let Some(error) = document.get_mut("error").and_then(Value::as_object_mut) else { return };
     if let Some(log) = error.remove("log")
-        // what intake says where nothing is said
+        // the default of intake
         && log["level"] != "error"
     {
         document["log"]["level"] = log["level"].clone();
@@ -137,7 +140,7 @@ fn of_log_record(document: &mut Value) {
     }
 }
 
-/// A line of intake, and what its document has besides.
+/// A line of intake, and additional fields of its document.
 fn as_intake(event: &Event) -> (String, Value) {
     let mut body = event.body();
     let members = body.as_object_mut().unwrap();
@@ -163,7 +166,7 @@ fn as_intake(event: &Event) -> (String, Value) {
     (json!({ (event.kind().as_str()): body }).to_string(), addition)
 }
 
-/// Labels of intake are no lists.
+/// Moves labels that are lists to the additional fields, because intake has no lists.
 fn lists(labels: &mut Map<String, Value>, addition: &mut Value) {
     let lists: Vec<_> = labels.iter().filter(|(_, value)| value.is_array()).map(|(key, _)| key.clone()).collect();
     for key in lists {
@@ -173,7 +176,7 @@ fn lists(labels: &mut Map<String, Value>, addition: &mut Value) {
     }
 }
 
-/// Nor has it summaries.
+/// Moves summaries to the additional fields, because intake has no summaries.
 fn summaries(samples: &mut Map<String, Value>, addition: &mut Value) {
     let is_summary = |sample: &Value| sample["type"] == "summary";
     let names: Vec<_> = samples.iter().filter(|(_, sample)| is_summary(sample)).map(|(name, _)| name.clone()).collect();
@@ -195,7 +198,7 @@ fn merge(into: &mut Value, from: &Value) {
 
 fn fields(document: &Value) -> BTreeMap<String, Value> {
     let mut fields = Document::new(document.clone()).fields();
-    // a list in no order
+    // the order of samples is random
     for sample in fields.remove("metricset.samples").unwrap_or_default().as_array().into_iter().flatten() {
         let name = sample["name"].as_str().unwrap();
         if sample["type"] == "summary" {
@@ -226,15 +229,15 @@ fn between(ours: &BTreeMap<String, Value>, theirs: &BTreeMap<String, Value>) -> 
         .collect()
 }
 
-/// Milliseconds with a fraction may lose a nanosecond. In intake a target can have no type by an empty one only, and a
-/// scheme ends before a colon.
+/// Whether two values are equal. Durations may differ by a nanosecond, an absent target type is empty in intake, and the scheme
+/// of intake has no colon.
 fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
     if let (Value::Array(ours), Value::Array(theirs)) = (ours, theirs) {
         return ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(key, ours, theirs));
     }
     match key {
         "service.target.type" | "service.version" if ours == "" => return theirs.is_null() || theirs == "",
-        // told where there was an attribute, here where there is something in it
+        // the server sets it for an empty attribute too
         "session.id" if theirs == "" => return ours.is_null(),
         "url.scheme" if ours != theirs => {
             return ours.as_str().unwrap_or_default() == theirs.as_str().unwrap().trim_end_matches(':');
@@ -247,7 +250,7 @@ fn same(key: &str, ours: &Value, theirs: &Value) -> bool {
     ours == theirs || as_numbers() || (key == "event.duration" || key.ends_with("duration.us")) && is_near()
 }
 
-/// Takes OTLP and keeps it as it came.
+/// Returns the OTLP messages that an agent sends for this traffic.
 async fn sent_by(traffic: impl AsyncFnOnce(&Agent)) -> Vec<Bytes> {
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let (keep, listener) = (bodies.clone(), TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -264,44 +267,44 @@ async fn sent_by(traffic: impl AsyncFnOnce(&Agent)) -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn what_this_agent_sends_is_read_as_the_server_does() {
+async fn traffic_of_this_agent_matches_the_real_server() {
     let Some(mut both) = Both::start() else { return };
-    let bodies = sent_by(traffic::day).await;
+    let bodies = sent_by(traffic::run).await;
     assert!(!bodies.is_empty());
     for body in bodies {
-        none(both.differences("/v1/traces", &body));
+        assert_none(both.differences("/v1/traces", &body));
     }
 }
 
-fn none(differences: Vec<String>) {
+fn assert_none(differences: Vec<String>) {
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
 
 #[test]
-fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
+fn span_rules_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     for spans in [requests::rows(), requests::long_texts()] {
         let message = requests::traces(requests::resource(), spans).encode_to_vec();
-        none(both.differences("/v1/traces", &message));
+        assert_none(both.differences("/v1/traces", &message));
     }
 }
 
 #[test]
-fn otlp_section_4_resources_are_read_as_the_server_does() {
+fn resources_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     for resource in requests::resources() {
         let spans = vec![requests::span(1, 2, false, Vec::new())];
-        none(both.differences("/v1/traces", &requests::traces(resource, spans).encode_to_vec()));
+        assert_none(both.differences("/v1/traces", &requests::traces(resource, spans).encode_to_vec()));
     }
 }
 
 #[test]
-fn otlp_section_1_10_metrics_are_read_as_the_server_does() {
+fn metrics_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
-    none(both.differences("/v1/metrics", &requests::metrics().encode_to_vec()));
+    assert_none(both.differences("/v1/metrics", &requests::metrics().encode_to_vec()));
 }
 
-/// `PROPTEST_CASES` makes more of them, `PROPTEST_RNG_SEED` others.
+/// `PROPTEST_CASES` sets the number of cases, `PROPTEST_RNG_SEED` selects others.
 fn runner(cases: u32) -> TestRunner {
     let set = |variable| std::env::var_os(variable).is_some();
     let default = Config::default();
@@ -319,22 +322,22 @@ where
 }
 
 #[test]
-fn any_mixture_of_attributes_is_read_as_the_server_does() {
+fn random_attributes_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     let spans = draw(&mut runner(2_000), |number| requests::any_span(number).boxed());
     for spans in spans.chunks(1_000) {
         let message = requests::traces(requests::resource(), spans.to_vec()).encode_to_vec();
-        none(both.differences("/v1/traces", &message));
+        assert_none(both.differences("/v1/traces", &message));
     }
 }
 
 #[test]
-fn otlp_section_1_11_logs_are_read_as_the_server_does() {
+fn log_records_match_the_real_server() {
     let Some(mut both) = Both::start() else { return };
     let mut records = draw(&mut runner(1_000), |number| requests::any_record(number).boxed());
     records.push(requests::record());
     for records in records.chunks(1_000) {
         let message = requests::logs(requests::resource(), records.to_vec()).encode_to_vec();
-        none(both.differences("/v1/logs", &message));
+        assert_none(both.differences("/v1/logs", &message));
     }
 }

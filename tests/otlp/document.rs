@@ -1,4 +1,4 @@
-//! A document that Elasticsearch would get.
+//! A document as the server would store it in Elasticsearch.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +42,12 @@ impl Document {
         }
     }
 
-    /// What the same event has on both ways.
+    /// A key that is the same for one event over both protocols.
     pub(crate) fn key(&self) -> (Kind, String) {
         let key = match self.kind() {
             Kind::Transaction => self.text("/transaction/id"),
             Kind::Span => self.text("/span/id"),
-            // messages of this test are all different
+            // all error messages of these tests differ
             Kind::Error => self.0.pointer("/error/exception/0/message").and_then(Value::as_str).unwrap_or_default(),
             Kind::Metrics => return (self.kind(), self.samples().join(" ")),
             Kind::Line => self.text("/message"),
@@ -55,7 +55,7 @@ impl Document {
         (self.kind(), key.to_owned())
     }
 
-    /// Their names, and the labels that tell the set from others.
+    /// The names of the samples, and the labels of the set.
     fn samples(&self) -> Vec<String> {
         let samples = self.0.pointer("/metricset/samples").and_then(Value::as_array).into_iter().flatten();
         let mut names: Vec<_> = samples.map(|sample| sample["name"].as_str().unwrap().to_owned()).collect();
@@ -64,7 +64,7 @@ impl Document {
         names
     }
 
-    /// Every value by its path; lists are values.
+    /// Every value by its path. A list is one value.
     pub(crate) fn fields(&self) -> BTreeMap<String, Value> {
         let mut found = BTreeMap::new();
         walk(&mut found, String::new(), &self.0);
@@ -75,7 +75,7 @@ impl Document {
 fn walk(found: &mut BTreeMap<String, Value>, path: String, value: &Value) {
     let Value::Object(object) = value else {
         let mut value = value.clone();
-        // the order of samples is chance
+        // the order of samples is random
         if let (Value::Array(list), "metricset.samples") = (&mut value, &*path) {
             list.sort_by_key(|sample| sample["name"].to_string());
         }

@@ -1,4 +1,4 @@
-//! Do errors that are one group of Kibana's stay one, by the APM Server's own word? (agent-spec, section 9.4)
+//! Error groups, computed by the real APM Server.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use axum::{
 use tower::ServiceExt;
 use tower_apm::{Agent, ResponseExt};
 
-use crate::server::{DEADLINE, Decoder, agent};
+use crate::decoder::{DEADLINE, Decoder, agent};
 
 #[derive(Debug, thiserror::Error)]
 #[error("settlement of {0} failed")]
@@ -33,8 +33,9 @@ fn refund(agent: &Agent, number: u32) {
     agent.capture_error(&SettlementError(number));
 }
 
+// spec: error-tracking.md
 #[tokio::test]
-async fn section_9_4_neither_lines_nor_the_runtime_part_a_group() {
+async fn error_groups_do_not_depend_on_lines_and_runtime() {
     let Some(decoder) = Decoder::start("") else { return };
     let agent = agent(|agent| agent.server_url(&*decoder.http));
     settle(&agent, 1);

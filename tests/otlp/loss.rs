@@ -1,4 +1,4 @@
-//! The guide's tables say all that OTLP loses, and nothing that it does not lose.
+//! The tables of the OTLP guide list exactly the fields that OTLP loses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,17 +10,17 @@ use tower_apm::{CaptureBody, EnvVars, Exporter, OtlpProtocol};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::{Document, Kind},
-    server::{DEADLINE, Decoder, agent},
     traffic,
 };
 
 const GUIDE: &str = include_str!("../../src/docs/otlp.md");
 
-/// A field that the guide names, and those below it, or those that begin so where it ends in `*`.
+/// A field of the guide with its subfields. A field that ends with `*` is a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
-    /// None: every document.
+    /// `None` for every document.
     kind: Option<Kind>,
     field: String,
 }
@@ -70,13 +70,13 @@ fn differing(native: &Document, otlp: &Document) -> BTreeMap<String, (Value, Val
     both.filter(|(_, (native, otlp))| !is_same(native, otlp)).collect()
 }
 
-/// Durations go natively as milliseconds with a fraction: a nanosecond may be cut off.
+/// Durations of intake are fractional milliseconds, so they may differ by a nanosecond.
 fn is_same(native: &Value, otlp: &Value) -> bool {
     native == otlp || matches!((native.as_u64(), otlp.as_u64()), (Some(one), Some(other)) if one + 1 == other)
 }
 
-/// A pod, in a cloud that tells of itself by variables.
-fn around() -> EnvVars {
+/// The variables of a pod in Azure App Service.
+fn variables() -> EnvVars {
     EnvVars::from_iter([
         ("KUBERNETES_NAMESPACE", "shops"),
         ("KUBERNETES_NODE_NAME", "node-7"),
@@ -89,38 +89,41 @@ fn around() -> EnvVars {
     ])
 }
 
-/// Takes what came natively out of what came by OTLP, and holds the differences against the guide's rows.
+/// Compares intake documents with OTLP documents. Returns the rows of the guide that were needed.
 fn compare(native: &[Document], otlp: &mut BTreeMap<(Kind, String), Document>, rows: &[Row]) -> BTreeSet<Row> {
-    let (mut untold, mut met) = (Vec::new(), BTreeSet::new());
+    let (mut undocumented, mut met) = (Vec::new(), BTreeSet::new());
     for document in native {
         let (kind, key) = document.key();
-        let Some(other) = otlp.remove(&(kind, key.clone())) else { panic!("{kind:?} {key} came natively only") };
+        let Some(other) = otlp.remove(&(kind, key.clone())) else { panic!("{kind:?} {key} is missing over OTLP") };
         for (field, values) in differing(document, &other) {
             let covering: Vec<_> = rows.iter().filter(|row| row.covers(kind, &field)).collect();
             if covering.is_empty() {
-                untold.push(format!("{kind:?} {field}: {} / {}", values.0, values.1));
+                undocumented.push(format!("{kind:?} {field}: {} / {}", values.0, values.1));
             }
             met.extend(covering.into_iter().cloned());
         }
     }
-    untold.sort();
-    untold.dedup();
-    assert!(untold.is_empty(), "the guide does not tell these differences (native / OTLP):\n{}", untold.join("\n"));
+    undocumented.sort();
+    undocumented.dedup();
+    assert!(undocumented.is_empty(), "differences that the guide omits (native / OTLP):\n{}", undocumented.join("\n"));
     met
 }
 
 fn assert_met(rows: &[Row], met: &BTreeSet<Row>) {
     let idle: Vec<_> = rows.iter().filter(|row| !met.contains(row)).collect();
-    assert!(idle.is_empty(), "the guide tells of differences that there are none: {idle:#?}");
+    assert!(idle.is_empty(), "the guide lists differences that do not exist: {idle:#?}");
 }
 
 async fn check(protocol: OtlpProtocol) {
     let Some(decoder) = Decoder::start("hunter2") else { return };
     let agent = agent(|agent| {
-        let agent =
-            agent.env_vars(around()).server_url(&*decoder.http).secret_token("hunter2").capture_body(CaptureBody::All);
+        let agent = agent
+            .env_vars(variables())
+            .server_url(&*decoder.http)
+            .secret_token("hunter2")
+            .capture_body(CaptureBody::All);
         let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).global_labels([("team", "market")]);
-        // every span has a stack, for which do would depend on the clock; nor do metrics come by chance
+        // every span has a stack and no metrics are sent, so that the result does not depend on time
         let agent = agent.span_stack_trace_min_duration(Duration::ZERO).metrics_interval(Duration::ZERO);
         let agent = agent.service_version("1.2").environment("test").service_node_name("node-1").gzip(true);
         match protocol {
@@ -128,7 +131,7 @@ async fn check(protocol: OtlpProtocol) {
             _ => agent,
         }
     });
-    traffic::day(&agent).await;
+    traffic::run(&agent).await;
     agent.shutdown(DEADLINE).await.unwrap();
     let stats = agent.stats();
     assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
@@ -143,16 +146,16 @@ async fn check(protocol: OtlpProtocol) {
     let met = compare(&native, &mut otlp, &rows);
     assert_met(&rows, &met);
 
-    // what came by OTLP only carries errors; nothing of HTTP/2's own spans is there, although they are offered
-    let carriers: Vec<_> = otlp.values().map(|document| (document.kind(), document.text("/span/name"))).collect();
-    assert_eq!(carriers, [(Kind::Span, "exception")]);
+    // only placeholder spans of errors are left; spans of HTTP/2 are not recorded
+    let placeholders: Vec<_> = otlp.values().map(|document| (document.kind(), document.text("/span/name"))).collect();
+    assert_eq!(placeholders, [(Kind::Span, "exception")]);
 }
 
-/// Of what is told beside transactions, spans and errors.
-async fn check_beside(protocol: OtlpProtocol) {
+/// Checks metrics and log records.
+async fn check_metrics_and_logs(protocol: OtlpProtocol) {
     let Some(decoder) = Decoder::start("hunter2") else { return };
     let agent = agent(|agent| {
-        let agent = agent.env_vars(around()).server_url(&*decoder.http).secret_token("hunter2").log_sending(true);
+        let agent = agent.env_vars(variables()).server_url(&*decoder.http).secret_token("hunter2").log_sending(true);
         let agent = agent.exporter(Exporter::IntakeAndOtlp).otlp_protocol(protocol).metrics_interval(DEADLINE);
         match protocol {
             OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
@@ -173,37 +176,37 @@ async fn check_beside(protocol: OtlpProtocol) {
     assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
     assert_eq!((stats.copies.rejected, stats.copies.dropped), (0, 0), "{stats}");
 
-    let is_beside = |document: &Document| matches!(document.kind(), Kind::Metrics | Kind::Line);
-    let documents = decoder.documents().into_iter().filter(is_beside);
+    let is_metric_or_line = |document: &Document| matches!(document.kind(), Kind::Metrics | Kind::Line);
+    let documents = decoder.documents().into_iter().filter(is_metric_or_line);
     let (otlp, mut native): (Vec<_>, Vec<_>) = documents.partition(Document::is_otlp);
     native.retain(|document| document.text("/metricset/name") != "span_breakdown");
     let mut otlp: BTreeMap<_, _> = otlp.into_iter().map(|document| (document.key(), document)).collect();
     assert_eq!(native.iter().filter(|document| document.kind() == Kind::Line).count(), 3);
     let rows = guide();
     let met = compare(&native, &mut otlp, &rows);
-    let beside: Vec<_> = rows.into_iter().filter(|row| matches!(row.kind, Some(Kind::Metrics | Kind::Line))).collect();
-    assert_met(&beside, &met);
+    let rows: Vec<_> = rows.into_iter().filter(|row| matches!(row.kind, Some(Kind::Metrics | Kind::Line))).collect();
+    assert_met(&rows, &met);
     let only: Vec<_> = otlp.into_keys().map(|(_, key)| key).collect();
     assert_eq!(only, ["system.cpu.utilization system.memory.utilization"]);
 }
 
 #[tokio::test]
-async fn what_otlp_over_http_loses_is_what_the_guide_says() {
+async fn losses_over_otlp_http_match_the_guide() {
     check(OtlpProtocol::HttpProtobuf).await;
-    check_beside(OtlpProtocol::HttpProtobuf).await;
+    check_metrics_and_logs(OtlpProtocol::HttpProtobuf).await;
 }
 
 #[tokio::test]
-async fn what_otlp_over_grpc_loses_is_what_the_guide_says() {
+async fn losses_over_otlp_grpc_match_the_guide() {
     check(OtlpProtocol::Grpc).await;
-    check_beside(OtlpProtocol::Grpc).await;
+    check_metrics_and_logs(OtlpProtocol::Grpc).await;
 }
 
 #[tokio::test]
-async fn no_secret_goes_by_otlp() {
+async fn no_secret_is_sent_over_otlp() {
     let Some(decoder) = Decoder::start("") else { return };
     let agent = agent(|agent| agent.server_url(&*decoder.http).exporter(Exporter::Otlp).capture_body(CaptureBody::All));
-    traffic::day(&agent).await;
+    traffic::run(&agent).await;
     agent.shutdown(DEADLINE).await.unwrap();
     let documents = decoder.documents();
     assert!(documents.len() > 10);

@@ -1,7 +1,7 @@
-//! What arrives by OTLP at the real server's decoder, beside what arrives natively.
+//! Events over OTLP at the real server's decoder, compared with events over intake.
 //!
-//! A binary of its own: it sets the global subscriber. Needs the program in `tests/apm-server`, named by
-//! `APM_SERVER_DECODER`.
+//! This test needs its own binary, because it sets the global subscriber, and the program in `tests/apm-server`, which
+//! `APM_SERVER_DECODER` names.
 
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
@@ -9,15 +9,15 @@ mod apm_server_process;
 #[expect(dead_code, reason = "written for the tests of the development server")]
 mod client;
 
-mod beside;
+mod decoder;
 mod delivery;
 mod differential;
 mod document;
 mod grouping;
+mod index_checks;
 mod loss;
 mod metrics;
+mod metrics_and_logs_failures;
 mod proxies;
 mod requests;
-mod server;
 mod traffic;
-mod traps;

@@ -1,17 +1,17 @@
-//! Metrics are told on both ways.
+//! Metrics over intake and OTLP at the real server.
 
 use serde_json::Value;
 use tower_apm::{AgentBuilder, Exporter, OtlpProtocol};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent},
     document::Document,
-    server::{DEADLINE, Decoder, agent},
 };
 
-/// Metrics are gathered at the end alone.
+/// Configures an agent that sends metrics only at shutdown.
 fn sends_to(agent: AgentBuilder, decoder: &Decoder, exporter: Exporter, protocol: OtlpProtocol) -> AgentBuilder {
     let agent = agent.metrics_interval(DEADLINE).secret_token("hunter2").server_url(decoder.http.as_str());
-    // the server answers as it is asked: compressed
+    // the response of the server is compressed too
     let agent = agent.exporter(exporter).otlp_protocol(protocol).gzip(true);
     match protocol {
         OtlpProtocol::Grpc => agent.otlp_endpoint(&*decoder.grpc),
@@ -28,12 +28,13 @@ async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> Option<(Vec<Do
     Some((documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats()))
 }
 
+// spec: metrics.md
 #[tokio::test]
-async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
+async fn breakdown_metrics_are_accepted_by_the_real_server() {
     let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
-    let mut told: Vec<_> = breakdown
+    let mut found: Vec<_> = breakdown
         .iter()
         .map(|document| {
             let count = document.0.pointer("/span/self_time/count").and_then(Value::as_u64);
@@ -44,60 +45,62 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
             (names.map(|name| document.text(name)), count)
         })
         .collect();
-    told.sort();
+    found.sort();
     let want = [(["scheduled", "settle", "app", ""], Some(1)), (["scheduled", "settle", "app", "internal"], Some(1))];
-    assert_eq!(told, want);
+    assert_eq!(found, want);
     let host = documents.iter().find(|document| document.0.get("transaction").is_none());
     if let Some(host) = host.filter(|_| cfg!(target_os = "linux")) {
-        // else each service would get a data stream for them
+        // otherwise each service would get its own data stream
         assert_eq!(host.text("/data_stream/dataset"), "apm.internal", "{host:?}");
         let samples = host.0.pointer("/metricset/samples").and_then(Value::as_array).unwrap();
         assert!(samples.iter().any(|sample| sample["name"] == "system.cpu.total.norm.pct"), "{samples:?}");
     }
 }
 
+// spec: metrics-health.md
 #[tokio::test]
-async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
+async fn health_metrics_are_accepted_by_the_real_server() {
     let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     for document in &documents {
         let samples = document.0.pointer("/metricset/samples").and_then(Value::as_array).into_iter().flatten();
         for sample in samples.filter(|sample| sample["name"].as_str().unwrap().starts_with("agent.")) {
             assert_eq!(document.text("/metricset/name"), "app", "{document:?}");
-            // where the server knows what a metric is, it takes its type out
+            // the server removes the type of metrics that it knows
             assert_eq!((document.text("/data_stream/dataset"), sample.get("type")), ("apm.internal", None));
             let name = sample["name"].as_str().unwrap().trim_start_matches("agent.events.");
-            told.push(format!("{name} {} {}", document.0["labels"], sample["value"]));
+            found.push(format!("{name} {} {}", document.0["labels"], sample["value"]));
         }
     }
-    // there are requests before the end where the machine is slow
-    told.retain(|told| !told.starts_with("requests"));
-    told.sort();
+    // on a slow machine there are requests before shutdown
+    found.retain(|line| !line.starts_with("requests"));
+    found.sort();
     let want = [
         r#"queue.max_size.pct {"queue_name":"generic"} "#,
         r#"queue.min_size.pct {"queue_name":"generic"} 0"#,
         r#"total {"event_type":"span"} 1"#,
         r#"total {"event_type":"transaction"} 1"#,
     ];
-    assert_eq!(told.len(), want.len(), "{told:?}");
-    assert!(told.iter().zip(want).all(|(told, want)| told.starts_with(want)), "{told:#?}");
+    assert_eq!(found.len(), want.len(), "{found:?}");
+    assert!(found.iter().zip(want).all(|(line, want)| line.starts_with(want)), "{found:#?}");
 }
 
+// spec: metrics-otel.md
 #[cfg(feature = "sdk")]
 #[tokio::test]
-async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
+async fn opentelemetry_metrics_are_accepted_by_the_real_server() {
     for (exporter, protocol) in [
         (Exporter::Intake, OtlpProtocol::default()),
         (Exporter::Otlp, OtlpProtocol::HttpProtobuf),
         (Exporter::Otlp, OtlpProtocol::Grpc),
     ] {
-        takes_metrics_of_opentelemetry(exporter, protocol).await;
+        accepts_opentelemetry_metrics(exporter, protocol).await;
     }
 }
 
 #[cfg(feature = "sdk")]
-async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtocol) {
+async fn accepts_opentelemetry_metrics(exporter: Exporter, protocol: OtlpProtocol) {
     use opentelemetry::{KeyValue, metrics::MeterProvider};
 
     let Some(decoder) = Decoder::start("hunter2") else { return };
@@ -110,7 +113,7 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
     let seconds = meter.f64_histogram("shop.seconds").build();
     // below the first bound, between two, and above the last
     [-1.0, 0.001, 3.0, 3.5, 1e9].iter().for_each(|value| seconds.record(*value, &labels));
-    // the index would refuse a document with one of these
+    // each of these would make the index refuse the document
     meter.u64_counter("service").build().add(1, &labels);
     meter.u64_counter("shop.orders.size").build().add(1, &labels);
     meter.f64_gauge("shop.load").build().record(f64::INFINITY, &labels);
@@ -139,7 +142,7 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
 }
 
 #[tokio::test]
-async fn by_otlp_all_goes_but_the_breakdown() {
+async fn otlp_sends_all_metrics_except_breakdown_metrics() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
         let Some((documents, stats)) = documents(Exporter::Otlp, protocol).await else { return };
         assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tower_apm::{CloudProvider, Exporter, OtlpProtocol, devserver::DevServer};
 
-use crate::server::{DEADLINE, agent};
+use crate::decoder::{DEADLINE, agent};
 
 const CASE: &str = "TOWER_APM_TEST_PROXY";
 const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];

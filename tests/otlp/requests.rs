@@ -1,4 +1,4 @@
-//! OTLP requests made by hand: every rule of the server's translation, and any mixture of attributes.
+//! OTLP requests for every rule of the server's translation, and with random attributes.
 
 use opentelemetry_proto::tonic::{
     collector::{
@@ -100,7 +100,7 @@ pub(crate) fn resource() -> Resource {
     Resource { attributes, ..Resource::default() }
 }
 
-/// Resources that leave out and say otherwise.
+/// Resources with missing and unusual attributes.
 pub(crate) fn resources() -> Vec<Resource> {
     let of = |list: &[&str]| Resource { attributes: attributes(list), ..Resource::default() };
     vec![
@@ -128,7 +128,7 @@ fn id(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
 }
 
-/// One span of its own trace.
+/// One span in its own trace.
 pub(crate) fn span(number: u64, kind: i32, parent: bool, attributes: Vec<KeyValue>) -> Span {
     Span {
         trace_id: [id(0x4711), id(number)].concat(),
@@ -143,7 +143,7 @@ pub(crate) fn span(number: u64, kind: i32, parent: bool, attributes: Vec<KeyValu
     }
 }
 
-/// Spans that belong to whomever.
+/// A request with these spans.
 pub(crate) fn traces(resource: Resource, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }];
     let resource = Some(resource);
@@ -152,7 +152,7 @@ pub(crate) fn traces(resource: Resource, spans: Vec<Span>) -> ExportTraceService
     }
 }
 
-/// The rows of the table by which the server tells what a span is, and their neighbours.
+/// Attributes for every rule by which the server classifies spans, and similar ones.
 pub(crate) const ROWS: &[&[&str]] = &[
     &[],
     &[
@@ -215,7 +215,7 @@ pub(crate) fn long_texts() -> Vec<Span> {
     lengths.map(span).collect()
 }
 
-/// Each row as a root, as what servers, consumers, producers and clients do, and within.
+/// Each rule as a root span, a child span, and for every span kind.
 pub(crate) fn rows() -> Vec<Span> {
     let mut spans = Vec::new();
     for row in ROWS {
@@ -249,7 +249,7 @@ fn exception(list: &[&str]) -> Event {
     }
 }
 
-/// Every word that the server knows, and some that it does not.
+/// Every attribute that the server knows, and some unknown ones.
 const KEYS: &[&str] = &[
     "http.method",
     "http.request.method",
@@ -385,7 +385,7 @@ fn value() -> impl Strategy<Value = AnyValue> {
     ]
 }
 
-/// No two that become one label.
+/// Attributes whose keys become different labels.
 fn mixture(most: usize) -> impl Strategy<Value = Vec<KeyValue>> {
     vec((select(KEYS), value()), 0..most).prop_map(|list| {
         let mut mixed: Vec<KeyValue> = Vec::new();
@@ -463,7 +463,7 @@ pub(crate) fn any_record(number: u64) -> impl Strategy<Value = LogRecord> {
     )
 }
 
-/// A line with something in every field.
+/// A log record with all fields.
 pub(crate) fn record() -> LogRecord {
     LogRecord {
         time_unix_nano: START,

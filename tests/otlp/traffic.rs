@@ -1,4 +1,4 @@
-//! A service's traffic with something in every field that events have.
+//! Traffic of a service that fills every field of the events.
 
 use std::{io, net::SocketAddr, time::SystemTime};
 
@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use tower_apm::{Agent, Outcome, ResponseExt, Transaction, User, messaging};
 use tracing::{info_span, trace_span};
 
-/// Stands wherever a secret can be.
+/// Is in every place that can contain a secret.
 pub(crate) const SECRET: &str = "hunter2-and-more";
 
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +49,12 @@ async fn buy(tx: Transaction, body: String) -> Response {
     let settle = info_span!("settle", step = 1);
     settle.in_scope(|| Transaction::current().error(&settlement("a span")).label("retry", 2).capture());
     let logged = settlement("a log line");
-    tracing::error!(error = &logged as &dyn std::error::Error, "nobody was paid");
+    tracing::error!(error = &logged as &dyn std::error::Error, "the payment failed");
     tx.error(&settlement("the transaction")).handled(true).custom("attempt", 2).capture();
     (StatusCode::CREATED, [("set-cookie", SECRET), ("x-request-id", "r-1")], "bought").into_response()
 }
 
-/// Whom a service calls.
+/// Calls of other services.
 fn calls() {
     let statement = "SELECT * FROM listings WHERE id = $1";
     info_span!(
@@ -111,12 +111,12 @@ fn calls() {
     )
     .in_scope(|| ());
     info_span!("call", otel.kind = "client", colour = "green").in_scope(|| ());
-    // these become one span
+    // these are compressed to one span
     (0..3).for_each(|_| {
         info_span!("find", otel.kind = "client", db.system = "mongodb", server.address = "docs.example")
             .in_scope(|| ());
     });
-    // an instrumentation that forgot to say that it calls somebody
+    // an instrumentation that does not set the span kind
     info_span!("inner", db.system = "mysql", db.name = "stock", db.statement = "DELETE FROM stock").in_scope(|| ());
     let first = info_span!("first", password = SECRET);
     let second = trace_span!("second", rows = 7);
@@ -129,7 +129,7 @@ async fn fails() -> Response {
     StatusCode::BAD_GATEWAY.into_response().with_error(settlement("the whole request"))
 }
 
-/// As a gRPC server says that there is nothing.
+/// The response of a gRPC server with the status NOT_FOUND.
 async fn prices() -> Response {
     ([("content-type", "application/grpc"), ("grpc-status", "5")], ()).into_response()
 }
@@ -142,7 +142,7 @@ async fn call(agent: &Agent, mut request: Request) {
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
 }
 
-/// A server and a consumer that tell of themselves by OpenTelemetry alone.
+/// Records a server and a consumer span with OpenTelemetry alone.
 fn foreign(agent: &Agent) {
     let tracer = agent.tracer_provider().tracer("foreign");
     let span = |name, kind, attributes: &[(&'static str, &'static str)]| {
@@ -170,7 +170,7 @@ fn foreign(agent: &Agent) {
     span("sales receive", SpanKind::Consumer, &sales);
 }
 
-/// A message that another service has sent, as an instrumented client of Kafka tells of it.
+/// Records a message of another service like an instrumented Kafka client.
 fn consume(agent: &Agent) {
     let sender = SpanContext::new(TraceId::from(7), SpanId::from(7), TraceFlags::SAMPLED, true, TraceState::default());
     let attributes = [
@@ -196,7 +196,7 @@ async fn receive(agent: &Agent) {
     received.run(async { messaging::send("rabbitmq", "mails").end() }).await;
 }
 
-pub(crate) async fn day(agent: &Agent) {
+pub(crate) async fn run(agent: &Agent) {
     let order = format!(r#"{{"listing":1,"password":"{SECRET}"}}"#);
     let request = Request::post(format!("/market/1?dry=1&token={SECRET}"))
         .header("host", "shop.example:3000")
@@ -226,6 +226,6 @@ pub(crate) async fn day(agent: &Agent) {
         info_span!("sweep").in_scope(|| ());
         Transaction::current()
     });
-    agent.flush(crate::server::DEADLINE).await.unwrap();
-    late.error(&settlement("a transaction that is over")).capture();
+    agent.flush(crate::decoder::DEADLINE).await.unwrap();
+    late.error(&settlement("an ended transaction")).capture();
 }

@@ -1,14 +1,14 @@
-//! Whatever a service tells the agent, the real server's decoder takes all of it, and no secret is in it.
+//! The real server's decoder accepts everything that a service can record, and no secret is in it.
 //!
-//! A binary of its own, for it installs an agent. Needs the program in `tests/apm-server`, named by `APM_SERVER_DECODER`.
-//! `PROPTEST_CASES` makes more services' days, `PROPTEST_RNG_SEED` others.
+//! This test needs its own binary, because it installs an agent, and the program in `tests/apm-server`, which
+//! `APM_SERVER_DECODER` names. `PROPTEST_CASES` sets the number of cases, `PROPTEST_RNG_SEED` selects others.
 
 #[path = "../apm_server_process/mod.rs"]
 mod apm_server_process;
-mod day;
-mod lines;
-mod sender;
-mod told;
+mod log_records;
+mod metadata;
+mod service_traffic;
+mod strategies;
 
 use std::{
     env, fs,
@@ -23,16 +23,16 @@ use proptest::{
 };
 use tower_apm::{Agent, CaptureBody, EnvVars, Exporter};
 
-use crate::{apm_server_process::ApmServer, day::Day};
+use crate::{apm_server_process::ApmServer, service_traffic::Traffic};
 
-/// Days, unless `PROPTEST_CASES` says how many.
+/// Cases, unless `PROPTEST_CASES` is set.
 const CASES: u32 = 150;
-/// Nothing takes this long, on no machine.
+/// Longer than the test takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Stands wherever a secret can be.
+/// Is in every place that can contain a secret.
 const SECRET: &str = "hunter2-and-more";
 
-/// The decoder as a server, its URL, and the file of the documents that it makes.
+/// Starts the decoder as a server. Returns the process, its URL and the file of its documents.
 fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
     let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.ndjson", std::process::id()));
     let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
@@ -43,14 +43,14 @@ fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
 }
 
 #[test]
-fn whatever_is_told_arrives_without_its_secrets() {
+fn random_traffic_is_accepted_by_the_real_server_without_secrets() {
     let Some((_server, url, documents)) = serve("properties") else { return };
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("properties").server_url(url);
     let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
-    // from now on it is known that the server has no use for what is not sampled
+    // from now on the agent knows that the server accepts no unsampled transactions
     agent.start_transaction("begin", "test").in_scope(|| ());
     runtime.block_on(agent.flush(DEADLINE)).unwrap();
 
@@ -64,9 +64,9 @@ fn whatever_is_told_arrives_without_its_secrets() {
         max_shrink_iters: 2_000,
         ..default
     };
-    let tested = TestRunner::new(config).run(&day::day(), |day: Day| {
+    let tested = TestRunner::new(config).run(&service_traffic::traffic(), |traffic: Traffic| {
         let before = agent.stats();
-        runtime.block_on(day.live(&agent));
+        runtime.block_on(traffic.run(&agent));
         runtime.block_on(agent.flush(DEADLINE)).unwrap();
         let after = agent.stats();
         prop_assert_eq!(
@@ -96,6 +96,6 @@ fn whatever_is_told_arrives_without_its_secrets() {
     assert_eq!((stats.rejected, stats.dropped.total(), stats.waiting), (0, 0, 0), "{stats}");
     let (otlp, native): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(r#""name":"opentelemetry/"#));
     assert_eq!(native.len() as u64, stats.accepted, "a document for each event");
-    assert!(otlp.len() as u64 >= stats.copies.accepted, "by OTLP too: {} {stats}", otlp.len());
+    assert!(otlp.len() as u64 >= stats.copies.accepted, "over OTLP too: {} {stats}", otlp.len());
     assert!(!text.contains(SECRET), "{}", text.lines().find(|line| line.contains(SECRET)).unwrap());
 }

@@ -163,9 +163,9 @@ async fn statement_within_a_database_call_is_recorded_once() {
     apm.expect_transaction("work").await.span("SELECT FROM listings", |span| span.outcome("success")).span_count(2);
 }
 
-/// The event of the call comes first, so it is the one that belongs to the call.
+/// The first event belongs to the call.
 #[tokio::test]
-async fn equal_statement_beside_a_database_call_is_recorded() {
+async fn equal_statement_outside_a_database_call_is_recorded() {
     let apm = TestAgent::builder().configure(|agent| agent.span_compression_enabled(false)).start().await;
     let work = async {
         let (logged, is_logged) = tokio::sync::oneshot::channel();
@@ -178,12 +178,12 @@ async fn equal_statement_beside_a_database_call_is_recorded() {
             },
             |(), _| {},
         );
-        let beside = async {
+        let other = async {
             is_logged.await.unwrap();
             LOGGED.statement(LONG);
             recorded.send(()).unwrap();
         };
-        tokio::join!(call, beside);
+        tokio::join!(call, other);
     };
     apm.agent().start_transaction("work", "scheduled").run(work).await;
     apm.expect_transaction("work").await.span_count(2);

@@ -1,11 +1,11 @@
-//! Can a test make the server fail, and does the agent's account show it?
+//! Scripted failures of the server, and options of the agent under test.
 
 use std::time::Duration;
 
 use tower_apm::testkit::{Answer, TestAgent};
 
 #[tokio::test]
-async fn what_the_server_refuses_for_a_time_comes_later() {
+async fn temporary_failures_of_the_server_are_retried() {
     let apm = TestAgent::start().await;
     apm.answer([Answer::unavailable(), Answer::cut(), Answer::too_many(), Answer::slow(Duration::from_millis(50))]);
     apm.agent().start_transaction("settle", "scheduled").run(async {}).await;
@@ -16,7 +16,7 @@ async fn what_the_server_refuses_for_a_time_comes_later() {
 }
 
 #[tokio::test]
-async fn clearing_begins_anew() {
+async fn clear_removes_received_events() {
     let apm = TestAgent::start().await;
     apm.agent().start_transaction("one", "scheduled").run(async {}).await;
     apm.expect_transaction("one").await;
@@ -25,7 +25,7 @@ async fn clearing_begins_anew() {
 }
 
 #[tokio::test]
-async fn the_options_of_the_agent_are_open() {
+async fn configure_sets_any_option_of_the_agent() {
     let apm = TestAgent::builder()
         .configure(|agent| agent.environment("ci"))
         .configure(|agent| agent.service_name("shop"))

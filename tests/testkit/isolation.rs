@@ -1,4 +1,4 @@
-//! Do many agents in one process see only their own?
+//! Many agents in one process see only their own events.
 
 use tower_apm::testkit::{Kind, TestAgent};
 use tracing::Instrument;
@@ -18,14 +18,14 @@ async fn one_of_many(number: usize) {
     }
     for transaction in apm.expect_transactions("GET /listings/{id}", 5).await {
         let token = transaction.json()["context"]["tags"]["token_id"].as_str().unwrap().to_owned();
-        assert!(token.starts_with(&format!("{number}-")), "{token} has come to {number}");
+        assert!(token.starts_with(&format!("{number}-")), "{token} was received by {number}");
         transaction.span("load", |span| span).span("store", |span| span.child_of("load"));
     }
     assert_eq!((apm.events(Kind::Span).len(), apm.events(Kind::Error).len()), (10, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twenty_agents_at_once_on_many_threads() {
+async fn concurrent_agents_on_many_threads_see_only_their_own_events() {
     let tests: Vec<_> = (0..20).map(|number| tokio::spawn(one_of_many(number))).collect();
     for test in tests {
         test.await.unwrap();
@@ -33,12 +33,12 @@ async fn twenty_agents_at_once_on_many_threads() {
 }
 
 #[tokio::test]
-async fn several_agents_at_once_on_one_thread() {
+async fn concurrent_agents_on_one_thread_see_only_their_own_events() {
     tokio::join!(one_of_many(1), one_of_many(2), one_of_many(3));
 }
 
 #[tokio::test]
-async fn a_request_within_a_request_belongs_to_its_own_agent() {
+async fn nested_request_is_recorded_by_its_own_agent() {
     let (outer, inner) = (TestAgent::start().await, TestAgent::start().await);
     let app = app(&inner);
     let job = outer.agent().start_transaction("calls another", "scheduled");
@@ -50,7 +50,7 @@ async fn a_request_within_a_request_belongs_to_its_own_agent() {
 }
 
 #[tokio::test]
-async fn a_panic_is_recorded_by_the_agent_of_its_transaction() {
+async fn panic_is_recorded_by_the_agent_of_its_transaction() {
     let (one, other) = (TestAgent::start().await, TestAgent::start().await);
     let job = one.agent().start_transaction("explode", "scheduled");
     tokio::spawn(job.run(async { panic!("boom") })).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Is the right one found, however many there are and whenever it comes?
+//! Expectations find the matching event among many, and wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tracing::Instrument;
 use crate::app::{app, call};
 
 #[tokio::test]
-async fn checks_tell_requests_of_one_route_apart() {
+async fn checks_select_among_requests_of_one_route() {
     let apm = TestAgent::start().await;
     for id in ["7", "8", "9"] {
         call(app(&apm), &format!("/listings/{id}")).await;
@@ -56,7 +56,7 @@ async fn checks_compare_values_of_every_kind() {
 }
 
 #[tokio::test]
-async fn an_expectation_waits_for_what_is_still_running() {
+async fn expectation_waits_for_a_running_transaction() {
     let apm = TestAgent::start().await;
     let go = Arc::new(Notify::new());
     let job = apm.agent().start_transaction("settle auctions", "scheduled");
@@ -122,7 +122,7 @@ async fn checks_before_the_await_select_the_transaction_that_fits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn spans_of_spawned_tasks_are_seen() {
+async fn spans_of_spawned_tasks_are_found() {
     let apm = TestAgent::start().await;
     let job = apm.agent().start_transaction("fan out", "scheduled");
     job.run(async {
@@ -141,7 +141,7 @@ async fn spans_of_spawned_tasks_are_seen() {
 }
 
 #[tokio::test]
-async fn a_span_may_end_after_its_transaction() {
+async fn span_that_ends_after_its_transaction_is_found() {
     let apm = TestAgent::start().await;
     let go = Arc::new(Notify::new());
     let task = apm.agent().start_transaction("order", "scheduled").in_scope(|| {
@@ -156,7 +156,7 @@ async fn a_span_may_end_after_its_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_one_of_the_clock_even_where_tokios_stands_still() {
+async fn deadline_uses_real_time_with_a_paused_tokio_clock() {
     let apm = TestAgent::builder().deadline(Duration::from_secs(20)).start().await;
     let job = apm.agent().start_transaction("slow job", "scheduled");
     job.run(tokio::time::sleep(Duration::from_secs(3600))).await;

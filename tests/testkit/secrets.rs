@@ -1,4 +1,4 @@
-//! Is a secret found wherever it hides, and none where there is none?
+//! `assert_no_secret` finds secrets in every encoding.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ fn failure(apm: &TestAgent, secret: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_secret_is_found_with_its_place_and_its_form() {
+async fn secret_is_reported_with_its_field_and_encoding() {
     for (value, form) in [
         ("my hunter2", "as it is"),
         ("%68unter2", "percent-encoded"),
@@ -27,13 +27,13 @@ async fn a_secret_is_found_with_its_place_and_its_form() {
 }
 
 #[tokio::test]
-async fn it_cannot_pass_where_nothing_has_arrived() {
+async fn assert_no_secret_fails_if_nothing_has_arrived() {
     let apm = TestAgent::start().await;
     assert!(failure(&apm, "hunter2").unwrap().contains("nothing has arrived in which it could be"));
 }
 
 #[tokio::test]
-async fn metadata_is_searched_and_credentials_are_not_in_it() {
+async fn metadata_is_searched_and_contains_no_credentials() {
     let apm = TestAgent::builder()
         .secret_token("hunter2")
         .configure(|agent| agent.global_labels([("region", "mars")]))
@@ -42,5 +42,5 @@ async fn metadata_is_searched_and_credentials_are_not_in_it() {
     apm.agent().start_transaction("job", "scheduled").run(async {}).await;
     apm.assert_no_secret("hunter2");
     assert!(failure(&apm, "mars").unwrap().contains("metadata"));
-    assert_eq!(apm.agent().stats().accepted, 1, "the token was asked for and sent");
+    assert_eq!(apm.agent().stats().accepted, 1, "the token was required and sent");
 }

@@ -1,4 +1,4 @@
-//! Is a snapshot the same from run to run, and does it still tell who is below whom?
+//! Snapshots are deterministic and keep the relations between events.
 
 use serde_json::Value;
 use tower_apm::testkit::TestAgent;
@@ -12,7 +12,7 @@ async fn snapshot(path: &str, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn two_runs_give_the_same() {
+async fn snapshot_is_deterministic() {
     for (path, name) in [("/listings/7", "GET /listings/{id}"), ("/settle", "GET /settle")] {
         let (one, other) = (snapshot(path, name).await, snapshot(path, name).await);
         assert_eq!(one, other, "{one:#} {other:#}");
@@ -20,7 +20,7 @@ async fn two_runs_give_the_same() {
 }
 
 #[tokio::test]
-async fn relations_stay_visible() {
+async fn snapshot_keeps_the_relations_between_events() {
     let listing = snapshot("/listings/7", "GET /listings/{id}").await;
     let transaction = &listing["transaction"];
     assert_eq!((&transaction["id"], &transaction["trace_id"]), (&"[transaction]".into(), &"[trace]".into()));

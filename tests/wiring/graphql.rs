@@ -71,6 +71,7 @@ async fn run(apm: &TestAgent, query: &str, operation: Option<&str>) {
     assert_eq!(response.status(), 200);
 }
 
+// spec: tracing-instrumentation-graphql.md
 #[tokio::test]
 async fn graphql_transaction_is_named_by_its_operation() {
     let apm = TestAgent::start().await;

@@ -54,12 +54,12 @@ async fn other_spans_without_a_parent_are_transactions() {
     let apm = TestAgent::start().await;
     let subscriber = tracing_subscriber::registry().with(apm.agent().tracing_layer());
     tracing::subscriber::with_default(subscriber, || {
-        tracing::info_span!("by hand").in_scope(|| tracing::info_span!("SELECT", otel.kind = "client").in_scope(|| ()));
+        tracing::info_span!("manual").in_scope(|| tracing::info_span!("SELECT", otel.kind = "client").in_scope(|| ()));
         tracing::info_span!("receive", otel.kind = "consumer", messaging.system = "kafka").in_scope(|| ());
         tracing::info_span!("GET /", otel.kind = "server", http.request.method = "GET").in_scope(|| ());
         tracing::info_span!("lone call", otel.kind = "client").in_scope(|| ());
     });
-    apm.expect_transaction("by hand").await.span("SELECT", |span| span.child_of("by hand"));
+    apm.expect_transaction("manual").await.span("SELECT", |span| span.child_of("manual"));
     apm.expect_transaction("receive").await.kind("messaging");
     apm.expect_transaction("GET /").await.kind("request");
     assert_eq!(apm.events(Kind::Transaction).len(), 3);

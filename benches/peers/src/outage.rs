@@ -1,5 +1,6 @@
-//! Serves a peer over real sockets at a steady rate while its server is away, then starts the server: memory, the time until
-//! the first batch arrives, and what was lost.
+//! Measures an outage of the server: memory, the time until the first batch arrives, and lost events.
+//!
+//! It serves a peer over real sockets at a steady rate without a server, and then starts the server.
 
 use std::{
     process::{Command, Stdio},

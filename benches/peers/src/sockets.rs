@@ -84,8 +84,9 @@ pub fn resident(name: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// The clients: every connection asks again as soon as it is answered, or, with a rate, when the next request of all of them
-/// is due.
+/// Runs the clients.
+///
+/// Every connection sends the next request after the response or, with a rate, when the next request of all connections is due.
 pub fn load(address: &str, requests: u64, rate: Option<f64>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

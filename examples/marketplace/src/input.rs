@@ -117,8 +117,9 @@ where
     }
 }
 
-/// Checks that a text has 1 to `max` characters, is not blank and has no control characters. Not every database can store
-/// control characters, and wallets refuse some of them.
+/// Checks that a text has 1 to `max` characters, is not blank and has no control characters.
+///
+/// Not every database can store control characters, and wallets refuse some of them.
 pub fn text(field: &str, value: &str, max: usize) -> Result<(), AppError> {
     let has_control = value.contains(char::is_control);
     check_text(field, value, max, has_control.then_some("must not contain control characters"))

@@ -7,13 +7,14 @@ use tower_apm::{
 /// The most lines that are judged one by one.
 const MAX_LINES: usize = 32;
 
-/// A body, after one byte that says how it is cut into pieces. It does not matter how it arrives, each line is judged by
-/// itself, and what is stored is what came.
+/// The intake API. The input is the length of the pieces and a body.
+///
+/// The result does not depend on the pieces, each line is validated on its own, and events are stored unchanged.
 pub fn intake(data: &[u8]) {
     let Some((piece, body)) = data.split_first() else { return };
     let whole = judge(None, [body]);
     let pieces = judge(None, body.chunks(usize::from(*piece).max(1)));
-    // how much a decompressor tells before it gives up depends on how much of the rest it has seen
+    // the length of the decompressed text before an error depends on how much of the input has arrived
     let packed = body.first().is_some_and(|first| *first == 0x1f || first & 0x0f == 8);
     if packed && whole.refused.iter().any(|(document, _)| document.is_empty()) {
         assert_ne!(pieces.status, 202, "pieces of {piece} bytes");
@@ -26,7 +27,7 @@ pub fn intake(data: &[u8]) {
     assert!(whole.refused.len() <= 6, "five lines and the stream");
     assert_eq!(whole.status == 202, whole.refused.is_empty());
     for event in &whole.stored {
-        // what serde_json cannot hold is told as null, and shown as it came
+        // a number that serde_json does not support is null in the body, and is shown unchanged
         let body = serde_json::from_str::<Value>(event.raw());
         assert!(body.is_err() || body.is_ok_and(|body| body == event.body()), "{}", event.raw());
         let shown = serde_json::to_string(&**event).expect("it can be shown");

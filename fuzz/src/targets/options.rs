@@ -5,8 +5,9 @@ use tower_apm::{
     internals::{OptionValue, Options, options as read},
 };
 
-/// Variables, a line each, as `NAME=value`. Each is understood or named in one warning; what is understood can be
-/// written down again; a secret is nowhere to be seen.
+/// The options. The input is a list of variables, one `NAME=value` per line.
+///
+/// Each variable is valid or causes one warning, a valid value can be written and read again, and no secret is shown.
 pub fn options(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let variables: HashMap<_, _> = text.lines().filter_map(|line| line.split_once('=')).collect();
@@ -27,10 +28,10 @@ pub fn options(data: &[u8]) {
     let again = read(&environment(&written));
     assert!(again.warnings.is_empty(), "{:?}", again.warnings);
     for (first, second) in found.values.iter().zip(&again.values).filter(|(first, _)| writable(first)) {
-        assert_eq!(first, second, "what is shown means the same");
+        assert_eq!(first, second, "a shown value is read as the same value");
     }
 
-    // other secrets of the same letters and digits: nothing that is told may tell them apart
+    // the output must not change with other secrets of the same characters
     let other: HashMap<_, _> = variables
         .iter()
         .map(|(name, value)| (*name, if is_secret(&found, name) { rotated(value) } else { (*value).to_owned() }))

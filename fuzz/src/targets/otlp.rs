@@ -10,8 +10,9 @@ use tower_apm::{
 const NEIGHBOURS: [(u8, &[u8]); 2] =
     [(0, b"\x0a\x07\x12\x05\x12\x03\x2a\x01n"), (2, b"\x0a\x07\x12\x05\x12\x03\x1a\x01n")];
 
-/// A message, after one byte that says what it tells of. What is stored is whole, whatever it was made of, and a
-/// neighbour's event is there or the whole message is refused.
+/// OTLP requests. The input is a signal and a message.
+///
+/// Stored events are complete, and an additional valid event is stored unless the whole message is refused.
 pub fn otlp(data: &[u8]) {
     let Some((signal, message)) = data.split_first() else { return };
     let signal = signal % 3;

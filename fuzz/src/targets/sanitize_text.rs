@@ -2,8 +2,9 @@ use tower_apm::internals::{Sanitizer, default_secret_names, wildcard_matches};
 
 const REDACTED: &str = "[REDACTED]";
 
-/// A text, taken for a name, a query, cookies and a sentence with URLs in it. What is secret is gone, all else is as it
-/// came.
+/// The redaction of text, which is used as a name, a query, cookies and a sentence with URLs.
+///
+/// Secrets are removed, and all other text is unchanged.
 pub fn sanitize_text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let sanitizer = Sanitizer::default();

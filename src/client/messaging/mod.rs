@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(name("kafka", "RECEIVE", " from ", "sales"), "Kafka RECEIVE from sales");
     }
 
-    // spec: tracing-instrumentation-messaging.md, RabbitMQ
+    // spec: tracing-instrumentation-messaging.md
     #[test]
     fn generated_and_empty_names_of_rabbitmq_are_replaced() {
         assert_eq!(destination("rabbitmq", ""), "<default>");

@@ -39,16 +39,18 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    // spec: metrics-otel.md
     #[test]
-    fn section_10_6_bounds_are_steps_of_the_root_of_two_by_default() {
+    fn default_histogram_boundaries_are_powers_of_the_square_root_of_two() {
         let bounds = Config::default().custom_metrics_histogram_boundaries;
         let want = (-16..=34).map(|n| format!("{:.5e}", 2f64.powf(f64::from(n) / 2.0)).parse::<f64>().unwrap());
         assert_eq!(bounds, want.collect::<Vec<_>>());
         assert_eq!((bounds.len(), bounds[0], bounds[1], bounds[50]), (51, 0.00390625, 0.00552427, 131_072.0));
     }
 
+    // spec: configuration.md
     #[test]
-    fn section_1_5_bounds_are_sorted_and_finite_numbers() {
+    fn histogram_boundaries_must_be_sorted_and_finite() {
         let cases: [(&str, Option<&[f64]>); 11] = [
             ("0.1, 1 ,10", Some(&[0.1, 1.0, 10.0])),
             ("-5,0,2.5", Some(&[-5.0, 0.0, 2.5])),

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_of_the_traces_is_used_as_it_stands() {
+    fn traces_endpoint_variable_is_used_unchanged() {
         let url = "https://collector.example:4318/custom";
         let of =
             |reading: Reading<Option<OtlpEndpoint>>| reading.valid().flatten().map(|endpoint| endpoint.is_of_traces);

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use super::{labels::mapping, *};
 
+// spec: configuration.md
 #[test]
-fn section_1_2_trap_19_durations_are_whole_numbers_with_a_unit() {
+fn durations_are_whole_numbers_with_a_unit() {
     let cases = [
         ("500ms", Some(500)),
         ("30s", Some(30_000)),
@@ -48,8 +49,9 @@ fn durations_are_shown_as_they_would_be_written() {
     }
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_5_trap_20_the_older_name_for_stack_traces_has_zero_and_below_swapped() {
+fn span_frames_min_duration_swaps_the_meaning_of_zero_and_negative() {
     let (own, older) = (StackTraceMinDuration::read, StackTraceMinDuration::read_alias);
     let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
     assert_eq!((own("0ms"), own("-1ms")), (always, never));
@@ -59,8 +61,9 @@ fn section_1_5_trap_20_the_older_name_for_stack_traces_has_zero_and_below_swappe
     assert_eq!((own("5"), older("5")), (Reading::Invalid, Reading::Invalid));
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_2_trap_19_sizes_are_in_1024s_and_any_case() {
+fn sizes_use_units_of_1024_in_any_case() {
     let cases = [
         ("1b", Some(1)),
         ("1kb", Some(1024)),
@@ -95,7 +98,7 @@ fn switches_are_strict() {
 }
 
 #[test]
-fn limits_below_zero_are_none() {
+fn negative_limits_mean_no_limit() {
     assert_eq!(Limit::read("-1"), Reading::Valid(-1));
     assert_eq!(Limit::read("0"), Reading::Valid(0));
     assert_eq!(Limit::read("many"), Reading::Invalid);
@@ -104,8 +107,9 @@ fn limits_below_zero_are_none() {
     assert_eq!(Count::read("99999999"), Reading::Invalid);
 }
 
+// spec: tracing-sampling.md
 #[test]
-fn section_4_3_trap_4_rates_are_rounded_and_what_is_above_zero_stays_above() {
+fn sample_rates_are_rounded_and_small_rates_stay_above_zero() {
     let cases = [
         ("0", Some(0.0)),
         ("1", Some(1.0)),
@@ -128,8 +132,9 @@ fn section_4_3_trap_4_rates_are_rounded_and_what_is_above_zero_stays_above() {
     assert!(SampleRate::round(-0.0).is_some_and(f64::is_sign_positive));
 }
 
+// spec: configuration.md
 #[test]
-fn section_1_2_mappings_split_at_the_first_equals_sign() {
+fn mappings_split_at_the_first_equals_sign() {
     let pairs =
         |text| mapping(text).map(|pairs| pairs.into_iter().map(|(k, v)| format!("{k}|{v}")).collect::<Vec<_>>());
     assert_eq!(pairs(" a = 1 ,b=x=y,, c="), Some(vec!["a|1".into(), "b|x=y".into(), "c|".into()]));
@@ -139,7 +144,7 @@ fn section_1_2_mappings_split_at_the_first_equals_sign() {
 }
 
 #[test]
-fn server_urls() {
+fn server_urls_are_validated() {
     let cases = [
         ("http://127.0.0.1:8200", Some(("http://127.0.0.1:8200/x", true))),
         ("http://localhost:8200/", Some(("http://localhost:8200/x", true))),
@@ -202,8 +207,9 @@ fn service_names_keep_what_is_allowed() {
     assert_eq!(ServiceName::read(&"x".repeat(2000)), Reading::Mended("x".repeat(1024)));
 }
 
+// spec: sanitization.md
 #[test]
-fn section_12_1_wildcards() {
+fn wildcards_match_by_their_rules() {
     let cases = [
         ("*foo*oo*", "foooo", true),
         ("*foo*oo*", "fooo", false),
@@ -230,8 +236,9 @@ fn section_12_1_wildcards() {
     }
 }
 
+// spec: sanitization.md
 #[test]
-fn section_12_1_wildcards_meet_the_shared_vectors() {
+fn wildcards_match_the_published_vectors() {
     let Some(groups) = crate::spec_folder::json("json-specs/wildcard_matcher_tests.json") else { return };
     let mut tried = 0;
     for (group, patterns) in groups.as_object().unwrap() {

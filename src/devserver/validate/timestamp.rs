@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_server_reads() {
+    fn timestamps_are_read_like_the_server() {
         for good in [
             "2026-08-20T10:00:00Z",
             "2026-08-20T10:00:00.123456Z",

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_stay_here() {
+    fn secrets_in_bodies_are_redacted() {
         for (content_type, text, truncated, sent) in [
             ("application/json", r#"{"a":[{"password":"hunter2"}]}"#, false, r#"{"a":[{"password":"[REDACTED]"}]}"#),
             ("application/problem+json", r#"{"secret":"hunter2"}"#, false, r#"{"secret":"[REDACTED]"}"#),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_was_cut_off_is_told_without_its_secrets() {
+    fn truncated_json_body_is_redacted() {
         let text = r#"{"a":1,"password":"hunter2 and"#;
         let captured = Body { bytes: text.into(), content_type: "application/json".into(), truncated: true };
         let sent = body(&captured, &Sanitizer::default());
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_ten_thousand_characters_are_sent() {
+    fn body_is_truncated_to_ten_thousand_characters() {
         let captured = Body { bytes: "ä".repeat(20_000).into(), content_type: "text/plain".into(), truncated: true };
         let sent = body(&captured, &Sanitizer::default());
         assert_eq!(sent.chars().count(), 10_000);

@@ -225,8 +225,9 @@ mod tests {
         serde_json::to_value(context).unwrap()
     }
 
+    // spec: tracing-api-otel.md
     #[test]
-    fn section_7_5_a_request_in_old_words_and_in_new() {
+    fn request_attributes_of_old_and_new_conventions_are_mapped() {
         let old = told(&[
             ("http.method", "POST"),
             ("http.scheme", "https"),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_url_is_taken_apart() {
+    fn full_url_is_split_into_its_parts() {
         for (url, want) in [
             (
                 "https://ada:hunter2@[::1]:8443/a?b=1#c",
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_field_is_a_label_without_its_secrets() {
+    fn attributes_without_a_field_become_redacted_labels() {
         let told = told(&[
             ("db.system", "redis"),
             ("db.statement", "SET k hunter2"),

@@ -32,8 +32,9 @@ pub(crate) fn values(bounds: &[f64], counts: &[u64]) -> Option<(Vec<f64>, Vec<u6
 mod tests {
     use super::*;
 
+    // spec: metrics-otel.md
     #[test]
-    fn section_10_6_a_bucket_is_told_by_its_middle() {
+    fn histogram_bucket_is_sent_as_its_middle() {
         let all = values(&[1.0, 3.0, 10.0], &[1, 2, 3, 4]);
         assert_eq!(all, Some((vec![0.5, 2.0, 6.5, 10.0], vec![1, 2, 3, 4])));
         assert_eq!(
@@ -49,15 +50,17 @@ mod tests {
         assert_eq!(values(&[-4.0, -2.0], &[1, 1, 1]), Some((vec![-4.0, -3.0, -2.0], vec![1, 1, 1])));
     }
 
+    // spec: metrics-otel.md, metrics.md
     #[test]
-    fn section_10_6_trap_40_values_ascend_and_there_are_as_many_counts() {
+    fn histogram_values_ascend_and_match_the_counts() {
         assert_eq!(values(&[-2.0], &[3, 4]), Some((vec![-2.0], vec![7])), "one value, though two buckets");
         assert_eq!(values(&[2.0], &[3, 4]), Some((vec![1.0, 2.0], vec![3, 4])));
         assert_eq!(values(&[f64::MIN, f64::MAX], &[0, 1, 0]), None, "no middle can be told");
     }
 
+    // spec: metrics-otel.md
     #[test]
-    fn section_10_6_what_says_nothing_is_not_told() {
+    fn empty_histogram_is_not_sent() {
         assert_eq!(values(&[], &[]), None, "no bounds");
         assert_eq!(values(&[], &[3]), None);
         assert_eq!(values(&[1.0, 2.0], &[0, 0, 0]), None, "no measurement");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_the_index_cannot_hold_are_text() {
+    fn numbers_outside_the_range_of_the_index_become_text() {
         for (value, written) in [
             (LabelValue::Integer(42), "42"),
             (LabelValue::Integer(9_200_000_000_000), "9200000000000"),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_that_is_a_secret_is_none_for_the_wire() {
+    fn secret_attributes_are_redacted() {
         let attributes = [
             KeyValue::new("password", "hunter2"),
             KeyValue::new("callback", "https://u:hunter2@h/?token=hunter2"),

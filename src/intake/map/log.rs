@@ -70,8 +70,9 @@ mod tests {
         serde_json::to_value(log(record, "shop", &sanitizer(10))).unwrap()
     }
 
+    // spec: log-sending.md
     #[test]
-    fn section_13_3_a_line_with_an_error_is_no_error() {
+    fn log_record_with_an_error_has_no_error_fields() {
         let wanted = serde_json::json!({
             "@timestamp": 1, "message": "not sold", "log.level": "error", "log.logger": "market",
             "log.origin.file.name": "src/market.rs", "log.origin.file.line": 7, "process.thread.name": "main",
@@ -81,13 +82,15 @@ mod tests {
         assert_eq!(json(&record()), wanted);
     }
 
+    // spec: log-sending.md
     #[test]
-    fn section_13_3_the_agent_s_own_lines_have_a_dataset_of_their_own() {
+    fn log_records_of_the_agent_have_their_own_dataset() {
         assert_eq!(json(&LogRecord { is_own: true, ..record() })["event.dataset"], "shop.apm-agent");
     }
 
+    // spec: field-limits.md
     #[test]
-    fn section_12_5_a_long_line_is_cut() {
+    fn long_log_message_is_truncated() {
         assert_eq!(json(&LogRecord { message: "ä".repeat(11), ..record() })["message"], "ä".repeat(9) + "…");
     }
 }

@@ -104,8 +104,9 @@ fn service_name(name: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    // spec: field-limits.md
     #[test]
-    fn section_12_what_was_cut_says_so() {
+    fn truncated_metadata_ends_with_an_ellipsis() {
         let long = || Some("p".repeat(2000));
         let kubernetes = record::Kubernetes { pod_name: long(), ..record::Kubernetes::default() };
         let known = Resource { kubernetes, container_id: long(), ..Resource::default() };
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_name_never_costs_a_batch() {
+    fn invalid_service_name_is_corrected() {
         assert_eq!(service_name("market place_1-a"), "market place_1-a");
         assert_eq!(service_name("@shop/api.v2"), "_shop_api_v2");
         assert_eq!(service_name(""), "unknown-rust-service");

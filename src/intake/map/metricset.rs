@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_the_index_refuses_is_none() {
+    fn metric_names_that_the_index_refuses_are_invalid() {
         for name in ["db.pool.size", "requests", "system.cpu.total.norm.pct", "a-b_c", "ä", "service_time"] {
             assert!(is_metric_name(name), "{name}");
         }

@@ -50,8 +50,9 @@ fn text(value: Option<&Value>) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
 
+    // spec: tracing-spans.md, tracing-api-otel.md
     #[test]
-    fn section_6_2_the_first_that_is_told_counts() {
+    fn span_type_follows_the_attributes_in_order() {
         let of = |kind: SpanKind, pairs: &[(&'static str, &'static str)]| {
             let attributes: Vec<_> = pairs.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
             let SpanType { kind, subtype } = span_type(&kind, &attributes);

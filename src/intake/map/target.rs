@@ -90,8 +90,9 @@ pub(super) fn authority<'a>(host: impl Into<Cow<'a, str>>, port: Option<u16>) ->
 mod tests {
     use super::*;
 
+    // spec: tracing-spans-service-target.md, tracing-spans-destination.md
     #[test]
-    fn section_6_4_traps_26_27_the_published_examples() {
+    fn service_targets_match_the_published_vectors() {
         let Some(cases) = crate::spec_folder::json("json-specs/service_resource_inference.json") else { return };
         for case in cases.as_array().unwrap().iter().filter(|case| case["span"]["exit"] == "true") {
             let span = &case["span"];

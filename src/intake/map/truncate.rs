@@ -75,8 +75,9 @@ pub(super) fn map_text<'a>(text: Cow<'a, str>, f: impl for<'b> Fn(&'b str) -> Co
 mod tests {
     use super::*;
 
+    // spec: field-limits.md
     #[test]
-    fn section_12_5_trap_15_characters_are_counted_not_bytes() {
+    fn truncation_counts_characters() {
         for (text, characters) in [("a".repeat(1024), 1024), ("ä".repeat(1024), 1024), ("a".repeat(1025), 1024)] {
             assert_eq!(keyword(&text[..]).chars().count(), characters);
         }
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_memory_is_kept_of_wide_characters_still_shows_that_there_was_more() {
+    fn truncated_wide_characters_end_with_an_ellipsis() {
         for wide in ["\u{1f680}", "\u{20ac}", "ä", "a\u{1f680}"] {
             let sent = keyword(crate::record::cut(Cow::Owned(wide.repeat(5000))));
             assert_eq!(sent.chars().count(), 1024, "{wide}");

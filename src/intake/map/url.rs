@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_those_of_the_reference() {
+    fn url_parts_are_those_of_the_node_agent() {
         let url = of("/market/listings?status=open", "127.0.0.1:18300", &[]);
         let want = serde_json::json!({
             "raw": "/market/listings?status=open", "protocol": "http", "hostname": "127.0.0.1", "port": 18300,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_hosts_are_accepted() {
+    fn malformed_hosts_do_not_panic() {
         let url = of("/a", "[::1]:80", &[]);
         assert_eq!((&url["hostname"], &url["port"]), (&"::1".into(), &80.into()));
         let url = of("/a", "user:hunter2@h", &[]);

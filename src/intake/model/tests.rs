@@ -44,7 +44,7 @@ fn faas<'a>() -> Faas<'a> {
 }
 
 #[test]
-fn metadata_of_a_pod_in_a_cloud() {
+fn full_metadata_matches_the_schema() {
     let resource = records::resource();
     let mut metadata = map::metadata(&resource);
     metadata.cloud = Some(cloud());
@@ -62,7 +62,7 @@ fn metadata_of_a_pod_in_a_cloud() {
 }
 
 #[test]
-fn a_transaction_of_a_function_in_a_session() {
+fn function_and_session_of_a_transaction_are_serialized() {
     let record = records::transaction();
     let mut transaction = map::transaction(&record, &Sanitizer::default());
     transaction.session = Some(Session { id: "s", sequence: Some(1) });
@@ -85,7 +85,7 @@ fn a_transaction_of_a_function_in_a_session() {
 }
 
 #[test]
-fn a_compressed_span() {
+fn composite_of_a_span_is_serialized() {
     let record = records::span("GET", opentelemetry::trace::SpanKind::Client, Vec::new());
     let mut span = map::span(&record, &[], &Sanitizer::default());
     span.composite = Some(Composite { compression_strategy: "same_kind", count: 2, sum: 1.5 });
@@ -96,7 +96,7 @@ fn a_compressed_span() {
 
 /// The published schemas have none for it.
 #[test]
-fn a_log_line_is_flat_ecs() {
+fn log_record_is_serialized_as_flat_ecs() {
     let line = LogLine {
         timestamp: 7,
         message: Cow::Borrowed("sold"),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn a_purchase_as_the_server_gets_it() {
+fn transaction_document_has_the_expected_fields() {
     let mut event = transaction(&records::transaction());
     let context = event.as_object_mut().unwrap().remove("context").unwrap();
     let want = json!({
@@ -62,7 +62,7 @@ fn a_purchase_as_the_server_gets_it() {
 }
 
 #[test]
-fn what_is_absent_is_not_written() {
+fn absent_fields_are_not_written() {
     let bare = TransactionRecord {
         parent_id: None,
         sample_rate: None,
@@ -86,7 +86,7 @@ fn what_is_absent_is_not_written() {
 }
 
 #[test]
-fn results_come_from_the_status_unless_someone_set_one() {
+fn result_follows_the_status_unless_set() {
     let of = |status: Option<u16>, result: Option<&'static str>| {
         let mut record = records::transaction();
         record.result = result.map(Into::into);
@@ -100,7 +100,7 @@ fn results_come_from_the_status_unless_someone_set_one() {
 }
 
 #[test]
-fn names_without_a_route_hold_nothing_of_the_client_s() {
+fn name_without_a_route_contains_no_client_data() {
     let mut record = records::transaction();
     let request = record.context.request.as_mut().unwrap();
     request.text = crate::record::RequestText::new("/nowhere/at/all", None, b"h", None);
@@ -112,21 +112,21 @@ fn names_without_a_route_hold_nothing_of_the_client_s() {
 }
 
 #[test]
-fn an_unknown_outcome_stays_unknown() {
+fn unknown_outcome_is_sent_as_unknown() {
     let event = transaction(&TransactionRecord { outcome: Outcome::Unknown, ..records::transaction() });
     assert_eq!(event["outcome"], "unknown");
     assert!(event.get("otel").is_none(), "with it the server would make a success of it");
 }
 
 #[test]
-fn an_unsampled_transaction_has_no_context() {
+fn unsampled_transaction_has_no_context() {
     let event = transaction(&TransactionRecord { sampled: false, sample_rate: Some(0.0), ..records::transaction() });
     assert_eq!((&event["sampled"], &event["sample_rate"]), (&json!(false), &json!(0.0)));
     assert!(event.get("context").is_none());
 }
 
 #[test]
-fn attributes_of_the_current_span_fill_what_the_handle_left_open() {
+fn attributes_of_the_current_span_fill_unset_fields() {
     let attributes = vec![
         KeyValue::new("user.id", "other"),
         KeyValue::new("enduser.id", "older"),
@@ -145,8 +145,9 @@ fn attributes_of_the_current_span_fill_what_the_handle_left_open() {
     assert_eq!(context["message"], json!({ "queue": { "name": "orders" } }));
 }
 
+// spec: error-tracking.md
 #[test]
-fn section_9_1_an_error_with_its_causes_and_its_place() {
+fn error_has_causes_culprit_and_transaction() {
     let event = error(records::error());
     assert_eq!(event["culprit"], "marketplace::market::service::purchase");
     assert_eq!(
@@ -182,7 +183,7 @@ fn transaction_context() -> serde_json::Value {
 }
 
 #[test]
-fn a_panic_s_location_is_its_culprit() {
+fn location_of_a_panic_is_its_culprit() {
     let mut record = records::error();
     if let Some(exception) = &mut record.exception {
         exception.stack = Stack::Location(Place { file: "src/market/routes.rs".into(), line: 3, column: 5 });
@@ -192,8 +193,9 @@ fn a_panic_s_location_is_its_culprit() {
     assert_eq!(event["exception"]["stacktrace"][0]["lineno"], 3);
 }
 
+// spec: metadata.md
 #[test]
-fn section_11_container_pod_and_cloud_are_told() {
+fn metadata_contains_container_pod_and_cloud() {
     let text = |text: &str| Some(text.to_owned());
     let resource = Resource {
         container_id: text("2227daf6"),

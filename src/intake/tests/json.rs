@@ -13,7 +13,7 @@ fn same(value: &impl Serialize) {
 }
 
 #[test]
-fn every_character_at_every_place() {
+fn every_character_is_escaped_at_every_position() {
     for byte in 0..=0x2ff_u32 {
         let Some(c) = char::from_u32(byte) else { continue };
         for at in 0..20 {
@@ -57,7 +57,7 @@ struct Inner {
 }
 
 #[test]
-fn structures_within_each_other() {
+fn nested_structures_are_written() {
     same(&Kind::Unit);
     let inner = |list: Vec<Vec<&'static str>>| {
         let map = (0..list.len()).map(|n| (format!("\"{n}"), n == 0)).collect();
@@ -68,6 +68,6 @@ fn structures_within_each_other() {
 }
 
 #[test]
-fn what_the_model_never_holds_is_an_error_and_no_broken_line() {
+fn unsupported_types_are_an_error() {
     assert!(write(&mut Vec::new(), &(1, 2)).is_err());
 }

@@ -42,7 +42,7 @@ pub(in crate::intake) fn error(mut record: ErrorRecord) -> Value {
 }
 
 #[test]
-fn the_schemas_find_faults() {
+fn schemas_reject_invalid_events() {
     let Some(schema) = crate::spec_folder::json("intake-v2/transaction.json") else { return };
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut event = transaction(&records::transaction());
@@ -153,7 +153,7 @@ fn metricsets_are_valid_and_empty_ones_are_not_sent() {
 }
 
 #[test]
-fn nothing_that_is_secret_is_sent() {
+fn no_secret_is_sent() {
     for event in [transaction(&records::transaction()), error(records::error())] {
         assert!(!event.to_string().contains("hunter2"), "{event:#}");
     }

@@ -26,7 +26,7 @@ fn resource(span: &Value) -> &str {
 }
 
 #[test]
-fn a_statement_names_its_span() {
+fn database_statement_names_its_span() {
     let statement = r#"SELECT "listings"."id" FROM "listings" WHERE "id" = $1"#;
     let span =
         exit("sea_orm.query_one", &[("db.system", "sqlite"), ("db.operation", "SELECT"), ("db.statement", statement)]);
@@ -41,7 +41,7 @@ fn a_statement_names_its_span() {
 }
 
 #[test]
-fn the_ends_of_a_database_transaction_are_named_as_statements() {
+fn commit_and_rollback_are_named_as_statements() {
     for (name, told) in [("sea_orm.begin", "BEGIN"), ("sea_orm.commit", "COMMIT"), ("db::rollback", "ROLLBACK")] {
         assert_eq!(exit(name, &[("db.system", "sqlite"), ("db.operation", "EXECUTE")])["name"], told);
     }
@@ -50,8 +50,9 @@ fn the_ends_of_a_database_transaction_are_named_as_statements() {
     }
 }
 
+// spec: tracing-instrumentation-db.md, tracing-spans-service-target.md
 #[test]
-fn section_6_6_traps_26_42_48_databases_in_old_words_and_new() {
+fn database_attributes_of_old_and_new_conventions_are_mapped() {
     for (pairs, subtype, action, db_type, want) in [
         (&[("db.system", "postgresql"), ("db.name", "shop")][..], "postgresql", "query", "sql", "postgresql/shop"),
         (
@@ -87,8 +88,9 @@ fn section_6_6_traps_26_42_48_databases_in_old_words_and_new() {
     }
 }
 
+// spec: tracing-instrumentation-http.md
 #[test]
-fn section_6_5_requests_to_others() {
+fn http_client_spans_have_url_status_and_destination() {
     let pairs = [
         ("http.request.method", "GET"),
         ("url.full", "http://ada:hunter@127.0.0.1:18999/rpc?id=1"),
@@ -115,7 +117,7 @@ fn section_6_5_requests_to_others() {
 }
 
 #[test]
-fn an_address_is_found_wherever_it_is_written() {
+fn server_address_is_found_in_every_attribute() {
     for (pairs, name, want, url) in [
         (
             &[("http.method", "GET"), ("http.url", "https://api.example/a")][..],
@@ -160,8 +162,9 @@ fn an_address_is_found_wherever_it_is_written() {
     }
 }
 
+// spec: tracing-api-otel.md, tracing-instrumentation-messaging.md
 #[test]
-fn section_7_4_trap_27_messages_and_remote_calls() {
+fn messaging_and_rpc_spans_have_type_and_target() {
     let kafka = [("messaging.system", "kafka"), ("messaging.destination.name", "orders")];
     let span = schemas::span(&records::span("orders publish", SpanKind::Producer, attributes(&kafka)));
     assert_eq!((kind(&span), resource(&span)), (["messaging", "kafka", "send"], "kafka/orders"));
@@ -180,8 +183,9 @@ fn section_7_4_trap_27_messages_and_remote_calls() {
     assert_eq!(resource(&exit("a", &[("rpc.system", "grpc")])), "grpc");
 }
 
+// spec: tracing-api-otel.md
 #[test]
-fn section_7_4_what_calls_nobody_has_no_target() {
+fn spans_other_than_exit_spans_have_no_target() {
     for (span_kind, want) in [
         (SpanKind::Internal, ["app", "internal", "-"]),
         (SpanKind::Server, ["unknown", "-", "-"]),
@@ -210,8 +214,9 @@ fn other_attributes_are_labels() {
     assert_eq!(span["context"]["tags"], labels);
 }
 
+// spec: tracing-api-otel.md
 #[test]
-fn section_7_2_trap_21_did_it_work() {
+fn span_outcome_follows_status_and_http_code() {
     let http =
         |code: i64| vec![KeyValue::new("http.request.method", "GET"), KeyValue::new("http.response.status_code", code)];
     for (span_kind, pairs, status, said, want) in [
@@ -235,7 +240,7 @@ fn section_7_2_trap_21_did_it_work() {
 }
 
 #[test]
-fn types_are_those_of_the_catalogue() {
+fn span_types_match_the_published_catalogue() {
     let Some(catalogue) = crate::spec_folder::json("json-specs/span_types.json") else { return };
     let systems = [
         ("db.system", "postgresql"),
@@ -260,8 +265,9 @@ fn types_are_those_of_the_catalogue() {
     }
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[test]
-fn section_6_9_a_call_s_status_may_come_by_its_name() {
+fn grpc_status_can_be_a_name() {
     for (name, value, outcome) in [
         ("rpc.grpc.status_code", "0", "success"),
         ("rpc.response.status_code", "OK", "success"),
@@ -273,8 +279,9 @@ fn section_6_9_a_call_s_status_may_come_by_its_name() {
     }
 }
 
+// spec: tracing-instrumentation-grpc.md
 #[test]
-fn section_6_9_the_newer_status_counts_first_and_for_grpc_only() {
+fn newer_grpc_status_attribute_takes_precedence() {
     let newer = ("rpc.response.status_code", "5");
     for (system, older, outcome) in [("grpc", "0", "failure"), ("jsonrpc", "0", "success")] {
         let span = exit("call", &[("rpc.system.name", system), ("rpc.grpc.status_code", older), newer]);
@@ -298,8 +305,9 @@ fn outcome_attribute_replaces_the_derived_outcome() {
     }
 }
 
+// spec: tracing-instrumentation-messaging.md
 #[test]
-fn section_6_7_a_receive_is_a_poll() {
+fn receive_operation_has_action_poll() {
     let span = exit("receive", &[("messaging.system", "kafka"), ("messaging.operation.type", "receive")]);
     assert_eq!(kind(&span), ["messaging", "kafka", "poll"]);
 }

@@ -53,8 +53,9 @@ fn reason(delivery: Delivery) -> String {
     }
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_1_a_request_is_what_the_protocol_asks_for() {
+async fn request_has_the_headers_and_lines_of_the_protocol() {
     let (request, delivery) = sent(|_| {}).await;
     assert_eq!(delivery, Delivery::Decided { rejected: 0, reasons: Vec::new() });
     assert!(request.head.starts_with("POST /intake/v2/events HTTP/1.1"), "{}", request.head);
@@ -68,8 +69,9 @@ async fn section_2_1_a_request_is_what_the_protocol_asks_for() {
     assert_eq!(kinds, ["{\"metada", "{\"transa", "{\"error\""]);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_5_gzip_where_it_is_asked_for() {
+async fn body_is_compressed_by_option() {
     let (request, _) = sent(|settings| settings.gzip = Some(true)).await;
     assert_eq!(request.header("content-encoding"), Some("gzip"));
     let mut text = String::new();
@@ -77,8 +79,9 @@ async fn section_2_5_gzip_where_it_is_asked_for() {
     assert_eq!(text.lines().count(), 3);
 }
 
+// spec: transport.md
 #[tokio::test]
-async fn section_2_6_trap_11_after_a_failure_each_stream_is_whole_and_begins_with_the_metadata() {
+async fn retried_request_is_complete_and_begins_with_the_metadata() {
     let server = Server::answering(answer("503 Service Unavailable", "")).await;
     let settings = settings(format!("http://127.0.0.1:{}", server.port));
     let mut exporter = exporter(&ServerSettings { gzip: Some(true), ..settings }).unwrap();
@@ -104,7 +107,7 @@ async fn section_2_6_trap_11_after_a_failure_each_stream_is_whole_and_begins_wit
 }
 
 #[tokio::test]
-async fn a_path_in_the_url_is_a_prefix() {
+async fn path_of_the_server_url_is_a_prefix() {
     let prefixed = |settings: &mut ServerSettings| {
         settings.server_url = ServerUrl::parse(&settings.server_url.join("/apm/")).unwrap();
     };
@@ -113,7 +116,7 @@ async fn a_path_in_the_url_is_a_prefix() {
 }
 
 #[tokio::test]
-async fn credentials_go_to_the_server_and_nowhere_else() {
+async fn credentials_are_sent_to_the_server_only() {
     let secret = |text: &str| Some(Secret::new(text.to_owned()));
     for (api_key, header) in [(None, "Bearer hunter2"), (secret("hunter3=="), "ApiKey hunter3==")] {
         let with = |settings: &mut ServerSettings| {
@@ -132,7 +135,7 @@ async fn credentials_go_to_the_server_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
+async fn user_in_the_url_authenticates_without_other_credentials() {
     let with = |settings: &mut ServerSettings| {
         settings.server_url = ServerUrl::parse(&settings.server_url.join("").replace("//", "//ada:pw@")).unwrap();
     };
@@ -141,7 +144,7 @@ async fn a_user_in_the_url_authenticates_where_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn a_server_that_quotes_the_token_does_not_get_it_into_the_log() {
+async fn token_in_a_response_is_not_logged() {
     let server = Server::answering(answer("401 Unauthorized", r#"{"error":"bad token hunter2"}"#)).await;
     let secret_token = Some(Secret::new("hunter2".to_owned()));
     let delivery = send(ServerSettings { secret_token, ..settings(format!("http://127.0.0.1:{}", server.port)) }).await;
@@ -161,7 +164,7 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_given_up_in_time() {
+async fn request_ends_at_the_server_timeout() {
     let server = Server::answering(None).await;
     let mut settings = settings(format!("http://127.0.0.1:{}", server.port));
     settings.server_timeout = Duration::from_millis(100);
@@ -171,7 +174,7 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_or_is_cut_is_tried_again() {
+async fn connection_failures_are_retried() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let refused = reason(send(settings(format!("http://u:hunter2@127.0.0.1:{nobody}"))).await);
     assert!(refused.starts_with("could not connect") && !refused.contains("hunter2"), "{refused}");
@@ -184,7 +187,7 @@ async fn what_cannot_be_reached_or_is_cut_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_read_to_a_limit_only() {
+async fn endless_response_is_read_up_to_a_limit() {
     // 64 MiB are promised and three sent: waiting for the rest would end in the time limit
     let document = "x".repeat(3 << 20);
     let text = format!("{{\"accepted\":1,\"errors\":[{{\"message\":\"bad\",\"document\":\"{document}");
@@ -225,7 +228,7 @@ fn self_signed() -> (String, TlsAcceptor) {
 }
 
 #[tokio::test]
-async fn whom_to_trust_is_the_user_s_choice() {
+async fn custom_ca_and_disabled_tls_verification() {
     let (pem, acceptor) = self_signed();
     let (other, _) = self_signed();
     let server = Server::start(answer("202 Accepted", ""), Some(acceptor)).await;
@@ -244,7 +247,7 @@ async fn whom_to_trust_is_the_user_s_choice() {
 }
 
 #[test]
-fn what_cannot_work_is_named_at_once() {
+fn unusable_tls_settings_fail_the_build() {
     let new = |path: std::path::PathBuf| {
         let server_ca_cert_file = Some(path);
         let settings = ServerSettings { server_ca_cert_file, ..settings("https://h".to_owned()) };

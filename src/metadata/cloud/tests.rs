@@ -48,8 +48,9 @@ const AWS: &str = r#"{"accountId":"946960629917","architecture":"x86_64","availa
 const GCP: &str = r#"{"instance":{"id":4306570268266786072,"name":"basepi-test","machineType":"projects/513326162531/machineTypes/n1-standard-1","zone":"projects/513326162531/zones/us-west3-a"},"project":{"projectId":"elastic-apm","numericProjectId":513326162531}}"#;
 const AZURE: &str = r#"{"location":"westus2","name":"basepi-test","resourceGroupName":"basepi-testing","subscriptionId":"7657426d-c4c3-44ac-88a2-3b2cd59e6dba","vmId":"e11ebedc-019d-427f-84dd-56cd4388d3a8","vmSize":"Standard_D2s_v3","zone":""}"#;
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_aws_is_asked_with_a_token() {
+async fn aws_metadata_is_requested_with_a_token() {
     let cloud = found(CloudProvider::Aws, |head| {
         if head.starts_with("put /latest/api/token") && head.contains("x-aws-ec2-metadata-token-ttl-seconds: 300") {
             ok("a-token")
@@ -70,8 +71,9 @@ async fn section_11_4_aws_is_asked_with_a_token() {
     assert_eq!(cloud.machine_type.as_deref(), Some("t2.medium"));
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_aws_of_the_first_version_knows_no_token() {
+async fn aws_metadata_version_1_needs_no_token() {
     let cloud = found(CloudProvider::Aws, |head| match head.starts_with("put") {
         true => status("404 Not Found"),
         false if head.contains("x-aws-ec2-metadata-token:") => status("400 Bad Request"),
@@ -80,8 +82,9 @@ async fn section_11_4_aws_of_the_first_version_knows_no_token() {
     assert_eq!(cloud.await.unwrap().provider, "aws");
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_trap_37_google_s_ids_keep_every_digit() {
+async fn gcp_ids_keep_every_digit() {
     let cloud = found(CloudProvider::Gcp, |head| match head.contains("metadata-flavor: google") {
         true => ok(GCP),
         false => status("403 Forbidden"),
@@ -94,8 +97,9 @@ async fn section_11_4_trap_37_google_s_ids_keep_every_digit() {
     assert_eq!(cloud.project.id.as_deref(), Some("elastic-apm"));
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_azure_is_asked() {
+async fn azure_metadata_is_requested() {
     let cloud = found(CloudProvider::Azure, |head| match head.contains("metadata: true") {
         true => ok(AZURE),
         false => status("400 Bad Request"),
@@ -109,8 +113,9 @@ async fn section_11_4_azure_is_asked() {
     assert_eq!(cloud.machine_type.as_deref(), Some("Standard_D2s_v3"));
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_whoever_is_there_answers_for_auto() {
+async fn auto_uses_the_first_cloud_that_responds() {
     let cloud = found(CloudProvider::Auto, |head| match head.starts_with("get /metadata/instance") {
         true => ok(AZURE),
         false => status("404 Not Found"),
@@ -118,8 +123,9 @@ async fn section_11_4_whoever_is_there_answers_for_auto() {
     assert_eq!(cloud.await.unwrap().provider, "azure");
 }
 
+// spec: metadata.md
 #[tokio::test]
-async fn section_11_4_what_is_no_answer_is_no_cloud() {
+async fn invalid_cloud_responses_are_ignored() {
     let answers: [fn(&str) -> Option<String>; 6] = [
         |_| None,
         |_| ok("<html>captive portal</html>"),
@@ -139,16 +145,18 @@ async fn section_11_4_what_is_no_answer_is_no_cloud() {
     assert_eq!(CloudMetadata::with_bases(CloudProvider::Auto, closed).find().await, None);
 }
 
+// spec: metadata.md
 #[test]
-fn section_11_4_nobody_is_asked_needlessly() {
+fn cloud_metadata_is_not_requested_if_disabled_or_local() {
     assert!(CloudMetadata::new(CloudProvider::None, false).is_none());
     assert!(CloudMetadata::new(CloudProvider::Auto, true).is_none());
     assert!(CloudMetadata::new(CloudProvider::Auto, false).is_some());
     assert!(CloudMetadata::new(CloudProvider::Aws, true).is_some());
 }
 
+// spec: metadata.md
 #[test]
-fn section_11_4_app_service_has_variables() {
+fn azure_app_service_is_read_from_variables() {
     let variables = [
         ("WEBSITE_OWNER_NAME", "f5940f10-2e30-3e4d-a259-63451ba6dae4+elastic-apm-AustraliaEastwebspace"),
         ("WEBSITE_INSTANCE_ID", "instance"),

@@ -115,8 +115,9 @@ fn lines(record: &MetricsRecord) -> Vec<String> {
     record.samples.iter().map(|(name, sample)| format!("{name} {{{labels}}} {sample:?}")).collect()
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_trap_40_counters_are_deltas_and_up_down_counters_are_not() {
+fn counters_are_deltas_and_up_down_counters_are_not() {
     let rig = Rig::new();
     let meter = rig.meter();
     let (orders, open) = (meter.u64_counter("orders").build(), meter.i64_up_down_counter("open").build());
@@ -141,8 +142,9 @@ fn section_10_6_trap_40_counters_are_deltas_and_up_down_counters_are_not() {
     assert_eq!(rig.told(), ["open {} Gauge(2.0)", "orders {} Counter(5.0)", "size {} Gauge(-3.0)"], "none of 0");
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_gauges_have_their_last_value_and_histograms_begin_anew() {
+fn gauges_keep_the_last_value_and_histograms_are_reset() {
     let rig = Rig::new();
     let meter = rig.meter();
     let (depth, celsius) = (meter.u64_gauge("depth").build(), meter.f64_gauge("celsius").build());
@@ -160,8 +162,9 @@ fn section_10_6_gauges_have_their_last_value_and_histograms_begin_anew() {
     assert_eq!(told.last().unwrap(), "time {} Histogram { bounds: [1.0, 3.0], counts: [0, 1, 0] }");
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_there_is_one_metric_set_for_each_scope_and_set_of_attributes() {
+fn each_scope_and_attribute_set_is_a_metric_set() {
     let rig = Rig::new();
     let meter = rig.meter();
     let (eth, btc) = (KeyValue::new("coin", "ETH"), KeyValue::new("coin", "BTC"));
@@ -195,8 +198,9 @@ fn section_10_6_there_is_one_metric_set_for_each_scope_and_set_of_attributes() {
     assert_eq!(sets, want);
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_arrays_are_left_out_with_one_warning_and_no_value_is() {
+fn array_attributes_are_dropped_with_one_warning() {
     let rig = Rig::new();
     let orders = rig.meter().u64_counter("orders").build();
     for (value, ids) in [(1, vec![1, 2]), (2, vec![3])] {
@@ -211,8 +215,9 @@ fn section_10_6_arrays_are_left_out_with_one_warning_and_no_value_is() {
     assert!(warning.contains("an attribute of a metric was left out") && warning.contains("\"ids\""), "{warning}");
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_exponential_histograms_are_left_out_with_one_warning() {
+fn exponential_histograms_are_dropped_with_one_warning() {
     let rig = Rig::new();
     let meter = rig.meter();
     for name in ["exponential", "exponential.two"] {
@@ -225,8 +230,9 @@ fn section_10_6_exponential_histograms_are_left_out_with_one_warning() {
     assert!(warning.contains("an exponential histogram cannot be sent"), "{warning}");
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_two_instruments_of_one_name_are_both_told() {
+fn two_instruments_of_one_name_are_both_sent() {
     let rig = Rig::new();
     let meter = rig.meter();
     meter.u64_counter("orders").build().add(1, &[]);
@@ -234,8 +240,9 @@ fn section_10_6_two_instruments_of_one_name_are_both_told() {
     assert_eq!(rig.told(), ["orders {} Counter(1.0)", "orders {} Counter(2.0)"]);
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_labels_have_a_bound() {
+fn metric_labels_are_limited() {
     let rig = Rig::new();
     let many: Vec<_> = (0..200).map(|n| KeyValue::new(format!("k{n:03}"), n)).collect();
     rig.meter().u64_counter("orders").build().add(1, &many);
@@ -244,8 +251,9 @@ fn section_10_6_labels_have_a_bound() {
     assert_eq!(&*records[0].labels[127].key, "k127");
 }
 
+// spec: metrics-otel.md
 #[test]
-fn section_10_6_options_say_what_is_sent() {
+fn disable_metrics_and_recording_select_metrics() {
     let told = |options: CodeOptions| {
         let rig = Rig::with(options, 1000);
         let meter = rig.meter();
@@ -273,7 +281,7 @@ fn section_10_6_options_say_what_is_sent() {
 }
 
 #[test]
-fn an_export_waits_for_nobody_and_what_finds_no_place_is_counted() {
+fn export_does_not_block_and_counts_dropped_metrics() {
     let rig = Rig::with(CodeOptions::default(), 10);
     let orders = rig.meter().u64_counter("orders").build();
     (0..50).for_each(|n| orders.add(1, &[KeyValue::new("n", n)]));
@@ -288,7 +296,7 @@ fn an_export_waits_for_nobody_and_what_finds_no_place_is_counted() {
 }
 
 #[test]
-fn what_was_shut_down_takes_nothing_more() {
+fn provider_exports_nothing_after_shutdown() {
     let rig = Rig::new();
     let orders = rig.meter().u64_counter("orders").build();
     orders.add(1, &[]);

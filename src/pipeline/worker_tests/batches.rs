@@ -2,8 +2,9 @@
 
 use super::*;
 
+// spec: transport.md
 #[test]
-fn section_2_7_a_flush_delivers_what_was_recorded_before_it() {
+fn flush_delivers_events_recorded_before_it() {
     let rig = Rig::new(100, []);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();
@@ -14,8 +15,9 @@ fn section_2_7_a_flush_delivers_what_was_recorded_before_it() {
     assert_eq!(rig.sent(), [10], "no empty batch is sent");
 }
 
+// spec: transport.md
 #[test]
-fn section_2_3_batches_close_by_size() {
+fn batch_closes_by_size() {
     let rig = Rig::new(4, []);
     rig.record(10);
     block_on(rig.worker.flush(SOON)).unwrap();

@@ -51,8 +51,9 @@ impl MetricSource for Watching {
     }
 }
 
+// spec: metrics-health.md
 #[test]
-fn section_10_5_the_worker_tells_how_it_fares() {
+fn worker_reports_health_metrics() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let rig = Rig::with(100, [failed(false), rejected(1)], None, Some(Measuring::new(Watching(told.clone()), FOREVER)));
     rig.record(3);

@@ -6,8 +6,9 @@ fn service(name: &str) -> Resource {
     Resource { service_name: name.to_owned(), ..Resource::default() }
 }
 
+// spec: transport.md, metadata.md
 #[tokio::test]
-async fn section_2_3_events_wait_for_what_goes_before_them() {
+async fn events_wait_for_the_metadata() {
     let (tell, told) = oneshot::channel();
     let rig = Rig::preparing(1, [], Some(Box::pin(async { told.await.unwrap() })));
     rig.record(3);

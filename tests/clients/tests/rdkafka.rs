@@ -306,7 +306,7 @@ async fn queued_message_ends_its_span_with_the_acknowledgement() {
 }
 
 #[tokio::test]
-async fn delivery_that_nobody_awaits_has_an_unknown_outcome() {
+async fn delivery_that_is_not_awaited_has_an_unknown_outcome() {
     let kafka = Kafka::mock();
     let apm = TestAgent::start().await;
     let producer = kafka.producer();

@@ -1,5 +1,6 @@
-//! Statements of SeaORM 2 with its feature `tracing-spans`. SeaORM creates spans, and sqlx logs an event for the same
-//! statement.
+//! Statements of SeaORM 2 with its feature `tracing-spans`.
+//!
+//! SeaORM creates spans, and sqlx logs an event for the same statement.
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, Statement, TransactionTrait};
 use serde_json::Value;

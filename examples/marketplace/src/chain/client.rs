@@ -59,8 +59,10 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Returns whether the chain has refused the call permanently. After any other error of a transfer, the outcome is
-    /// unknown: the chain may have settled the transfer, or may settle it later.
+    /// Returns whether the chain has refused the call permanently.
+    ///
+    /// After any other error of a transfer, the outcome is unknown: the chain may have settled the transfer, or may settle it
+    /// later.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if *code != INTERNAL_ERROR)
     }

@@ -117,8 +117,10 @@ impl Rooms {
 }
 
 impl Listener {
-    /// Waits for the next event. A listener that is more than [`BACKLOG`] events behind misses the oldest events and
-    /// receives [`Event::Missed`] with their number.
+    /// Waits for the next event.
+    ///
+    /// A listener that is more than [`BACKLOG`] events behind misses the oldest events and receives [`Event::Missed`] with their
+    /// number.
     pub async fn next(&mut self) -> Option<Event> {
         match self.events.as_mut()?.recv().await {
             Ok(event) => Some(event),

@@ -18,23 +18,23 @@ pub struct Config {
     pub addr: SocketAddr,
     /// `DATABASE_URL`, or `DATABASE_TYPE` and the other fields: the data source `market`. Default: SQLite in memory.
     pub market_database: DataSourceConfig,
-    /// `WALLET_DATABASE_URL`, or `WALLET_DATABASE_TYPE` and the other fields: the data source `wallet`. Default: the
-    /// database of the market.
+    /// `WALLET_DATABASE_URL`, or `WALLET_DATABASE_TYPE` and the other fields: the data source `wallet`.
+    /// Default: the database of the market.
     pub wallet_database: Option<DataSourceConfig>,
     /// `REDIS_URL`: the Redis server for balances and chat events. Default: both are in the memory of the process.
     pub redis_url: Option<SecretUrl>,
     /// `REDIS_PREFIX`: the prefix of all keys and channels in Redis. Default: `marketplace:`.
     pub redis_prefix: String,
-    /// `KAFKA_BROKERS` and `KAFKA_TOPIC`: the log of the wallet's changes. Default: changes are written directly into the
-    /// database.
+    /// `KAFKA_BROKERS` and `KAFKA_TOPIC`: the log of the wallet's changes.
+    /// Default: changes are written directly into the database.
     pub kafka: Option<KafkaConfig>,
     /// `CHAIN_RPC_URL`: the JSON-RPC endpoint of a chain. Default: an embedded chain.
     pub chain_rpc_url: Option<SecretUrl>,
     /// `MARKETPLACE_ORDER_LEASE_SECONDS`: how long an order can remain unfinished before another task repairs it.
     /// Default: 60 s.
     pub order_lease: Duration,
-    /// How long a handler can take before the client gets the status 408: 10 s. For event streams, the limit applies to
-    /// the time until the stream begins.
+    /// How long a handler can take before the client gets the status 408: 10 s.
+    /// For event streams, the limit applies to the time until the stream begins.
     pub request_timeout: Duration,
 }
 

@@ -116,8 +116,8 @@ impl DatabaseType {
 }
 
 impl DataSourceConfig {
-    /// Reads `…_URL`, or `…_TYPE`, `…_HOST`, `…_PORT`, `…_USERNAME`, `…_PASSWORD` and `…_NAME`. Returns
-    /// `None` if none of them is set.
+    /// Reads `…_URL`, or `…_TYPE`, `…_HOST`, `…_PORT`, `…_USERNAME`, `…_PASSWORD` and `…_NAME`.
+    /// Returns `None` if none of them is set.
     pub fn from_variables(name: DataSourceName, variables: Variables<'_>) -> Result<Option<Self>, Error> {
         let url = variables.get(&name.variable("URL"))?;
         let fields = Fields::read(name, variables)?;

@@ -27,8 +27,9 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(60);
 
 impl Market {
-    /// Continues at most 20 orders whose lease has expired. The lease that expired first comes first. Returns the
-    /// number of orders that this process took over.
+    /// Continues at most 20 orders whose lease has expired.
+    ///
+    /// The lease that expired first comes first. Returns the number of orders that this process took over.
     ///
     /// For each order, records a transaction `repair an order` of the type `background`, linked to the current one.
     pub async fn repair_orders(&self) -> Result<usize, DbErr> {

@@ -1,5 +1,6 @@
-//! The history of all changes in the relational database. The history and the unconsumed changes in the log are the
-//! source of truth.
+//! The history of all changes in the relational database.
+//!
+//! The history and the unconsumed changes in the log are the source of truth.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -110,8 +111,8 @@ impl History {
         Ok(row.map_or_else(|| Position::start(partition), Position::from))
     }
 
-    /// Reads the sums of all users, and filters `unconsumed` to the changes that are not in the sums. Both use the same
-    /// state of the database.
+    /// Reads the sums of all users, and filters `unconsumed` to the changes that are not in the sums.
+    /// Both use the same state of the database.
     pub async fn snapshot(&self, log: &str, unconsumed: Vec<Unconsumed>) -> Result<Snapshot, DbErr> {
         let snapshot = match self.db.get_database_backend() {
             DbBackend::Sqlite => self.db.begin().await?,

@@ -1,5 +1,6 @@
-//! Tests with random changes, failures and losses: the history contains each accepted change exactly once, and the
-//! balances agree with the history.
+//! Tests with random changes, failures and losses.
+//!
+//! The history contains each accepted change exactly once, and the balances agree with the history.
 
 use std::collections::BTreeMap;
 

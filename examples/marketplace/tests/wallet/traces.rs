@@ -1,5 +1,6 @@
-//! Tests of the trace of a change, from the request to the history. The processes send their events to a development
-//! server.
+//! Tests of the trace of a change, from the request to the history.
+//!
+//! The processes send their events to a development server.
 
 use serde_json::{Value, json};
 use tower_apm::devserver::{DevServer, Kind, Query, Store};

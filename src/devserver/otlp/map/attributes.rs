@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_stream_is_named_as_elasticsearch_allows() {
+    fn data_stream_names_are_made_valid() {
         let mut out = Tree::default();
         assert!(data_stream(&mut out, "data_stream.dataset", Seen::Text("My-App:1")));
         assert!(data_stream(&mut out, "data_stream.namespace", Seen::Text(&format!("A-{}", "é".repeat(80)))));

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_spelt_as_the_server_does() {
+    fn results_have_the_names_of_the_server() {
         for (code, result) in [(0, "OK"), (1, "Canceled"), (2, "Unknown"), (5, "NotFound"), (17, "Code(17)")] {
             assert_eq!(grpc_result(code), result);
         }

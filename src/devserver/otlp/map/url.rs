@@ -271,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn absolute_urls_keep_theirs() {
+    fn absolute_urls_keep_host_and_scheme() {
         let url = Url::of("HTTPS://me:pw@[2001:db8::1]:443/x", "other", "http");
         assert_eq!(url.full, "https://me:pw@[2001:db8::1]:443/x");
         assert_eq!((url.scheme.as_str(), url.domain.as_str(), url.port), ("https", "2001:db8::1", 443));
     }
 
     #[test]
-    fn what_is_no_url_is_its_text() {
+    fn invalid_url_is_kept_as_text() {
         for text in ["%zz", "http://h:port/", ":8080", ":b/c", "http://a b/", "\u{7f}", "1:2"] {
             let url = Url::of(text, "h", "http");
             assert_eq!(url, Url { original: text.to_owned(), ..Url::default() });

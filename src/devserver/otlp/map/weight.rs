@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_powers_of_two_are_told() {
+    fn sample_rate_is_read_from_powers_of_two_only() {
         for (trace_state, rate) in [
             ("", None),
             ("ot=p:0", None),

@@ -1,5 +1,6 @@
-//! `fmt::init()` of tracing-subscriber. With the feature `env-filter` it prints no INFO lines, and with `ansi` it prints
-//! colours.
+//! `fmt::init()` of tracing-subscriber.
+//!
+//! With the feature `env-filter` it prints no INFO lines, and with `ansi` it prints colours.
 
 fn main() {
     tracing_subscriber::fmt::init();

@@ -25,8 +25,9 @@ use crate::money::Amount;
 /// How many changes can wait for the log. Further changes are refused.
 pub const MAX_WAITING: usize = 500;
 
-/// The maximum balance after a credit, in millionths. The limit leaves room for all credits that can wait at the same
-/// time, so that their sum does not overflow 64 bits.
+/// The maximum balance after a credit, in millionths.
+///
+/// The limit leaves room for all credits that can wait at the same time, so that their sum does not overflow 64 bits.
 pub const MAX_BALANCE: i64 = 4_600_000_000_000_000_000;
 
 /// How long a refusal is kept. Also how long the answer to a change in the history is kept.

@@ -1,5 +1,7 @@
-//! Panics that end the process: the error is delivered before. Built with `panic = "abort"` (`--profile abort`) each
-//! panic is one; else those are that a destructor raises while another panic unwinds.
+//! Panics that end the process: their errors are delivered before.
+//!
+//! Built with `panic = "abort"` (`--profile abort`), each panic ends the process. Otherwise a panic in a destructor does, while
+//! another panic unwinds.
 //!
 //! Exits with 0 if each case behaves as expected.
 
@@ -49,7 +51,7 @@ fn all() -> ExitCode {
     let mut failed = false;
     for (case, expected) in cases {
         let server = DevServer::bind("127.0.0.1:0").unwrap();
-        // takes connections and never answers
+        // accepts connections and does not respond
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = if *case == "silent" { format!("http://{}", silent.local_addr().unwrap()) } else { server.url() };
         let mut command = Command::new(std::env::current_exe().unwrap());

@@ -1,5 +1,6 @@
-//! Starts an agent and forks: the child has the agent but not its thread. Exits with 0 if the child never blocks, gets an
-//! error and one log line, and stays within its limits.
+//! Starts an agent and forks: the child has the agent but not its thread.
+//!
+//! Exits with 0 if the child never blocks, gets an error and one log line, and stays within its limits.
 
 use std::{
     io::Read,

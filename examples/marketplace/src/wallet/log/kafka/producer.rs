@@ -47,7 +47,7 @@ impl Producer {
         sent
     }
 
-    /// Replaces a producer that has failed for ever, for instance because the broker has lost its state.
+    /// Replaces a producer that has failed permanently, for instance because the broker has lost its state.
     fn replace_if_failed(&self) {
         let is_failed = |producer: &InstrumentedProducer| producer.client().fatal_error().is_some();
         match self.current.replace_if(is_failed, || producer(&self.config)) {

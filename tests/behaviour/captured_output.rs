@@ -1,4 +1,4 @@
-//! Collects what a `tracing_subscriber` layer prints.
+//! Collects the output of a `tracing_subscriber` layer.
 
 use std::{
     io,
@@ -9,9 +9,9 @@ use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
-pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Written {
+impl io::Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -22,7 +22,7 @@ impl io::Write for Written {
     }
 }
 
-impl<'a> MakeWriter<'a> for Written {
+impl<'a> MakeWriter<'a> for CapturedOutput {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -30,7 +30,7 @@ impl<'a> MakeWriter<'a> for Written {
     }
 }
 
-impl Written {
+impl CapturedOutput {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

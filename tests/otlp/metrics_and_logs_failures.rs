@@ -1,4 +1,4 @@
-//! Does trouble with metrics and log lines stay with those, and is it known what became of them?
+//! Failures of metrics and log records do not affect spans, and are counted.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,12 +18,12 @@ use tower_apm::{Agent, EnvVars, Exporter, OtlpProtocol, devserver::DevServer};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
+    decoder::{DEADLINE, agent, warnings},
     delivery::answering,
-    server::{DEADLINE, agent, warnings},
 };
 
 #[tokio::test]
-async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
+async fn traces_endpoint_alone_disables_log_sending_with_a_warning() {
     for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
         let environment = EnvVars::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
         let agent = agent(|agent| agent.env_vars(environment).exporter(exporter).log_sending(true));
@@ -36,16 +36,16 @@ async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
     }
 }
 
-/// What a Collector says to all but traces.
+/// The response of a Collector to metrics and log records.
 #[derive(Debug, Clone, Copy)]
-enum Beside {
-    /// By HTTP, or as a code of gRPC.
-    Says(StatusCode, &'static str),
-    Nothing,
+enum Refusal {
+    /// The status of HTTP and the code of gRPC.
+    Status(StatusCode, &'static str),
+    NoResponse,
 }
 
-/// A Collector that takes traces alone, and the paths that it was asked for.
-async fn collector_of_traces(beside: Beside) -> (String, Arc<Mutex<Vec<String>>>) {
+/// Starts a Collector that accepts only traces. Returns its URL and the paths of its requests.
+async fn traces_only_collector(refusal: Refusal) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let log = received.clone();
@@ -53,10 +53,10 @@ async fn collector_of_traces(beside: Beside) -> (String, Arc<Mutex<Vec<String>>>
         let path = request.uri().path().to_lowercase();
         let is_of_traces = path.contains("trace");
         log.lock().unwrap().push(path);
-        let (http, grpc) = match beside {
+        let (http, grpc) = match refusal {
             _ if is_of_traces => (StatusCode::OK, "0"),
-            Beside::Says(http, grpc) => (http, grpc),
-            Beside::Nothing => std::future::pending().await,
+            Refusal::Status(http, grpc) => (http, grpc),
+            Refusal::NoResponse => std::future::pending().await,
         };
         if request.headers().get("content-type").is_none_or(|kind| kind != "application/grpc") {
             return http.into_response();
@@ -70,7 +70,7 @@ async fn collector_of_traces(beside: Beside) -> (String, Arc<Mutex<Vec<String>>>
     (format!("http://{address}"), received)
 }
 
-fn sends_lines(protocol: OtlpProtocol, url: String) -> (Agent, tracing::Dispatch) {
+fn log_sending_agent(protocol: OtlpProtocol, url: String) -> (Agent, tracing::Dispatch) {
     let agent = agent(|agent| {
         let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url);
         agent.log_sending(true).metrics_interval(DEADLINE)
@@ -79,23 +79,23 @@ fn sends_lines(protocol: OtlpProtocol, url: String) -> (Agent, tracing::Dispatch
     (agent, subscriber.into())
 }
 
-fn asked(received: &Mutex<Vec<String>>, of: &str) -> usize {
+fn requests(received: &Mutex<Vec<String>>, of: &str) -> usize {
     received.lock().unwrap().iter().filter(|path| path.contains(of)).count()
 }
 
 #[tokio::test]
-async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
-    let says = [
-        Beside::Says(StatusCode::NOT_FOUND, "12"),
-        Beside::Says(StatusCode::SERVICE_UNAVAILABLE, "14"),
-        Beside::Says(StatusCode::FORBIDDEN, "7"),
-        Beside::Nothing,
+async fn refused_metrics_and_logs_do_not_delay_spans() {
+    let refusals = [
+        Refusal::Status(StatusCode::NOT_FOUND, "12"),
+        Refusal::Status(StatusCode::SERVICE_UNAVAILABLE, "14"),
+        Refusal::Status(StatusCode::FORBIDDEN, "7"),
+        Refusal::NoResponse,
     ];
-    for (beside, protocol) in
-        says.into_iter().flat_map(|beside| [(beside, OtlpProtocol::HttpProtobuf), (beside, OtlpProtocol::Grpc)])
+    for (refusal, protocol) in
+        refusals.into_iter().flat_map(|refusal| [(refusal, OtlpProtocol::HttpProtobuf), (refusal, OtlpProtocol::Grpc)])
     {
-        let (url, received) = collector_of_traces(beside).await;
-        let (agent, subscriber) = sends_lines(protocol, url);
+        let (url, received) = traces_only_collector(refusal).await;
+        let (agent, subscriber) = log_sending_agent(protocol, url);
         drop(agent.start_transaction("a job", "scheduled"));
         agent.flush(DEADLINE).await.unwrap();
         for line in ["first", "second"] {
@@ -106,22 +106,22 @@ async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
         }
         agent.shutdown(DEADLINE).await.unwrap();
         let stats = agent.stats();
-        assert_eq!((stats.accepted, stats.rejected), (3, 0), "{beside:?} {protocol:?}: {stats}");
-        assert_eq!(stats.dropped.unsupported, stats.recorded - 3, "{beside:?} {protocol:?}: {stats}");
-        assert_eq!((asked(&received, "log"), asked(&received, "metric")), (1, 1), "{beside:?} {protocol:?}");
+        assert_eq!((stats.accepted, stats.rejected), (3, 0), "{refusal:?} {protocol:?}: {stats}");
+        assert_eq!(stats.dropped.unsupported, stats.recorded - 3, "{refusal:?} {protocol:?}: {stats}");
+        assert_eq!((requests(&received, "log"), requests(&received, "metric")), (1, 1), "{refusal:?} {protocol:?}");
     }
-    for words in [
+    for text in [
         "log lines: the server answered OTLP with 403; none are sent for 30 s",
         "metrics: the server answered OTLP over gRPC with Unimplemented",
     ] {
-        assert!(!warnings(&[words]).is_empty(), "{words}");
+        assert!(!warnings(&[text]).is_empty(), "{text}");
     }
 }
 
 #[tokio::test]
-async fn copies_that_a_server_does_not_take_are_counted() {
+async fn refused_copies_of_log_records_are_counted() {
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
-    let (url, _) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
+    let (url, _) = traces_only_collector(Refusal::Status(StatusCode::NOT_FOUND, "12")).await;
     let agent = agent(|agent| {
         agent.server_url(server.url()).exporter(Exporter::IntakeAndOtlp).otlp_endpoint(url).log_sending(true)
     });
@@ -140,34 +140,30 @@ async fn copies_that_a_server_does_not_take_are_counted() {
 }
 
 #[tokio::test]
-async fn a_line_before_the_first_span_holds_that_up_no_more() {
+async fn refused_log_record_before_the_first_span_does_not_delay_it() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let (url, received) = collector_of_traces(Beside::Says(StatusCode::NOT_FOUND, "12")).await;
-        let (agent, subscriber) = sends_lines(protocol, url);
+        let (url, received) = traces_only_collector(Refusal::Status(StatusCode::NOT_FOUND, "12")).await;
+        let (agent, subscriber) = log_sending_agent(protocol, url);
         tracing::dispatcher::with_default(&subscriber, || tracing::info!("starting"));
         agent.flush(DEADLINE).await.unwrap();
         drop(agent.start_transaction("a job", "scheduled"));
         agent.flush(DEADLINE).await.unwrap();
         let stats = agent.stats();
         assert_eq!((stats.accepted, stats.dropped.unsupported, stats.recorded), (1, 1, 2), "{stats}");
-        assert_eq!(
-            (asked(&received, "log"), asked(&received, "trace")),
-            (1, 2),
-            "asked whether it takes spans, and a span"
-        );
+        assert_eq!((requests(&received, "log"), requests(&received, "trace")), (1, 2), "a probe and a span");
     }
 }
 
 #[tokio::test]
-async fn lines_wait_while_the_server_takes_no_spans_either() {
-    let away = || (503, Vec::new());
-    let (url, received) = answering(vec![away(), away(), away(), away()]).await;
-    let (agent, subscriber) = sends_lines(OtlpProtocol::HttpProtobuf, url);
+async fn log_records_are_retried_while_spans_are_refused_too() {
+    let refused = || (503, Vec::new());
+    let (url, received) = answering(vec![refused(), refused(), refused(), refused()]).await;
+    let (agent, subscriber) = log_sending_agent(OtlpProtocol::HttpProtobuf, url);
     tracing::dispatcher::with_default(&subscriber, || tracing::info!("starting"));
     let deadline = Instant::now() + DEADLINE;
     while agent.stats().waiting > 0 {
         assert!(Instant::now() < deadline, "{}", agent.stats());
-        // whoever waits ends the worker's back-off
+        // a flush ends the worker's back-off
         let _ = agent.flush(Duration::from_millis(100)).await;
     }
     let stats = agent.stats();
@@ -178,23 +174,23 @@ async fn lines_wait_while_the_server_takes_no_spans_either() {
 }
 
 #[tokio::test]
-async fn what_hangs_beside_spans_costs_none_at_a_shutdown() {
+async fn hanging_metrics_and_logs_lose_no_spans_at_shutdown() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let (url, received) = collector_of_traces(Beside::Nothing).await;
-        let (agent, subscriber) = sends_lines(protocol, url);
+        let (url, received) = traces_only_collector(Refusal::NoResponse).await;
+        let (agent, subscriber) = log_sending_agent(protocol, url);
         tracing::dispatcher::with_default(&subscriber, || {
             agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info!("a line"));
         });
         let deadline = Instant::now() + DEADLINE;
-        while asked(&received, "log") == 0 {
+        while requests(&received, "log") == 0 {
             assert!(Instant::now() < deadline, "{}", agent.stats());
             let _ = agent.flush(Duration::from_millis(10)).await;
         }
         (0..50).for_each(|_| drop(agent.start_transaction("a job", "scheduled")));
-        // where the metrics are in a batch of their own, they hang for longer
+        // metrics in their own batch wait longer
         let _ = agent.shutdown(Duration::from_secs(4)).await;
         let stats = agent.stats();
-        assert_eq!((stats.accepted, asked(&received, "log")), (51, 1), "{protocol:?}: {stats}");
+        assert_eq!((stats.accepted, requests(&received, "log")), (51, 1), "{protocol:?}: {stats}");
         assert_eq!(stats.dropped.total() + stats.accepted, stats.recorded, "{protocol:?}: {stats}");
     }
 }

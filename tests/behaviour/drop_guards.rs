@@ -1,4 +1,4 @@
-//! What is dropped with a request belongs to its transaction.
+//! Values that are dropped with a request record into its transaction.
 
 use std::{
     convert::Infallible,
@@ -30,7 +30,7 @@ use tracing::Instrument;
 
 use crate::http::{empty, get as request};
 
-/// Rolls back when it is dropped, and says so.
+/// Records a label, a span and an error when it is dropped.
 struct Guard(&'static str);
 
 impl Drop for Guard {
@@ -52,7 +52,7 @@ async fn expect_rolled_back(apm: &TestAgent, name: &str, what: &str) -> Expected
         .error(&message, |error| error.child_of("roll back"))
 }
 
-/// Polls a request once and drops it then.
+/// Polls a request once and drops it.
 async fn abort<S>(app: S, request: Request)
 where
     S: Service<Request, Error: std::fmt::Debug>,

@@ -1,7 +1,7 @@
-//! The agent tells nothing of itself, however much its own HTTP client says, and however badly that goes.
+//! The agent does not record the spans and failures of its own HTTP clients.
 //!
-//! A binary of its own: it sets the global subscriber, without any filter. It has one agent for each way of telling, and
-//! what one of them would tell of itself, being a span without a parent, would be a transaction of the first.
+//! This test needs its own binary: it sets the global subscriber, without any filter. It has one agent for each protocol.
+//! A span that an exporter records about itself has no parent, so it would be a transaction of the first agent.
 
 use std::{
     collections::VecDeque,
@@ -24,24 +24,23 @@ use tower_apm::{Agent, AgentBuilder, EnvVars, Exporter, OtlpProtocol};
 use tracing::Level;
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
-/// Nothing takes this long, on no machine.
+/// Longer than the test takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const GRPC_METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
-/// A server that fails a few times before it takes anything; the port, and the lines of events that it took. What comes by
-/// OTLP it takes unread.
+/// Starts a server that fails twice before it accepts events. Returns its port and the accepted lines of the intake protocol.
 async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let answers = Mutex::new(VecDeque::from([StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR]));
-    let (answers, taken) = (Arc::new(answers), Arc::new(Mutex::new(Vec::new())));
-    let log = taken.clone();
+    let (answers, accepted) = (Arc::new(answers), Arc::new(Mutex::new(Vec::new())));
+    let log = accepted.clone();
     let app = Router::new().fallback(async move |request: Request| {
         let path = request.uri().path().to_owned();
         if path == GRPC_METRICS {
-            return taken_by_grpc();
+            return grpc_success();
         }
         if !["/intake/v2/events", "/v1/traces", GRPC].contains(&&*path) {
             return StatusCode::OK.into_response();
@@ -51,7 +50,7 @@ async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
             return failure.into_response();
         }
         match &*path {
-            GRPC => return taken_by_grpc(),
+            GRPC => return grpc_success(),
             "/v1/traces" => return StatusCode::OK.into_response(),
             _ => {}
         }
@@ -60,18 +59,18 @@ async fn failing() -> (u16, Arc<Mutex<Vec<String>>>) {
         StatusCode::ACCEPTED.into_response()
     });
     std::thread::spawn(move || {
-        // a server of another process would not be in the same subscriber
+        // a server in another process would have its own subscriber
         let quiet = tracing::subscriber::NoSubscriber::default();
         tracing::subscriber::with_default(quiet, || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             listener_of(&runtime, listener, app);
         });
     });
-    (port, taken)
+    (port, accepted)
 }
 
-/// An empty message, and the status that all went well.
-fn taken_by_grpc() -> Response {
+/// An empty message with the status OK.
+fn grpc_success() -> Response {
     let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
     let message = Full::new(Bytes::from_static(&[0; 5])).with_trailers(std::future::ready(Some(Ok(trailers))));
     ([("content-type", "application/grpc")], Body::new(message)).into_response()
@@ -83,7 +82,7 @@ fn listener_of(runtime: &tokio::runtime::Runtime, listener: TcpListener, app: Ro
 }
 
 fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
-    // by name: names are looked up on further threads, each with spans of its own
+    // a host name is resolved on other threads, with spans of their own
     let agent = Agent::builder().env_vars(EnvVars::empty()).server_url(format!("http://localhost:{port}"));
     let agent = agent
         .service_name("silence")
@@ -93,12 +92,13 @@ fn agent(port: u16, configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Age
     configure(agent).build().unwrap()
 }
 
+// spec: logging.md, transport.md
 #[tokio::test]
-async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
-    let (port, taken) = failing().await;
+async fn agent_does_not_record_its_own_requests() {
+    let (port, accepted) = failing().await;
     let agent = agent(port, |agent| agent);
-    // the agent's own layer takes no spans below `info`, and clients of HTTP have no others
-    let tracer = agent.tracer_provider().tracer("what clients say");
+    // the layer of the agent records no spans below `info`, but HTTP clients have only those
+    let tracer = agent.tracer_provider().tracer("client spans");
     let is_below = filter_fn(|metadata| metadata.is_span() && *metadata.level() > Level::INFO);
     let clients = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(is_below);
     let subscriber = tracing_subscriber::registry().with(agent.tracing_layer()).with(clients);
@@ -106,13 +106,13 @@ async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
 
     agent.start_transaction("a job", "scheduled").in_scope(|| tracing::info_span!("work").in_scope(|| ()));
     agent.flush(DEADLINE).await.unwrap();
-    let told = |taken: &Mutex<Vec<String>>| {
-        let lines = taken.lock().unwrap().clone();
+    let expect_job_and_work = |accepted: &Mutex<Vec<String>>| {
+        let lines = accepted.lock().unwrap().clone();
         assert_eq!(lines.len(), 2, "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains(r#""name":"a job""#)), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains(r#""name":"work""#)), "{lines:#?}");
     };
-    told(&taken);
+    expect_job_and_work(&accepted);
 
     let failure = io::Error::other("connection reset");
     {
@@ -131,7 +131,7 @@ async fn section_13_4_trap_41_the_agent_tells_nothing_of_itself() {
         otlp.shutdown(DEADLINE).await.unwrap();
         let stats = otlp.stats();
         assert_eq!((stats.recorded, stats.accepted), (2, 2), "{protocol:?}: {stats}");
-        assert_eq!(agent.stats().recorded, 3, "{protocol:?} told of itself");
+        assert_eq!(agent.stats().recorded, 3, "{protocol:?} recorded its own requests");
     }
     agent.shutdown(DEADLINE).await.unwrap();
     assert_eq!(agent.stats().accepted, 3);

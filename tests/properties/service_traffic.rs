@@ -1,4 +1,4 @@
-//! What happens in a service: requests and background work, with spans and errors in them.
+//! Random traffic of a service: requests and background work with spans and errors.
 
 use std::{
     convert::Infallible,
@@ -28,14 +28,14 @@ use tower_apm::{Agent, LabelValue, Outcome, ResponseExt, Transaction, User};
 
 use crate::{
     SECRET,
-    told::{Any, anything, float, integer, label, labels, text},
+    strategies::{Any, anything, float, integer, label, labels, text},
 };
 
 /// The work of a few transactions.
 #[derive(Debug, Clone)]
-pub(crate) struct Day(Vec<(Frame, Work)>);
+pub(crate) struct Traffic(Vec<(Frame, Work)>);
 
-/// What a transaction is around.
+/// The kind of a transaction.
 #[derive(Debug, Clone)]
 enum Frame {
     Background { name: String, kind: String },
@@ -53,7 +53,7 @@ struct Call {
     error: Option<Failure>,
 }
 
-/// What is told of it.
+/// The data that a transaction records.
 #[derive(Debug, Clone)]
 struct Work {
     name: Option<String>,
@@ -100,8 +100,8 @@ impl Error for Failure {
     }
 }
 
-pub(crate) fn day() -> impl Strategy<Value = Day> {
-    vec((prop_oneof![background(), call()], work()), 1..4).prop_map(Day)
+pub(crate) fn traffic() -> impl Strategy<Value = Traffic> {
+    vec((prop_oneof![background(), call()], work()), 1..4).prop_map(Traffic)
 }
 
 fn background() -> impl Strategy<Value = Frame> {
@@ -185,8 +185,8 @@ fn headers() -> impl Strategy<Value = Vec<(HeaderName, HeaderValue)>> {
 fn work() -> impl Strategy<Value = Work> {
     let outcomes = select(&[Outcome::Success, Outcome::Failure, Outcome::Unknown][..]);
     let user = option::of([text(), text(), text(), text()]);
-    let told = || (vec((text(), label()), 0..3), vec((text(), anything()), 0..2), option::of(text()));
-    let errors = vec((failure(), told()), 0..3);
+    let details = || (vec((text(), label()), 0..3), vec((text(), anything()), 0..2), option::of(text()));
+    let errors = vec((failure(), details()), 0..3);
     let custom = vec((text(), anything()), 0..4);
     (option::of(text()), option::of(text()), option::of(outcomes), user, labels(), custom, vec(doing(), 0..4), errors)
         .prop_map(|(name, result, outcome, user, labels, custom, spans, errors)| Work {
@@ -245,7 +245,7 @@ fn time() -> impl Strategy<Value = SystemTime> {
     })
 }
 
-/// Names that mean something to Elastic, with values that do not fit them.
+/// Attributes that the agent maps to fields, with values of any type.
 fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     const KEYS: &[&str] = &[
         "db.system",
@@ -296,12 +296,12 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     vec((key, value).prop_map(|(key, value)| KeyValue::new(key, value)), 0..8)
 }
 
-impl Day {
-    pub(crate) async fn live(&self, agent: &Agent) {
+impl Traffic {
+    pub(crate) async fn run(&self, agent: &Agent) {
         for (frame, work) in &self.0 {
             match frame {
                 Frame::Background { name, kind } => {
-                    agent.start_transaction(name.clone(), kind.clone()).run(async { work.tell() }).await;
+                    agent.start_transaction(name.clone(), kind.clone()).run(async { work.record() }).await;
                 }
                 Frame::Request(call) => call.make(agent, work).await,
             }
@@ -313,7 +313,7 @@ impl Call {
     async fn make(&self, agent: &Agent, work: &Work) {
         let handler = service_fn(|request: Request<Full<Bytes>>| async {
             let _ = request.into_body().collect().await;
-            work.tell();
+            work.record();
             let mut response = Response::new(Full::new(Bytes::from_static(b"done")));
             *response.status_mut() = self.status.try_into().unwrap();
             extend(response.headers_mut(), &self.answer);
@@ -337,9 +337,9 @@ fn extend(headers: &mut HeaderMap, with: &[(HeaderName, HeaderValue)]) {
 }
 
 impl Work {
-    fn tell(&self) {
+    fn record(&self) {
         let tx = Transaction::current();
-        self.spans.iter().for_each(Doing::tell);
+        self.spans.iter().for_each(Doing::record);
         for (key, value) in &self.labels {
             tx.set_label(key.clone(), value.clone());
         }
@@ -371,7 +371,7 @@ impl Work {
 }
 
 impl Doing {
-    fn tell(&self) {
+    fn record(&self) {
         let tracer = global::tracer("properties");
         let mut builder = SpanBuilder::from_name(self.name.clone());
         builder = builder.with_kind(self.kind.clone()).with_attributes(self.attributes.clone());
@@ -387,7 +387,7 @@ impl Doing {
         let context = Context::current_with_span(span);
         let _active = context.clone().attach();
         if let Some(within) = &self.within {
-            within.tell();
+            within.record();
         }
         let span = context.span();
         if let Some(message) = &self.failure {

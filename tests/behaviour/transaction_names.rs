@@ -1,12 +1,13 @@
-//! What is a transaction called, wherever the layer stands?
+//! Names of transactions: by route for every position of the layer, by path, and by name groups.
 
 use axum::{
     Router,
     http::{Method, StatusCode, header},
+    response::IntoResponse,
     routing::{any_service, get, post},
 };
 use tower::service_fn;
-use tower_apm::testkit::TestAgent;
+use tower_apm::{AgentBuilder, ResponseExt, testkit::TestAgent};
 use tower_http::cors::CorsLayer;
 
 use crate::http::{around, call, empty, get as request, send};
@@ -21,7 +22,7 @@ async fn named(app: Router, apm: &TestAgent, path: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn nesting_three_deep_gives_the_whole_template() {
+async fn nested_routers_give_the_whole_route() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/c/{z}", get(ok));
     let app = Router::new().nest("/a/{x}", Router::new().nest("/b/{y}", inner));
@@ -36,7 +37,7 @@ async fn merged_routers_keep_their_routes() {
 }
 
 #[tokio::test]
-async fn a_routed_service_has_its_route() {
+async fn route_service_has_its_route() {
     let apm = TestAgent::start().await;
     let service = service_fn(async |_: axum::extract::Request| {
         Ok::<_, std::convert::Infallible>(axum::response::Response::new(axum::body::Body::from("ok")))
@@ -46,7 +47,7 @@ async fn a_routed_service_has_its_route() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_allowed_has_the_route_too() {
+async fn method_not_allowed_has_the_route() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/listings/{id}", post(ok)).layer(apm.layer());
     call(app, "/listings/7").await;
@@ -54,7 +55,7 @@ async fn a_method_that_is_not_allowed_has_the_route_too() {
 }
 
 #[tokio::test]
-async fn a_layer_on_a_route_or_a_method_router_will_do() {
+async fn layer_works_on_a_route_and_a_method_router() {
     for app in [
         |apm: &TestAgent| Router::new().route("/listings/{id}", get(ok)).route_layer(apm.layer()),
         |apm: &TestAgent| Router::new().route("/listings/{id}", get(ok).layer(apm.layer())),
@@ -66,7 +67,7 @@ async fn a_layer_on_a_route_or_a_method_router_will_do() {
 }
 
 #[tokio::test]
-async fn under_nest_service_an_inner_layer_knows_the_route() {
+async fn inner_layer_knows_the_route_under_nest_service() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/in/{id}", get(ok)).layer(tower_apm::layer().module("inner"));
     let app = Router::new().nest_service("/nested", inner).layer(apm.layer());
@@ -75,7 +76,7 @@ async fn under_nest_service_an_inner_layer_knows_the_route() {
 }
 
 #[tokio::test]
-async fn under_nest_service_without_one_the_route_is_unknown() {
+async fn route_is_unknown_under_nest_service_without_an_inner_layer() {
     let apm = TestAgent::start().await;
     let inner = Router::new().route("/in/{id}", get(ok));
     let app = Router::new().nest_service("/nested", inner).layer(apm.layer());
@@ -83,8 +84,9 @@ async fn under_nest_service_without_one_the_route_is_unknown() {
     apm.expect_transaction("GET unknown route").await.field("/context/request/url/pathname", "/nested/in/7");
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_3_trap_23_what_no_route_matches_has_no_name_of_its_own() {
+async fn unmatched_requests_are_named_unknown_route() {
     let apm = TestAgent::start().await;
     let nested = Router::new().route("/known", get(ok)).fallback(async || (StatusCode::NOT_FOUND, "no"));
     let app = Router::new().nest("/nested", nested).layer(apm.layer());
@@ -97,7 +99,7 @@ async fn section_5_3_trap_23_what_no_route_matches_has_no_name_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_layer_around_the_router_gets_the_route_from_an_inner_one() {
+async fn layer_around_the_router_gets_the_route_from_an_inner_layer() {
     let apm = TestAgent::start().await;
     let module = || Router::new().route("/listings/{id}", get(ok));
     let with = Router::new().nest("/market", module().layer(tower_apm::layer().module("market")));
@@ -110,7 +112,7 @@ async fn a_layer_around_the_router_gets_the_route_from_an_inner_one() {
 }
 
 #[tokio::test]
-async fn the_url_is_the_whole_one_where_nest_has_stripped_it() {
+async fn url_contains_the_prefix_that_nest_strips() {
     let apm = TestAgent::start().await;
     let module = Router::new().route("/listings/{id}", get(ok)).layer(apm.layer());
     call(Router::new().nest("/market", module), "/market/listings/7?sort=price").await;
@@ -122,7 +124,7 @@ async fn the_url_is_the_whole_one_where_nest_has_stripped_it() {
 }
 
 #[tokio::test]
-async fn head_and_options_are_methods_like_others() {
+async fn head_and_options_requests_are_named_by_route() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/listings/{id}", get(ok)).layer(apm.layer());
     for (method, status) in [(Method::HEAD, 200), (Method::OPTIONS, 405)] {
@@ -133,7 +135,7 @@ async fn head_and_options_are_methods_like_others() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_told_wherever_cors_stands() {
+async fn preflight_is_recorded_if_the_cors_layer_is_inside() {
     let preflight = || {
         let request = request("/listings/7").method(Method::OPTIONS).header(header::ORIGIN, "https://web.example");
         empty(request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET"))
@@ -151,7 +153,7 @@ async fn a_preflight_is_told_wherever_cors_stands() {
 }
 
 #[tokio::test]
-async fn a_method_of_the_callers_own_making_is_no_name() {
+async fn unregistered_method_is_not_part_of_the_name() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/listings/{id}", axum::routing::any(ok)).layer(apm.layer());
     send(app, empty(request("/listings/7").method("X-7F3A"))).await;
@@ -159,4 +161,47 @@ async fn a_method_of_the_callers_own_making_is_no_name() {
     let transactions = apm.events(tower_apm::testkit::Kind::Transaction);
     let name = transactions[0]["name"].as_str().unwrap();
     assert!(name.ends_with(" /listings/{id}") && !name.contains("7F3A"), "{name}");
+}
+
+pub(crate) async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
+    TestAgent::builder().configure(configure).start().await
+}
+
+pub(crate) fn app(apm: &TestAgent) -> Router {
+    let failing = || async {
+        StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(std::io::Error::other("no such room"))
+    };
+    let app = Router::new().route("/listings/{id}", get(async || "ok")).route("/fails", get(failing));
+    Router::new().merge(app).fallback(async || StatusCode::NOT_FOUND).layer(apm.layer())
+}
+
+// spec: tracing-instrumentation-http.md
+#[tokio::test]
+async fn use_path_as_transaction_name_names_unmatched_requests() {
+    let apm = apm(|agent| agent.use_path_as_transaction_name(true)).await;
+    call(app(&apm), "/nowhere/7?token=hunter2").await;
+    call(app(&apm), "/listings/7").await;
+    apm.expect_transaction("GET /nowhere/7").await;
+    apm.expect_transaction("GET /listings/{id}").await;
+}
+
+// spec: tracing-transaction-grouping.md
+#[tokio::test]
+async fn name_group_replaces_the_name_of_transactions_and_errors() {
+    let apm = apm(|agent| agent.transaction_name_groups(["GET /listings/*", "* /fail*", "settle*"])).await;
+    call(app(&apm), "/listings/7").await;
+    call(app(&apm), "/fails").await;
+    drop(apm.agent().start_transaction("settle auction 7", "scheduled"));
+    apm.expect_transaction("GET /listings/*").await;
+    apm.expect_transaction("* /fail*").await;
+    apm.expect_transaction("settle*").await;
+    apm.expect_error("no such room").await.field("/transaction/name", "* /fail*");
+}
+
+// spec: tracing-transaction-grouping.md
+#[tokio::test]
+async fn name_groups_apply_to_paths() {
+    let apm = apm(|agent| agent.use_path_as_transaction_name(true).transaction_name_groups(["GET /nowhere/*"])).await;
+    call(app(&apm), "/nowhere/7").await;
+    apm.expect_transaction("GET /nowhere/*").await;
 }

@@ -1,4 +1,4 @@
-//! Texts, numbers and JSON as nobody would choose them.
+//! Strategies for unusual texts, numbers, labels and JSON values.
 
 use proptest::{
     collection::{hash_map, vec},
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 use tower_apm::LabelValue;
 
-/// Any characters, and those which are most likely to be mistaken for something else.
+/// Any characters, and texts that are likely to be misread.
 pub(crate) fn text() -> BoxedStrategy<String> {
     const ODD: &[&str] = &[
         "",
@@ -105,9 +105,9 @@ pub(crate) fn labels() -> impl Strategy<Value = Vec<(String, LabelValue)>> {
 pub(crate) enum Any {
     Json(Value),
     Float(f64),
-    /// So many lists, each in the other.
+    /// Nested lists of this depth.
     Deep(usize),
-    /// Keys that are no text, which JSON does not know.
+    /// A map whose key is not text, which JSON does not support.
     Keys(f64),
     Secret,
 }

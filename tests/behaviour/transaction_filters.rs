@@ -1,4 +1,4 @@
-//! Which requests make a transaction, and what is it called? (agent-spec, section 5)
+//! Ignored requests and messages, and transaction filters.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,50 +17,14 @@ use opentelemetry::{
 use tower_apm::{AgentBuilder, ErrorVerdict, Outcome, ResponseExt, Transaction, devserver::Kind, testkit::TestAgent};
 use tracing::Instrument;
 
-use crate::http::{call, send};
+use crate::{
+    http::{call, send},
+    transaction_names::{apm, app},
+};
 
-async fn apm(configure: impl FnOnce(AgentBuilder) -> AgentBuilder + Send + 'static) -> TestAgent {
-    TestAgent::builder().configure(configure).start().await
-}
-
-fn app(apm: &TestAgent) -> Router {
-    let failing = || async {
-        StatusCode::INTERNAL_SERVER_ERROR.into_response().with_error(std::io::Error::other("no such room"))
-    };
-    let app = Router::new().route("/listings/{id}", get(async || "ok")).route("/fails", get(failing));
-    Router::new().merge(app).fallback(async || StatusCode::NOT_FOUND).layer(apm.layer())
-}
-
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_3_a_request_without_a_route_is_named_by_its_path_where_asked_for() {
-    let apm = apm(|agent| agent.use_path_as_transaction_name(true)).await;
-    call(app(&apm), "/nowhere/7?token=hunter2").await;
-    call(app(&apm), "/listings/7").await;
-    apm.expect_transaction("GET /nowhere/7").await;
-    apm.expect_transaction("GET /listings/{id}").await;
-}
-
-#[tokio::test]
-async fn section_5_4_a_group_replaces_the_name_on_errors_too() {
-    let apm = apm(|agent| agent.transaction_name_groups(["GET /listings/*", "* /fail*", "settle*"])).await;
-    call(app(&apm), "/listings/7").await;
-    call(app(&apm), "/fails").await;
-    drop(apm.agent().start_transaction("settle auction 7", "scheduled"));
-    apm.expect_transaction("GET /listings/*").await;
-    apm.expect_transaction("* /fail*").await;
-    apm.expect_transaction("settle*").await;
-    apm.expect_error("no such room").await.field("/transaction/name", "* /fail*");
-}
-
-#[tokio::test]
-async fn section_5_4_groups_and_paths_work_together() {
-    let apm = apm(|agent| agent.use_path_as_transaction_name(true).transaction_name_groups(["GET /nowhere/*"])).await;
-    call(app(&apm), "/nowhere/7").await;
-    apm.expect_transaction("GET /nowhere/*").await;
-}
-
-#[tokio::test]
-async fn section_5_5_some_callers_make_no_transaction() {
+async fn ignored_user_agents_make_no_transaction() {
     let apm = apm(|agent| agent.transaction_ignore_user_agents(["kube-probe*", "*Bot"])).await;
     for agent in ["kube-probe/1.30", "GoogleBOT", "curl/8"] {
         let request = Request::get("/listings/7").header("user-agent", agent).body(Body::empty()).unwrap();
@@ -71,8 +35,9 @@ async fn section_5_5_some_callers_make_no_transaction() {
     assert_eq!(apm.events(Kind::Transaction).len(), 1);
 }
 
+// spec: tracing-instrumentation-messaging.md
 #[tokio::test]
-async fn section_6_7_ignored_queues_make_neither_spans_nor_transactions() {
+async fn ignored_queues_make_no_spans_and_no_transactions() {
     let apm = apm(|agent| agent.ignore_message_queues(["internal.*"])).await;
     let span = |topic: &'static str, kind| {
         let tracer = apm.agent().tracer_provider().tracer("kafka");
@@ -117,7 +82,7 @@ async fn healthy(apm: &TestAgent, status: u16) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_filter_decides_at_the_end_on_the_transaction_and_its_spans() {
+async fn transaction_filter_drops_the_transaction_with_its_spans() {
     let apm =
         apm(|agent| agent.transaction_filter(|tx| tx.path() != Some("/health") || tx.outcome() != Outcome::Success))
             .await;
@@ -135,13 +100,13 @@ async fn a_filter_decides_at_the_end_on_the_transaction_and_its_spans() {
 }
 
 #[tokio::test]
-async fn a_filter_sees_all_that_is_known() {
+async fn transaction_filter_sees_name_type_status_and_errors() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let sees = seen.clone();
+    let log = seen.clone();
     let apm = apm(move |agent| {
         agent.transaction_filter(move |tx| {
             let seen = (tx.name().into_owned(), tx.transaction_type().to_owned(), tx.status(), tx.has_errors());
-            sees.lock().unwrap().push((seen, tx.duration().is_zero()));
+            log.lock().unwrap().push((seen, tx.duration().is_zero()));
             true
         })
     })
@@ -154,7 +119,7 @@ async fn a_filter_sees_all_that_is_known() {
 }
 
 #[tokio::test]
-async fn a_filter_that_panics_keeps_the_transaction_and_the_request_goes_on() {
+async fn panicking_transaction_filter_keeps_the_transaction() {
     let apm = apm(|agent| agent.transaction_filter(|_| panic!("broken filter"))).await;
     assert_eq!(healthy(&apm, 200).await.status(), 200);
     apm.expect_transaction("GET /health").await.span("ping", |span| span).no_error();
@@ -162,7 +127,7 @@ async fn a_filter_that_panics_keeps_the_transaction_and_the_request_goes_on() {
 }
 
 #[tokio::test]
-async fn a_span_that_outlives_a_transaction_that_was_turned_away_goes_with_it() {
+async fn late_span_of_a_filtered_transaction_is_dropped() {
     let apm = apm(|agent| agent.transaction_filter(|tx| tx.transaction_type() != "boring")).await;
     for kind in ["boring", "scheduled"] {
         let late = apm.agent().start_transaction(kind, kind).in_scope(|| tracing::info_span!("late"));
@@ -184,8 +149,9 @@ async fn ping() {
     tracing::info_span!("deeper").in_scope(|| {});
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_5_an_ignored_request_makes_no_spans_either() {
+async fn ignored_request_makes_no_spans() {
     let apm = apm(ignoring).await;
     let provider = apm.agent().tracer_provider();
     let handler = move |tx: Transaction| async move {
@@ -193,8 +159,8 @@ async fn section_5_5_an_ignored_request_makes_no_spans_either() {
         ping().await;
         let task = tokio::spawn(ping().in_current_span());
         task.await.unwrap();
-        let tracer = provider.tracer("by hand");
-        drop(tracer.span_builder("by hand").with_kind(SpanKind::Client).start(&tracer));
+        let tracer = provider.tracer("manual");
+        drop(tracer.span_builder("manual").with_kind(SpanKind::Client).start(&tracer));
         assert_eq!((tx.is_active(), Transaction::current().is_active(), tx.trace_id()), (false, false, None));
         let stream = futures_util::stream::once(async {
             ping().await;
@@ -211,8 +177,9 @@ async fn section_5_5_an_ignored_request_makes_no_spans_either() {
     assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (1, 2));
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_5_a_span_outside_of_the_layer_goes_with_the_ignored_request() {
+async fn span_outside_the_layer_is_dropped_with_the_ignored_request() {
     let apm = apm(ignoring).await;
     let app = Router::new().route("/health", get(async || ping().await)).layer(apm.layer());
     let tracer = apm.agent().tracer_provider().tracer("outside");
@@ -223,11 +190,12 @@ async fn section_5_5_a_span_outside_of_the_layer_goes_with_the_ignored_request()
     assert_eq!((apm.events(Kind::Transaction).len(), apm.events(Kind::Span).len()), (0, 0));
 }
 
+// spec: tracing-instrumentation-http.md, error-tracking.md
 #[tokio::test]
-async fn section_5_5_errors_of_ignored_requests_are_sent_without_a_transaction() {
+async fn errors_of_ignored_requests_are_sent_without_a_transaction() {
     let apm = apm(ignoring).await;
     let layer = apm.layer().on_error(|_, error| match error.to_string().as_str() {
-        "nobody cares" => ErrorVerdict::Discard,
+        "not interesting" => ErrorVerdict::Discard,
         _ => ErrorVerdict::Record,
     });
     let handler = async |tx: Transaction, Path(way): Path<String>| {
@@ -241,7 +209,7 @@ async fn section_5_5_errors_of_ignored_requests_are_sent_without_a_transaction()
         StatusCode::SERVICE_UNAVAILABLE.into_response().with_error(std::io::Error::other(way))
     };
     let app = Router::new().route("/health/{way}", get(handler)).layer(layer);
-    for way in ["extracted", "current", "logged", "answered", "nobody%20cares"] {
+    for way in ["extracted", "current", "logged", "answered", "not%20interesting"] {
         call(app.clone(), &format!("/health/{way}")).await;
     }
     let request = Request::get("/health/panicked").body(Body::empty()).unwrap();
@@ -253,13 +221,14 @@ async fn section_5_5_errors_of_ignored_requests_are_sent_without_a_transaction()
     apm.expect_error("no pulse").await.no_field("/transaction");
     apm.flush().await;
     let stats = apm.agent().stats();
-    // `extracted`, `current` and `logged` come by as the answer's error once more; the same error is one document
+    // `extracted`, `current` and `logged` are the error of the response too; equal errors are one document
     assert_eq!((apm.events(Kind::Error).len(), apm.events(Kind::Transaction).len()), (5, 0), "{stats:?}");
     assert_eq!((stats.filtered, stats.suppressed_errors), (1, 3), "{stats:?}");
 }
 
+// spec: tracing-instrumentation-http.md
 #[tokio::test]
-async fn section_5_5_the_caller_s_trace_goes_on_below_an_ignored_request() {
+async fn ignored_request_propagates_the_trace_of_its_caller() {
     let apm = apm(ignoring).await;
     let handler = async || {
         ping().await;
@@ -276,8 +245,9 @@ async fn section_5_5_the_caller_s_trace_goes_on_below_an_ignored_request() {
     assert_eq!(call(app, "/health").await.body(), "none");
 }
 
+// spec: tracing-instrumentation-messaging.md
 #[tokio::test]
-async fn section_6_7_what_an_ignored_message_causes_is_ignored_too() {
+async fn spans_below_an_ignored_message_are_ignored() {
     let apm = apm(|agent| agent.ignore_message_queues(["internal.*"])).await;
     let tracer = apm.agent().tracer_provider().tracer("kafka");
     let consume = |topic: &'static str| {
@@ -297,7 +267,7 @@ async fn section_6_7_what_an_ignored_message_causes_is_ignored_too() {
 }
 
 #[tokio::test]
-async fn a_transaction_of_its_own_within_an_ignored_request_is_recorded() {
+async fn started_transaction_within_an_ignored_request_is_recorded() {
     let apm = apm(ignoring).await;
     let agent = apm.agent().clone();
     let handler = move || {
@@ -310,10 +280,10 @@ async fn a_transaction_of_its_own_within_an_ignored_request_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_filter_is_not_asked_about_what_would_not_be_sent() {
+async fn transaction_filter_is_not_called_for_unsampled_transactions() {
     let filter = |agent: AgentBuilder| agent.transaction_sample_rate(0.0).transaction_filter(|_| false);
     let apm = apm(filter).await;
-    // from the first delivery on it is known that the server takes none that are not sampled
+    // after the first delivery, the agent knows that the server accepts no unsampled transactions
     apm.agent().capture_error(&std::io::Error::other("first"));
     apm.expect_error("first").await;
     healthy(&apm, 200).await;
@@ -322,7 +292,7 @@ async fn a_filter_is_not_asked_about_what_would_not_be_sent() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_more_spans_than_can_wait_is_kept_unasked() {
+async fn transaction_with_too_many_spans_is_kept_without_calling_the_filter() {
     let filter = |agent: AgentBuilder| agent.transaction_max_spans(-1).transaction_filter(|_| false);
     let apm = apm(filter).await;
     let spans = |count| {

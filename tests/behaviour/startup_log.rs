@@ -1,4 +1,4 @@
-//! What does the agent say about itself, and to whom? (agent-spec, section 13.4)
+//! The start-up line of the agent, and its log level.
 
 use std::{
     fmt,
@@ -40,16 +40,17 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+// spec: logging.md
 #[test]
-fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
+fn startup_line_contains_service_host_and_options() {
     let lines = Lines::default();
     let environment = [("ELASTIC_APM_LOG_FILE", "apm.log"), ("ELASTIC_APM_API_KEY", "hunter2")];
     let agent = with_default(tracing_subscriber::registry().with(lines.clone()), || {
         let builder = Agent::builder().env_vars(EnvVars::from_iter(environment)).disable_send(true);
         builder.service_name("shop").service_version("1.2").secret_token("hunter3").build().unwrap()
     });
-    let told = lines.of(Level::INFO);
-    let [line] = &told[..] else { panic!("{told:?}") };
+    let logged = lines.of(Level::INFO);
+    let [line] = &logged[..] else { panic!("{logged:?}") };
     assert_eq!(line, &agent.startup_summary());
     for fact in [
         format!("tower-apm {} (pid {}, ", env!("CARGO_PKG_VERSION"), std::process::id()),
@@ -70,7 +71,7 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
 }
 
 #[test]
-fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
+fn log_level_applies_only_to_the_agent_in_any_subscriber() {
     for (level, expected) in [("warning", &["tower_apm", "shop"][..]), ("error", &["shop"]), ("off", &["shop"])] {
         let environment = EnvVars::from_iter([("ELASTIC_APM_LOG_LEVEL", level)]);
         let agent = Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
@@ -79,7 +80,7 @@ fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
             drop(agent.layer().response_trace_id_header("no header"));
             tracing::warn!(target: "shop", "out of apes");
         };
-        // whichever comes first
+        // in any order of layers
         with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(lines.clone()), warn);
         assert_eq!(lines.targets(), expected, "{level}");
         with_default(tracing_subscriber::registry().with(lines.clone()).with(agent.tracing_layer()), warn);
@@ -87,7 +88,7 @@ fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
         let without_spans = agent.tracing_layer_without_spans();
         with_default(tracing_subscriber::registry().with(without_spans).with(lines.clone()), warn);
         assert_eq!(lines.targets(), expected, "{level}");
-        // what filters for itself is no way around it
+        // a layer with its own filter does not bypass the level
         let filtered = lines.clone().with_filter(tracing::level_filters::LevelFilter::TRACE);
         with_default(tracing_subscriber::registry().with(agent.tracing_layer()).with(filtered), warn);
         assert_eq!(lines.targets(), expected, "{level}");
@@ -95,7 +96,7 @@ fn log_level_holds_for_the_agent_in_any_subscriber_and_for_nobody_else() {
 }
 
 #[test]
-fn the_layer_asks_for_no_more_than_it_takes() {
+fn tracing_layer_max_level_hint_is_info() {
     let agent = Agent::builder().env_vars(EnvVars::empty()).disable_send(true).build().unwrap();
     let hint = |subscriber: &dyn Subscriber| subscriber.max_level_hint();
     let info = Some(tracing::level_filters::LevelFilter::INFO);

@@ -1,7 +1,7 @@
-//! What a caller sends and nobody can understand is named once in the log, without its value.
+//! Malformed headers and bodies of requests are logged once, without their values.
 //!
-//! A binary of its own: it sets the global subscriber, for a part of it is named by the agent's thread, and each header
-//! is named once in the life of a process.
+//! This test needs its own binary: it sets the global subscriber, because the agent's thread logs a part of the warnings,
+//! and each header is logged once per process.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tower_apm::{Agent, CaptureBody, EnvVars, devserver::DevServer, trace_context
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
-/// Nothing takes this long, on no machine.
+/// Longer than the test takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const SECRET: &str = "hunter2";
 
@@ -48,14 +48,14 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
 type Header<'a> = (&'a str, &'a str);
 
 #[tokio::test]
-async fn what_cannot_be_understood_is_named_once_without_its_value() {
+async fn malformed_headers_and_bodies_are_logged_once_without_their_values() {
     let warnings = Warnings::default();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(warnings.clone())).unwrap();
     let server = DevServer::builder().bind("127.0.0.1:0").unwrap();
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("shop").server_url(server.url());
     let agent = agent.metrics_interval(Duration::ZERO).capture_body(CaptureBody::All).build().unwrap();
     let app = Router::new().route("/", post(async |body: String| body)).layer(agent.layer());
-    let ask = async |headers: &[Header<'_>], body: &str| {
+    let send = async |headers: &[Header<'_>], body: &str| {
         let mut request = Request::post("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -67,11 +67,12 @@ async fn what_cannot_be_understood_is_named_once_without_its_value() {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let json = ("content-type", "application/json");
 
-    ask(&[("traceparent", parent), ("tracestate", "es=s:0.5, ,a=b"), ("baggage", "a=1, ,b=2;ttl=3"), json], "{}").await;
-    ask(&[("traceparent", parent), ("tracestate", ""), ("baggage", ""), ("content-type", "text/plain")], "[REDACTED]")
+    send(&[("traceparent", parent), ("tracestate", "es=s:0.5, ,a=b"), ("baggage", "a=1, ,b=2;ttl=3"), json], "{}")
         .await;
-    ask(&[("tracestate", "without a parent it does not count")], "").await;
-    assert_eq!(warnings.take(), [""; 0], "all of that is allowed");
+    send(&[("traceparent", parent), ("tracestate", ""), ("baggage", ""), ("content-type", "text/plain")], "[REDACTED]")
+        .await;
+    send(&[("tracestate", "without a parent it does not count")], "").await;
+    assert_eq!(warnings.take(), [""; 0], "valid values are not logged");
 
     let malformed = format!("00-{SECRET}-01");
     let baggage = format!("a=1,{SECRET}");
@@ -83,19 +84,22 @@ async fn what_cannot_be_understood_is_named_once_without_its_value() {
         ("body", &[json], SECRET),
     ];
     for (what, headers, body) in cases {
-        ask(headers, body).await;
-        let told = warnings.take();
-        assert_eq!(told.len(), 1, "{what}: {told:?}");
-        assert!(told[0].contains(what) && !told[0].contains(SECRET), "{what}: {told:?}");
-        ask(headers, body).await;
-        assert_eq!(warnings.take(), [""; 0], "{what} is not named again");
+        send(headers, body).await;
+        let logged = warnings.take();
+        assert_eq!(logged.len(), 1, "{what}: {logged:?}");
+        assert!(logged[0].contains(what) && !logged[0].contains(SECRET), "{what}: {logged:?}");
+        send(headers, body).await;
+        assert_eq!(warnings.take(), [""; 0], "{what} is not logged again");
     }
     for header in [&malformed, parent] {
-        ask(&[("traceparent", header), ("traceparent", header)], "").await;
-        assert_eq!(warnings.take(), [""; 0], "a header that was named is not named again, whatever is wrong with it");
+        send(&[("traceparent", header), ("traceparent", header)], "").await;
+        assert_eq!(warnings.take(), [""; 0], "a header is logged once, for whatever reason");
     }
     let _ = trace_context::extract_message(|name| (name == "elasticapmtraceparent").then_some(SECRET.as_bytes()));
-    let told = warnings.take();
-    assert!(told.len() == 1 && told[0].contains("elasticapmtraceparent") && !told[0].contains(SECRET), "{told:?}");
+    let logged = warnings.take();
+    assert!(
+        logged.len() == 1 && logged[0].contains("elasticapmtraceparent") && !logged[0].contains(SECRET),
+        "{logged:?}"
+    );
     agent.shutdown(DEADLINE).await.unwrap();
 }

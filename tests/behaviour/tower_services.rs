@@ -1,4 +1,4 @@
-//! Does the layer serve any service, not only axum's?
+//! The layer around services that are not axum's.
 
 use std::{convert::Infallible, fmt, io};
 
@@ -18,7 +18,7 @@ fn request() -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test]
-async fn a_tower_service_of_http_types_is_recorded() {
+async fn tower_service_with_http_types_is_recorded() {
     let apm = TestAgent::start().await;
     let service = ServiceBuilder::new().layer(apm.layer().module("orders")).service_fn(hello);
     let body = service.oneshot(request()).await.unwrap().into_body().collect().await.unwrap();
@@ -35,7 +35,7 @@ async fn a_tower_service_of_http_types_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_hook_can_name_it() {
+async fn on_request_hook_sets_the_transaction_name() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_request(|tx, parts| {
         if parts.uri.path().starts_with("/orders/") {
@@ -47,7 +47,7 @@ async fn a_hook_can_name_it() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_text_for_axum_are_none_of_its_business() {
+async fn service_needs_no_bounds_on_body_and_error() {
     // neither `Default` nor `Clone`, and an error that is no `std::error::Error`
     #[derive(Debug)]
     struct Refused;
@@ -66,7 +66,7 @@ async fn bodies_that_are_not_text_for_axum_are_none_of_its_business() {
 }
 
 #[tokio::test]
-async fn hooks_see_the_services_error() {
+async fn on_error_hook_receives_the_service_error() {
     let apm = TestAgent::start().await;
     let layer = apm.layer().on_error(|tx, error| {
         if error.is::<io::Error>() {
@@ -75,13 +75,13 @@ async fn hooks_see_the_services_error() {
     });
     let service = ServiceBuilder::new()
         .layer(layer)
-        .service_fn(async |_: Request<Empty<Bytes>>| Err::<Response<Full<Bytes>>, _>(io::Error::other("gone")));
+        .service_fn(async |_: Request<Empty<Bytes>>| Err::<Response<Full<Bytes>>, _>(io::Error::other("disk full")));
     service.oneshot(request()).await.unwrap_err();
     apm.expect_transaction("GET unknown route").await.label("reason", "disk");
 }
 
 #[tokio::test]
-async fn a_service_keeps_what_the_inner_one_is() {
+async fn wrapped_service_stays_clone_send_and_sync() {
     fn is_shareable<S: Clone + Send + Sync + 'static>(service: S) -> S {
         service
     }

@@ -1,4 +1,4 @@
-//! The real server's decoder, listening.
+//! The real server's decoder as a child process.
 
 use std::{
     fs,
@@ -20,10 +20,10 @@ use crate::{
     document::Document,
 };
 
-/// Nothing takes this long, on no machine.
+/// Longer than the tests take on any machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A decoder with its own file of documents, which is removed with it.
+/// A decoder with its own file of documents. The file is removed when the value is dropped.
 pub(crate) struct Decoder {
     pub(crate) http: String,
     pub(crate) grpc: String,
@@ -32,7 +32,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// None where there is no such program.
+    /// Returns `None` if `APM_SERVER_DECODER` is not set.
     pub(crate) fn start(token: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("otlp-{}-{}.ndjson", std::process::id(), COUNT.fetch_add(1, Relaxed));
@@ -50,12 +50,12 @@ impl Decoder {
         self.documents_after(&mut 0)
     }
 
-    /// Those behind a place in its file, which moves to the end.
-    pub(crate) fn documents_after(&self, place: &mut u64) -> Vec<Document> {
+    /// The documents after a position of the file. Moves the position to the end.
+    pub(crate) fn documents_after(&self, position: &mut u64) -> Vec<Document> {
         let mut file = fs::File::open(&self.documents).unwrap();
-        file.seek(SeekFrom::Start(*place)).unwrap();
+        file.seek(SeekFrom::Start(*position)).unwrap();
         let mut text = String::new();
-        *place += file.read_to_string(&mut text).unwrap() as u64;
+        *position += file.read_to_string(&mut text).unwrap() as u64;
         text.lines().map(|line| Document::new(serde_json::from_str(line).unwrap())).collect()
     }
 }
@@ -81,16 +81,15 @@ impl Write for Log {
     }
 }
 
-/// The warnings of all agents so far that hold these words.
-pub(crate) fn warnings(words: &[&str]) -> Vec<String> {
+/// The warnings of all agents so far that contain all of these texts.
+pub(crate) fn warnings(texts: &[&str]) -> Vec<String> {
     let lines = LINES.lock().unwrap();
-    let held = lines.lines().filter(|line| words.iter().all(|word| line.contains(word)));
-    held.map(str::to_owned).collect()
+    let found = lines.lines().filter(|line| texts.iter().all(|text| line.contains(text)));
+    found.map(str::to_owned).collect()
 }
 
-/// An agent that nothing from this machine's environment reaches, and that measures nothing. Every span of the process,
-/// of HTTP/2's innards too,
-/// is offered to it.
+/// Builds an agent that ignores the environment and sends no metrics. The first agent gets every span of the process,
+/// including those of HTTP/2.
 pub(crate) fn agent(configure: impl FnOnce(AgentBuilder) -> AgentBuilder) -> Agent {
     static GLOBAL: OnceLock<()> = OnceLock::new();
     let agent =

@@ -1,4 +1,4 @@
-//! What does a failure tell?
+//! Messages of failed expectations.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn agent() -> TestAgent {
     TestAgent::builder().deadline(Duration::from_millis(300)).start().await
 }
 
-/// The message of the panic that ends this test of a test.
+/// The panic message of a failed expectation.
 async fn failure<T: Send + 'static>(expectation: impl Future<Output = T> + Send + 'static) -> String {
     match tokio::spawn(expectation).await {
         Ok(_) => panic!("the expectation was met"),
@@ -25,23 +25,23 @@ async fn failure<T: Send + 'static>(expectation: impl Future<Output = T> + Send 
     }
 }
 
-fn assert_tells(message: &str, parts: &[&str]) {
+fn assert_contains(message: &str, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "{part:?} is missing in:\n{message}");
     }
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
+async fn failure_message_for_a_missing_name_contains_the_nearest_name_and_the_location() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let message = failure(apm.expect_transaction("GET /listing/{id}")).await;
-    assert_tells(
+    assert_contains(
         &message,
         &[
             "expected a transaction \"GET /listing/{id}\"",
             "the nearest is \"GET /listings/{id}\"",
-            "tests/testkit/messages.rs:",
+            "tests/testkit/failure_messages.rs:",
             "GET /listings/{id} · request · success · HTTP 2xx",
             "labels ",
             "token_id=\"7\"",
@@ -60,14 +60,14 @@ async fn a_name_that_does_not_come_is_told_with_the_nearest_and_the_place() {
 }
 
 #[tokio::test]
-async fn nothing_at_all_is_told_too() {
+async fn failure_message_reports_that_nothing_arrived() {
     let apm = agent().await;
     let message = failure(apm.expect_span("load")).await;
-    assert_tells(&message, &["expected a span \"load\"", "none came within 300ms", "what arrived:\n    nothing"]);
+    assert_contains(&message, &["expected a span \"load\"", "none came within 300ms", "what arrived:\n    nothing"]);
 }
 
 #[tokio::test]
-async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
+async fn failure_message_of_a_check_contains_previous_checks_and_the_actual_value() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let found = apm.expect_transaction("GET /listings/{id}").await;
@@ -96,8 +96,8 @@ async fn a_check_tells_the_sentence_so_far_and_what_was_found() {
     for (check, parts) in checks {
         let found = found.clone();
         let message = failure(async move { check(found) }).await;
-        assert_tells(&message, parts);
-        assert_tells(&message, &["expected a transaction \"GET /listings/{id}\"", "what arrived:"]);
+        assert_contains(&message, parts);
+        assert_contains(&message, &["expected a transaction \"GET /listings/{id}\"", "what arrived:"]);
     }
 }
 
@@ -106,7 +106,7 @@ async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
     let apm = agent().await;
     let expect = || apm.expect_transaction("GET /listings/{id}");
     let message = failure(expect().span("load", |span| span)).await;
-    assert_tells(
+    assert_contains(
         &message,
         &[
             "expected a transaction \"GET /listings/{id}\"\n    with a span \"load\"",
@@ -122,11 +122,11 @@ async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
         (expect().span("store", kind).error("SettlementError", |error| error), "it has no error at all"),
     ] {
         let message = failure(expectation).await;
-        assert_tells(
+        assert_contains(
             &message,
             &[
                 &format!("but none came within 300ms: {but}"),
-                "tests/testkit/messages.rs:",
+                "tests/testkit/failure_messages.rs:",
                 "what arrived:\n",
                 "ms  load · app/internal",
             ],
@@ -135,12 +135,12 @@ async fn failure_of_a_check_before_the_await_shows_what_has_arrived() {
 }
 
 #[tokio::test]
-async fn an_error_is_shown_with_its_causes() {
-    // the first stack of a process takes its time
+async fn failure_message_shows_errors_with_causes() {
+    // resolving the first stack of a process is slow
     let apm = TestAgent::start().await;
     call(app(&apm), "/settle").await;
     let message = failure(apm.expect_no_errors()).await;
-    assert_tells(
+    assert_contains(
         &message,
         &[
             "expected no errors\nbut 1 arrived, the first is \"SettlementError\"",
@@ -150,32 +150,32 @@ async fn an_error_is_shown_with_its_causes() {
     );
     let error = apm.expect_error("SettlementError").await;
     let message = failure(async move { error.caused_by("IoError") }).await;
-    assert_tells(&message, &["its causes are [\"ChainError: execution reverted\"]"]);
+    assert_contains(&message, &["its causes are [\"ChainError: execution reverted\"]"]);
 }
 
 #[tokio::test]
-async fn what_should_not_be_there_is_named() {
+async fn failure_message_names_unexpected_events() {
     let apm = agent().await;
     call(app(&apm), "/listings/7").await;
     let message = failure(apm.expect_no_transaction("GET /listings/{id}")).await;
-    assert_tells(&message, &["expected no transaction \"GET /listings/{id}\"\nbut there is one"]);
+    assert_contains(&message, &["expected no transaction \"GET /listings/{id}\"\nbut there is one"]);
     let message = failure(apm.expect_nothing()).await;
-    assert_tells(&message, &["expected nothing\nbut 3 events arrived"]);
+    assert_contains(&message, &["expected nothing\nbut 3 events arrived"]);
     let message = failure(apm.expect_transactions("GET /listings/{id}", 2)).await;
-    assert_tells(&message, &["expected 2 transactions", "but 1 have arrived"]);
+    assert_contains(&message, &["expected 2 transactions", "but 1 have arrived"]);
 }
 
 #[tokio::test]
-async fn refusals_of_the_server_are_told() {
+async fn failure_message_contains_rejections_of_the_server() {
     let apm = agent().await;
     apm.answer([Answer::rejected(["bad luck"])]);
     apm.agent().start_transaction("nightly", "scheduled").run(async {}).await;
     let message = failure(apm.expect_transaction("nightly")).await;
-    assert_tells(&message, &["rejected 1", "1 lines refused, the last because: bad luck"]);
+    assert_contains(&message, &["rejected 1", "1 lines refused, the last because: bad luck"]);
 }
 
 #[tokio::test]
-async fn of_what_could_not_be_delivered_nobody_says_that_it_is_not_there() {
+async fn failure_message_mentions_undelivered_events() {
     let apm = agent().await;
     apm.answer([Answer::slow(Duration::from_secs(60))]);
     call(app(&apm), "/listings/7").await;
@@ -184,10 +184,10 @@ async fn of_what_could_not_be_delivered_nobody_says_that_it_is_not_there() {
         failure(apm.expect_no_transaction("GET /listings/{id}")).await,
         failure(apm.expect_nothing()).await,
     ] {
-        assert_tells(&message, &["but events wait that could not be delivered before the deadline"]);
+        assert_contains(&message, &["but events wait that could not be delivered before the deadline"]);
     }
     let message = failure(async move { apm.assert_no_secret("hunter2") }).await;
-    assert_tells(&message, &["but events wait that could not be delivered before the deadline"]);
+    assert_contains(&message, &["but events wait that could not be delivered before the deadline"]);
 }
 
 async fn missing(apm: &TestAgent) -> String {
@@ -200,13 +200,13 @@ async fn hint_for_a_missing_transaction_reports_a_held_response() {
     let request = || Request::get("/listings/7").body(Body::empty()).unwrap();
     let first = app(&apm).oneshot(request()).await.unwrap();
     let held = "1 transaction has not ended: GET /listings/{id} (is its response still held?)";
-    assert_tells(&missing(&apm).await, &["none came within 300ms", held]);
-    assert_tells(&failure(apm.expect_transactions("GET /listings/{id}", 1)).await, &["0 have arrived", held]);
-    assert_tells(&failure(apm.expect_error("SettlementError")).await, &[held]);
+    assert_contains(&missing(&apm).await, &["none came within 300ms", held]);
+    assert_contains(&failure(apm.expect_transactions("GET /listings/{id}", 1)).await, &["0 have arrived", held]);
+    assert_contains(&failure(apm.expect_error("SettlementError")).await, &[held]);
 
     let second = app(&apm).oneshot(request()).await.unwrap();
     let job = apm.agent().start_transaction("settle", "scheduled");
-    assert_tells(
+    assert_contains(
         &missing(&apm).await,
         &[
             "2 transactions have not ended: GET /listings/{id} ×2 (are their responses still held?)",
@@ -216,7 +216,7 @@ async fn hint_for_a_missing_transaction_reports_a_held_response() {
     drop((first, second, job));
     apm.expect_transactions("GET /listings/{id}", 2).await;
     let message = failure(apm.expect_transaction("GET /listing/{id}")).await;
-    assert_tells(&message, &["the nearest is \"GET /listings/{id}\""]);
+    assert_contains(&message, &["the nearest is \"GET /listings/{id}\""]);
     assert!(!message.contains("likely reason"), "{message}");
 }
 
@@ -234,12 +234,12 @@ async fn hints_report_reasons_for_a_missing_transaction() {
     for (configure, reason) in cases {
         let apm = TestAgent::builder().configure(configure).deadline(Duration::from_millis(300)).start().await;
         call(app(&apm), "/listings/7").await;
-        assert_tells(&missing(&apm).await, &[&format!("likely reason: {reason}")]);
+        assert_contains(&missing(&apm).await, &[&format!("likely reason: {reason}")]);
     }
 }
 
 #[tokio::test]
 async fn hint_reports_an_app_without_the_layer() {
     let apm = agent().await;
-    assert_tells(&missing(&apm).await, &["likely reason: no request has reached a layer of this agent"]);
+    assert_contains(&missing(&apm).await, &["likely reason: no request has reached a layer of this agent"]);
 }

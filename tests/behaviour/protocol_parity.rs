@@ -1,4 +1,4 @@
-//! Do the same expectations hold, whichever protocol the agent speaks?
+//! The same expectations hold for every protocol of the exporter.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -59,7 +59,7 @@ fn app(apm: &TestAgent) -> Router {
     Router::new().route("/buy/{id}", post(buy)).route("/fails", get(fails)).layer(apm.layer())
 }
 
-/// None: Elastic's own.
+/// `None` is Elastic's intake protocol.
 const PROTOCOLS: [Option<OtlpProtocol>; 3] = [None, Some(OtlpProtocol::HttpProtobuf), Some(OtlpProtocol::Grpc)];
 
 async fn start(protocol: Option<OtlpProtocol>) -> TestAgent {
@@ -70,7 +70,7 @@ async fn start(protocol: Option<OtlpProtocol>) -> TestAgent {
     }
 }
 
-/// The ways by which all events of a server came.
+/// The protocols of all received events.
 fn protocols(apm: &TestAgent) -> Vec<&'static str> {
     let events = apm.server().store().query(&Query::new()).events;
     let mut protocols: Vec<_> = events.iter().map(|event| event.protocol().as_str()).collect();
@@ -86,7 +86,7 @@ async fn requests(apm: &TestAgent) {
 }
 
 #[tokio::test]
-async fn a_request_is_the_same_by_every_protocol() {
+async fn transaction_is_the_same_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -127,7 +127,7 @@ async fn a_request_is_the_same_by_every_protocol() {
 }
 
 #[tokio::test]
-async fn errors_are_the_same_by_every_protocol() {
+async fn errors_are_the_same_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -139,7 +139,7 @@ async fn errors_are_the_same_by_every_protocol() {
             .caused_by("ChainError")
             .caused_by("execution reverted")
             .handled(true)
-            .frame_contains("one_model")
+            .frame_contains("protocol_parity")
             .user_id("0xdef")
             .custom("/attempt", 2)
             .custom("/order/buyer", "0xdef")
@@ -155,7 +155,7 @@ async fn errors_are_the_same_by_every_protocol() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_any_protocol() {
+async fn no_secret_is_sent_over_any_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         requests(&apm).await;
@@ -164,7 +164,7 @@ async fn no_secret_is_in_any_protocol() {
 }
 
 #[tokio::test]
-async fn what_carries_a_late_error_is_not_seen_by_any_protocol() {
+async fn late_error_adds_no_visible_span_over_any_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         let job = apm.agent().start_transaction("settle auctions", "scheduled");
@@ -179,27 +179,27 @@ async fn what_carries_a_late_error_is_not_seen_by_any_protocol() {
 }
 
 #[tokio::test]
-async fn a_failed_expectation_says_where_it_has_looked() {
+async fn failed_expectation_names_the_otlp_label() {
     for protocol in &PROTOCOLS[1..] {
         let apm = start(*protocol).await;
         requests(&apm).await;
         let found = apm.expect_transaction("POST /buy/{id}").await;
         let other = found.clone();
-        let user = said(|| drop(found.user_id("0xabc")));
+        let user = failure_message(|| drop(found.user_id("0xabc")));
         assert!(user.contains("user id, as the label user_id, is \"0xdef\""), "{user}");
-        let custom = said(|| drop(other.custom("/order/buyer", "0xabc")));
+        let custom = failure_message(|| drop(other.custom("/order/buyer", "0xabc")));
         assert!(custom.contains("as the label custom_order_buyer, is \"0xdef\""), "{custom}");
     }
 }
 
-/// What a check that fails prints.
-fn said(check: impl FnOnce()) -> String {
+/// The message of a check that fails.
+fn failure_message(check: impl FnOnce()) -> String {
     let caught = panic::catch_unwind(AssertUnwindSafe(check)).unwrap_err();
     caught.downcast_ref::<String>().unwrap().clone()
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_a_time_comes_later_by_every_protocol() {
+async fn temporary_failures_are_retried_over_every_protocol() {
     for protocol in PROTOCOLS {
         let apm = start(protocol).await;
         apm.answer([Answer::unavailable(), Answer::cut(), Answer::slow(Duration::from_millis(20))]);

@@ -1,5 +1,6 @@
-//! How does the subscriber of `install()` print? (agent-spec 13) Each case is a process of its own: a subscriber is set
-//! once.
+//! The output of the subscriber that `install()` sets.
+//!
+//! Each case runs in a separate process, because a subscriber can be set only once.
 
 use std::{env, error::Error, process::Command};
 
@@ -12,7 +13,7 @@ use tower_apm::{Agent, LogFormat, Transaction};
 
 const CASE: &str = "TOWER_APM_TEST_LOG_FORMAT";
 
-/// Not a test but the service that the others start.
+/// The service that the tests start as a child process. As a test it does nothing.
 #[test]
 fn the_service() {
     let Ok(case) = env::var(CASE) else { return };
@@ -34,25 +35,25 @@ fn the_service() {
             let error = &error as &(dyn Error + 'static);
             tracing::error!(error, user.id = "0xabc", token = "hunter2", price = 1.5, "not sold");
         });
-        tracing::warn!(trace.id = "mine", "log.level" = "mine", "told by the service");
+        tracing::warn!(trace.id = "mine", "log.level" = "mine", "logged by the service");
     });
 }
 
-/// As [`the_service`], of code that logs where a lock is held, or where the thread ends.
+/// Like [`the_service`], with code that logs while a lock is held and while a thread ends.
 #[test]
-fn the_service_in_odd_places() {
+fn the_service_that_logs_in_callbacks() {
     if env::var(CASE).is_err() {
         return;
     }
-    // one that hangs fails
+    // a deadlock fails the test
     std::thread::spawn(|| {
         std::thread::sleep(std::time::Duration::from_secs(60));
         std::process::abort();
     });
     let filter = |_: &tower_apm::FinishedTransaction<'_>| {
-        tracing::info!("told in a filter");
+        tracing::info!("logged in a filter");
         let error = "x".parse::<u8>().unwrap_err();
-        tracing::error!(error = &error as &(dyn Error + 'static), "told with an error");
+        tracing::error!(error = &error as &(dyn Error + 'static), "logged with an error");
         Transaction::current().is_active()
     };
     let builder = Agent::builder().service_name("shop").disable_send(true);
@@ -62,7 +63,7 @@ fn the_service_in_odd_places() {
         let context = Context::current_with_span(tracer.start("root"));
         let _attached = context.clone().attach();
         // the span's lock is held while it ends
-        context.span().record_error(&Talks);
+        context.span().record_error(&Logs);
         context.span().end();
     }
     // its destructor runs after that of OpenTelemetry's context
@@ -83,25 +84,25 @@ struct Late;
 
 impl Drop for Late {
     fn drop(&mut self) {
-        tracing::info!("told at a thread's end");
+        tracing::info!("logged at the end of a thread");
     }
 }
 
 #[derive(Debug)]
-struct Talks;
+struct Logs;
 
-impl Error for Talks {}
+impl Error for Logs {}
 
-impl std::fmt::Display for Talks {
+impl std::fmt::Display for Logs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        tracing::info!("told by an error");
+        tracing::info!("logged by an error");
         f.write_str("no funds")
     }
 }
 
-/// What the service prints, and nothing of the test harness's.
+/// The lines that the service prints, without those of the test harness.
 fn printed(case: &str, variables: &[(&str, &str)]) -> Vec<String> {
-    let is_ours = |line: &str| ["outside", "not sold", "told by the service"].iter().any(|said| line.contains(said));
+    let is_ours = |line: &str| ["outside", "not sold", "logged by the service"].iter().any(|text| line.contains(text));
     let text = output("the_service", case, variables);
     text.lines().filter(|line| is_ours(line)).map(str::to_owned).collect()
 }
@@ -125,11 +126,12 @@ fn objects(case: &str, variables: &[(&str, &str)]) -> Vec<Value> {
     printed(case, variables).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+// spec: log-correlation.md
 #[test]
-fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
+fn text_output_ends_with_the_trace_ids() {
     for case in ["full", "compact"] {
         let lines = printed(case, &[]);
-        let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
+        let [outside, inside, own] = &lines[..] else { panic!("{lines:?}") };
         assert!(!outside.contains("trace.id"), "{outside}");
         let (_, ids) = inside.split_once(" trace.id=").unwrap();
         let ids: Vec<_> = ids.split(' ').collect();
@@ -137,12 +139,13 @@ fn section_13_1_text_that_goes_to_no_terminal_has_the_ids_at_its_end() {
         assert_eq!(trace.len(), 32);
         assert_eq!(transaction.strip_prefix("transaction.id=").unwrap().len(), 16);
         assert_eq!(span.strip_prefix("span.id=").unwrap().len(), 16);
-        assert!(told.ends_with(&format!(r#" trace.id="mine" {transaction}"#)), "what it says itself holds: {told}");
+        assert!(own.ends_with(&format!(r#" trace.id="mine" {transaction}"#)), "the service's own value is kept: {own}");
     }
 }
 
+// spec: log-correlation.md
 #[test]
-fn section_13_1_json_has_the_ids_as_fields() {
+fn json_output_has_trace_id_fields() {
     let lines = objects("json", &[]);
     let [outside, inside, _] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(outside.get("trace.id"), None);
@@ -151,10 +154,11 @@ fn section_13_1_json_has_the_ids_as_fields() {
     assert!(inside["transaction.id"].is_string() && inside["span.id"].is_string());
 }
 
+// spec: log-reformatting.md
 #[test]
-fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
+fn ecs_output_has_the_fields_of_ecs() {
     let lines = objects("ecs", &[]);
-    let [outside, inside, told] = &lines[..] else { panic!("{lines:?}") };
+    let [outside, inside, own] = &lines[..] else { panic!("{lines:?}") };
     let service = json!({
         "service.name": "shop", "service.version": "1.2", "service.environment": "test", "service.node.name": "n1",
         "event.dataset": "shop",
@@ -167,7 +171,7 @@ fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
         assert!(timestamp.len() == "2026-11-25T21:04:05.067Z".len() && timestamp.ends_with('Z'), "{timestamp}");
     }
     assert_eq!((&outside["log.level"], &outside["message"]), (&json!("info"), &json!("outside")));
-    assert_eq!((&outside["log.logger"], outside.get("trace.id")), (&json!("printed"), None));
+    assert_eq!((&outside["log.logger"], outside.get("trace.id")), (&json!("log_output"), None));
     let wanted = json!({
         "log.level": "error", "message": "not sold", "log.origin.file.name": file!(), "user.id": "0xabc",
         "error.type": "ParseIntError", "error.message": "invalid digit found in string",
@@ -178,9 +182,9 @@ fn section_13_2_a_line_in_ecs_has_what_kibana_looks_for() {
     }
     assert_eq!(inside["trace.id"].as_str().unwrap().len(), 32);
     assert!(inside["transaction.id"].is_string() && inside["span.id"].is_string() && inside["error.id"].is_string());
-    // what the service says of itself wins, but not over what the line is
-    assert_eq!((&told["trace.id"], &told["log.level"]), (&json!("mine"), &json!("warn")));
-    assert_eq!((told.get("span.id"), told.get("error.id")), (None, None));
+    // fields of the service take precedence, except for those that the log record defines
+    assert_eq!((&own["trace.id"], &own["log.level"]), (&json!("mine"), &json!("warn")));
+    assert_eq!((own.get("span.id"), own.get("error.id")), (None, None));
 }
 
 #[test]
@@ -197,22 +201,27 @@ fn log_crate_line_has_its_own_target_in_every_format() {
     assert_eq!(line["fields"], json!({"message": "by the log crate"}));
 }
 
+// spec: log-reformatting.md
 #[test]
-fn section_13_2_the_format_can_be_chosen_from_outside() {
+fn log_ecs_reformatting_variable_overrides_the_format() {
     let lines = objects("compact", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]);
     assert_eq!((lines.len(), &lines[0]["event.dataset"]), (3, &json!("shop")));
     assert_eq!(printed("off", &[("ELASTIC_APM_LOG_ECS_REFORMATTING", "override")]), [""; 0]);
 }
 
-/// It would hang, or be aborted.
+/// Without the protection, the process would hang or abort.
+// spec: log-correlation.md
 #[test]
-fn section_13_1_lines_are_told_from_anywhere() {
-    let text = output("the_service_in_odd_places", "full", &[]);
-    for (line, times) in
-        [("told in a filter", 3), ("told with an error", 3), ("told by an error", 3), ("told at a thread's end", 1)]
-    {
-        assert_eq!(text.lines().filter(|told| told.contains(line)).count(), times, "{line} in:\n{text}");
+fn log_lines_in_filters_error_texts_and_destructors_do_not_deadlock() {
+    let text = output("the_service_that_logs_in_callbacks", "full", &[]);
+    for (line, times) in [
+        ("logged in a filter", 3),
+        ("logged with an error", 3),
+        ("logged by an error", 3),
+        ("logged at the end of a thread", 1),
+    ] {
+        assert_eq!(text.lines().filter(|logged| logged.contains(line)).count(), times, "{line} in:\n{text}");
     }
-    let in_filter = text.lines().find(|line| line.contains("told in a filter")).unwrap();
+    let in_filter = text.lines().find(|line| line.contains("logged in a filter")).unwrap();
     assert!(in_filter.contains("transaction.id="), "{in_filter}");
 }

@@ -1,4 +1,4 @@
-//! When does a transaction end, and as what?
+//! When transactions end, and with which outcome.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ fn chunks() -> Body {
 }
 
 #[tokio::test]
-async fn an_ordinary_response_is_finished() {
+async fn complete_response_is_finished() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || "ok")).layer(apm.layer());
     assert_eq!(call(app, "/").await.body(), "ok");
@@ -38,8 +38,9 @@ async fn an_ordinary_response_is_finished() {
         .no_label("aborted");
 }
 
+// spec: tracing-transactions.md
 #[tokio::test]
-async fn section_5_6_a_status_of_500_is_a_failure() {
+async fn server_error_status_is_a_failure() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || StatusCode::SERVICE_UNAVAILABLE)).layer(apm.layer());
     call(app, "/").await;
@@ -48,7 +49,7 @@ async fn section_5_6_a_status_of_500_is_a_failure() {
 }
 
 #[tokio::test]
-async fn bodies_that_nobody_reads_are_complete() {
+async fn unread_bodies_of_head_and_304_responses_are_complete() {
     let apm = TestAgent::start().await;
     let app = Router::new()
         .route("/", get(async || chunks()))
@@ -65,7 +66,7 @@ async fn bodies_that_nobody_reads_are_complete() {
 }
 
 #[tokio::test]
-async fn a_body_in_one_piece_that_is_dropped_unread_was_delivered() {
+async fn unread_buffered_body_is_complete() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || "ok")).layer(apm.layer());
     drop(app.oneshot(empty(request("/"))).await.unwrap());
@@ -73,7 +74,7 @@ async fn a_body_in_one_piece_that_is_dropped_unread_was_delivered() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_last_chunk() {
+async fn streamed_response_ends_with_its_last_chunk() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || chunks())).layer(apm.layer());
     assert_eq!(call(app, "/").await.body(), "onetwo");
@@ -83,7 +84,7 @@ async fn a_stream_ends_with_its_last_chunk() {
 }
 
 #[tokio::test]
-async fn a_stream_of_promised_length_ends_with_its_last_byte() {
+async fn stream_with_content_length_ends_with_its_last_byte() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || ([(header::CONTENT_LENGTH, "6")], chunks()))).layer(apm.layer());
     let mut body = app.oneshot(empty(request("/"))).await.unwrap().into_body();
@@ -94,7 +95,7 @@ async fn a_stream_of_promised_length_ends_with_its_last_byte() {
 }
 
 #[tokio::test]
-async fn trailers_pass() {
+async fn trailers_are_passed_on() {
     let apm = TestAgent::start().await;
     let service = ServiceBuilder::new().layer(apm.layer()).service_fn(async |_: Request<Body>| {
         let trailers = [(header::ETAG, "x".parse().unwrap())].into_iter().collect();
@@ -107,21 +108,21 @@ async fn trailers_pass() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_service_is_an_unhandled_error() {
+async fn service_error_is_an_unhandled_error() {
     let apm = TestAgent::start().await;
     let service = ServiceBuilder::new()
         .layer(apm.layer())
-        .service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(io::Error::other("the disk is gone")));
+        .service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(io::Error::other("the disk is full")));
     service.oneshot(empty(request("/"))).await.unwrap_err();
     apm.expect_transaction("GET unknown route")
         .await
         .outcome("failure")
         .no_field("/context/response/status_code")
-        .error("the disk is gone", |error| error.handled(false));
+        .error("the disk is full", |error| error.handled(false));
 }
 
 #[tokio::test]
-async fn an_error_of_a_body_is_a_failure() {
+async fn body_error_is_a_failure() {
     let apm = TestAgent::start().await;
     let broken = async || Body::from_stream(stream::iter([Ok("one"), Err(io::Error::other("the pipe broke"))]));
     let app = Router::new().route("/", get(broken)).layer(apm.layer());
@@ -136,7 +137,7 @@ async fn an_error_of_a_body_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_has_no_status() {
+async fn dropped_request_is_aborted_without_status() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(std::future::pending::<()>)).layer(apm.layer());
     let timeout = tokio::time::timeout(Duration::from_millis(20), app.oneshot(empty(request("/")))).await;
@@ -145,7 +146,7 @@ async fn a_request_that_is_dropped_has_no_status() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_half_way_is_aborted() {
+async fn partly_read_body_is_aborted() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async || chunks())).layer(apm.layer());
     let mut body = app.oneshot(empty(request("/"))).await.unwrap().into_body();
@@ -155,25 +156,25 @@ async fn a_body_that_is_dropped_half_way_is_aborted() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_aborts_over_a_socket_too() {
+async fn client_disconnect_aborts_the_transaction() {
     let apm = TestAgent::start().await;
-    let asked = Arc::new(Notify::new());
+    let received = Arc::new(Notify::new());
     let handler = {
-        let asked = asked.clone();
+        let received = received.clone();
         async move || {
-            asked.notify_one();
+            received.notify_one();
             std::future::pending::<()>().await;
         }
     };
     let addr = serve(Router::new().route("/", get(handler)), apm.layer()).await;
     let client = Client::send(addr, "GET / HTTP/1.1\nHost: shop.example").await;
-    asked.notified().await;
+    received.notified().await;
     drop(client);
     apm.expect_transaction("GET /").await.aborted();
 }
 
 #[tokio::test]
-async fn a_timeout_outside_looks_as_if_the_client_had_left() {
+async fn timeout_layer_outside_aborts_the_transaction() {
     let apm = TestAgent::start().await;
     let timeout = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(20));
     let app = Router::new().route("/", get(std::future::pending::<()>)).layer(apm.layer()).layer(timeout);
@@ -182,7 +183,7 @@ async fn a_timeout_outside_looks_as_if_the_client_had_left() {
 }
 
 #[tokio::test]
-async fn a_timeout_inside_is_a_status() {
+async fn timeout_layer_inside_sets_the_status() {
     let apm = TestAgent::start().await;
     let timeout = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(20));
     let app = Router::new().route("/", get(std::future::pending::<()>)).layer(timeout).layer(apm.layer());
@@ -196,11 +197,11 @@ async fn explode() -> &'static str {
 }
 
 fn is_where_it_was(error: ExpectedError) -> ExpectedError {
-    error.kind("panic").handled(false).frame_contains("ends.rs").culprit_contains("explode")
+    error.kind("panic").handled(false).frame_contains("transaction_end.rs").culprit_contains("explode")
 }
 
 #[tokio::test]
-async fn a_panic_is_recorded_and_goes_on() {
+async fn panic_is_recorded_and_resumed() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(explode)).layer(apm.layer());
     let panicked = tokio::spawn(app.oneshot(empty(request("/")))).await.unwrap_err();
@@ -214,7 +215,7 @@ async fn a_panic_is_recorded_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_panic_that_is_caught_outside_is_recorded_once() {
+async fn panic_caught_outside_the_layer_is_recorded_once() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(explode)).layer(apm.layer()).layer(CatchPanicLayer::new());
     assert_eq!(call(app, "/").await.status(), 500);
@@ -223,7 +224,7 @@ async fn a_panic_that_is_caught_outside_is_recorded_once() {
 }
 
 #[tokio::test]
-async fn a_panic_that_is_caught_inside_is_recorded_with_the_status() {
+async fn panic_caught_inside_the_layer_is_recorded_with_the_status() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(explode)).layer(CatchPanicLayer::new()).layer(apm.layer());
     assert_eq!(call(app, "/").await.status(), 500);
@@ -232,7 +233,7 @@ async fn a_panic_that_is_caught_inside_is_recorded_with_the_status() {
 }
 
 #[tokio::test]
-async fn a_web_socket_ends_at_its_head_and_goes_on() {
+async fn web_socket_transaction_ends_at_the_upgrade() {
     let apm = TestAgent::start().await;
     let upgrade = async |upgrade: WebSocketUpgrade| {
         upgrade.on_upgrade(async |mut socket| {
@@ -249,7 +250,7 @@ async fn a_web_socket_ends_at_its_head_and_goes_on() {
 }
 
 #[tokio::test]
-async fn over_a_socket_every_shape_of_body_is_complete() {
+async fn every_kind_of_body_is_complete_over_a_socket() {
     let apm = TestAgent::start().await;
     let app = Router::new()
         .route("/text", get(async || "text"))
@@ -271,7 +272,7 @@ async fn over_a_socket_every_shape_of_body_is_complete() {
 }
 
 #[tokio::test]
-async fn what_comes_after_the_end_is_counted() {
+async fn writes_after_the_end_are_counted() {
     let apm = TestAgent::start().await;
     let app = Router::new().route("/", get(async |tx: tower_apm::Transaction| axum::Extension(tx).into_response()));
     let kept = Arc::new(std::sync::Mutex::new(None));
@@ -284,7 +285,7 @@ async fn what_comes_after_the_end_is_counted() {
 }
 
 #[tokio::test]
-async fn a_service_of_a_plain_function_ends_as_well() {
+async fn transaction_of_a_service_fn_ends() {
     let apm = TestAgent::start().await;
     let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(chunks())));
     send(ServiceBuilder::new().layer(apm.layer()).service(service), empty(request("/"))).await;

@@ -50,8 +50,8 @@ async fn error_line_is_the_error_of_a_failed_request() {
             "param_message": "GET /orders/{id}",
         })
     );
-    assert_eq!(stack[0]["lineno"], line_of(include_str!("lines.rs"), "// here"));
-    assert!(stack[0]["filename"].as_str().unwrap().ends_with("lines.rs"), "{stack}");
+    assert_eq!(stack[0]["lineno"], line_of(include_str!("error_lines.rs"), "// here"));
+    assert!(stack[0]["filename"].as_str().unwrap().ends_with("error_lines.rs"), "{stack}");
     assert!(error["culprit"].as_str().unwrap().contains("error_line_is_the_error_of_a_failed_request"), "{error}");
     assert_eq!(error.get("exception"), None);
     assert_eq!(error["transaction"], json!({ "name": "GET /orders/{id}", "type": "request", "sampled": true }));
@@ -215,7 +215,7 @@ async fn culprit_of_a_line_of_into_response_is_the_route() {
     assert_eq!(error["culprit"], "GET /orders/{id}");
     let stack = &error["log"]["stacktrace"];
     assert_eq!(stack.as_array().map(Vec::len), Some(1), "{stack}");
-    assert_eq!(stack[0]["lineno"], line_of(include_str!("lines.rs"), "// logged here"), "the location stays");
+    assert_eq!(stack[0]["lineno"], line_of(include_str!("error_lines.rs"), "// logged here"), "the location stays");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whoever sends, the server takes it: the metadata of a batch costs all of its events where it is wrong.
+//! The server accepts any metadata. Invalid metadata would lose all events of a batch.
 
 use std::{fs, time::Duration};
 
@@ -10,9 +10,9 @@ use proptest::{
 };
 use tower_apm::{Agent, EnvVars, Exporter};
 
-use crate::{serve, told::text};
+use crate::{serve, strategies::text};
 
-/// Agents; each has a thread and connections of its own.
+/// Each case has its own agent, with a thread and connections.
 const CASES: u32 = 40;
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ struct Sender {
     node: Option<String>,
     host: Option<String>,
     labels: Vec<(String, String)>,
-    /// What a manifest says of the pod.
+    /// The values of the Kubernetes variables.
     pod: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Sender {
 }
 
 #[test]
-fn whoever_sends_is_taken() {
+fn random_metadata_is_accepted_by_the_real_server() {
     let Some((_server, url, documents)) = serve("sender") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };

@@ -1,4 +1,4 @@
-//! Whatever a log line says, the server takes it for a log line.
+//! The server accepts every log record as a log record.
 
 use std::{error::Error, fs, io, time::Duration};
 
@@ -13,7 +13,7 @@ use tracing_subscriber::{layer::SubscriberExt, registry};
 
 use crate::{
     SECRET, serve,
-    told::{float, integer, text},
+    strategies::{float, integer, text},
 };
 
 const CASES: u32 = 200;
@@ -44,7 +44,7 @@ fn line() -> impl Strategy<Value = Line> {
 }
 
 impl Line {
-    fn say(&self) {
+    fn log(&self) {
         let Self { message, text, integer, float, .. } = self;
         let url = format!("https://u:{SECRET}@h/?token={SECRET}");
         match &self.error {
@@ -67,17 +67,17 @@ impl Line {
 }
 
 #[test]
-fn whatever_a_line_says_is_taken() {
+fn random_log_records_are_accepted_by_the_real_server() {
     let Some((_server, url, documents)) = serve("lines") else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
     let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(url).log_sending(true);
     let agent = builder.service_name("lines").metrics_interval(Duration::ZERO).build().unwrap();
     let tested = TestRunner::new(config).run(&line(), |line| {
-        // without the layer that makes errors of lines: each is one event
+        // without the layer that records errors: each line is one event
         with_default(registry().with(agent.log_layer()), || match line.in_transaction {
-            true => agent.start_transaction("a job", "scheduled").in_scope(|| line.say()),
-            false => line.say(),
+            true => agent.start_transaction("a job", "scheduled").in_scope(|| line.log()),
+            false => line.log(),
         });
         let delivered = runtime.block_on(agent.flush(DEADLINE));
         let stats = agent.stats();
@@ -93,7 +93,7 @@ fn whatever_a_line_says_is_taken() {
     assert!(!text.contains(SECRET), "{}", text.lines().find(|line| line.contains(SECRET)).unwrap());
     let documents: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(documents.len() as u64, events, "a document for each event");
-    // a line that were taken for an error would have this
+    // a log record that the server reads as an error would have an `error` field
     let lines =
         documents.iter().filter(|document| document.get("error").is_none() && document["log"]["level"].is_string());
     assert_eq!(lines.count(), CASES as usize);

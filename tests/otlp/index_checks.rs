@@ -1,6 +1,6 @@
-//! What the server takes and the index then loses or hides: each row of the table of traps, on both ways.
+//! Values that the server accepts and the index loses or hides, over intake and OTLP.
 //!
-//! Of metrics, whose names have traps of their own, see `metrics`.
+//! The module `metrics` tests the names of metrics.
 
 use axum::{Router, body::Body, extract::Request, routing::get};
 use serde_json::{Value, json};
@@ -8,27 +8,27 @@ use tower::ServiceExt;
 use tower_apm::{Agent, Exporter, Stats, Transaction};
 
 use crate::{
+    decoder::{DEADLINE, Decoder, agent, warnings},
     document::{Document, Kind},
-    server::{DEADLINE, Decoder, agent, warnings},
 };
 
-/// What one way made of what a service told.
-struct Told {
+/// The documents of one protocol.
+struct Received {
     documents: Vec<Document>,
     stats: Stats,
     native: bool,
-    /// In front of every key, so that the warnings of both ways can be told apart.
-    way: &'static str,
+    /// The prefix of every key, which distinguishes the warnings of both protocols.
+    prefix: &'static str,
 }
 
-impl Told {
+impl Received {
     fn transaction(&self, name: &str) -> &Value {
         let named =
             |document: &&Document| document.kind() == Kind::Transaction && document.text("/transaction/name") == name;
         &self.documents.iter().find(named).unwrap_or_else(|| panic!("no transaction {name}")).0
     }
 
-    /// One value of custom context, wherever it is.
+    /// A value of custom context, which is a label over OTLP.
     fn custom(&self, document: &Value, path: &str) -> Value {
         let found = if self.native {
             document.pointer(&format!("/transaction/custom/{}", path.replace('.', "/")))
@@ -48,26 +48,26 @@ impl Told {
         found.get(0).cloned().unwrap_or(found)
     }
 
-    fn warns(&self, key: &str, words: &str) {
-        let key = format!("key=\"{}{key}\"", self.way);
-        assert_eq!(warnings(&[&key, words]).len(), 1, "{key} {words}: {:?}", warnings(&["key="]));
+    fn expect_warning(&self, key: &str, text: &str) {
+        let key = format!("key=\"{}{key}\"", self.prefix);
+        assert_eq!(warnings(&[&key, text]).len(), 1, "{key} {text}: {:?}", warnings(&["key="]));
     }
 }
 
-async fn told(exporter: Exporter, way: &'static str, tell: impl AsyncFn(&Agent, &str)) -> Option<Told> {
+async fn received(exporter: Exporter, prefix: &'static str, record: impl AsyncFn(&Agent, &str)) -> Option<Received> {
     let decoder = Decoder::start("")?;
-    let global = format!("{way}start");
+    let global = format!("{prefix}start");
     let agent = agent(|agent| {
         agent
             .server_url(&*decoder.http)
             .exporter(exporter)
             .global_labels([(&*global, "soon"), ("data_stream.dataset", "evil")])
     });
-    tell(&agent, way).await;
+    record(&agent, prefix).await;
     agent.shutdown(DEADLINE).await.unwrap();
     let (documents, stats, native) = (decoder.documents(), agent.stats(), exporter == Exporter::Intake);
     assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
-    Some(Told { documents, stats, native, way })
+    Some(Received { documents, stats, native, prefix })
 }
 
 fn characters(value: &Value) -> usize {
@@ -82,16 +82,16 @@ impl serde::Serialize for Deep {
     }
 }
 
-async fn tell(agent: &Agent, way: &str) {
+async fn record(agent: &Agent, prefix: &str) {
     let keys = agent.start_transaction("keys", "scheduled");
-    keys.set_custom_context(format!("{way}order.id"), 1)
-        .set_custom_context(format!("{way}order_id"), 2)
+    keys.set_custom_context(format!("{prefix}order.id"), 1)
+        .set_custom_context(format!("{prefix}order_id"), 2)
         .set_custom_context("", 3)
         .set_custom_context(" ", 4);
     keys.set_label("", 1)
         .set_label(" ", 2)
-        .set_label(format!("{way}a.b"), "first")
-        .set_label(format!("{way}a_b"), "last");
+        .set_label(format!("{prefix}a.b"), "first")
+        .set_label(format!("{prefix}a_b"), "last");
     drop(keys);
 
     let sizes = agent.start_transaction("n".repeat(40_000), "scheduled");
@@ -100,16 +100,18 @@ async fn tell(agent: &Agent, way: &str) {
     sizes.in_scope(|| tracing::info_span!("s", otel.name = "m".repeat(40_000)).in_scope(|| ()));
 
     let values = agent.start_transaction("values", "scheduled");
-    values.set_label(format!("{way}wei"), 9_200_000_000_001_i64).set_label(format!("{way}gwei"), 9_200_000_000_000_i64);
-    values.set_label(format!("{way}listing"), "7").set_label(format!("{way}client_ip"), "unknown");
-    values.set_label(format!("{way}reimports"), "a,b");
-    values.set_custom_context(format!("{way}paid_timestamp"), "1 o'clock");
+    values
+        .set_label(format!("{prefix}wei"), 9_200_000_000_001_i64)
+        .set_label(format!("{prefix}gwei"), 9_200_000_000_000_i64);
+    values.set_label(format!("{prefix}listing"), "7").set_label(format!("{prefix}client_ip"), "unknown");
+    values.set_label(format!("{prefix}reimports"), "a,b");
+    values.set_custom_context(format!("{prefix}paid_timestamp"), "1 o'clock");
     let raw = serde_json::value::RawValue::from_string("[1e400, -1e999, 12345678901234567890123]".to_owned()).unwrap();
     values.set_custom_context("raw", &raw).set_custom_context("after", 1);
     drop(values);
     let numbers = agent.start_transaction("numbers", "scheduled");
-    numbers.set_label(format!("{way}listing"), 7);
-    numbers.error(&std::io::Error::other("no such room")).label(format!("{way}risk_score"), "high").capture();
+    numbers.set_label(format!("{prefix}listing"), 7);
+    numbers.error(&std::io::Error::other("no such room")).label(format!("{prefix}risk_score"), "high").capture();
     drop(numbers);
 
     let app = Router::new().route("/", get(async || "ok")).layer(agent.layer());
@@ -118,33 +120,33 @@ async fn tell(agent: &Agent, way: &str) {
 }
 
 #[tokio::test]
-async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
-    for (exporter, way) in [(Exporter::Intake, "native_"), (Exporter::Otlp, "otlp_")] {
-        let Some(told) = told(exporter, way, tell).await else { return };
-        let key = |key: &str| format!("{way}{key}");
+async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols() {
+    for (exporter, prefix) in [(Exporter::Intake, "native_"), (Exporter::Otlp, "otlp_")] {
+        let Some(received) = received(exporter, prefix, record).await else { return };
+        let key = |key: &str| format!("{prefix}{key}");
 
-        // custom keys that are one; blank keys
-        let keys = told.transaction("keys");
-        assert_eq!(told.custom(keys, &key("order_id")), 2, "{keys:#}");
+        // custom keys that become equal; blank keys
+        let keys = received.transaction("keys");
+        assert_eq!(received.custom(keys, &key("order_id")), 2, "{keys:#}");
         assert_eq!(keys["labels"][key("a_b")], "last");
-        told.warns("order_id", "two keys of custom context are one");
-        told.warns("a_b", "two keys of labels are one");
+        received.expect_warning("order_id", "two keys of custom context are one");
+        received.expect_warning("a_b", "two keys of labels are one");
         assert!(!warnings(&["a label with a blank key"]).is_empty());
         assert!(!warnings(&["custom context with a blank key"]).is_empty());
         assert!(!keys.to_string().contains("\"\":"), "{keys:#}");
-        assert_eq!(told.stats.dropped_keys, 6, "{}", told.stats);
+        assert_eq!(received.stats.dropped_keys, 6, "{}", received.stats);
 
         // names, labels, depth and keys that are too long
-        let sizes = told.transaction(&("n".repeat(1023) + "…"));
+        let sizes = received.transaction(&("n".repeat(1023) + "…"));
         assert_eq!(characters(&sizes["labels"]["long"]), 1024);
-        let span = told.documents.iter().find(|document| document.kind() == Kind::Span).unwrap();
+        let span = received.documents.iter().find(|document| document.kind() == Kind::Span).unwrap();
         assert_eq!(span.text("/span/name").chars().count(), 1024);
-        if told.native {
-            let deep = told.custom(sizes, "deep").to_string();
+        if received.native {
+            let deep = received.custom(sizes, "deep").to_string();
             assert_eq!((deep.matches('[').count(), deep.contains('…')), (32, true), "{deep}");
-            assert_eq!(told.custom(sizes, "map"), json!({ "k".repeat(1023) + "…": 1 }));
+            assert_eq!(received.custom(sizes, "map"), json!({ "k".repeat(1023) + "…": 1 }));
         } else {
-            assert!(characters(&told.custom(sizes, "deep")) <= 1024);
+            assert!(characters(&received.custom(sizes, "deep")) <= 1024);
         }
         let keys = sizes["labels"].as_object().unwrap().keys();
         assert!(
@@ -152,48 +154,53 @@ async fn every_row_of_the_index_s_traps_has_its_guard_on_both_ways() {
                 .all(|key| key.chars().count() <= 1024)
         );
 
-        // numbers, and a key that is two fields
-        let values = told.transaction("values");
+        // numbers, and a key with two types
+        let values = received.transaction("values");
         assert_eq!(values["labels"][key("wei")], "9200000000001");
         assert_eq!(values["numeric_labels"][key("gwei")], json!(9_200_000_000_000_f64));
-        told.warns("wei", "beyond ±9.2e12");
-        told.warns("listing", "once a number and once text");
+        received.expect_warning("wei", "beyond ±9.2e12");
+        received.expect_warning("listing", "once a number and once text");
 
-        assert_eq!(told.custom(values, "after"), 1, "a number that no float holds costs nothing");
+        assert_eq!(
+            received.custom(values, "after"),
+            1,
+            "a number that does not fit into a float does not lose the others"
+        );
 
-        // names with a type
-        told.warns("client_ip", "cannot be found");
-        told.warns("reimports", "cannot be found");
-        told.warns("risk_score", "cannot be found");
-        if !told.native {
+        // names with a fixed type in the index
+        received.expect_warning("client_ip", "cannot be found");
+        received.expect_warning("reimports", "cannot be found");
+        received.expect_warning("risk_score", "cannot be found");
+        if !received.native {
             assert_eq!(warnings(&["custom_otlp_paid_timestamp", "cannot be found"]).len(), 1);
         }
 
-        // what is in front of all of them
+        // global labels
         assert_eq!(values["labels"][key("start")], "soon");
         assert_eq!(values["labels"]["data_stream_dataset"], "evil");
         assert_ne!(values["data_stream"]["dataset"], "evil");
 
-        // headers, and the environment of CGI
-        let request = told.transaction("GET /");
-        assert_eq!(characters(&told.request_header(request, "Referer", "referer")), 1024, "{request:#}");
+        // headers, and the CGI environment
+        let request = received.transaction("GET /");
+        assert_eq!(characters(&received.request_header(request, "Referer", "referer")), 1024, "{request:#}");
         assert_eq!(request.pointer("/http/request/env"), None);
     }
 }
 
 #[tokio::test]
-async fn too_many_keys_of_labels_are_told_on_both_ways() {
-    for (exporter, way) in [(Exporter::Intake, "many_native_"), (Exporter::Otlp, "many_otlp_")] {
+async fn too_many_label_keys_are_reported_over_both_protocols() {
+    for (exporter, prefix) in [(Exporter::Intake, "many_native_"), (Exporter::Otlp, "many_otlp_")] {
         let before = warnings(&["more than 100 keys of labels"]).len();
-        let tell = async |agent: &Agent, way: &str| {
+        let record = async |agent: &Agent, prefix: &str| {
             for part in 0..2 {
                 let transaction = agent.start_transaction("many", "scheduled");
-                (0..60).for_each(|n| drop::<Transaction>(transaction.set_label(format!("{way}{part}_{n}"), n).clone()));
+                (0..60)
+                    .for_each(|n| drop::<Transaction>(transaction.set_label(format!("{prefix}{part}_{n}"), n).clone()));
             }
         };
-        if told(exporter, way, tell).await.is_none() {
+        if received(exporter, prefix, record).await.is_none() {
             return;
         }
-        assert_eq!(warnings(&["more than 100 keys of labels"]).len(), before + 1, "{way}");
+        assert_eq!(warnings(&["more than 100 keys of labels"]).len(), before + 1, "{prefix}");
     }
 }
