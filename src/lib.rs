@@ -89,6 +89,7 @@ mod config;
 #[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]
 pub mod devserver;
 pub mod docs;
+mod elastic;
 mod error;
 mod intake;
 #[cfg(feature = "_internals")]
@@ -106,11 +107,11 @@ mod pipeline;
 mod propagation;
 mod record;
 mod sanitize;
+mod semconv;
 mod server;
 mod span;
 #[cfg(test)]
 mod spec_folder;
-mod sql;
 mod stack;
 #[cfg(feature = "testkit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testkit")))]

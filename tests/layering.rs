@@ -9,36 +9,35 @@ use std::{
 /// From the bottom up. Modules of one row do not import each other, but for the pairs in [`SIDEWAYS`].
 const LEVELS: &[&[&str]] = &[
     &["error", "record"],
-    &["config", "sanitize", "sql", "stack", "transport"],
+    &["config", "sanitize", "semconv", "stack", "transport"],
     &["propagation", "pipeline", "apm_server", "metadata"],
     &["transaction"],
     &["span", "capture", "trace_context"],
     &["server", "client", "metrics", "log"],
-    &["intake"],
-    // tells in other words what `intake` has put into Elastic's terms
-    &["otlp"],
+    &["elastic"],
+    &["intake", "otlp"],
     &["agent", "otel"],
     &["devserver", "testkit"],
     &["internals"],
 ];
 
 /// Who may import whom beside the rule.
-const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("testkit", "devserver")];
+const SIDEWAYS: &[(&str, &str)] = &[("sanitize", "config"), ("semconv", "sanitize"), ("testkit", "devserver")];
 
 /// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
-const BACK_HALF: &[&str] = &["intake", "otlp"];
+const BACK_HALF: &[&str] = &["elastic", "intake", "otlp"];
 const BACK_HALF_MAY_USE: &[&str] = &[
     "error",
     "record",
     "config",
     "sanitize",
-    "sql",
+    "semconv",
     "stack",
     "propagation",
     "pipeline",
     "apm_server",
     "transport",
-    "intake",
+    "elastic",
 ];
 
 fn level(module: &str) -> Option<usize> {

@@ -19,12 +19,14 @@ use crate::{
         Exporter, LiveConfig, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret,
         TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
+    elastic,
     error::BuildError,
-    intake::{self, IntakeExporter},
+    intake::IntakeExporter,
     metadata::CloudMetadata,
     metrics::{Metrics, can_be_sent},
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
+    semconv,
     span::ApmTracer,
     trace_context::propagator::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
@@ -253,7 +255,7 @@ impl AgentBuilder {
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
                 .with_database(database)
-                .with_describe(intake::describe, intake::span_type),
+                .with_describe(elastic::map::describe, semconv::span_type),
         );
         let log_level = LogLevelSwitch::default();
         let startup = Arc::new(Startup::default());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::told::Told;
+use super::error_response::Told;
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, FailureCause, Rejection},

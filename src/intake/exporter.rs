@@ -7,13 +7,14 @@ use http::header::RETRY_AFTER;
 use super::{
     answer::delivery,
     encode::{Encoder, IntakeBatch},
-    map,
-    model::{self, Line},
-    traps::Traps,
 };
 use crate::{
     apm_server::{ServerClient, ServerVersion},
     config::{Config, LiveConfig},
+    elastic::{
+        Traps, map,
+        model::{self, Line},
+    },
     error::BuildError,
     pipeline::{Added, Batch, Delivery, Exporter, FailureCause, Losses},
     record::{Context, Event, Resource},

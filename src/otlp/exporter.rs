@@ -13,8 +13,8 @@ use super::{
 use crate::{
     apm_server::ServerSettings,
     config::{Config, LiveConfig},
+    elastic::{Traps, map},
     error::BuildError,
-    intake::{self, Traps},
     pipeline::{Added, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
@@ -100,15 +100,15 @@ impl Exporter for OtlpExporter {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
             Event::Transaction(record) => {
-                let told = intake::transaction(&record, sanitizer);
+                let told = map::transaction(&record, sanitizer);
                 let span = project::transaction(&record, &told, *framework);
                 watch(traps, &record.context, &span.attributes);
                 *dropped_values += u64::from(span.dropped_attributes_count);
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(mut record) => {
-                let frames = intake::frames(&mut record, frames_limit(&self.config));
-                let told = intake::span(&record, &frames, sanitizer);
+                let frames = map::frames(&mut record, frames_limit(&self.config));
+                let told = map::span(&record, &frames, sanitizer);
                 let span = project::span(&record, &told, *framework);
                 traps.attributes(&span.attributes);
                 open.add_span((record.trace_id, record.id), span);
@@ -132,11 +132,11 @@ impl Exporter for OtlpExporter {
                     return Err("a metricset holds no sample that the server takes".to_owned());
                 }
                 traps.labels(&record.labels);
-                traps.tags(&intake::field_tags(&record.labels, sanitizer));
+                traps.tags(&map::field_tags(&record.labels, sanitizer));
                 open.add_metrics(metrics);
             }
             Event::Log(record) => {
-                let told = intake::log(&record, &config.service_name, sanitizer);
+                let told = map::log(&record, &config.service_name, sanitizer);
                 traps.labels(&record.labels);
                 traps.tags(&told.labels);
                 open.add_line(messages::line(&told));
