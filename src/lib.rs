@@ -82,6 +82,7 @@
 
 mod agent;
 mod apm_server;
+mod background;
 mod capture;
 mod client;
 mod config;
@@ -109,7 +110,6 @@ mod record;
 mod sanitize;
 mod semconv;
 mod server;
-mod span;
 #[cfg(test)]
 mod spec_folder;
 mod stack;
@@ -137,6 +137,7 @@ pub use crate::client::redis;
 pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
+    background::{ApmFutureExt, InTransaction, StartedTransaction},
     capture::{ErrorBuilder, install_panic_hook},
     client::{
         ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, db, messaging,
@@ -149,14 +150,13 @@ pub use crate::{
     error::BuildError,
     log::{EcsFormat, WithTraceIds},
     pipeline::{DropReason, Dropped, FlushTimeout, SecondaryStats, Stats},
+    propagation::TraceContext,
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{
         ApmLayer, ApmService, ErrorVerdict, IntoErrorVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
         ServiceError, layer,
     },
-    transaction::{
-        ApmFutureExt, FinishedTransaction, InTransaction, ReportedError, StartedTransaction, TraceContext, Transaction,
-    },
+    transaction::{FinishedTransaction, ReportedError, Transaction},
 };
 
 /// The README's examples compile.

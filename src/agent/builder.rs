@@ -24,11 +24,10 @@ use crate::{
     intake::IntakeExporter,
     metadata::CloudMetadata,
     metrics::{Metrics, can_be_sent},
+    otel::{ApmTracer, ElasticPropagator},
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
     semconv,
-    span::ApmTracer,
-    trace_context::propagator::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]

@@ -18,10 +18,10 @@ use super::startup::Startup;
 use crate::{
     capture::ErrorEvents,
     client::sqlx,
-    span::ApmTracer,
-    transaction::{
-        OtherBridge, RecordedSpans, Recorder, SpanSelection, StatementLevel, is_statement, request_span, span_chain,
+    otel::{
+        ApmTracer, OtherBridge, RecordedSpans, SpanSelection, StatementLevel, is_statement, request_span, span_chain,
     },
+    transaction::Recorder,
 };
 
 /// Whose subscriber the layers are for.

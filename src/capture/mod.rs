@@ -24,14 +24,12 @@ pub(crate) use self::{
     fields::{EventFields, redacted},
 };
 use crate::{
+    otel::{link_to, running},
     record::{
         Context, ErrorOrigin, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested,
         map_current_context,
     },
-    transaction::{
-        Handle, Recorder, Shared, Transaction, UserCode, contain, installed_or_warn, link_to, running, set_custom,
-        to_json,
-    },
+    transaction::{Handle, Recorder, Shared, Transaction, UserCode, contain, installed_or_warn, set_custom, to_json},
 };
 
 impl Transaction {

@@ -17,9 +17,10 @@ use opentelemetry::{
 
 use super::{active_span, stack_here};
 use crate::{
+    otel::{hold, running, take_held},
     pipeline::is_worker_thread,
     record::{Exception, Place, Stack, is_contained, is_context_known, is_probing_context, map_current_context},
-    transaction::{Panic, Recorder, hold, installed, running, take_held},
+    transaction::{Panic, Recorder, installed},
 };
 
 /// The longest time that a panic that ends the process waits for its delivery.

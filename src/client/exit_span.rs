@@ -9,10 +9,11 @@ use opentelemetry::{
 };
 
 use crate::{
+    otel::ApmTracer,
+    otel::{Entered, enter_handle, found_in},
     record::{ErrorOrigin, OUTCOME, Outcome, current_context},
-    span::ApmTracer,
     trace_context,
-    transaction::{Entered, Handle, Transaction, enter_handle, found_in},
+    transaction::{Handle, Transaction},
 };
 
 thread_local! {

@@ -5,8 +5,9 @@ use tracing::{Event, Level, Metadata};
 
 use crate::{
     capture::{EventFields, error_id},
+    otel::{link_to, running},
     record::{LogPlace, LogRecord, Monotonic, is_nested, is_thread_ending, map_current_context},
-    transaction::{Handle, Recorder, UserCode, contain, link_to, running},
+    transaction::{Handle, Recorder, UserCode, contain},
 };
 
 /// The record of a line, not yet redacted. A field whose `Debug` or `Display` panics is left out, and so are those behind

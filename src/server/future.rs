@@ -23,7 +23,8 @@ use super::{
     outcome,
     response_error::{ResponseError, with_error_of},
 };
-use crate::transaction::{Entered, Transaction, enter, enter_handle, enter_own, poll_and_drop, send_caught_panics};
+use crate::otel::{Entered, enter, enter_handle, enter_own, send_caught_panics};
+use crate::transaction::{Transaction, poll_and_drop};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
 pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;

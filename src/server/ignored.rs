@@ -20,8 +20,9 @@ use super::{
     response_error::{ResponseError, with_error_of},
 };
 use crate::{
+    otel::{Entered, enter_handle, enter_own},
     record::Exception,
-    transaction::{Entered, Transaction, enter_handle, enter_own},
+    transaction::Transaction,
 };
 
 /// The context of a request that has no transaction to end.

@@ -26,11 +26,11 @@ use super::{
 };
 use crate::{
     config::Config,
+    otel::{enter, enter_handle, handle_in, ignored_context, new_request_span, otel_context},
     propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
-        Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
-        ignored_context, installed_or_warn, new_record, new_request_span, otel_context, root,
+        Ids, Ignored, Recorder, Shared, Transaction, continued, followed, installed_or_warn, new_record, root,
     },
 };
 

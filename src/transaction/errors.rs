@@ -4,12 +4,9 @@ use std::{
     borrow::Cow,
     hash::{BuildHasher, RandomState},
     sync::OnceLock,
-    time::SystemTime,
 };
 
-use super::{
-    CapturedBody, Recorder, Shared, current::release_held, custom::set_custom, failures::Failure, naming::renamed,
-};
+use super::{CapturedBody, Recorder, Shared, custom::set_custom, failures::Failure, naming::renamed};
 use crate::{
     config::CaptureBody,
     record::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, Name, SpanId, TransactionRecord, is_contained},
@@ -166,13 +163,6 @@ impl Shared {
     /// An error was recorded on this transaction that is not the error of an exit span.
     pub(crate) fn has_own_errors(&self) -> bool {
         self.lock().has_own_errors()
-    }
-
-    /// Records a panic as an unhandled error, unless the panic hook has recorded it with more details.
-    pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
-        if !release_held() {
-            self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
-        }
     }
 
     /// Where an error under this transaction belongs; `parent` is the active span.
@@ -349,6 +339,8 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn chain(messages: &[&str]) -> Fingerprint {

@@ -1,17 +1,14 @@
 //! What running code belongs to: a transaction, work that is to be ignored, or nothing that is known.
 
 use std::{
-    any::Any,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
 };
 
 use opentelemetry::trace::SpanContext;
 
 use super::{
     Recorder, Shared, UserCode, contain,
-    current::release_held,
     errors::{ErrorHistory, add_labels, replace},
 };
 use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_contained, is_debug_of};
@@ -117,13 +114,6 @@ impl Handle {
             Handle::None => {}
             Handle::Transaction(shared) => shared.error(error, parent),
             Handle::Ignored(ignored) => ignored.error(error),
-        }
-    }
-
-    /// Records a panic, unless the panic hook has recorded it with more details.
-    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
-        if !release_held() {
-            self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
         }
     }
 

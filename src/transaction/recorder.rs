@@ -14,9 +14,8 @@ use tokio::runtime::Handle;
 use super::watch::Watch;
 use super::{
     contained::UserCode,
-    current::Panic,
     filter::{ErrorFilters, TransactionFilters},
-    panics::Panics,
+    panics::{Panic, Panics},
 };
 use crate::{
     apm_server::ServerVersion,

@@ -18,12 +18,11 @@ use super::{
     errors::{BoxedError, ErrorHistory},
     naming::renamed,
     recorder::Recorder,
-    span_counts::SpanCounts,
-    spans::Spans,
+    spans::{SpanCounts, Spans},
 };
 use crate::config::{CaptureBody, Config};
 use crate::propagation::Tracestate;
-use crate::record::{Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
+use crate::record::{Link, Monotonic, Name, OtelPart, Outcome, SpanId, TraceId, TransactionRecord, set_attribute};
 
 /// Who a transaction is in its trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,6 +212,15 @@ impl Shared {
         match &mut self.lock().record {
             Some(record) => change(record),
             None => self.recorder.late_write(),
+        }
+    }
+
+    /// Adds a link; one that there is no room for is counted.
+    pub(crate) fn link(&self, link: Link) {
+        let mut room = true;
+        self.update(|record| room = record.add_link(link));
+        if !room {
+            self.recorder().excess_links(1);
         }
     }
 

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     client::{ExitSpan, exit_span::is_in_database_call},
+    otel::handle_in,
     record::{OUTCOME, Outcome, SpanId, current_context, is_contained, is_thread_ending},
-    transaction::handle_in,
 };
 
 /// The fields of the event.

@@ -1,19 +1,27 @@
 //! The spans of a transaction: how many are sent, which become one, and which wait (agent-spec 8).
 
+mod compression;
+mod exit_spans;
+mod replaced;
+mod self_time;
+mod span_counts;
+mod statements;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrayvec::ArrayVec;
 use opentelemetry::KeyValue;
 
-use super::{
-    Shared,
-    calls::{Beginning, Calls, OpenCall, Place, is_plain_call},
+pub(crate) use self::exit_spans::Beginning;
+pub(super) use self::span_counts::SpanCounts;
+use self::{
     compression::{Waiting, is_passed_on},
+    exit_spans::{Calls, OpenCall, Place, is_plain_call},
     replaced::ReplacedSpans,
     self_time::{TimedChild, Timers},
-    state::State,
     statements::Statements,
 };
+use super::{Shared, state::State};
 use crate::{
     config::Config,
     record::{

@@ -1,9 +1,16 @@
 //! Selects the `tracing` spans that the bridge to OpenTelemetry records.
 
-use std::sync::Arc;
+use std::{
+    cell::Cell,
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tracing::{
-    Metadata, Subscriber,
+    Dispatch, Metadata, Subscriber, dispatcher,
     level_filters::LevelFilter,
     span::{Attributes, Id},
     subscriber::Interest,
@@ -13,7 +20,19 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{OtherBridge, SpanSelection, explicit_parent, request_span};
+use super::{
+    explicit_parent,
+    other_bridge::{self, OtherBridge},
+    span_selection::SpanSelection,
+};
+
+/// True if the process has a subscriber that hides the spans of requests.
+static ANY_HIDES: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The span that the bridge is about to enter: it is not the span of a request.
+    static BRIDGED: Cell<u64> = const { Cell::new(0) };
+}
 
 /// The filter of the bridge, which enables the spans of a [`SpanSelection`].
 ///
@@ -28,7 +47,7 @@ pub(crate) struct RecordedSpans {
 impl RecordedSpans {
     /// Returns the filter for the agent's own subscriber.
     pub(crate) fn in_own_subscriber(selection: Arc<SpanSelection>) -> Self {
-        request_span::expect_hidden();
+        ANY_HIDES.store(true, Relaxed);
         Self { selection, other: None }
     }
 
@@ -38,14 +57,26 @@ impl RecordedSpans {
     }
 
     /// Returns true if no other layer of the subscriber shows the spans of requests.
-    pub(super) fn hides_request_span(&self) -> bool {
+    fn hides_request_span(&self) -> bool {
         self.other.is_none()
+    }
+
+    /// Decides before the first span whether another layer records the spans.
+    #[cold]
+    fn decide(&self, other: &OtherBridge) {
+        let is_second =
+            |subscriber: &Dispatch| subscriber.downcast_ref::<Self>().is_some_and(|first| !ptr::eq(first, self));
+        match other.subscriber() {
+            // another layer of the agent or of a second one: one is enough, and no mistake
+            Some((subscriber, _)) if is_second(&subscriber) => other.set_inactive(),
+            subscriber => other.probe(subscriber),
+        }
     }
 
     fn is_inactive(&self) -> bool {
         let Some(other) = &self.other else { return false };
         if !other.is_known() {
-            other.decide(self);
+            self.decide(other);
         }
         other.is_inactive()
     }
@@ -89,10 +120,40 @@ where
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
         explicit_parent::supply(id, &context);
-        request_span::bridge_enters(id);
+        BRIDGED.set(id.into_u64());
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         explicit_parent::supply(&id, &context);
+    }
+}
+
+/// Returns true if the current subscriber keeps the spans of requests out of all output.
+pub(super) fn is_request_span_hidden() -> bool {
+    let hides =
+        |current: &Dispatch| current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span);
+    ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
+}
+
+/// Returns true if the bridge is about to enter this span.
+pub(super) fn take_bridged(id: &Id) -> bool {
+    BRIDGED.take() == id.into_u64()
+}
+
+/// Applies the decision of a layer: `tracing` asks for interests again, and a warning reports an inactive layer.
+///
+/// This is called where no subscriber is running.
+#[inline]
+pub(super) fn settle_other_bridge() {
+    if other_bridge::is_stale() {
+        settle_here();
+    }
+}
+
+#[cold]
+fn settle_here() {
+    // with a single subscriber, `tracing` asks the subscriber of the current thread, which may not exist
+    if dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some()) {
+        other_bridge::apply_decision();
     }
 }

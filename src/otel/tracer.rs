@@ -8,6 +8,9 @@ use opentelemetry::{
 };
 
 use super::{
+    context::{found_in, link_to, span_context},
+    explicit_parent::supplied_parent,
+    other_bridge::answer,
     span::{ApmSpan, Child},
     time::Start,
 };
@@ -18,10 +21,7 @@ use crate::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call,
         is_contained, is_user_attribute, map_current_context, micros,
     },
-    transaction::{
-        Beginning, Handle, Ignored, Recorder, Shared, answer, continued, followed, found_in, installed, link_to,
-        new_record, root, span_context, supplied_parent,
-    },
+    transaction::{Beginning, Handle, Ignored, Recorder, Shared, continued, followed, installed, new_record, root},
 };
 
 /// For an agent, or (without one) for whichever is installed.

@@ -17,12 +17,13 @@ use opentelemetry_sdk::{
 };
 
 use super::{
+    context::{handle_in, link_to},
     time::Start,
     tracer::{is_ignored, kept},
 };
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, StatementKey, cut, is_call, set_attribute},
-    transaction::{Beginning, Shared, handle_in, link_to},
+    transaction::{Beginning, Shared},
 };
 
 /// Spans that are open at a time; further ones are counted as dropped.

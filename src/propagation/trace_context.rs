@@ -7,15 +7,13 @@ use opentelemetry::{
     Context, baggage::BaggageExt, baggage::KeyValueMetadata, propagation::Extractor, trace::TraceContextExt,
 };
 
-use crate::{
-    propagation::{self, Incoming},
-    record::{Link, SpanId, TraceId},
-};
+use super::{Incoming, extract, extract_bytes, extract_text};
+use crate::record::{Link, SpanId, TraceId};
 
 /// The trace context of a sender: the ids of its trace and span, and its baggage.
 ///
-/// A consumer either continues the trace ([`Transaction::start_from`](super::Transaction::start_from)) or links to it
-/// ([`Transaction::link`](super::Transaction::link)). A consumer that processes several messages at once must use links.
+/// A consumer either continues the trace ([`Transaction::start_from`](crate::Transaction::start_from)) or links to it
+/// ([`Transaction::link`](crate::Transaction::link)). A consumer that processes several messages at once must use links.
 /// [`trace_context::extract`](crate::trace_context::extract) and similar functions read the context. They never fail: if the
 /// headers are missing or invalid, the context is empty.
 #[derive(Clone, Default)]
@@ -34,17 +32,17 @@ impl fmt::Debug for TraceContext {
 impl TraceContext {
     /// From the headers of an HTTP request.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let (incoming, baggage) = propagation::extract(headers);
+        let (incoming, baggage) = extract(headers);
         Self { incoming, baggage }
     }
 
     pub(crate) fn from_text(carrier: &dyn Extractor) -> Self {
-        let (incoming, baggage) = propagation::extract_text(carrier);
+        let (incoming, baggage) = extract_text(carrier);
         Self { incoming, baggage }
     }
 
     pub(crate) fn from_bytes<'a>(get: &dyn Fn(&str) -> Option<&'a [u8]>) -> Self {
-        let (incoming, baggage) = propagation::extract_bytes(get);
+        let (incoming, baggage) = extract_bytes(get);
         Self { incoming, baggage }
     }
 
@@ -83,7 +81,7 @@ impl TraceContext {
         }
     }
 
-    pub(super) fn with_baggage(&self, context: Context) -> Context {
+    pub(crate) fn with_baggage(&self, context: Context) -> Context {
         if self.baggage.is_empty() { context } else { context.with_baggage(self.baggage.iter().cloned()) }
     }
 }

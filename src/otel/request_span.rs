@@ -13,7 +13,7 @@ use std::{
 
 use opentelemetry::Context;
 use tracing::{
-    Dispatch, Span, Subscriber, dispatcher,
+    Span, Subscriber,
     span::{Attributes, Id},
 };
 use tracing_subscriber::{
@@ -22,39 +22,36 @@ use tracing_subscriber::{
 };
 
 use super::{
-    Handle, RecordedSpans, SpanSelection,
+    context::found_in,
     current::{Entered, enter_attached, enter_handle, is_any_running},
-    explicit_parent, found_in, other_bridge,
+    explicit_parent,
+    recorded_spans::{is_request_span_hidden, settle_other_bridge, take_bridged},
+    span_selection::{REQUEST_TARGET, SpanSelection},
     statement_level::enable_statements,
 };
-use crate::record::{current_context, is_thread_ending, note_entered_span};
-
-/// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
-pub(crate) const REQUEST_TARGET: &str = "tower_apm::request";
+use crate::{
+    record::{current_context, is_thread_ending, note_entered_span},
+    transaction::Handle,
+};
 
 thread_local! {
     /// Set while our own future enters and exits its span: it attaches the context itself, for less.
     static OWN: Cell<bool> = const { Cell::new(false) };
     static ENTERED: RefCell<Vec<(Id, Entered)>> = const { RefCell::new(Vec::new()) };
     static ANY_ENTERED: Cell<bool> = const { Cell::new(false) };
-    /// The span that is being entered, where the bridge knows it: it is no request's then.
-    static BRIDGED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Our layer is part of some subscriber, so the span is expected to be seen.
 static EXPECTED: AtomicBool = AtomicBool::new(false);
-
-/// True if the process has a subscriber that hides the span.
-static ANY_HIDES: AtomicBool = AtomicBool::new(false);
 
 /// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
 ///
 /// `wanted` is what [`ApmLayer::request_span`](crate::ApmLayer::request_span) was set to. `None` creates the span where
 /// the current subscriber hides it.
 pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
-    other_bridge::settle();
+    settle_other_bridge();
     enable_statements();
-    if is_thread_ending() || !wanted.unwrap_or_else(is_hidden) {
+    if is_thread_ending() || !wanted.unwrap_or_else(is_request_span_hidden) {
         return Span::none();
     }
     let span = tracing::info_span!(target: "tower_apm::request", "request");
@@ -66,18 +63,6 @@ pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
         );
     }
     span
-}
-
-/// Whether the current subscriber keeps the span out of all output.
-fn is_hidden() -> bool {
-    let hides =
-        |current: &Dispatch| current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span);
-    ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
-}
-
-/// Notes that a subscriber which hides the span will be created.
-pub(super) fn expect_hidden() {
-    ANY_HIDES.store(true, Relaxed);
 }
 
 /// Runs `work`, which must not panic, within the span, without the layer attaching the context once more.
@@ -118,11 +103,6 @@ where
 // The hooks of the agent's layer for spans. Wherever the request's span is entered, the layer attaches the
 // OpenTelemetry context in which that span was created.
 
-/// Notes that the bridge is about to enter this span.
-pub(super) fn bridge_enters(id: &Id) {
-    BRIDGED.set(id.into_u64());
-}
-
 pub(crate) fn expect() {
     EXPECTED.store(true, Relaxed);
 }
@@ -161,7 +141,7 @@ where
 {
     note_entered_span();
     explicit_parent::withdraw();
-    let is_bridged = BRIDGED.take() == id.into_u64();
+    let is_bridged = take_bridged(id);
     if OWN.get() || is_bridged && is_any_running() {
         return;
     }

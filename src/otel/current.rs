@@ -4,14 +4,18 @@
 //! error's `Display` under it. What runs below our own polls and spans is known here without a question.
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     sync::Arc,
+    time::SystemTime,
 };
 
 use opentelemetry::Context;
 
-use super::{Handle, Shared};
-use crate::record::{Attached, ErrorRecord, SpanId, attach};
+use crate::{
+    record::{Attached, Exception, attach},
+    transaction::{Handle, Panic, Shared},
+};
 
 /// The most panics of one request that wait for the hooks. Each further panic replaces the last one, and is counted.
 const MAX_HELD: usize = 50;
@@ -20,17 +24,6 @@ thread_local! {
     static RUNNING: RefCell<Handle> = const { RefCell::new(Handle::None) };
     static ANY_HELD: Cell<bool> = const { Cell::new(false) };
     static HELD: RefCell<Vec<Panic>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What the panic hook has recorded of a panic. The hook itself runs no code of the user, so filters and hooks see the
-/// error later: when the panic has unwound to what entered the transaction, or on the agent's thread.
-#[derive(Debug)]
-pub(crate) struct Panic {
-    pub(crate) handle: Handle,
-    pub(crate) error: Box<ErrorRecord>,
-    pub(crate) parent: Option<SpanId>,
-    /// Only the baggage of where the panic was raised.
-    pub(crate) baggage: Context,
 }
 
 /// What the code that runs belongs to, as far as it is known without asking a span. For the panic hook.
@@ -143,4 +136,13 @@ fn release() -> bool {
     let was_held = !held.is_empty();
     held.into_iter().for_each(|Panic { handle, error, parent, .. }| handle.error(error, parent));
     was_held
+}
+
+impl Handle {
+    /// Records a panic, unless the panic hook has recorded it with more details.
+    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
+        if !release_held() {
+            self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
+        }
+    }
 }

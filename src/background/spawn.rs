@@ -4,8 +4,11 @@ use std::{borrow::Cow, future::Future};
 
 use tokio::task::JoinHandle;
 
-use super::{Handle, Shared, StartedTransaction, Transaction, background::installed_agent};
-use crate::record::Link;
+use super::started::{StartedTransaction, installed_agent};
+use crate::{
+    record::Link,
+    transaction::{Handle, Shared, Transaction},
+};
 
 /// The type of transactions that [`Transaction::start_background`] starts.
 const BACKGROUND: &str = "background";
@@ -14,7 +17,7 @@ impl Transaction {
     /// Spawns a Tokio task as a transaction of its own, which is linked to this transaction.
     ///
     /// Use it for work that outlives the request and has its own outcome, such as sending a receipt. The response does not
-    /// wait for the task. For work that is part of the request, use [`ApmFutureExt`](super::ApmFutureExt).
+    /// wait for the task. For work that is part of the request, use [`ApmFutureExt`](crate::ApmFutureExt).
     ///
     /// ```
     /// use tower_apm::Transaction;

@@ -2,8 +2,10 @@
 
 use tracing::{Metadata, level_filters::LevelFilter};
 
-use super::request_span::REQUEST_TARGET;
 use crate::config::{Config, Wildcard};
+
+/// `tracing-opentelemetry` must not see this target: the transaction itself is the OpenTelemetry span.
+pub(crate) const REQUEST_TARGET: &str = "tower_apm::request";
 
 /// The options `span_level` and `ignore_spans` of the agent that a layer belongs to.
 #[derive(Debug)]

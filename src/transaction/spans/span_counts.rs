@@ -10,7 +10,7 @@ const COUNTED: u64 = 1 << 63;
 /// A span takes one of the `transaction_max_spans` places when it begins, so that a span whose children are sent is sent
 /// too. A span that is merged or dropped gives its place back.
 #[derive(Debug)]
-pub(super) struct SpanCounts {
+pub(in crate::transaction) struct SpanCounts {
     /// Below 0: no limit, and places are not counted.
     limit: i64,
     places: AtomicU32,
@@ -19,27 +19,27 @@ pub(super) struct SpanCounts {
 }
 
 impl SpanCounts {
-    pub(super) fn new(limit: i64) -> Self {
+    pub(in crate::transaction) fn new(limit: i64) -> Self {
         Self { limit, places: AtomicU32::new(0), sent: AtomicU32::new(0), dropped: AtomicU64::new(0) }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::transaction) fn has_room(&self) -> bool {
         self.limit < 0 || i64::from(self.places.load(Relaxed)) < self.limit
     }
 
     /// Returns false when all places are taken.
-    pub(super) fn take_place(&self) -> bool {
+    pub(in crate::transaction) fn take_place(&self) -> bool {
         let take = |places: u32| (i64::from(places) < self.limit).then_some(places + 1);
         self.limit < 0 || self.places.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
     /// A span that has a place ends.
-    pub(super) fn add_sent(&self) {
+    pub(in crate::transaction) fn add_sent(&self) {
         self.sent.fetch_add(1, Relaxed);
     }
 
     /// A span that has ended is not sent after all.
-    pub(super) fn give_back(&self) {
+    pub(in crate::transaction) fn give_back(&self) {
         self.sent.fetch_sub(1, Relaxed);
         if self.limit >= 0 {
             self.places.fetch_sub(1, Relaxed);
@@ -48,12 +48,12 @@ impl SpanCounts {
 
     /// Counts a dropped span. Returns false when the transaction has been counted, so that its count does not include the
     /// span.
-    pub(super) fn add_dropped(&self) -> bool {
+    pub(in crate::transaction) fn add_dropped(&self) -> bool {
         self.dropped.fetch_add(1, Relaxed) & COUNTED == 0
     }
 
     /// The counts of the transaction, which ends.
-    pub(super) fn finish(&self) -> SpanCount {
+    pub(in crate::transaction) fn finish(&self) -> SpanCount {
         let dropped = self.dropped.fetch_or(COUNTED, Relaxed) & !COUNTED;
         SpanCount { started: self.sent.load(Relaxed), dropped: dropped.try_into().unwrap_or(u32::MAX) }
     }

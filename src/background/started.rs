@@ -15,14 +15,14 @@ use std::{
 use opentelemetry::trace::SpanContext;
 use tracing::Span;
 
-use super::{
-    Entered, Ignored, Recorder, Shared, TraceContext, Transaction, continued, enter_handle, enter_own, ignored_context,
-    installed_or_warn, new_record, new_request_span, otel_context, poll_and_drop, root,
-};
 use crate::{
     config::Config,
-    propagation::Incoming,
+    otel::{Entered, enter_handle, enter_own, ignored_context, new_request_span, otel_context},
+    propagation::{Incoming, TraceContext},
     record::{Monotonic, Name, Outcome, TransactionRecord, cut, is_nested},
+    transaction::{
+        Ignored, Recorder, Shared, Transaction, continued, installed_or_warn, new_record, poll_and_drop, root,
+    },
 };
 
 impl Transaction {

@@ -7,10 +7,13 @@ use opentelemetry::{
     trace::{Event, Span, SpanContext, Status},
 };
 
-use super::time::Start;
+use super::{
+    context::{answer_handle, link_to, while_locked},
+    time::Start,
+};
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, is_user_attribute, set_attribute},
-    transaction::{Handle, Ignored, Shared, answer_handle, link_to, while_locked},
+    transaction::{Handle, Ignored, Shared},
 };
 
 /// What the tracer hands out.

@@ -5,8 +5,7 @@ use std::convert::Infallible;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
-use super::Transaction;
-use crate::record::TraceId;
+use crate::{record::TraceId, transaction::Transaction};
 
 impl<S: Sync> FromRequestParts<S> for Transaction {
     type Rejection = Infallible;

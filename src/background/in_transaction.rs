@@ -9,8 +9,11 @@ use std::{
 
 use opentelemetry::Context;
 
-use super::{Entered, Handle, Transaction, enter_handle, found_in, ignored_context, otel_context};
-use crate::record::current_context;
+use crate::{
+    otel::{Entered, enter_handle, found_in, ignored_context, otel_context},
+    record::current_context,
+    transaction::{Handle, Transaction},
+};
 
 /// Runs a future as part of a transaction, wherever it is polled.
 ///
@@ -78,7 +81,7 @@ impl Transaction {
     /// For async code, use [`ApmFutureExt::in_transaction`]: a future is polled only after the closure has returned. If
     /// there is no transaction behind this handle, the code runs unchanged.
     pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        let place = Place::of(&self.handle);
+        let place = Place::of(self.handle());
         let _entered = place.as_ref().map(Place::enter);
         work()
     }

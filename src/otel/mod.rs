@@ -18,15 +18,45 @@
 //! and `From<Transaction>` for [`opentelemetry::Context`]. See the guide
 //! [`opentelemetry`](crate::docs::opentelemetry).
 
+mod carrier;
+mod context;
+mod current;
+mod explicit_parent;
+mod other_bridge;
+mod outgoing;
+#[cfg(feature = "sdk")]
+mod processor;
+mod propagator;
+mod recorded_spans;
+pub(crate) mod request_span;
+mod span;
+pub(crate) mod span_chain;
+mod span_selection;
+mod statement_level;
+mod time;
+mod tracer;
+
 pub use opentelemetry;
 
-pub use crate::trace_context::{
+#[cfg(feature = "sdk")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
+pub use self::processor::ApmSpanProcessor;
+pub(crate) use self::{
+    carrier::inject_context,
+    context::{found_in, handle_in, ignored_context, link_to, otel_context},
+    current::{Entered, enter, enter_handle, hold, running, send_caught_panics, take_held},
+    other_bridge::OtherBridge,
+    outgoing::outgoing,
+    recorded_spans::RecordedSpans,
+    request_span::{enter_own, new_request_span},
+    span_selection::{REQUEST_TARGET, SpanSelection},
+    statement_level::{StatementLevel, enable_statements, is_statement},
+    tracer::ApmTracer,
+};
+pub use self::{
     carrier::{extract_carrier, inject_carrier},
     propagator::ElasticPropagator,
 };
 #[cfg(feature = "sdk")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
-pub use crate::{
-    metrics::{ApmMeterProvider, ApmMetricExporter},
-    span::ApmSpanProcessor,
-};
+pub use crate::metrics::{ApmMeterProvider, ApmMetricExporter};

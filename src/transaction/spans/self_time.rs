@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::Shared;
+use super::super::Shared;
 use crate::config::Exporter;
 use crate::record::{SelfTime, SelfTimes, SpanId, SpanRecord, SpanType};
 
@@ -16,7 +16,7 @@ const MAX_TYPES: usize = 64;
 
 /// Of the spans that have children now.
 #[derive(Default)]
-pub(super) struct Timers(SmallVec<[Timer; 2]>);
+pub(in crate::transaction) struct Timers(SmallVec<[Timer; 2]>);
 
 /// The children of one span. Times are microseconds since the epoch.
 struct Timer {
@@ -135,7 +135,7 @@ fn add(sums: &mut SelfTimes, SpanType { kind, subtype }: &SpanType<'static>, cou
 
 impl Shared {
     /// OTLP has no place for a breakdown.
-    pub(super) fn is_timed(&self) -> bool {
+    pub(in crate::transaction) fn is_timed(&self) -> bool {
         let config = &self.config;
         config.breakdown_metrics && !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp
     }

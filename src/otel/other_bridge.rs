@@ -16,7 +16,6 @@
 use std::{
     any::TypeId,
     cell::Cell,
-    ptr,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
@@ -29,7 +28,7 @@ use opentelemetry::{
 };
 use tracing::{
     Dispatch, Event, Metadata, Subscriber, callsite,
-    dispatcher::{self, WeakDispatch},
+    dispatcher::WeakDispatch,
     span::{Attributes, Id, Record},
 };
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -38,8 +37,6 @@ use tracing_subscriber::{
     layer::{self, SubscriberExt},
     registry::{Data, LookupSpan},
 };
-
-use super::RecordedSpans;
 
 thread_local! {
     static ANSWERED: Cell<bool> = const { Cell::new(false) };
@@ -83,22 +80,24 @@ impl OtherBridge {
         let _ = self.metadata.set(metadata);
     }
 
-    /// Decides before the first span. `own` is the filter of the layer that asks.
-    #[cold]
-    pub(super) fn decide(&self, own: &RecordedSpans) {
-        let subscriber = self.subscriber.get().and_then(WeakDispatch::upgrade);
-        let found = subscriber.zip(self.metadata.get()).map_or(ACTIVE, |(subscriber, metadata)| {
-            match subscriber.downcast_ref::<RecordedSpans>() {
-                // another layer of the agent or of a second one: one is enough, and no mistake
-                Some(first) if !ptr::eq(first, own) => INACTIVE,
-                _ if is_answered_by_another(&subscriber, metadata) => {
-                    UNANNOUNCED.store(true, Relaxed);
-                    INACTIVE
-                }
-                _ => ACTIVE,
-            }
-        });
-        self.set_state(found);
+    /// Returns the subscriber, and the metadata of one of its spans, once both are known.
+    pub(super) fn subscriber(&self) -> Option<(Dispatch, &'static Metadata<'static>)> {
+        Some((self.subscriber.get().and_then(WeakDispatch::upgrade)?, self.metadata.get()?))
+    }
+
+    /// Another layer of the agent records the spans.
+    pub(super) fn set_inactive(&self) {
+        self.set_state(INACTIVE);
+    }
+
+    /// Looks for a layer that answers for a span, and becomes inactive if there is one.
+    pub(super) fn probe(&self, subscriber: Option<(Dispatch, &'static Metadata<'static>)>) {
+        let is_answered =
+            subscriber.is_some_and(|(subscriber, metadata)| is_answered_by_another(&subscriber, metadata));
+        if is_answered {
+            UNANNOUNCED.store(true, Relaxed);
+        }
+        self.set_state(if is_answered { INACTIVE } else { ACTIVE });
     }
 
     /// Takes out what another layer has put into the span's extensions, so that the agent's layer finds the place free. The
@@ -130,21 +129,15 @@ impl OtherBridge {
     }
 }
 
-/// Applies the decision of a layer: `tracing` asks for interests again, and a warning reports an inactive layer.
-///
-/// This is called where no subscriber is running.
+/// Returns true if a decision waits to be applied.
 #[inline]
-pub(super) fn settle() {
-    if STALE.load(Relaxed) {
-        settle_here();
-    }
+pub(super) fn is_stale() -> bool {
+    STALE.load(Relaxed)
 }
 
-#[cold]
-fn settle_here() {
-    // with a single subscriber, `tracing` asks the subscriber of the current thread, which may not exist
-    let is_here = dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some());
-    if !is_here || !STALE.swap(false, Relaxed) {
+/// Rebuilds the interests that `tracing` has cached, and logs the warning about an inactive layer.
+pub(super) fn apply_decision() {
+    if !STALE.swap(false, Relaxed) {
         return;
     }
     callsite::rebuild_interest_cache();

@@ -5,8 +5,8 @@ use opentelemetry::{
     propagation::{Extractor, Injector},
 };
 
-use super::outgoing;
-use crate::{record::current_context, transaction::TraceContext};
+use super::outgoing::outgoing;
+use crate::{propagation::TraceContext, record::current_context};
 
 /// Writes the trace headers of the current span or transaction into any carrier that implements OpenTelemetry's
 /// [`Injector`], for example a `HashMap<String, String>`.

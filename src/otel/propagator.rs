@@ -5,11 +5,8 @@ use opentelemetry::{
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
 };
 
-use super::inject_context;
-use crate::{
-    propagation::{BAGGAGE, ELASTIC_APM_TRACEPARENT, TRACEPARENT, TRACESTATE},
-    transaction::TraceContext,
-};
+use super::carrier::inject_context;
+use crate::propagation::{BAGGAGE, ELASTIC_APM_TRACEPARENT, TRACEPARENT, TRACESTATE, TraceContext};
 
 /// OpenTelemetry's interface to the same: crates that call
 /// [`get_text_map_propagator`](opentelemetry::global::get_text_map_propagator) carry the trace on with it, Elastic's

@@ -17,13 +17,13 @@ use opentelemetry::{
     trace::{Span, SpanContext, SpanKind, Status, TraceContextExt, TraceState},
 };
 
-use super::{
-    Handle, Ignored, Shared, Transaction,
-    current::{running_as, running_if},
-};
-use crate::record::{
-    Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, current_with_span, cut,
-    map_current_context, set_attribute,
+use super::current::{running_as, running_if};
+use crate::{
+    record::{
+        Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, current_with_span, cut,
+        map_current_context, set_attribute,
+    },
+    transaction::{Handle, Ignored, Shared, Transaction},
 };
 
 thread_local! {
@@ -203,20 +203,22 @@ pub(crate) fn while_locked<T>(handle: &Handle, span: &SpanContext, work: impl Fn
     running_as(handle, work)
 }
 
+impl Transaction {
+    /// Returns the transaction of the current task, or a handle that does nothing if there is no transaction.
+    ///
+    /// The transaction is part of OpenTelemetry's current context, so every function that a handler calls or awaits finds
+    /// it. [`ApmFutureExt`](crate::ApmFutureExt) carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::from_handle(found_in(&current_context()))
+    }
+}
+
 impl Shared {
     /// The transaction's place in its trace.
     pub(crate) fn span_context(&self) -> SpanContext {
         let ids = self.ids();
         span_context(ids.trace_id, ids.id, ids.sampled)
-    }
-
-    /// Adds a link; one that there is no room for is counted.
-    pub(crate) fn link(&self, link: Link) {
-        let mut room = true;
-        self.update(|record| room = record.add_link(link));
-        if !room {
-            self.recorder().excess_links(1);
-        }
     }
 }
 
