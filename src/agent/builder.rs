@@ -19,7 +19,6 @@ use crate::{
         Exporter, LiveConfig, LogEcsReformatting, LogLevel, OtlpCompression, OtlpProtocol, Secret,
         TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
-    elastic,
     error::BuildError,
     intake::IntakeExporter,
     metadata::CloudMetadata,
@@ -27,7 +26,6 @@ use crate::{
     otel::{ApmTracer, ElasticPropagator},
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
-    semconv,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
@@ -253,8 +251,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_database(database)
-                .with_describe(elastic::map::describe, semconv::span_type),
+                .with_database(database),
         );
         let log_level = LogLevelSwitch::default();
         let startup = Arc::new(Startup::default());

@@ -7,8 +7,8 @@ use crate::{
     elastic::{map, tests::records},
     intake::json,
     record::{
-        Body, CallTarget, Context, DroppedSpans, ErrorRecord, Exception, Label, LogRecord, Message, MessageHeaders,
-        Outcome, SpanRecord, TransactionRecord,
+        Body, Context, DroppedSpans, ErrorRecord, Exception, Label, LogRecord, Message, MessageHeaders, Outcome,
+        ServiceTarget, SpanRecord, TransactionRecord,
     },
     sanitize::Sanitizer,
     stack::Frame,
@@ -63,7 +63,7 @@ const KEYS: [&str; 10] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", 
 #[test]
 fn section_12_a_transaction_loses_one_thing_after_the_other() {
     let dropped = DroppedSpans {
-        target: CallTarget { kind: None, name: None, resource: "db".to_owned() },
+        target: ServiceTarget { kind: None, name: None, resource: "db".to_owned() },
         outcome: Outcome::Success,
         count: 1,
         sum: std::time::Duration::ZERO,

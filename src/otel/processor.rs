@@ -236,6 +236,7 @@ fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
         is_retold: false,
         statement: begun.statement,
         span_type: None,
+        exit_span: None,
         stack: Stack::None,
     })
 }

@@ -147,6 +147,7 @@ impl ApmTracer {
                 is_retold: false,
                 statement: place.statement,
                 span_type: None,
+                exit_span: None,
                 stack: Stack::None,
             },
         );

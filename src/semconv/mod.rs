@@ -4,6 +4,7 @@
 
 mod attributes;
 mod host;
+mod span;
 mod span_type;
 mod sql;
 mod target;
@@ -11,10 +12,11 @@ mod text;
 
 pub(crate) use self::{
     attributes::{Attributes, Language, database, is_noise, is_user, language},
-    host::{authority, default_port, host_and_port, split_port, without_userinfo},
+    host::{authority, split_port, without_userinfo},
+    span::{Operation, SpanFacts, classify, exit_span, host_text, scheme},
     span_type::span_type,
     sql::signature,
-    target::{Callee, Target},
+    target::Target,
     text::{
         KEYWORD, Text, cut, free_keyword, free_text, joined, keyword, long, map_text, name_keyword, prefix,
         short_keyword,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::text::{Text, joined, keyword};
+use crate::record::ServiceTarget;
 
 /// What is known of the other side.
 #[derive(Default)]
@@ -43,6 +44,13 @@ impl<'a> Callee<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Returns the target with its destination resource in the form in which a record keeps it.
+    pub(crate) fn into_owned(self, span_type: &str) -> ServiceTarget {
+        let resource = self.resource(span_type).to_string();
+        let [kind, name] = [self.kind, self.name].map(|text| text.map(Cow::into_owned));
+        ServiceTarget { kind, name, resource }
+    }
+
     /// Returns the destination resource: `type/name`, or only the name for `external` spans.
     pub(crate) fn resource(&self, span_type: &str) -> Text<'a> {
         let none = Cow::Borrowed("");

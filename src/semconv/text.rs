@@ -17,6 +17,18 @@ pub(crate) enum Text<'a> {
     Joined([Cow<'a, str>; 6]),
 }
 
+impl Text<'_> {
+    pub(crate) fn is(&self, other: &str) -> bool {
+        match self {
+            Text::One(text) => text == other,
+            Text::Joined(parts) => {
+                let rest = parts.iter().try_fold(other, |rest, part| rest.strip_prefix(&**part));
+                rest.is_some_and(str::is_empty)
+            }
+        }
+    }
+}
+
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

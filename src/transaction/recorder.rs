@@ -22,10 +22,7 @@ use crate::{
     config::{Applied, Central, Config, EnvVars, LiveConfig},
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
-    record::{
-        Describe, ErrorRecord, Event, Exception, LabelValue, LogRecord, SpanRecord, SpanType, SpanTypeOf,
-        TransactionRecord, current_context,
-    },
+    record::{ErrorRecord, Event, Exception, LabelValue, LogRecord, SpanRecord, TransactionRecord, current_context},
     sanitize::{REDACTED, Sanitizer},
 };
 
@@ -49,8 +46,6 @@ pub(crate) struct Recorder {
     panics: Panics,
     /// The Tokio runtime that serves requests, from the first request or background transaction on.
     runtime: OnceLock<Handle>,
-    describe: Describe,
-    span_type: SpanTypeOf,
     /// The attributes of the database for sqlx's statements.
     database: Vec<KeyValue>,
     /// The kinds of user code for which a panic has been logged.
@@ -76,8 +71,6 @@ impl Recorder {
             baggage: AttachedBaggage::default(),
             panics: Panics::default(),
             runtime: OnceLock::new(),
-            describe: |_| None,
-            span_type: |_, _| SpanType::INTERNAL,
             database: Vec::new(),
             logged_panics: AtomicU8::new(0),
             logged_slow: AtomicU8::new(0),
@@ -101,11 +94,6 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be, and at its start of which type.
-    pub(crate) fn with_describe(self, describe: Describe, span_type: SpanTypeOf) -> Self {
-        Self { describe, span_type, ..self }
-    }
-
     /// Sets the attributes of the database for sqlx's statements.
     pub(crate) fn with_database(self, database: Vec<KeyValue>) -> Self {
         Self { database, ..self }
@@ -114,14 +102,6 @@ impl Recorder {
     /// Returns the attributes of the database for sqlx's statements.
     pub(crate) fn database(&self) -> &[KeyValue] {
         &self.database
-    }
-
-    pub(super) fn span_type(&self) -> SpanTypeOf {
-        self.span_type
-    }
-
-    pub(super) fn describe(&self) -> Describe {
-        self.describe
     }
 
     pub(super) fn filters(&self) -> &TransactionFilters {

@@ -25,7 +25,7 @@ pub(crate) use self::{
     log::log,
     metadata::metadata,
     metricset::{is_metric_name, metricset},
-    span::{describe, frames, span},
+    span::{frames, span},
     transaction::transaction,
 };
 #[cfg(feature = "otlp")]

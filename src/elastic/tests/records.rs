@@ -113,6 +113,7 @@ pub(crate) fn span(name: &'static str, kind: SpanKind, attributes: Vec<KeyValue>
         is_retold: false,
         statement: None,
         span_type: None,
+        exit_span: None,
         stack: Stack::None,
     }
 }

@@ -4,28 +4,27 @@ use std::time::Duration;
 
 use crate::{
     config::Config,
-    record::{Call, Composite, CompressionStrategy, Describe, Outcome, SpanRecord},
+    record::{Composite, CompressionStrategy, Outcome, SpanRecord},
+    semconv::{classify, exit_span},
 };
 
 /// A finished call that waits for its next sibling.
 pub(super) struct Waiting {
     pub(super) record: Box<SpanRecord>,
-    /// Made when a sibling comes: most calls have none that is like them.
-    call: Option<Box<Call>>,
     /// A context may still hold the span.
     pub(super) is_held: bool,
 }
 
 impl Waiting {
     pub(super) fn new(record: Box<SpanRecord>) -> Self {
-        Self { record, call: None, is_held: true }
+        Self { record, is_held: true }
     }
 
     /// Takes the next sibling in, where the two are alike.
-    pub(super) fn absorb(&mut self, next: &SpanRecord, config: &Config, describe: Describe) -> bool {
+    pub(super) fn absorb(&mut self, next: &mut SpanRecord, config: &Config) -> bool {
         let (exact, same_kind) =
             (config.span_compression_exact_match_max_duration, config.span_compression_same_kind_max_duration);
-        let first = &*self.record;
+        let first = &mut *self.record;
         // what is cheap to see first: a name is only put together where it may matter
         let may_be_exact = first.name == next.name && next.duration <= exact;
         let may_be_same_kind = next.duration <= same_kind;
@@ -37,34 +36,36 @@ impl Waiting {
         if !possible || first.kind != next.kind {
             return false;
         }
-        let Some(call) = describe(next) else { return false };
-        if self.call.is_none() {
-            self.call = describe(first).map(Box::new);
+        let facts = classify(next);
+        if is_passed_on(facts.span_type) || facts.outcome() == Outcome::Failure {
+            return false;
         }
-        let Some(waiting) = &self.call else { return false };
-        let failed = [waiting.outcome, call.outcome].contains(&Outcome::Failure);
-        let alike = !failed
-            && waiting.kind == call.kind
-            && waiting.subtype == call.subtype
-            && waiting.target.kind == call.target.kind
-            && waiting.target.name == call.target.name;
-        let both = |limit: Duration| first.duration <= limit && next.duration <= limit;
-        let strategy = match first.composite.map(|composite| composite.strategy) {
-            Some(CompressionStrategy::ExactMatch) => {
-                (waiting.name == call.name).then_some(CompressionStrategy::ExactMatch)
-            }
+        let Some(target) = facts.exit_target() else { return false };
+        let (composite, duration) = (first.composite, first.duration);
+        let Some(exit_span) = exit_span(first) else { return false };
+        let is_alike = exit_span.outcome != Outcome::Failure
+            && exit_span.span_type.kind == facts.span_type
+            && exit_span.span_type.subtype == facts.subtype
+            && exit_span.target.kind.as_deref() == target.kind.as_deref()
+            && exit_span.target.name.as_deref() == target.name.as_deref();
+        if !is_alike {
+            return false;
+        }
+        let both = |limit: Duration| duration <= limit && next.duration <= limit;
+        let has_same_name = || facts.name().is(&exit_span.name);
+        let strategy = match composite.map(|composite| composite.strategy) {
+            Some(CompressionStrategy::ExactMatch) => has_same_name().then_some(CompressionStrategy::ExactMatch),
             Some(CompressionStrategy::SameKind) => Some(CompressionStrategy::SameKind),
             // names that are equal and calls that are too long are no `same_kind` either
-            None if waiting.name == call.name => both(exact).then_some(CompressionStrategy::ExactMatch),
+            None if has_same_name() => both(exact).then_some(CompressionStrategy::ExactMatch),
             None => both(same_kind).then_some(CompressionStrategy::SameKind),
         };
-        match strategy.filter(|_| alike && !is_passed_on(&call.kind)) {
-            Some(strategy) => {
-                merge(&mut self.record, next, strategy);
-                true
-            }
-            None => false,
+        match strategy {
+            Some(strategy) => merge(first, next, strategy),
+            // it is compared with its own next sibling
+            None => next.exit_span = Some(Box::new(facts.exit_span(target))),
         }
+        strategy.is_some()
     }
 }
 

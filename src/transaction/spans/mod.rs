@@ -25,9 +25,10 @@ use super::{Shared, state::State};
 use crate::{
     config::Config,
     record::{
-        Describe, DroppedSpans, Outcome, STACKTRACE, SpanId, SpanRecord, Stack, StatementKey, TransactionRecord,
-        count_dropped, is_call,
+        DroppedSpans, Outcome, STACKTRACE, ServiceTarget, SpanId, SpanRecord, Stack, StatementKey,
+        TransactionRecord, count_dropped, is_call,
     },
+    semconv::{classify, span_type},
 };
 
 /// Parents whose last call may wait for the next one at the same time.
@@ -73,9 +74,9 @@ impl Spans {
     }
 
     /// Takes a call into its sibling, where there is one that is like it.
-    fn absorb(&mut self, call: &SpanRecord, config: &Config, describe: Describe) -> bool {
+    fn absorb(&mut self, call: &mut SpanRecord, config: &Config) -> bool {
         let Some(at) = self.child_of(call.parent_id) else { return false };
-        let absorbed = self.waiting[at].absorb(call, config, describe);
+        let absorbed = self.waiting[at].absorb(call, config);
         if absorbed {
             self.replaced.insert(call.id, self.waiting[at].record.id, true);
         }
@@ -99,6 +100,22 @@ fn is_sqlite(attributes: &[KeyValue]) -> bool {
     })
 }
 
+/// Returns target and outcome of an exit span that can be dropped: one that did not fail, and whose id no other service
+/// knows.
+fn target_of_droppable(record: &mut SpanRecord) -> Option<(ServiceTarget, Outcome)> {
+    let is_droppable = |span_type: &str, outcome| outcome != Outcome::Failure && !is_passed_on(span_type);
+    if let Some(exit_span) = record.exit_span.take_if(|known| is_droppable(known.span_type.kind, known.outcome)) {
+        return Some((exit_span.target, exit_span.outcome));
+    }
+    if record.exit_span.is_some() {
+        return None;
+    }
+    let facts = classify(record);
+    let outcome = facts.outcome();
+    let target = facts.exit_target().filter(|_| is_droppable(facts.span_type, outcome))?;
+    Some((target.into_owned(facts.span_type), outcome))
+}
+
 impl State {
     /// A span ends, whether it is sent or not: its time is taken, unless the transaction is over. Where it was known as a
     /// call, whether something refers to it.
@@ -114,7 +131,7 @@ impl State {
             let is_as_begun = |call: &OpenCall| call.attributes == record.attributes.len() && !record.is_retold;
             let span_type = match call.filter(is_as_begun) {
                 Some(call) => call.span_type,
-                None => (shared.recorder.span_type())(&record.kind, &record.attributes).into_owned(),
+                None => span_type(&record.kind, &record.attributes).into_owned(),
             };
             spans.timers.span_ends(record, &span_type, &mut transaction.self_times);
             record.span_type = Some(span_type);
@@ -189,13 +206,13 @@ impl Shared {
             let takes_place = !is_call(kind) && self.span_counts.take_place();
             return Some(Place { id: takes_place.then(new_id), parent_id, within_call: false, statement });
         }
-        let span_type = || (self.recorder.span_type())(kind, attributes).into_owned();
-        let mut own = calls.then(span_type);
+        let own_type = || span_type(kind, attributes).into_owned();
+        let mut own = calls.then(own_type);
         let mut state = self.lock();
         let spans = state.spans();
         let above = if below_call { spans.calls.span_type(parent_id) } else { None };
         let within_call = above.is_some();
-        if above.is_some_and(|above| own.get_or_insert_with(span_type) != above) {
+        if above.is_some_and(|above| own.get_or_insert_with(own_type) != above) {
             return None;
         }
         let takes_place = (calls || !is_call(kind)) && self.span_counts.take_place();
@@ -258,7 +275,7 @@ impl Shared {
             ready.extend(below.and_then(|below| self.keep_unless_short(spans, below)));
             let compresses = self.config.span_compression_enabled;
             plain = !is_over && !referred && is_plain_call(&record);
-            if plain && compresses && spans.absorb(&record, &self.config, self.recorder.describe()) {
+            if plain && compresses && spans.absorb(&mut record, &self.config) {
                 self.span_counts.give_back();
             } else {
                 if self.wants_stack(&record) {
@@ -289,31 +306,30 @@ impl Shared {
     /// Drops a plain call that was shorter than `exit_span_min_duration`. This happens under the lock, so that nothing
     /// refers to the call meanwhile.
     fn keep_unless_short(&self, spans: &mut Spans, waiting: Waiting) -> Option<Box<SpanRecord>> {
-        let Waiting { record, is_held, .. } = waiting;
+        let Waiting { mut record, is_held } = waiting;
         let took = record.composite.map_or(record.duration, |composite| composite.sum);
         if took >= self.config.exit_span_min_duration {
             return Some(record);
         }
-        let call = (self.recorder.describe())(&record)
-            .filter(|call| call.outcome != Outcome::Failure && !is_passed_on(&call.kind));
-        let Some(call) = call else { return Some(record) };
+        let Some(target) = target_of_droppable(&mut record) else { return Some(record) };
         self.span_counts.give_back();
         spans.replaced.insert(record.id, record.parent_id, is_held);
         if self.count_dropped_span() {
-            count_dropped(&mut spans.dropped, call, record.composite, record.duration);
+            count_dropped(&mut spans.dropped, target, record.composite, record.duration);
         }
         None
     }
 
     /// Counts a call that ends and had no place.
     pub(crate) fn span_beyond_limit(&self, mut record: Box<SpanRecord>) {
-        let call = (self.recorder.describe())(&record);
+        let facts = classify(&record);
+        let target = facts.exit_target().map(|target| (target.into_owned(facts.span_type), facts.outcome()));
         let mut state = self.lock();
         state.span_ends(&mut record, self);
         if self.count_dropped_span()
-            && let Some(call) = call
+            && let Some(target) = target
         {
-            count_dropped(&mut state.spans().dropped, call, record.composite, record.duration);
+            count_dropped(&mut state.spans().dropped, target, record.composite, record.duration);
         }
     }
 
