@@ -16,7 +16,7 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{
-    ResponseBody,
+    body::ResponseBody,
     guard::Ending,
     hooks::Options,
     ignored::RequestContext,
@@ -232,6 +232,22 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
         && let Ok(value) = HeaderValue::try_from(id.to_string())
     {
         response.headers_mut().insert(name.clone(), value);
+    }
+}
+
+impl RequestContext {
+    fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let response = run_hooks(&self.options, &self.transaction, response);
+        if response.status().is_server_error() {
+            if let (Some(attached), Some(recorder)) =
+                (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
+            {
+                self.error(attached.exception(recorder, self.transaction.handle()));
+            }
+            self.transaction.handle().ignored_request_failed();
+        }
+        let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
+        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) })
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Recorder,
-    contained::{UserCode, contain},
     depth::Bounded,
+    inner::Recorder,
+    user_code::{UserCode, contain},
 };
 use crate::record::Context;
 

@@ -1,11 +1,22 @@
 //! Who a new transaction is: drawn, or continued from what the caller sent.
 
-use super::Ids;
 use crate::{
     config::{Config, TraceContinuationStrategy},
     propagation::{self, Incoming, Tracestate},
     record::{Link, SpanId, TraceId, random_u64},
 };
+
+/// Who a transaction is in its trace.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ids {
+    pub(crate) trace_id: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent_id: Option<SpanId>,
+    pub(crate) sampled: bool,
+    pub(crate) sample_rate: Option<f64>,
+    /// What the services that are called get.
+    pub(crate) tracestate: Tracestate,
+}
 
 /// The first of a trace: decides about sampling.
 pub(crate) fn root(config: &Config) -> Ids {

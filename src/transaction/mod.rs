@@ -4,15 +4,18 @@
 //! on, and what is written after the end is counted in [`Stats::late_writes`](crate::Stats).
 
 mod captured_body;
-mod contained;
 mod custom;
 mod depth;
 mod ended;
+mod error_budget;
+mod error_history;
 mod errors;
 mod failures;
 mod filter;
 mod handle;
 mod ids;
+mod inner;
+mod lifecycle;
 mod naming;
 mod panics;
 mod poll;
@@ -20,6 +23,7 @@ mod recorder;
 mod span_user;
 mod spans;
 mod state;
+mod user_code;
 #[cfg(feature = "testkit")]
 mod watch;
 
@@ -32,16 +36,15 @@ pub use self::filter::{FinishedTransaction, ReportedError};
 pub(crate) use self::watch::OpenTransaction;
 pub(crate) use self::{
     captured_body::CapturedBody,
-    contained::{UserCode, contain},
     custom::{set_custom, to_json},
     filter::{ErrorFilters, TransactionFilters},
-    handle::{Handle, Ignored},
-    ids::{continued, followed, root},
-    panics::Panic,
+    ids::{Ids, continued, followed, root},
+    inner::{Handle, Ignored, Panic, Recorder, Shared},
+    lifecycle::new_record,
     poll::poll_and_drop,
-    recorder::{Recorder, install, installed, installed_or_warn, uninstall},
+    recorder::{install, installed, installed_or_warn, uninstall},
     spans::Beginning,
-    state::{Ids, Shared, new_record},
+    user_code::{UserCode, contain},
 };
 use crate::{
     propagation::TraceContext,

@@ -13,39 +13,18 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use opentelemetry::Context;
 use tokio::sync::Notify;
 
-use super::{Handle, Recorder};
+use super::inner::{Handle, Panic, Panics, Recorder};
 use crate::{
     pipeline::{Flusher, for_service},
-    record::{ErrorRecord, SpanId, attach},
+    record::attach,
 };
 
 /// The most panics that wait; further ones are counted as suppressed errors.
 const MAX_WAITING: usize = 256;
 /// The interval at which a panicking thread checks whether its panic has been filtered.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// What the panic hook has recorded of a panic. The hook itself runs no code of the user, so filters and hooks see the
-/// error later: when the panic has unwound to what entered the transaction, or on the agent's thread.
-#[derive(Debug)]
-pub(crate) struct Panic {
-    pub(crate) handle: Handle,
-    pub(crate) error: Box<ErrorRecord>,
-    pub(crate) parent: Option<SpanId>,
-    /// Only the baggage of where the panic was raised.
-    pub(crate) baggage: Context,
-}
-
-#[derive(Debug)]
-pub(crate) struct Panics {
-    waiting: ArrayQueue<Panic>,
-    /// Those that wait, and those that are being filtered.
-    unsettled: AtomicUsize,
-    wake: Notify,
-    flusher: OnceLock<Flusher>,
-}
 
 impl Default for Panics {
     fn default() -> Self {

@@ -2,7 +2,7 @@
 
 use opentelemetry::KeyValue;
 
-use super::Shared;
+use super::inner::Shared;
 use crate::record::is_user_attribute;
 
 impl Shared {

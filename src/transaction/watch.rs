@@ -1,32 +1,13 @@
 //! Data for the hints of the test kit: started transactions and ignored requests of an agent.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed};
 
-use super::Shared;
+use super::inner::{Shared, Watch};
 
 /// The most ignored requests that are listed.
 const MAX_NAMED: usize = 16;
 /// The most transactions that are kept before ended ones are removed.
 const MIN_KEPT: usize = 64;
-
-/// Exists in the recorder of a test agent only.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    transactions: Mutex<Transactions>,
-    unsampled: AtomicU64,
-    ignored: Mutex<Vec<String>>,
-}
-
-#[derive(Debug, Default)]
-struct Transactions {
-    begun: u64,
-    kept: Vec<Weak<Shared>>,
-    /// The number of transactions at which ended ones are removed next.
-    full: usize,
-}
 
 /// A transaction that has not ended.
 #[derive(Debug)]

@@ -4,13 +4,12 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     cloud::Cloud,
-    metadata::{Agent, Framework, Language, Node, Runtime},
+    metadata::{Agent, Framework, Language, Node, Runtime, User},
     model,
-    value::{Absent, Entries, HeaderValue, Json, Scalar},
+    value::{Absent, Entries, HeaderValue, Json, Tags},
 };
 use crate::semconv::Text;
 
-pub(crate) type Tags<'a> = Entries<'a, Scalar<'a>>;
 pub(crate) type Custom<'a> = Entries<'a, Json>;
 pub(crate) type Headers<'a> = Entries<'a, HeaderValue<'a>>;
 
@@ -28,14 +27,6 @@ model! {
         service: Option<Service<'a>>,
         message: Option<Message<'a>>,
         cloud: Option<CloudOrigin<'a>>,
-    }
-
-    #[derive(Default)]
-    struct User<'a> {
-        id: Option<Cow<'a, str>>,
-        email: Option<Cow<'a, str>>,
-        username: Option<Cow<'a, str>>,
-        domain: Option<Cow<'a, str>>,
     }
 
     struct Request<'a> {

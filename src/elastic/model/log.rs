@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{context::Tags, model};
+use super::{model, value::Tags};
 use crate::record::{SpanId, TraceId};
 
 model! {

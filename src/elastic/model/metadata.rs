@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use super::{
     cloud::Cloud,
-    context::{Tags, User},
     model,
-    value::Absent,
+    value::{Absent, Tags},
 };
 
 model! {
@@ -18,6 +17,14 @@ model! {
         network: Option<Network<'a>>,
         user: Option<User<'a>>,
         labels: Tags<'a>,
+    }
+
+    #[derive(Default)]
+    struct User<'a> {
+        id: Option<Cow<'a, str>>,
+        email: Option<Cow<'a, str>>,
+        username: Option<Cow<'a, str>>,
+        domain: Option<Cow<'a, str>>,
     }
 
     struct MetadataService<'a> {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    context::{Service, Tags},
+    context::Service,
     faas::Faas,
     model,
-    value::Entries,
+    value::{Entries, Tags},
 };
 
 model! {

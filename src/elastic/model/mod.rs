@@ -16,21 +16,18 @@ mod value;
 
 pub(crate) use self::{
     cloud::{Cloud, Machine, Named},
-    context::{
-        Age, Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Tags, Url,
-        User,
-    },
+    context::{Age, Context, Custom, Headers, Message, Queue, Request, Response, Service, ServiceTarget, Socket, Url},
     error::{Error, ErrorTransaction, Exception, Log as ErrorLog},
     log::LogLine,
     metadata::{
         Agent, Container, Framework, Kubernetes, KubernetesNode, Language, Metadata, MetadataService, Node, Pod,
-        Process, Runtime, System,
+        Process, Runtime, System, User,
     },
     metricset::{Metricset, MetricsetSpan, MetricsetTransaction, Sample},
     span::{Composite, Db, Destination, DestinationService, Http, HttpResponse, Span, SpanContext},
     stacktrace::Frame,
     transaction::{DroppedDuration, DroppedSpanStats, DroppedSum, Link, Marks, Otel, SpanCount, Transaction},
-    value::{Entries, HeaderValue, Json, RAW_JSON, Scalar},
+    value::{Entries, HeaderValue, Json, RAW_JSON, Scalar, Tags},
 };
 
 /// One line of a batch. The first key of a line names its type.

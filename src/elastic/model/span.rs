@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    context::{Headers, Message, Service, Tags},
+    context::{Headers, Message, Service},
     model,
     stacktrace::Frame,
     transaction::{Link, Otel},
+    value::Tags,
 };
 use crate::{
     record::{SpanId, TraceId},

@@ -87,6 +87,9 @@ impl<'a> HeaderValue<'a> {
 /// A JSON object with free keys, in order.
 pub(crate) struct Entries<'a, V>(pub(crate) Vec<(Cow<'a, str>, V)>);
 
+/// Labels.
+pub(crate) type Tags<'a> = Entries<'a, Scalar<'a>>;
+
 impl<V> Default for Entries<'_, V> {
     fn default() -> Self {
         Self(Vec::new())

@@ -5,8 +5,6 @@
 
 use smallvec::SmallVec;
 
-use super::super::Shared;
-use crate::config::Exporter;
 use crate::record::{SelfTime, SelfTimes, SpanId, SpanRecord, SpanType};
 
 /// Parents whose children are timed at once. With more, what the others' children take counts as theirs.
@@ -84,7 +82,7 @@ impl Timers {
         timer.unsent += u32::from(child == TimedChild::Unsent);
     }
 
-    fn child_ends(&mut self, parent: SpanId, now: u64, child: TimedChild) {
+    pub(super) fn child_ends(&mut self, parent: SpanId, now: u64, child: TimedChild) {
         if let Some(at) = self.of(parent) {
             let timer = &mut self.0[at];
             timer.advance(now);
@@ -130,22 +128,6 @@ fn add(sums: &mut SelfTimes, SpanType { kind, subtype }: &SpanType<'static>, cou
         sum.micros = sum.micros.saturating_add(micros);
     } else if sums.len() < MAX_TYPES {
         sums.push(SelfTime { kind, subtype: subtype.clone(), count, micros });
-    }
-}
-
-impl Shared {
-    /// OTLP has no place for a breakdown.
-    pub(in crate::transaction) fn is_timed(&self) -> bool {
-        let config = &self.config;
-        config.breakdown_metrics && !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp
-    }
-
-    /// A span that is beyond the limit and calls nobody ends, `now` in microseconds since the epoch.
-    pub(crate) fn unsent_ends(&self, parent: SpanId, now: u64) {
-        self.count_dropped_span();
-        if self.is_timed() {
-            self.lock().spans().timers.child_ends(parent, now, TimedChild::Unsent);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Recorder;
+use super::inner::Recorder;
 use crate::record::catch;
 
 /// Code of the user's that took longer than this is counted as slow: nothing that it is for takes so long.
