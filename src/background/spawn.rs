@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::started::{StartedTransaction, installed_agent};
 use crate::{
     record::Link,
-    transaction::{Handle, Shared, Transaction},
+    transaction::{Handle, Transaction, TransactionInner},
 };
 
 /// The type of transactions that [`Transaction::start_background`] starts.
@@ -83,7 +83,7 @@ impl Transaction {
     }
 }
 
-fn add_cause(shared: &Shared, cause: &Shared) {
+fn add_cause(shared: &TransactionInner, cause: &TransactionInner) {
     let user = cause.read(|record| record.context.user.clone()).flatten();
     let (trace_id, span_id) = (cause.ids().trace_id, cause.ids().id);
     shared.link(Link { trace_id, span_id });

@@ -21,7 +21,7 @@ use crate::{
     propagation::{Incoming, TraceContext},
     record::{Monotonic, Name, Outcome, TransactionRecord, cut, is_nested},
     transaction::{
-        Ignored, Recorder, Shared, Transaction, continued, installed_or_warn, new_record, poll_and_drop, root,
+        Ignored, Recorder, Transaction, TransactionInner, continued, installed_or_warn, new_record, poll_and_drop, root,
     },
 };
 
@@ -125,7 +125,7 @@ impl StartedTransaction {
         let mut record = new_record(&ids, cut(transaction_type), Name::Text(cut(name)), began);
         record.links.extend(link);
         complete(&mut record, &config);
-        let shared = Shared::new(recorder, config, ids, began, record);
+        let shared = TransactionInner::new(recorder, config, ids, began, record);
         let mut context = otel_context(&shared);
         if let Some(sender) = sender {
             context = sender.with_baggage(context);

@@ -12,7 +12,7 @@ use crate::{
         ErrorRecord, Exception, LogMessage, Place, Stack, TraceId, current_context, is_nested, is_thread_ending,
         map_current_context,
     },
-    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
+    transaction::{Handle, Recorder, Transaction, UserCode, installed, run_user_code},
 };
 
 thread_local! {
@@ -123,7 +123,7 @@ impl ErrorEvents {
             return;
         }
         let mut fields = EventFields::default();
-        if contain(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
+        if run_user_code(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
             return;
         }
         match fields.exception.take() {

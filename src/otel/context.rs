@@ -23,7 +23,7 @@ use crate::{
         Exception, Link, OtelPart, Outcome, SpanId, TraceId, attach, current_context, current_with_span, cut,
         map_current_context, set_attribute,
     },
-    transaction::{Handle, Ignored, Shared, Transaction},
+    transaction::{Handle, Ignored, Transaction, TransactionInner},
 };
 
 thread_local! {
@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// The transaction that a context belongs to.
-pub(crate) fn handle_in(context: &Context) -> Option<Arc<Shared>> {
+pub(crate) fn handle_in(context: &Context) -> Option<Arc<TransactionInner>> {
     match found_in(context) {
         Handle::Transaction(shared) => Some(shared),
         Handle::None | Handle::Ignored(_) => None,
@@ -69,7 +69,7 @@ pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
 }
 
 /// The current context with this transaction as its span.
-pub(crate) fn otel_context(shared: &Arc<Shared>) -> Context {
+pub(crate) fn otel_context(shared: &Arc<TransactionInner>) -> Context {
     current_with_span(TransactionSpan::new(shared.clone()))
 }
 
@@ -127,12 +127,12 @@ impl Span for IgnoredSpan {
 /// What user code sets on the current span reaches the transaction. Its end is the layer's.
 #[derive(Debug)]
 pub(crate) struct TransactionSpan {
-    shared: Arc<Shared>,
+    shared: Arc<TransactionInner>,
     context: SpanContext,
 }
 
 impl TransactionSpan {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<TransactionInner>) -> Self {
         let context = shared.span_context();
         Self { shared, context }
     }
@@ -214,7 +214,7 @@ impl Transaction {
     }
 }
 
-impl Shared {
+impl TransactionInner {
     /// The transaction's place in its trace.
     pub(crate) fn span_context(&self) -> SpanContext {
         let ids = self.ids();

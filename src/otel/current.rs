@@ -14,7 +14,7 @@ use opentelemetry::Context;
 
 use crate::{
     record::{Attached, Exception, attach},
-    transaction::{Handle, Panic, Shared},
+    transaction::{Handle, Panic, TransactionInner},
 };
 
 /// The most panics of one request that wait for the hooks. Each further panic replaces the last one, and is counted.
@@ -67,7 +67,7 @@ pub(crate) struct Entered {
 
 /// Makes a transaction the running one, and its context OpenTelemetry's current.
 #[inline]
-pub(crate) fn enter(shared: &Arc<Shared>, context: &Context) -> Entered {
+pub(crate) fn enter(shared: &Arc<TransactionInner>, context: &Context) -> Entered {
     enter_handle(Handle::Transaction(shared.clone()), context)
 }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, SpanId, SpanRecord, Stack, StatementKey, cut, is_call, set_attribute},
-    transaction::{Beginning, Shared},
+    transaction::{SpanStart, TransactionInner},
 };
 
 /// Spans that are open at a time; further ones are counted as dropped.
@@ -52,7 +52,7 @@ struct Spans {
 }
 
 struct Known {
-    shared: Arc<Shared>,
+    shared: Arc<TransactionInner>,
     /// What its children hang below: the span itself, or its parent where it is not sent.
     nearest: SpanId,
     /// None: it has ended.
@@ -83,7 +83,7 @@ impl ApmSpanProcessor {
 
     /// The transaction, and the span in it that a new one hangs below: that of the parent, which is open or has ended
     /// not long ago, or the transaction itself.
-    fn above(&self, context: &Context) -> Option<(Arc<Shared>, SpanId)> {
+    fn above(&self, context: &Context) -> Option<(Arc<TransactionInner>, SpanId)> {
         let span = context.span();
         let parent = span.span_context();
         let (known, is_overfull) = {
@@ -106,13 +106,13 @@ fn own(id: OtelSpanId) -> SpanId {
 }
 
 /// Decides how a new span is handled. Also returns the parent of its children.
-fn begin(span: &SpanData, shared: &Shared, parent_id: SpanId, context: &Context) -> (SpanHandling, SpanId) {
+fn begin(span: &SpanData, shared: &TransactionInner, parent_id: SpanId, context: &Context) -> (SpanHandling, SpanId) {
     let (kind, attributes) = (&span.span_kind, &span.attributes[..]);
     if is_ignored(Some(attributes), shared.config()) {
         return (SpanHandling::Ignored, parent_id);
     }
     let start = Start::of(Some(span.start_time));
-    let new = Beginning { parent_id, kind, attributes, timestamp: start.micros(shared), is_past: false };
+    let new = SpanStart { parent_id, kind, attributes, timestamp: start.micros(shared), is_past: false };
     let Some(place) = shared.place(&new, || own(span.span_context.span_id())) else {
         return (SpanHandling::Ignored, parent_id);
     };
@@ -205,7 +205,7 @@ impl SpanProcessor for ApmSpanProcessor {
     }
 }
 
-fn record(span: SpanData, begun: Begun, shared: &Shared) -> Box<SpanRecord> {
+fn record(span: SpanData, begun: Begun, shared: &TransactionInner) -> Box<SpanRecord> {
     let ids = shared.ids();
     let timestamp = begun.start.micros(shared);
     let mut attributes = span.attributes;

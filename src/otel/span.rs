@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     record::{Exception, MAX_ATTRIBUTES, Name, SpanId, SpanRecord, cut, is_user_attribute, set_attribute},
-    transaction::{Handle, Ignored, Shared},
+    transaction::{Handle, Ignored, TransactionInner},
 };
 
 /// What the tracer hands out.
@@ -73,20 +73,20 @@ impl ApmSpan {
     }
 
     /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
-    pub(super) fn unrecorded(shared: Arc<Shared>, context: SpanContext, dropped: bool) -> Self {
+    pub(super) fn unrecorded(shared: Arc<TransactionInner>, context: SpanContext, dropped: bool) -> Self {
         Self::new(context, Handle::Transaction(shared), Role::Silent { dropped })
     }
 
     /// A part of the call whose context this is.
-    pub(super) fn within(shared: Arc<Shared>, context: SpanContext) -> Self {
+    pub(super) fn within(shared: Arc<TransactionInner>, context: SpanContext) -> Self {
         Self::new(context, Handle::Transaction(shared), Role::Within)
     }
 
-    pub(super) fn child(shared: Arc<Shared>, context: SpanContext, child: Child) -> Self {
+    pub(super) fn child(shared: Arc<TransactionInner>, context: SpanContext, child: Child) -> Self {
         Self::new(context, Handle::Transaction(shared), Role::Child(child))
     }
 
-    pub(super) fn root(shared: Arc<Shared>, context: SpanContext, start: Start) -> Self {
+    pub(super) fn root(shared: Arc<TransactionInner>, context: SpanContext, start: Start) -> Self {
         let role = Role::Root(Root { status: Status::Unset, start });
         Self::new(context, Handle::Transaction(shared), role)
     }
@@ -100,7 +100,7 @@ impl ApmSpan {
         }
     }
 
-    fn shared(&self) -> Option<&Arc<Shared>> {
+    fn shared(&self) -> Option<&Arc<TransactionInner>> {
         self.handle.transaction()
     }
 
@@ -117,7 +117,7 @@ impl ApmSpan {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
             Role::Child(child) => self.is_replaceable = shared.span(child.finish(shared, end)),
             // filters run there, and this span's lock may be held: they must find the transaction without asking it
-            Role::Root(root) if shared.is_up_for_adoption() => {
+            Role::Root(root) if shared.is_adoptable() => {
                 while_locked(&self.handle, &self.context, || root.end(shared, end));
             }
             Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
@@ -127,7 +127,7 @@ impl ApmSpan {
 }
 
 impl Child {
-    fn finish(mut self, shared: &Shared, end: Option<SystemTime>) -> Box<SpanRecord> {
+    fn finish(mut self, shared: &TransactionInner, end: Option<SystemTime>) -> Box<SpanRecord> {
         // a layer may have taken the transaction over meanwhile, and moved it to the caller's trace
         let ids = shared.ids();
         self.record.trace_id = ids.trace_id;
@@ -138,7 +138,7 @@ impl Child {
 }
 
 impl Root {
-    fn end(self, shared: &Arc<Shared>, end: Option<SystemTime>) {
+    fn end(self, shared: &Arc<TransactionInner>, end: Option<SystemTime>) {
         // one of its own: contexts share this span, and with it its handle
         let shared = shared.clone();
         shared.end(|record| {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     record::{Monotonic, micros},
-    transaction::Shared,
+    transaction::TransactionInner,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ impl Start {
     }
 
     /// Microseconds since the epoch.
-    pub(super) fn micros(self, shared: &Shared) -> u64 {
+    pub(super) fn micros(self, shared: &TransactionInner) -> u64 {
         match self {
             Self::At(at) => shared.micros_at(at),
             Self::Told(at) => micros(at),

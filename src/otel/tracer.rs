@@ -21,7 +21,9 @@ use crate::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call,
         is_contained, is_user_attribute, map_current_context, micros,
     },
-    transaction::{Beginning, Handle, Ignored, Recorder, Shared, continued, followed, installed, new_record, root},
+    transaction::{
+        Handle, Ignored, Recorder, SpanStart, TransactionInner, continued, followed, installed, new_record, root,
+    },
 };
 
 /// For an agent, or (without one) for whichever is installed.
@@ -75,14 +77,14 @@ impl ApmTracer {
             record.context.propose_user(&otel.attributes);
         }
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
-        let shared = Shared::new(recorder, config, ids, began, record).up_for_adoption();
+        let shared = TransactionInner::new(recorder, config, ids, began, record).mark_adoptable();
         if let Start::Told(start) = start {
             shared.update(|record| record.timestamp = micros(start));
         }
         ApmSpan::root(shared, context, start)
     }
 
-    fn child(&self, shared: Arc<Shared>, builder: SpanBuilder, context: &Context) -> ApmSpan {
+    fn child(&self, shared: Arc<TransactionInner>, builder: SpanBuilder, context: &Context) -> ApmSpan {
         if let Some(attributes) = &builder.attributes {
             shared.find_user(attributes);
         }
@@ -108,7 +110,7 @@ impl ApmTracer {
         let attributes = attributes(builder.attributes, context, shared.recorder(), shared.config());
         let start = Start::of(builder.start_time);
         let timestamp = start.micros(&shared);
-        let new = Beginning { parent_id, kind: &kind, attributes: &attributes, timestamp, is_past: self.is_past };
+        let new = SpanStart { parent_id, kind: &kind, attributes: &attributes, timestamp, is_past: self.is_past };
         let Some(place) = shared.place(&new, SpanId::random) else {
             return ApmSpan::within(shared, parent.clone());
         };

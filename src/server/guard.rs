@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::{grpc, outcome};
 use crate::{
     record::{ErrorOrigin, Exception, Headers, HttpResponse, LabelValue, Name, Outcome, TransactionRecord},
-    transaction::{Handle, Shared, Transaction},
+    transaction::{Handle, Transaction, TransactionInner},
 };
 
 /// Travels with the request, from the future to the body. Dropped before either has said how it ended, it was cut off:
@@ -44,7 +44,7 @@ impl Ending {
         &self.transaction
     }
 
-    fn shared(&self) -> Option<&Arc<Shared>> {
+    fn shared(&self) -> Option<&Arc<TransactionInner>> {
         self.transaction.shared()
     }
 

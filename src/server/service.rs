@@ -30,7 +30,7 @@ use crate::{
     propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{
-        Ids, Ignored, Recorder, Shared, Transaction, continued, followed, installed_or_warn, new_record, root,
+        Ids, Ignored, Recorder, Transaction, TransactionInner, continued, followed, installed_or_warn, new_record, root,
     },
 };
 
@@ -246,7 +246,7 @@ fn begin<B: 'static>(
     began: Monotonic,
     incoming: Option<Incoming>,
     https: bool,
-) -> Arc<Shared> {
+) -> Arc<TransactionInner> {
     let incoming = incoming.map(|incoming| continued(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = map_current_context(|current| current.has_active_span().then(|| current.clone()));
@@ -269,7 +269,7 @@ fn begin<B: 'static>(
     let mut record = new_record(&ids, "request".into(), name(request), began);
     request::tell(request, noted, &config, ids.sampled, https, &mut record.context);
     record.links.extend(link);
-    Shared::new(recorder, config, ids, began, record)
+    TransactionInner::new(recorder, config, ids, began, record)
 }
 
 /// A gRPC call is named by its method, and everything else by its route. That it is one is certain when it has been

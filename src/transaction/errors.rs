@@ -9,7 +9,7 @@ use super::{
     custom::set_custom,
     error_history::{Verdict, add_labels, replace},
     failures::{BoxedError, FailureLine},
-    inner::{Recorder, Shared},
+    inner::{Recorder, TransactionInner},
     naming::renamed,
 };
 use crate::{
@@ -29,7 +29,7 @@ impl Verdict {
     }
 }
 
-impl Shared {
+impl TransactionInner {
     /// An error was recorded on this transaction that is not the error of an exit span.
     pub(crate) fn has_own_errors(&self) -> bool {
         self.lock().has_own_errors()

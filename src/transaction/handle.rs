@@ -11,8 +11,8 @@ use tracing::Level;
 use super::{
     error_history::{ErrorHistory, add_labels, replace},
     failures::BoxedError,
-    inner::{Handle, Ignored, Recorder, Shared},
-    user_code::{UserCode, contain},
+    inner::{Handle, Ignored, Recorder, TransactionInner},
+    user_code::{UserCode, run_user_code},
 };
 use crate::record::is_contained;
 use crate::record::{ErrorOrigin, ErrorRecord, Exception, SpanId, TraceId, is_debug_of};
@@ -67,7 +67,7 @@ impl Drop for Ignored {
 }
 
 impl Handle {
-    pub(crate) fn transaction(&self) -> Option<&Arc<Shared>> {
+    pub(crate) fn transaction(&self) -> Option<&Arc<TransactionInner>> {
         match self {
             Handle::Transaction(shared) => Some(shared),
             Handle::None | Handle::Ignored(_) => None,
@@ -126,7 +126,7 @@ impl Handle {
         let recorder = self.recorder().filter(|_| !texts.is_empty())?;
         // no lock is held: the code is the service's
         let find = || texts.into_iter().find(|text| is_debug_of(text, error));
-        contain(recorder, UserCode::Display, find).flatten()
+        run_user_code(recorder, UserCode::Display, find).flatten()
     }
 }
 

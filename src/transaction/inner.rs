@@ -30,7 +30,7 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-/// Shared by the layers, the tracer and every transaction of an agent.
+/// TransactionInner by the layers, the tracer and every transaction of an agent.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(super) config: LiveConfig,
@@ -56,7 +56,7 @@ pub(crate) struct Recorder {
 }
 
 /// One transaction, from its start until the last handle is gone.
-pub(crate) struct Shared {
+pub(crate) struct TransactionInner {
     pub(super) recorder: Arc<Recorder>,
     /// The options that held when it began.
     pub(super) config: Arc<Config>,
@@ -83,7 +83,7 @@ pub(crate) struct Shared {
 pub(crate) enum Handle {
     #[default]
     None,
-    Transaction(Arc<Shared>),
+    Transaction(Arc<TransactionInner>),
     Ignored(Arc<Ignored>),
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     pub(super) begun: u64,
-    pub(super) kept: Vec<Weak<Shared>>,
+    pub(super) kept: Vec<Weak<TransactionInner>>,
     /// The number of transactions at which ended ones are removed next.
     pub(super) full: usize,
 }

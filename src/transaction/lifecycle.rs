@@ -15,7 +15,7 @@ use super::{
     captured_body::CapturedBody,
     ended::EndedTransaction,
     ids::Ids,
-    inner::{Recorder, Shared},
+    inner::{Recorder, TransactionInner},
     naming::renamed,
     spans::SpanCounts,
     state::State,
@@ -25,7 +25,7 @@ use crate::{
     record::{Link, Monotonic, Name, OtelPart, Outcome, TraceId, TransactionRecord, set_attribute},
 };
 
-impl Shared {
+impl TransactionInner {
     #[inline]
     pub(crate) fn new(
         recorder: Arc<Recorder>,
@@ -55,8 +55,8 @@ impl Shared {
     }
 
     /// A transaction that a layer may take over, unlike one of another request or of `Transaction::start`.
-    pub(crate) fn up_for_adoption(self: Arc<Self>) -> Arc<Self> {
-        self.lock().up_for_adoption = true;
+    pub(crate) fn mark_adoptable(self: Arc<Self>) -> Arc<Self> {
+        self.lock().is_adoptable = true;
         self
     }
 
@@ -180,7 +180,7 @@ impl Shared {
     /// Makes this transaction, begun by a span, the one of a request. False when it is not to be had, or over.
     pub(crate) fn adopt(&self, ids: Option<Ids>, change: impl FnOnce(&mut TransactionRecord)) -> bool {
         let mut state = self.lock();
-        if !state.up_for_adoption {
+        if !state.is_adoptable {
             return false;
         }
         let Some(record) = &mut state.record else { return false };
@@ -194,7 +194,7 @@ impl Shared {
         record.sampled = ids.sampled;
         record.sample_rate = ids.sample_rate;
         change(record);
-        state.up_for_adoption = false;
+        state.is_adoptable = false;
         true
     }
 
@@ -202,8 +202,8 @@ impl Shared {
     pub(crate) fn discard(&self) {
         let waiting = {
             let mut state = self.lock();
-            if state.up_for_adoption {
-                state.up_for_adoption = false;
+            if state.is_adoptable {
+                state.is_adoptable = false;
                 state.record = None;
                 self.is_discarded.store(true, Relaxed);
                 state.take_waiting_errors()
@@ -233,8 +233,8 @@ impl Shared {
         self.lock().rare().body = Some(body);
     }
 
-    pub(crate) fn is_up_for_adoption(&self) -> bool {
-        self.lock().up_for_adoption
+    pub(crate) fn is_adoptable(&self) -> bool {
+        self.lock().is_adoptable
     }
 
     /// Ends the transaction, once: `finish` writes what only the end knows, then the record goes to the queue. The
@@ -324,7 +324,7 @@ pub(crate) fn new_record(ids: &Ids, kind: Cow<'static, str>, name: Name, began: 
     )
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for TransactionInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction").field("trace_id", &self.ids().trace_id).field("id", &self.ids().id).finish()
     }

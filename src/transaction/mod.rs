@@ -39,12 +39,12 @@ pub(crate) use self::{
     custom::{set_custom, to_json},
     filter::{ErrorFilters, TransactionFilters},
     ids::{Ids, continued, followed, root},
-    inner::{Handle, Ignored, Panic, Recorder, Shared},
+    inner::{Handle, Ignored, Panic, Recorder, TransactionInner},
     lifecycle::new_record,
     poll::poll_and_drop,
     recorder::{install, installed, installed_or_warn, uninstall},
-    spans::Beginning,
-    user_code::{UserCode, contain},
+    spans::SpanStart,
+    user_code::{UserCode, run_user_code},
 };
 use crate::{
     propagation::TraceContext,
@@ -81,7 +81,7 @@ impl Transaction {
         Self { handle }
     }
 
-    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+    pub(crate) fn from_shared(shared: Arc<TransactionInner>) -> Self {
         Self { handle: Handle::Transaction(shared) }
     }
 
@@ -93,7 +93,7 @@ impl Transaction {
         &self.handle
     }
 
-    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+    pub(crate) fn shared(&self) -> Option<&Arc<TransactionInner>> {
         self.handle.transaction()
     }
 

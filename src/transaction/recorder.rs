@@ -19,7 +19,7 @@ use super::{
     error_budget::ErrorBudget,
     filter::{ErrorFilters, FinishedTransaction, ReportedError, TransactionFilters},
     inner::{Panic, Panics, Recorder},
-    user_code::{UserCode, contain},
+    user_code::{UserCode, run_user_code},
 };
 use crate::{
     apm_server::ServerVersion,
@@ -279,20 +279,20 @@ impl Recorder {
     pub(crate) fn contained_panic(&self, code: UserCode) {
         self.queue.counters().contained_panic();
         if self.logged_panics.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
-            code.tell_panic();
+            code.warn_panicked();
         }
     }
 
     pub(super) fn slow_hook(&self, code: UserCode, took: Duration) {
         self.queue.counters().slow_hook();
         if self.logged_slow.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
-            code.tell_slow(took);
+            code.warn_slow(took);
         }
     }
 }
 
 fn run_filter(recorder: &Recorder, keeps: impl FnOnce() -> bool) -> bool {
-    contain(recorder, UserCode::Filter, keeps).unwrap_or(true)
+    run_user_code(recorder, UserCode::Filter, keeps).unwrap_or(true)
 }
 
 fn is_recording(config: &Config) -> bool {

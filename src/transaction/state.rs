@@ -15,7 +15,7 @@ pub(crate) struct State {
     pub(super) named_by_user: bool,
     pub(super) outcome_by_user: bool,
     /// Begun by a span of `tracing` or OpenTelemetry: a layer that meets it may take it over.
-    pub(super) up_for_adoption: bool,
+    pub(super) is_adoptable: bool,
     /// Made with the first span.
     pub(super) spans: Option<Box<Spans>>,
     pub(super) rare: Option<Box<RareState>>,

@@ -36,7 +36,7 @@ impl UserCode {
         1 << self as u8
     }
 
-    pub(super) fn tell_panic(self) {
+    pub(super) fn warn_panicked(self) {
         tracing::warn!(
             target: "tower_apm",
             "{} panicked: the agent went on without it; further panics are only counted",
@@ -44,7 +44,7 @@ impl UserCode {
         );
     }
 
-    pub(super) fn tell_slow(self, took: Duration) {
+    pub(super) fn warn_slow(self, took: Duration) {
         tracing::warn!(
             target: "tower_apm",
             ?took,
@@ -56,7 +56,7 @@ impl UserCode {
 
 /// Runs a hook or a `Serialize` of the user's; a panic in it is counted and goes no further, and so is counted what
 /// takes long. Panics and slow runs are logged once for each kind of code.
-pub(crate) fn contain<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn run_user_code<T>(recorder: &Recorder, code: UserCode, run: impl FnOnce() -> T) -> Option<T> {
     let began = Instant::now();
     let result = catch(run);
     if result.is_none() {
@@ -80,9 +80,9 @@ mod tests {
         let logged = Logged::default();
         tracing::subscriber::with_default(logged.subscriber(), || {
             for _ in 0..2 {
-                assert_eq!(contain(&recorder, UserCode::Hook, || -> u8 { panic!("hunter2") }), None);
-                assert_eq!(contain(&recorder, UserCode::Serialize, || -> u8 { panic!("hunter2") }), None);
-                contain(&recorder, UserCode::Hook, || std::thread::sleep(SLOW * 2));
+                assert_eq!(run_user_code(&recorder, UserCode::Hook, || -> u8 { panic!("hunter2") }), None);
+                assert_eq!(run_user_code(&recorder, UserCode::Serialize, || -> u8 { panic!("hunter2") }), None);
+                run_user_code(&recorder, UserCode::Hook, || std::thread::sleep(SLOW * 2));
             }
         });
         let text = logged.text();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed};
 
-use super::inner::{Shared, Watch};
+use super::inner::{TransactionInner, Watch};
 
 /// The most ignored requests that are listed.
 const MAX_NAMED: usize = 16;
@@ -21,7 +21,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watch {
-    pub(super) fn begins(&self, shared: &Arc<Shared>) {
+    pub(super) fn begins(&self, shared: &Arc<TransactionInner>) {
         if !shared.ids().sampled {
             self.unsampled.fetch_add(1, Relaxed);
         }
@@ -53,7 +53,7 @@ impl Watch {
 
     pub(crate) fn open(&self) -> Vec<OpenTransaction> {
         let kept: Vec<_> = lock(&self.transactions).kept.iter().filter_map(Weak::upgrade).collect();
-        let open = |shared: &Arc<Shared>| {
+        let open = |shared: &Arc<TransactionInner>| {
             shared.read(|record| OpenTransaction {
                 name: record.display_name().into_owned(),
                 is_request: record.context.request.is_some(),

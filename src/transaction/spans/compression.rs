@@ -1,4 +1,4 @@
-//! Calls of one kind that follow each other closely become one span with a count (agent-spec 8.3). Pure.
+//! ExitSpans of one kind that follow each other closely become one span with a count (agent-spec 8.3). Pure.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Waiting {
     }
 }
 
-/// Calls whose other side has most likely got the span's id: dropping or merging them would leave its transactions
+/// ExitSpans whose other side has most likely got the span's id: dropping or merging them would leave its transactions
 /// without a parent. That a foreign propagator has sent the id cannot be seen.
 pub(super) fn is_passed_on(kind: &str) -> bool {
     matches!(kind, "external" | "messaging")

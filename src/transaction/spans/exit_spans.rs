@@ -10,11 +10,11 @@ use opentelemetry::{
 
 use crate::record::{Outcome, SpanId, SpanRecord, SpanType, StatementKey, is_call};
 
-/// Calls that run at once before a map keeps them.
+/// ExitSpans that run at once before a map keeps them.
 const FEW: usize = 4;
 
 /// A call that may be merged or dropped: it went well, as far as it says itself.
-pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
+pub(super) fn is_plain_exit_span(record: &SpanRecord) -> bool {
     is_call(&record.kind)
         && !matches!(record.status, Status::Error { .. })
         && record.outcome != Some(Outcome::Failure)
@@ -23,7 +23,7 @@ pub(super) fn is_plain_call(record: &SpanRecord) -> bool {
 
 /// Where a new span goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SpanPlacement {
     /// The span's own id. `None`: `transaction_max_spans` is reached, and the span is not sent.
     pub(crate) id: Option<SpanId>,
     /// A span that is sent, or the transaction.
@@ -35,7 +35,7 @@ pub(crate) struct Place {
 }
 
 /// A span that begins.
-pub(crate) struct Beginning<'a> {
+pub(crate) struct SpanStart<'a> {
     pub(crate) parent_id: SpanId,
     pub(crate) kind: &'a SpanKind,
     pub(crate) attributes: &'a [KeyValue],
@@ -46,31 +46,31 @@ pub(crate) struct Beginning<'a> {
 }
 
 /// A call that runs.
-pub(super) struct OpenCall {
+pub(super) struct OpenExitSpan {
     /// As far as its start tells.
     pub(super) span_type: SpanType<'static>,
     /// How many attributes that was judged by.
     pub(super) attributes: usize,
     /// A child, an error or another service refers to it: it must be sent, and by itself.
-    pub(super) referred: bool,
+    pub(super) is_referenced: bool,
 }
 
 /// Only calls can be merged or dropped, so only those are known; an entry lives as long as its span.
 #[derive(Default)]
-pub(super) struct Calls {
-    few: ArrayVec<(SpanId, OpenCall), FEW>,
-    more: BTreeMap<u64, OpenCall>,
+pub(super) struct ExitSpans {
+    few: ArrayVec<(SpanId, OpenExitSpan), FEW>,
+    more: BTreeMap<u64, OpenExitSpan>,
 }
 
-impl Calls {
+impl ExitSpans {
     pub(super) fn open(&mut self, id: SpanId, span_type: SpanType<'static>, attributes: usize) {
-        let call = OpenCall { span_type, attributes, referred: false };
+        let call = OpenExitSpan { span_type, attributes, is_referenced: false };
         if let Err(full) = self.few.try_push((id, call)) {
             self.more.insert(id.0, full.element().1);
         }
     }
 
-    fn get(&mut self, id: SpanId) -> Option<&mut OpenCall> {
+    fn get(&mut self, id: SpanId) -> Option<&mut OpenExitSpan> {
         match self.few.iter_mut().rfind(|(known, _)| *known == id) {
             Some((_, call)) => Some(call),
             None => self.more.get_mut(&id.0),
@@ -78,7 +78,7 @@ impl Calls {
     }
 
     /// The call is over. None for one that was not known.
-    pub(super) fn close(&mut self, id: SpanId) -> Option<OpenCall> {
+    pub(super) fn close(&mut self, id: SpanId) -> Option<OpenExitSpan> {
         match self.few.iter().rposition(|(known, _)| *known == id) {
             Some(at) => Some(self.few.swap_remove(at).1),
             None => self.more.remove(&id.0),
@@ -86,9 +86,9 @@ impl Calls {
     }
 
     /// Something refers to the span, so it must be sent, and not merged.
-    pub(super) fn refer(&mut self, id: SpanId) {
+    pub(super) fn mark_referenced(&mut self, id: SpanId) {
         if let Some(call) = self.get(id) {
-            call.referred = true;
+            call.is_referenced = true;
         }
     }
 
@@ -104,16 +104,16 @@ mod tests {
 
     #[test]
     fn calls_are_known_while_they_run_however_many() {
-        let mut calls = Calls::default();
+        let mut calls = ExitSpans::default();
         (0..100).for_each(|id| calls.open(SpanId(id), SpanType::INTERNAL, id as usize));
         for id in (0..100).step_by(3) {
-            calls.refer(SpanId(id));
+            calls.mark_referenced(SpanId(id));
         }
-        calls.refer(SpanId(1000)); // a span that is no open call leaves nothing behind
+        calls.mark_referenced(SpanId(1000)); // a span that is no open call leaves nothing behind
         for id in 0..100 {
             assert_eq!(calls.span_type(SpanId(id)), Some(&SpanType::INTERNAL));
             let call = calls.close(SpanId(id)).unwrap();
-            assert_eq!((call.attributes, call.referred), (id as usize, id % 3 == 0));
+            assert_eq!((call.attributes, call.is_referenced), (id as usize, id % 3 == 0));
             assert!(calls.close(SpanId(id)).is_none() && calls.span_type(SpanId(id)).is_none(), "{id}");
         }
         assert!(calls.few.is_empty() && calls.more.is_empty());

@@ -10,10 +10,10 @@ mod statements;
 
 use arrayvec::ArrayVec;
 
-pub(crate) use self::exit_spans::Beginning;
+pub(crate) use self::exit_spans::SpanStart;
 pub(super) use self::span_counts::SpanCounts;
 use self::{
-    compression::Waiting, exit_spans::Calls, replaced::ReplacedSpans, self_time::Timers, statements::Statements,
+    compression::Waiting, exit_spans::ExitSpans, replaced::ReplacedSpans, self_time::Timers, statements::Statements,
 };
 use crate::{
     config::Config,
@@ -30,7 +30,7 @@ const MAX_HELD: usize = 1000;
 pub(in crate::transaction) struct Spans {
     /// The last call of a parent, which the next one may be like.
     waiting: ArrayVec<Waiting, MAX_WAITING>,
-    calls: Calls,
+    calls: ExitSpans,
     statements: Statements,
     replaced: ReplacedSpans,
     pub(in crate::transaction) timers: Timers,
@@ -56,9 +56,9 @@ impl Spans {
     }
 
     /// Something refers to a span: returns the id to refer to, and the span's record if it has waited until now.
-    fn refer(&mut self, id: SpanId) -> (SpanId, Option<Box<SpanRecord>>) {
+    fn mark_referenced(&mut self, id: SpanId) -> (SpanId, Option<Box<SpanRecord>>) {
         let id = self.replaced.resolve(id);
-        self.calls.refer(id);
+        self.calls.mark_referenced(id);
         (id, self.take(self.waiting(id)).map(|waiting| waiting.record))
     }
 

@@ -6,10 +6,10 @@ use arrayvec::ArrayVec;
 use opentelemetry::KeyValue;
 
 use super::{
-    super::{inner::Shared, state::State},
+    super::{inner::TransactionInner, state::State},
     MAX_HELD, MAX_WAITING, Spans,
     compression::{Waiting, is_passed_on},
-    exit_spans::{Beginning, OpenCall, Place, is_plain_call},
+    exit_spans::{OpenExitSpan, SpanPlacement, SpanStart, is_plain_exit_span},
     self_time::{TimedChild, Timers},
 };
 use crate::{
@@ -48,16 +48,16 @@ fn target_of_droppable(record: &mut SpanRecord) -> Option<(ServiceTarget, Outcom
 impl State {
     /// A span ends, whether it is sent or not: its time is taken, unless the transaction is over. Where it was known as a
     /// call, whether something refers to it.
-    fn span_ends(&mut self, record: &mut SpanRecord, shared: &Shared) -> Option<bool> {
+    fn span_ends(&mut self, record: &mut SpanRecord, shared: &TransactionInner) -> Option<bool> {
         let spans = self.spans.get_or_insert_default();
         if let Some(key) = record.statement {
             spans.statements.end(key, is_sqlite(&record.attributes));
         }
         let call = if record.is_part_of_call() { spans.calls.close(record.id) } else { None };
-        let referred = call.as_ref().map(|call| call.referred);
+        let is_referenced = call.as_ref().map(|call| call.is_referenced);
         if let Some(transaction) = self.record.as_deref_mut().filter(|_| shared.is_timed()) {
             // what it was at its start it still is, where nothing more was told of it and nothing anew
-            let is_as_begun = |call: &OpenCall| call.attributes == record.attributes.len() && !record.is_retold;
+            let is_as_begun = |call: &OpenExitSpan| call.attributes == record.attributes.len() && !record.is_retold;
             let span_type = match call.filter(is_as_begun) {
                 Some(call) => call.span_type,
                 None => span_type(&record.kind, &record.attributes).into_owned(),
@@ -65,11 +65,11 @@ impl State {
             spans.timers.span_ends(record, &span_type, &mut transaction.self_times);
             record.span_type = Some(span_type);
         }
-        referred
+        is_referenced
     }
 }
 
-impl Shared {
+impl TransactionInner {
     /// Some spans are merged or dropped.
     fn settles(&self) -> bool {
         self.config.span_compression_enabled || !self.config.exit_span_min_duration.is_zero()
@@ -81,7 +81,7 @@ impl Shared {
         if !self.may_be_call(id) {
             return id;
         }
-        let (id, waited) = self.lock().spans().refer(id);
+        let (id, waited) = self.lock().spans().mark_referenced(id);
         waited.into_iter().for_each(|record| self.deliver(record));
         id
     }
@@ -125,15 +125,15 @@ impl Shared {
 
     /// Finds the place of a span that begins, and takes one of the `transaction_max_spans` places for it. Returns `None`
     /// for a span that is left out: it is part of an open call but of another type (agent-spec 6.3).
-    pub(crate) fn place(&self, new: &Beginning<'_>, new_id: impl FnOnce() -> SpanId) -> Option<Place> {
-        let Beginning { parent_id, kind, attributes, timestamp, is_past } = *new;
+    pub(crate) fn place(&self, new: &SpanStart<'_>, new_id: impl FnOnce() -> SpanId) -> Option<SpanPlacement> {
+        let SpanStart { parent_id, kind, attributes, timestamp, is_past } = *new;
         let below_call = self.may_be_call(parent_id);
         // a call that finds no room here gets no place later, or it would have to be known as a call
         let calls = is_call(kind) && self.span_counts.has_room();
         let statement = if is_call(kind) && !is_past { StatementKey::in_attributes(attributes) } else { None };
         if !below_call && !calls && statement.is_none() && !self.is_timed() {
             let takes_place = !is_call(kind) && self.span_counts.take_place();
-            return Some(Place { id: takes_place.then(new_id), parent_id, within_call: false, statement });
+            return Some(SpanPlacement { id: takes_place.then(new_id), parent_id, within_call: false, statement });
         }
         let own_type = || span_type(kind, attributes).into_owned();
         let mut own = calls.then(own_type);
@@ -156,14 +156,14 @@ impl Shared {
             self.has_statements.store(true, Relaxed);
         }
         // what is below a span that is not sent refers to this parent
-        let (parent_id, waited) = if below_call { spans.refer(parent_id) } else { (parent_id, None) };
+        let (parent_id, waited) = if below_call { spans.mark_referenced(parent_id) } else { (parent_id, None) };
         if self.is_timed() {
             let child = if id.is_none() && !is_call(kind) { TimedChild::Unsent } else { TimedChild::Span };
             spans.timers.child_begins(parent_id, timestamp, child);
         }
         drop(state);
         waited.into_iter().for_each(|record| self.deliver(record));
-        Some(Place { id, parent_id, within_call, statement })
+        Some(SpanPlacement { id, parent_id, within_call, statement })
     }
 
     /// Takes a finished span that has a place: it is sent, waits for its next sibling, becomes part of the former one, or
@@ -188,7 +188,7 @@ impl Shared {
     fn wants_stack(&self, record: &SpanRecord) -> bool {
         self.config.span_stack_trace_min_duration.is_some_and(|least| record.duration >= least)
             && self.config.stack_trace_limit != 0
-            && !(is_plain_call(record) && record.duration < self.config.exit_span_min_duration)
+            && !(is_plain_exit_span(record) && record.duration < self.config.exit_span_min_duration)
             && !record.attributes.iter().any(|attribute| attribute.key.as_str() == STACKTRACE)
     }
 
@@ -197,13 +197,13 @@ impl Shared {
         let mut plain;
         {
             let mut state = self.lock();
-            let referred = state.span_ends(&mut record, self).unwrap_or_default();
+            let is_referenced = state.span_ends(&mut record, self).unwrap_or_default();
             let is_over = state.record.is_none();
             let spans = state.spans();
             let below = spans.take(spans.child_of(record.id));
             ready.extend(below.and_then(|below| self.keep_unless_short(spans, below)));
             let compresses = self.config.span_compression_enabled;
-            plain = !is_over && !referred && is_plain_call(&record);
+            plain = !is_over && !is_referenced && is_plain_exit_span(&record);
             if plain && compresses && spans.absorb(&mut record, &self.config) {
                 self.span_counts.give_back();
             } else {
