@@ -21,7 +21,7 @@ use crate::{
     propagation::{Incoming, TraceContext},
     record::{Monotonic, Name, Outcome, TransactionRecord, cut, is_nested},
     transaction::{
-        Ignored, Recorder, Transaction, TransactionInner, continued, installed_or_warn, new_record, poll_and_drop, root,
+        Ids, Ignored, Recorder, Transaction, TransactionInner, installed_or_warn, new_record, poll_and_drop,
     },
 };
 
@@ -118,8 +118,8 @@ impl StartedTransaction {
         complete: impl FnOnce(&mut TransactionRecord, &Config),
     ) -> Self {
         let incoming = sender.and_then(|sender| sender.incoming().cloned());
-        let continued = incoming.map(|incoming| continued(incoming, &config));
-        let (ids, link) = continued.unwrap_or_else(|| (root(&config), None));
+        let continued = incoming.map(|incoming| Ids::from_remote(incoming, &config));
+        let (ids, link) = continued.unwrap_or_else(|| (Ids::new_root(&config), None));
         recorder.note_runtime();
         let began = Monotonic::now();
         let mut record = new_record(&ids, cut(transaction_type), Name::Text(cut(name)), began);

@@ -21,9 +21,7 @@ use crate::{
         Link, MAX_ATTRIBUTES, MAX_TRANSACTION_LINKS, Name, OtelPart, SpanId, SpanRecord, Stack, cut, is_call,
         is_contained, is_user_attribute, map_current_context, micros,
     },
-    transaction::{
-        Handle, Ignored, Recorder, SpanStart, TransactionInner, continued, followed, installed, new_record, root,
-    },
+    transaction::{Handle, Ids, Ignored, Recorder, SpanStart, TransactionInner, installed, new_record},
 };
 
 /// For an agent, or (without one) for whichever is installed.
@@ -57,9 +55,9 @@ impl ApmTracer {
             return ApmSpan::ignored(Arc::new(Ignored::new(recorder, parent.clone())), parent.clone());
         }
         let (ids, link) = match Incoming::of(parent) {
-            Some(incoming) if parent.is_remote() => continued(incoming, &config),
-            Some(incoming) => (followed(incoming), None),
-            None => (root(&config), None),
+            Some(incoming) if parent.is_remote() => Ids::from_remote(incoming, &config),
+            Some(incoming) => (Ids::child_of(incoming), None),
+            None => (Ids::new_root(&config), None),
         };
         let start = Start::of(builder.start_time);
         let began = start.monotonic();

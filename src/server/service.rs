@@ -29,9 +29,7 @@ use crate::{
     otel::{enter, enter_handle, handle_in, ignored_context, new_request_span, otel_context},
     propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
-    transaction::{
-        Ids, Ignored, Recorder, Transaction, TransactionInner, continued, followed, installed_or_warn, new_record, root,
-    },
+    transaction::{Ids, Ignored, Recorder, Transaction, TransactionInner, installed_or_warn, new_record},
 };
 
 /// A service under [`ApmLayer`](super::ApmLayer).
@@ -247,7 +245,7 @@ fn begin<B: 'static>(
     incoming: Option<Incoming>,
     https: bool,
 ) -> Arc<TransactionInner> {
-    let incoming = incoming.map(|incoming| continued(incoming, &config));
+    let incoming = incoming.map(|incoming| Ids::from_remote(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = map_current_context(|current| current.has_active_span().then(|| current.clone()));
     if let Some(outer) = current.as_ref().and_then(handle_in) {
@@ -265,7 +263,7 @@ fn begin<B: 'static>(
         }
     }
     let below = || below(current.as_ref()?, &config);
-    let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
+    let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (Ids::new_root(&config), None));
     let mut record = new_record(&ids, "request".into(), name(request), began);
     request::tell(request, noted, &config, ids.sampled, https, &mut record.context);
     record.links.extend(link);
@@ -289,12 +287,12 @@ fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Opti
     let span = current.span();
     let mut incoming = Incoming::of(span.span_context())?;
     if span.span_context().is_remote() {
-        return Some(continued(incoming, config));
+        return Some(Ids::from_remote(incoming, config));
     }
     if let Some(outer) = handle_in(current) {
         incoming.parent_id = outer.pin(incoming.parent_id);
         incoming.sample_rate = outer.ids().sample_rate;
         incoming.tracestate = outer.ids().tracestate.clone();
     }
-    Some((followed(incoming), None))
+    Some((Ids::child_of(incoming), None))
 }

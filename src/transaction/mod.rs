@@ -38,7 +38,7 @@ pub(crate) use self::{
     captured_body::CapturedBody,
     custom::{set_custom, to_json},
     filter::{ErrorFilters, TransactionFilters},
-    ids::{Ids, continued, followed, root},
+    ids::Ids,
     inner::{Handle, Ignored, Panic, Recorder, TransactionInner},
     lifecycle::new_record,
     poll::poll_and_drop,
