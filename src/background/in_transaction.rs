@@ -10,7 +10,7 @@ use std::{
 use opentelemetry::Context;
 
 use crate::{
-    otel::{Entered, enter_handle, found_in, ignored_context, otel_context},
+    otel::{Entered, enter_handle, handle_from, ignored_context, otel_context},
     record::current_context,
     transaction::{Handle, Transaction},
 };
@@ -96,7 +96,7 @@ struct Place {
 impl Place {
     fn current() -> Option<Self> {
         let context = current_context();
-        let handle = found_in(&context);
+        let handle = handle_from(&context);
         (!handle.is_none()).then_some(Self { handle, context })
     }
 

@@ -27,13 +27,13 @@ use crate::{
 };
 
 thread_local! {
-    static ASKED: Cell<bool> = const { Cell::new(false) };
-    static ANSWER: RefCell<Handle> = const { RefCell::new(Handle::None) };
+    static PROBING: Cell<bool> = const { Cell::new(false) };
+    static PROBE_ANSWER: RefCell<Handle> = const { RefCell::new(Handle::None) };
 }
 
 /// The transaction that a context belongs to.
-pub(crate) fn handle_in(context: &Context) -> Option<Arc<TransactionInner>> {
-    match found_in(context) {
+pub(crate) fn transaction_from(context: &Context) -> Option<Arc<TransactionInner>> {
+    match handle_from(context) {
         Handle::Transaction(shared) => Some(shared),
         Handle::None | Handle::Ignored(_) => None,
     }
@@ -43,7 +43,7 @@ pub(crate) fn handle_in(context: &Context) -> Option<Arc<TransactionInner>> {
 ///
 /// A remote context belongs to the transaction that runs on this thread, if there is one: nothing that is attached below a
 /// transaction moves spans out of it.
-pub(crate) fn found_in(context: &Context) -> Handle {
+pub(crate) fn handle_from(context: &Context) -> Handle {
     if !context.has_active_span() {
         return Handle::None;
     }
@@ -53,18 +53,18 @@ pub(crate) fn found_in(context: &Context) -> Handle {
     if !running.is_none() {
         return running;
     }
-    ASKED.set(true);
+    PROBING.set(true);
     span.set_status(Status::Unset);
-    ASKED.set(false);
-    let answer = ANSWER.try_with(RefCell::take).unwrap_or_default();
+    PROBING.set(false);
+    let answer = PROBE_ANSWER.try_with(RefCell::take).unwrap_or_default();
     // A middleware below the layer that reads the trace headers again attaches the caller's context.
     if answer.is_none() && span.span_context().is_remote() { running_if(|_| true) } else { answer }
 }
 
-/// For `Span::set_status(Unset)` of our spans: answers [`found_in`].
-pub(crate) fn answer_handle(handle: impl FnOnce() -> Handle) {
-    if ASKED.get() {
-        let _ = ANSWER.try_with(|answer| answer.replace(handle()));
+/// For `Span::set_status(Unset)` of our spans: answers [`handle_from`].
+pub(crate) fn answer_probe(handle: impl FnOnce() -> Handle) {
+    if PROBING.get() {
+        let _ = PROBE_ANSWER.try_with(|answer| answer.replace(handle()));
     }
 }
 
@@ -109,7 +109,7 @@ impl Span for IgnoredSpan {
 
     fn set_status(&mut self, status: Status) {
         if status == Status::Unset {
-            answer_handle(|| self.ignored.clone());
+            answer_probe(|| self.ignored.clone());
         }
     }
 
@@ -174,7 +174,7 @@ impl Span for TransactionSpan {
 
     fn set_status(&mut self, status: Status) {
         match status {
-            Status::Unset => answer_handle(|| Handle::Transaction(self.shared.clone())),
+            Status::Unset => answer_probe(|| Handle::Transaction(self.shared.clone())),
             Status::Ok => self.shared.set_outcome(Outcome::Success),
             Status::Error { .. } => self.shared.set_outcome(Outcome::Failure),
         }
@@ -210,7 +210,7 @@ impl Transaction {
     /// it. [`ApmFutureExt`](crate::ApmFutureExt) carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
     #[must_use]
     pub fn current() -> Self {
-        Self::from_handle(found_in(&current_context()))
+        Self::from_handle(handle_from(&current_context()))
     }
 }
 

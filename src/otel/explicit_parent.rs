@@ -17,7 +17,7 @@ use tracing_subscriber::{
 };
 
 thread_local! {
-    static SUPPLIED: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static PUBLISHED: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
 /// There has been such a span. Until then nothing is looked up.
@@ -27,19 +27,19 @@ static ANY: AtomicBool = AtomicBool::new(false);
 struct Parent(Context);
 
 /// The parent of the span that is being built, where the bridge does not know it.
-pub(crate) fn supplied_parent() -> Option<Context> {
-    if ANY.load(Relaxed) { SUPPLIED.try_with(|supplied| supplied.borrow().clone()).ok().flatten() } else { None }
+pub(crate) fn published_parent() -> Option<Context> {
+    if ANY.load(Relaxed) { PUBLISHED.try_with(|published| published.borrow().clone()).ok().flatten() } else { None }
 }
 
 /// Keeps the parent for a span that was made with it.
-pub(super) fn keep<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, parent: Context) {
+pub(super) fn store<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, parent: Context) {
     ANY.store(true, Relaxed);
     span.extensions_mut().replace(Parent(parent));
 }
 
-/// What was supplied is used by now, or not needed.
+/// What was published is used by now, or not needed.
 #[inline]
-pub(super) fn withdraw() {
+pub(super) fn clear() {
     if ANY.load(Relaxed) {
         replace(None);
     }
@@ -47,13 +47,13 @@ pub(super) fn withdraw() {
 
 #[cold]
 fn replace(parent: Option<Context>) {
-    let before = SUPPLIED.try_with(|supplied| supplied.replace(parent));
+    let before = PUBLISHED.try_with(|published| published.replace(parent));
     drop(before);
 }
 
 /// The bridge is about to build this span, as a parent or because it is entered or closed.
 #[inline]
-pub(super) fn supply<S>(id: &Id, context: &layer::Context<'_, S>)
+pub(super) fn publish<S>(id: &Id, context: &layer::Context<'_, S>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {

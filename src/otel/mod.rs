@@ -18,6 +18,7 @@
 //! and `From<Transaction>` for [`opentelemetry::Context`]. See the guide
 //! [`opentelemetry`](crate::docs::opentelemetry).
 
+mod bridge_filter;
 mod carrier;
 mod context;
 mod current;
@@ -27,7 +28,6 @@ mod outgoing;
 #[cfg(feature = "sdk")]
 mod processor;
 mod propagator;
-mod recorded_spans;
 pub(crate) mod request_span;
 mod span;
 pub(crate) mod span_chain;
@@ -42,12 +42,12 @@ pub use opentelemetry;
 #[cfg_attr(docsrs, doc(cfg(feature = "sdk")))]
 pub use self::processor::ApmSpanProcessor;
 pub(crate) use self::{
+    bridge_filter::BridgeFilter,
     carrier::inject_context,
-    context::{found_in, handle_in, ignored_context, link_to, otel_context},
+    context::{handle_from, ignored_context, link_to, otel_context, transaction_from},
     current::{Entered, enter, enter_handle, hold, running, send_caught_panics, take_held},
     other_bridge::OtherBridge,
     outgoing::outgoing,
-    recorded_spans::RecordedSpans,
     request_span::{enter_own, new_request_span},
     span_selection::{REQUEST_TARGET, SpanSelection},
     statement_level::{StatementLevel, enable_statements, is_statement},

@@ -2,7 +2,7 @@
 
 use opentelemetry::{Context, trace::TraceContextExt};
 
-use super::context::handle_in;
+use super::context::transaction_from;
 use crate::{
     propagation::{Incoming, Outgoing, Tracestate, baggage_of},
     transaction::installed,
@@ -14,7 +14,7 @@ pub(crate) fn outgoing(context: &Context) -> Option<Outgoing> {
     let incoming = Incoming::of(span.span_context())?;
     let (trace_id, parent_id) = (incoming.trace_id, incoming.parent_id);
     let baggage = baggage_of(context);
-    let Some(shared) = handle_in(context) else {
+    let Some(shared) = transaction_from(context) else {
         let Incoming { sampled, tracestate, .. } = incoming;
         let legacy = installed().is_some_and(|agent| agent.config().use_elastic_traceparent_header);
         return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy, baggage });

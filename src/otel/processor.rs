@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    context::{handle_in, link_to},
+    context::{link_to, transaction_from},
     time::Start,
     tracer::{is_ignored, kept},
 };
@@ -92,7 +92,7 @@ impl ApmSpanProcessor {
             (known, spans.is_overfull)
         };
         known.or_else(|| {
-            let shared = handle_in(context)?;
+            let shared = transaction_from(context)?;
             // the sampler of the provider may have left the parent out; a remote one is the caller's
             let is_sent = parent.is_sampled() && !parent.is_remote() && !is_overfull;
             let nearest = if is_sent { own(parent.span_id()) } else { shared.ids().id };

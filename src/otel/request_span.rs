@@ -22,10 +22,10 @@ use tracing_subscriber::{
 };
 
 use super::{
-    context::found_in,
+    bridge_filter::{is_request_span_hidden, settle_other_bridge, take_bridged},
+    context::handle_from,
     current::{Entered, enter_attached, enter_handle, is_any_running},
     explicit_parent,
-    recorded_spans::{is_request_span_hidden, settle_other_bridge, take_bridged},
     span_selection::{REQUEST_TARGET, SpanSelection},
     statement_level::enable_statements,
 };
@@ -36,13 +36,13 @@ use crate::{
 
 thread_local! {
     /// Set while our own future enters and exits its span: it attaches the context itself, for less.
-    static OWN: Cell<bool> = const { Cell::new(false) };
+    static SUPPRESS_ATTACH: Cell<bool> = const { Cell::new(false) };
     static ENTERED: RefCell<Vec<(Id, Entered)>> = const { RefCell::new(Vec::new()) };
     static ANY_ENTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Our layer is part of some subscriber, so the span is expected to be seen.
-static EXPECTED: AtomicBool = AtomicBool::new(false);
+static IS_LAYER_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Creates the span, while the transaction's context is current: the layer of the subscriber takes it from there.
 ///
@@ -55,7 +55,7 @@ pub(crate) fn new_request_span(wanted: Option<bool>) -> Span {
         return Span::none();
     }
     let span = tracing::info_span!(target: "tower_apm::request", "request");
-    if span.is_disabled() && EXPECTED.swap(false, Relaxed) {
+    if span.is_disabled() && IS_LAYER_INSTALLED.swap(false, Relaxed) {
         tracing::warn!(
             target: "tower_apm",
             "a filter of the subscriber turns off `{REQUEST_TARGET}`: `in_current_span()` carries no transaction; put \
@@ -70,17 +70,17 @@ pub(crate) fn enter_own<T>(span: &Span, work: impl FnOnce() -> T) -> T {
     if span.is_none() || is_thread_ending() {
         return work();
     }
-    OWN.set(true);
+    SUPPRESS_ATTACH.set(true);
     let entered = span.enter();
-    OWN.set(false);
+    SUPPRESS_ATTACH.set(false);
     let result = work();
-    OWN.set(true);
+    SUPPRESS_ATTACH.set(true);
     drop(entered);
-    OWN.set(false);
+    SUPPRESS_ATTACH.set(false);
     result
 }
 
-struct MadeIn {
+struct StoredContext {
     context: Context,
     handle: Handle,
 }
@@ -95,16 +95,17 @@ where
     if recorded.records(parent.metadata()) {
         return None;
     }
-    let made_in = |span: SpanRef<'_, S>| span.extensions().get::<MadeIn>().map(|made_in| made_in.context.clone());
-    let current = || Some(current_context()).filter(|current| !found_in(current).is_none());
-    parent.scope().find_map(made_in).or_else(current)
+    let stored = |span: SpanRef<'_, S>| span.extensions().get::<StoredContext>().map(|stored| stored.context.clone());
+    let current = || Some(current_context()).filter(|current| !handle_from(current).is_none());
+    parent.scope().find_map(stored).or_else(current)
 }
 
 // The hooks of the agent's layer for spans. Wherever the request's span is entered, the layer attaches the
 // OpenTelemetry context in which that span was created.
 
-pub(crate) fn expect() {
-    EXPECTED.store(true, Relaxed);
+/// Notes that the layer of the agent is part of a subscriber.
+pub(crate) fn mark_layer_installed() {
+    IS_LAYER_INSTALLED.store(true, Relaxed);
 }
 
 /// Handles a new span. `recorded` is the filter of the spans that the bridge records.
@@ -118,21 +119,21 @@ pub(crate) fn on_new_span<S>(
 {
     if attributes.metadata().target() == REQUEST_TARGET {
         let current = current_context();
-        let handle = found_in(&current);
+        let handle = handle_from(&current);
         if let Some(span) = context.span(id).filter(|_| !handle.is_none()) {
             // a second layer of an agent may have been here
-            span.extensions_mut().replace(MadeIn { context: current, handle });
+            span.extensions_mut().replace(StoredContext { context: current, handle });
         }
     } else if let Some(parent) = attributes.parent() {
-        explicit_parent::withdraw();
+        explicit_parent::clear();
         if let (Some(span), Some(parent)) = (context.span(id), context_above(parent, context, recorded)) {
-            explicit_parent::keep(&span, parent);
+            explicit_parent::store(&span, parent);
         }
     }
 }
 
 pub(crate) fn on_close() {
-    explicit_parent::withdraw();
+    explicit_parent::clear();
 }
 
 pub(crate) fn on_enter<S>(id: &Id, context: &layer::Context<'_, S>)
@@ -140,9 +141,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     note_entered_span();
-    explicit_parent::withdraw();
+    explicit_parent::clear();
     let is_bridged = take_bridged(id);
-    if OWN.get() || is_bridged && is_any_running() {
+    if SUPPRESS_ATTACH.get() || is_bridged && is_any_running() {
         return;
     }
     // looked up only where it must be
@@ -150,11 +151,11 @@ where
     let entered = match span.filter(|span| span.metadata().target() == REQUEST_TARGET) {
         Some(request) => {
             let extensions = request.extensions();
-            extensions.get::<MadeIn>().map(|made_in| enter_handle(made_in.handle.clone(), &made_in.context))
+            extensions.get::<StoredContext>().map(|stored| enter_handle(stored.handle.clone(), &stored.context))
         }
         None if is_any_running() => None,
         // a task of its own, in a span below some transaction: the bridge, which comes first, has made it current
-        None => Some(found_in(&current_context())).filter(|found| !found.is_none()).map(enter_attached),
+        None => Some(handle_from(&current_context())).filter(|found| !found.is_none()).map(enter_attached),
     };
     if let Some(entered) = entered {
         let _ = ENTERED.try_with(|all| all.borrow_mut().push((id.clone(), entered)));
@@ -164,7 +165,7 @@ where
 
 #[inline]
 pub(crate) fn on_exit(id: &Id) {
-    if ANY_ENTERED.get() && !OWN.get() {
+    if ANY_ENTERED.get() && !SUPPRESS_ATTACH.get() {
         leave(id);
     }
 }

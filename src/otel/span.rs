@@ -8,7 +8,7 @@ use opentelemetry::{
 };
 
 use super::{
-    context::{answer_handle, link_to, while_locked},
+    context::{answer_probe, link_to, while_locked},
     time::Start,
 };
 use crate::{
@@ -28,11 +28,11 @@ pub(crate) struct ApmSpan {
 
 enum Role {
     /// Ended, not sampled, or beyond `transaction_max_spans`: keeps the trace together, is sent by nobody.
-    Silent {
+    NotRecorded {
         dropped: bool,
     },
     /// Part of a call that is told as something else: only its errors are told, as the call's.
-    Within,
+    InsideExitSpan,
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
     Root(Root),
@@ -59,27 +59,27 @@ impl ApmSpan {
 
     /// Nothing is recorded; the context of the parent passes through.
     pub(super) fn off(context: SpanContext) -> Self {
-        Self::new(context, Handle::None, Role::Silent { dropped: false })
+        Self::new(context, Handle::None, Role::NotRecorded { dropped: false })
     }
 
     /// As [`off`](Self::off), within a transaction if there is one.
-    pub(super) fn silent(handle: Handle, context: SpanContext) -> Self {
-        Self::new(context, handle, Role::Silent { dropped: false })
+    pub(super) fn not_recorded(handle: Handle, context: SpanContext) -> Self {
+        Self::new(context, handle, Role::NotRecorded { dropped: false })
     }
 
     /// As [`off`](Self::off), and so is all that is below it.
     pub(super) fn ignored(ignored: Arc<Ignored>, context: SpanContext) -> Self {
-        Self::new(context, Handle::Ignored(ignored), Role::Silent { dropped: false })
+        Self::new(context, Handle::Ignored(ignored), Role::NotRecorded { dropped: false })
     }
 
     /// As [`off`](Self::off), under a transaction; `dropped` where it counts as a span that should have been.
     pub(super) fn unrecorded(shared: Arc<TransactionInner>, context: SpanContext, dropped: bool) -> Self {
-        Self::new(context, Handle::Transaction(shared), Role::Silent { dropped })
+        Self::new(context, Handle::Transaction(shared), Role::NotRecorded { dropped })
     }
 
     /// A part of the call whose context this is.
-    pub(super) fn within(shared: Arc<TransactionInner>, context: SpanContext) -> Self {
-        Self::new(context, Handle::Transaction(shared), Role::Within)
+    pub(super) fn inside_exit_span(shared: Arc<TransactionInner>, context: SpanContext) -> Self {
+        Self::new(context, Handle::Transaction(shared), Role::InsideExitSpan)
     }
 
     pub(super) fn child(shared: Arc<TransactionInner>, context: SpanContext, child: Child) -> Self {
@@ -111,7 +111,7 @@ impl ApmSpan {
 
     /// `end` is now where nothing is told.
     fn finish(&mut self, end: Option<SystemTime>) {
-        let role = std::mem::replace(&mut self.role, Role::Silent { dropped: false });
+        let role = std::mem::replace(&mut self.role, Role::NotRecorded { dropped: false });
         let Some(shared) = self.shared() else { return };
         match role {
             Role::Child(child) if child.beyond_limit => shared.span_beyond_limit(child.finish(shared, end)),
@@ -120,8 +120,8 @@ impl ApmSpan {
             Role::Root(root) if shared.is_adoptable() => {
                 while_locked(&self.handle, &self.context, || root.end(shared, end));
             }
-            Role::Silent { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
-            Role::Root(_) | Role::Within | Role::Silent { .. } => {}
+            Role::NotRecorded { dropped: true } => shared.unsent_ends(self.nearest(), Start::of(end).micros(shared)),
+            Role::Root(_) | Role::InsideExitSpan | Role::NotRecorded { .. } => {}
         }
     }
 }
@@ -164,7 +164,7 @@ impl Span for ApmSpan {
     }
 
     fn is_recording(&self) -> bool {
-        !matches!(self.role, Role::Silent { .. })
+        !matches!(self.role, Role::NotRecorded { .. })
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
@@ -190,7 +190,7 @@ impl Span for ApmSpan {
     fn set_status(&mut self, status: Status) {
         if status == Status::Unset {
             if !self.handle.is_none() {
-                answer_handle(|| self.handle.clone());
+                answer_probe(|| self.handle.clone());
             }
             return;
         }
@@ -231,7 +231,7 @@ impl Span for ApmSpan {
 impl Drop for ApmSpan {
     fn drop(&mut self) {
         // most have ended before
-        if !matches!(self.role, Role::Silent { dropped: false }) {
+        if !matches!(self.role, Role::NotRecorded { dropped: false }) {
             self.finish(None);
         }
         if self.is_replaceable

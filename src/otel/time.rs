@@ -15,7 +15,7 @@ use crate::{
 pub(super) enum Start {
     At(Monotonic),
     /// By the caller's own clock.
-    Told(SystemTime),
+    Explicit(SystemTime),
 }
 
 impl Start {
@@ -23,7 +23,7 @@ impl Start {
     pub(super) fn of(told: Option<SystemTime>) -> Self {
         match told {
             None => Self::At(Monotonic::now()),
-            Some(told) => Monotonic::of(told).map_or(Self::Told(told), Self::At),
+            Some(told) => Monotonic::of(told).map_or(Self::Explicit(told), Self::At),
         }
     }
 
@@ -31,7 +31,7 @@ impl Start {
     pub(super) fn monotonic(self) -> Monotonic {
         match self {
             Self::At(at) => at,
-            Self::Told(_) => Monotonic::now(),
+            Self::Explicit(_) => Monotonic::now(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Start {
     pub(super) fn micros(self, shared: &TransactionInner) -> u64 {
         match self {
             Self::At(at) => shared.micros_at(at),
-            Self::Told(at) => micros(at),
+            Self::Explicit(at) => micros(at),
         }
     }
 
@@ -51,7 +51,7 @@ impl Start {
                 Some(end) => end.since(start),
                 None => Duration::from_micros(micros(end).saturating_sub(timestamp)),
             },
-            (Self::Told(start), end) => {
+            (Self::Explicit(start), end) => {
                 end.unwrap_or_else(SystemTime::now).duration_since(start).unwrap_or(Duration::ZERO)
             }
         }

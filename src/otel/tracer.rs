@@ -8,8 +8,8 @@ use opentelemetry::{
 };
 
 use super::{
-    context::{found_in, link_to, span_context},
-    explicit_parent::supplied_parent,
+    context::{handle_from, link_to, span_context},
+    explicit_parent::published_parent,
     other_bridge::answer,
     span::{ApmSpan, Child},
     time::Start,
@@ -76,7 +76,7 @@ impl ApmTracer {
         }
         let context = span_context(ids.trace_id, ids.id, ids.sampled);
         let shared = TransactionInner::new(recorder, config, ids, began, record).mark_adoptable();
-        if let Start::Told(start) = start {
+        if let Start::Explicit(start) = start {
             shared.update(|record| record.timestamp = micros(start));
         }
         ApmSpan::root(shared, context, start)
@@ -110,7 +110,7 @@ impl ApmTracer {
         let timestamp = start.micros(&shared);
         let new = SpanStart { parent_id, kind: &kind, attributes: &attributes, timestamp, is_past: self.is_past };
         let Some(place) = shared.place(&new, SpanId::random) else {
-            return ApmSpan::within(shared, parent.clone());
+            return ApmSpan::inside_exit_span(shared, parent.clone());
         };
         let id = place.id;
         // nothing may hang below a span that is not sent
@@ -205,14 +205,14 @@ impl Tracer for ApmTracer {
             answer();
             return ApmSpan::off(SpanContext::empty_context());
         }
-        let supplied = if context.has_active_span() { None } else { supplied_parent() };
+        let supplied = if context.has_active_span() { None } else { published_parent() };
         let context = supplied.as_ref().unwrap_or(context);
         if is_contained() {
             // a filter or hook of the service is no part of what it looks at
-            return ApmSpan::silent(found_in(context), context.span().span_context().clone());
+            return ApmSpan::not_recorded(handle_from(context), context.span().span_context().clone());
         }
         let events = builder.events.take();
-        let span = match found_in(context) {
+        let span = match handle_from(context) {
             Handle::Transaction(shared) => self.child(shared, builder, context),
             Handle::Ignored(ignored) => ApmSpan::ignored(ignored, context.span().span_context().clone()),
             Handle::None => self.root(builder, context),

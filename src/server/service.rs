@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    otel::{enter, enter_handle, handle_in, ignored_context, new_request_span, otel_context},
+    otel::{enter, enter_handle, ignored_context, new_request_span, otel_context, transaction_from},
     propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
     transaction::{Ids, Ignored, Recorder, Transaction, TransactionInner, installed_or_warn, new_record},
@@ -156,7 +156,7 @@ impl<S> ApmService<S> {
             watch.ignored(|| format!("{} {}", request.method(), request::path(&request)));
         }
         let current = current_context();
-        if let Some(outer) = handle_in(&current) {
+        if let Some(outer) = transaction_from(&current) {
             outer.discard();
         }
         let (incoming, baggage) = Noted::of(request.headers()).trace();
@@ -248,7 +248,7 @@ fn begin<B: 'static>(
     let incoming = incoming.map(|incoming| Ids::from_remote(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = map_current_context(|current| current.has_active_span().then(|| current.clone()));
-    if let Some(outer) = current.as_ref().and_then(handle_in) {
+    if let Some(outer) = current.as_ref().and_then(transaction_from) {
         let (ids, link) = incoming.clone().unzip();
         let sampled = ids.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
         let adopted = outer.adopt(ids, |record| {
@@ -289,7 +289,7 @@ fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Opti
     if span.span_context().is_remote() {
         return Some(Ids::from_remote(incoming, config));
     }
-    if let Some(outer) = handle_in(current) {
+    if let Some(outer) = transaction_from(current) {
         incoming.parent_id = outer.pin(incoming.parent_id);
         incoming.sample_rate = outer.ids().sample_rate;
         incoming.tracestate = outer.ids().tracestate.clone();

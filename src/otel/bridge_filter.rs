@@ -38,13 +38,13 @@ thread_local! {
 ///
 /// Its hooks run before the bridge's; those of our other layer run after both.
 #[derive(Debug)]
-pub(crate) struct RecordedSpans {
+pub(crate) struct BridgeFilter {
     selection: Arc<SpanSelection>,
     /// None in the subscriber of `install()` and of the test kit, which has no layers of others.
     other: Option<Arc<OtherBridge>>,
 }
 
-impl RecordedSpans {
+impl BridgeFilter {
     /// Returns the filter for the agent's own subscriber.
     pub(crate) fn in_own_subscriber(selection: Arc<SpanSelection>) -> Self {
         ANY_HIDES.store(true, Relaxed);
@@ -82,7 +82,7 @@ impl RecordedSpans {
     }
 }
 
-impl<S> Filter<S> for RecordedSpans
+impl<S> Filter<S> for BridgeFilter
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -114,24 +114,24 @@ where
             other.make_room(id, context.clone());
         }
         if let Some(parent) = attributes.parent() {
-            explicit_parent::supply(parent, &context);
+            explicit_parent::publish(parent, &context);
         }
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        explicit_parent::supply(id, &context);
+        explicit_parent::publish(id, &context);
         BRIDGED.set(id.into_u64());
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        explicit_parent::supply(&id, &context);
+        explicit_parent::publish(&id, &context);
     }
 }
 
 /// Returns true if the current subscriber keeps the spans of requests out of all output.
 pub(super) fn is_request_span_hidden() -> bool {
     let hides =
-        |current: &Dispatch| current.downcast_ref::<RecordedSpans>().is_some_and(RecordedSpans::hides_request_span);
+        |current: &Dispatch| current.downcast_ref::<BridgeFilter>().is_some_and(BridgeFilter::hides_request_span);
     ANY_HIDES.load(Relaxed) && dispatcher::get_default(hides)
 }
 
@@ -153,7 +153,7 @@ pub(super) fn settle_other_bridge() {
 #[cold]
 fn settle_here() {
     // with a single subscriber, `tracing` asks the subscriber of the current thread, which may not exist
-    if dispatcher::get_default(|current| current.downcast_ref::<RecordedSpans>().is_some()) {
+    if dispatcher::get_default(|current| current.downcast_ref::<BridgeFilter>().is_some()) {
         other_bridge::apply_decision();
     }
 }
