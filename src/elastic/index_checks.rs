@@ -23,7 +23,7 @@ const MAX_TOLD: usize = 100;
 const MANY_LABELS: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Trap {
+enum IndexWarning {
     BlankLabel,
     BlankCustom,
     ChangingKind,
@@ -35,7 +35,7 @@ enum Trap {
     MetricPath,
 }
 
-impl Trap {
+impl IndexWarning {
     fn warn(self, key: &str) {
         macro_rules! warn {
             ($text:literal) => {
@@ -43,30 +43,32 @@ impl Trap {
             };
         }
         match self {
-            Trap::BlankLabel => warn!("a label with a blank key was left out: the index would refuse the document"),
-            Trap::BlankCustom => {
+            IndexWarning::BlankLabel => {
+                warn!("a label with a blank key was left out: the index would refuse the document")
+            }
+            IndexWarning::BlankCustom => {
                 warn!("custom context with a blank key was left out: the index would refuse the document")
             }
-            Trap::ChangingKind => {
+            IndexWarning::ChangingKind => {
                 warn!("a label is once a number and once text: these are two fields, and a search finds one of them")
             }
-            Trap::LargeInteger => {
+            IndexWarning::LargeInteger => {
                 warn!("a label's integer is beyond ±9.2e12 and sent as text: as numbers, the index tells none apart")
             }
-            Trap::TypedName => warn!(
+            IndexWarning::TypedName => warn!(
                 "a label's name stands for a date, a place, an address or a score, and its value is none: it is stored \
                  and cannot be found"
             ),
-            Trap::CollidingCustom => {
+            IndexWarning::CollidingCustom => {
                 warn!("two keys of custom context are one after `.`, `*` and `\"` became `_`: the last one is kept")
             }
-            Trap::CollidingLabel => {
+            IndexWarning::CollidingLabel => {
                 warn!("two keys of labels are one after `.`, `*` and `\"` became `_`: the last one is kept")
             }
-            Trap::MetricName => {
+            IndexWarning::MetricName => {
                 warn!("a metric was left out: the index would refuse the document for its name")
             }
-            Trap::MetricPath => warn!(
+            IndexWarning::MetricPath => warn!(
                 "a metric was left out: its name is the beginning of another metric's, or another's is of its own, and \
                  a field cannot be both a number and an object"
             ),
@@ -83,9 +85,9 @@ enum Kind {
 
 /// What was seen and told so far.
 #[derive(Debug, Default)]
-pub(crate) struct Traps {
+pub(crate) struct IndexChecks {
     kinds: HashMap<Box<str>, Kind>,
-    told: HashMap<Trap, HashSet<Box<str>>>,
+    told: HashMap<IndexWarning, HashSet<Box<str>>>,
     told_many: bool,
     told_body: bool,
     metrics: HashSet<Box<str>>,
@@ -94,7 +96,7 @@ pub(crate) struct Traps {
     dropped_keys: u64,
 }
 
-impl Traps {
+impl IndexChecks {
     /// Looks at labels as they are sent.
     pub(crate) fn tags(&mut self, tags: &Tags<'_>) {
         for (key, value) in &tags.0 {
@@ -117,7 +119,7 @@ impl Traps {
         };
         match self.kinds.get(key) {
             Some(known) if *known == kind => {}
-            Some(_) => self.tell(Trap::ChangingKind, key),
+            Some(_) => self.tell(IndexWarning::ChangingKind, key),
             None => self.remember(key, kind),
         }
     }
@@ -156,14 +158,14 @@ impl Traps {
     pub(crate) fn metrics(&mut self, record: &mut MetricsRecord) {
         let before = record.samples.len();
         record.samples.retain(|(name, _)| {
-            let trap = if !is_metric_name(name) {
-                Trap::MetricName
+            let warning = if !is_metric_name(name) {
+                IndexWarning::MetricName
             } else if !self.is_free_path(name) {
-                Trap::MetricPath
+                IndexWarning::MetricPath
             } else {
                 return true;
             };
-            self.tell(trap, name);
+            self.tell(warning, name);
             false
         });
         self.dropped_keys += (before - record.samples.len()) as u64;
@@ -190,12 +192,12 @@ impl Traps {
         for (at, Label { key, value }) in labels.iter().enumerate() {
             if key.trim().is_empty() {
                 self.dropped_keys += 1;
-                self.tell(Trap::BlankLabel, "");
+                self.tell(IndexWarning::BlankLabel, "");
             } else if let Some(renamed) = collides(key, labels[..at].iter().map(|label| &*label.key)) {
                 self.dropped_keys += 1;
-                self.tell(Trap::CollidingLabel, &renamed);
+                self.tell(IndexWarning::CollidingLabel, &renamed);
             } else if matches!(value, LabelValue::Integer(number) if !is_exact(*number)) {
-                self.tell(Trap::LargeInteger, key);
+                self.tell(IndexWarning::LargeInteger, key);
             }
         }
     }
@@ -205,10 +207,10 @@ impl Traps {
         for (at, Custom { key, .. }) in custom.iter().enumerate() {
             if key.trim().is_empty() {
                 self.dropped_keys += 1;
-                self.tell(Trap::BlankCustom, "");
+                self.tell(IndexWarning::BlankCustom, "");
             } else if let Some(renamed) = collides(key, custom[..at].iter().map(|custom| &*custom.key)) {
                 self.dropped_keys += 1;
-                self.tell(Trap::CollidingCustom, &renamed);
+                self.tell(IndexWarning::CollidingCustom, &renamed);
             }
         }
     }
@@ -230,7 +232,7 @@ impl Traps {
 
     fn typed(&mut self, key: &str, text: &str) {
         if !is_what_it_is_called(key, text) {
-            self.tell(Trap::TypedName, key);
+            self.tell(IndexWarning::TypedName, key);
         }
     }
 
@@ -248,12 +250,12 @@ impl Traps {
         }
     }
 
-    fn tell(&mut self, trap: Trap, key: &str) {
+    fn tell(&mut self, warning: IndexWarning, key: &str) {
         let key = key.char_indices().nth(MAX_TOLD).map_or(key, |(end, _)| &key[..end]);
-        let told = self.told.entry(trap).or_default();
+        let told = self.told.entry(warning).or_default();
         if told.len() < MAX_KEYS && !told.contains(key) {
             told.insert(key.into());
-            trap.warn(key);
+            warning.warn(key);
         }
     }
 }

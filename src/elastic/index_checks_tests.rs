@@ -102,14 +102,14 @@ fn too_many_keys_are_told_once_and_are_not_all_remembered() {
     let lines = logged(keys(0..2 * MAX_KEYS));
     assert!(lines.len() == 1 && lines[0].contains("more than 100 keys"), "{lines:?}");
 
-    let mut traps = Traps::default();
+    let mut checks = IndexChecks::default();
     for n in 0..2 * MAX_KEYS {
         let key = format!("key_{n}_ip");
-        traps.labels(&[Label { key: key.clone().into(), value: i64::MAX.into() }]);
-        traps.tags(&Tags { 0: vec![(key.into(), Scalar::Text("x".into()))] });
+        checks.labels(&[Label { key: key.clone().into(), value: i64::MAX.into() }]);
+        checks.tags(&Tags { 0: vec![(key.into(), Scalar::Text("x".into()))] });
     }
-    assert_eq!(traps.kinds.len(), MAX_KEYS);
-    assert!(traps.told.values().all(|told| told.len() == MAX_KEYS));
+    assert_eq!(checks.kinds.len(), MAX_KEYS);
+    assert!(checks.told.values().all(|told| told.len() == MAX_KEYS));
 }
 
 fn metrics(names: &[&str]) -> MetricsRecord {
@@ -127,20 +127,20 @@ fn a_metric_whose_name_the_index_refuses_is_left_out_and_the_others_go_on() {
         assert!(line.contains("refuse the document for its name") && line.contains(&format!("key={name:?}")), "{line}");
     }
 
-    let mut traps = Traps::default();
+    let mut checks = IndexChecks::default();
     let mut record = metrics(&["requests", "", ".a", "a..b", "service"]);
-    traps.metrics(&mut record);
+    checks.metrics(&mut record);
     assert_eq!(record.samples.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["requests"]);
-    assert_eq!((traps.take_lost_keys(), traps.take_lost_keys()), (4, 0));
+    assert_eq!((checks.take_lost_keys(), checks.take_lost_keys()), (4, 0));
 }
 
 #[test]
 fn a_metric_is_no_object_beside_itself() {
     let left = |names: &[&[&str]]| {
-        let mut traps = Traps::default();
+        let mut checks = IndexChecks::default();
         let records = names.iter().flat_map(|names| {
             let mut record = metrics(names);
-            traps.metrics(&mut record);
+            checks.metrics(&mut record);
             record.samples.into_iter().map(|(name, _)| name)
         });
         records.collect::<Vec<_>>()
@@ -159,10 +159,10 @@ fn an_endless_key_makes_no_endless_line() {
 #[test]
 fn what_was_lost_for_its_key_is_counted() {
     let label = |key: &'static str| records::label(key, 1);
-    let mut traps = Traps::default();
-    traps.labels(&[label(""), label("a.b"), label("a_b"), label("a*b"), label("c")]);
-    assert_eq!(traps.take_lost_keys(), 3);
+    let mut checks = IndexChecks::default();
+    checks.labels(&[label(""), label("a.b"), label("a_b"), label("a*b"), label("c")]);
+    assert_eq!(checks.take_lost_keys(), 3);
     let custom = |key: &'static str| Custom { key: key.into(), json: "1".into() };
-    traps.custom(&[custom(" "), custom("a.b"), custom("a_b"), custom("c")]);
-    assert_eq!(traps.take_lost_keys(), 2);
+    checks.custom(&[custom(" "), custom("a.b"), custom("a_b"), custom("c")]);
+    assert_eq!(checks.take_lost_keys(), 2);
 }

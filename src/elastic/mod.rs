@@ -9,7 +9,7 @@ mod index_checks;
 pub(crate) mod map;
 pub(crate) mod model;
 
-pub(crate) use self::index_checks::Traps;
+pub(crate) use self::index_checks::IndexChecks;
 
 #[cfg(test)]
 pub(crate) mod tests;

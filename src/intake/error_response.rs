@@ -10,7 +10,7 @@ const MAX_MESSAGE: usize = 1024;
 
 /// What the document says, as far as it can be read.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ErrorResponse {
     pub(super) accepted: Option<u64>,
     /// Errors that quote an event.
     pub(super) of_events: u64,
@@ -20,7 +20,7 @@ pub(super) struct Told {
     pub(super) complete: bool,
 }
 
-impl Told {
+impl ErrorResponse {
     pub(super) fn read(body: &[u8]) -> Self {
         let mut told = Self::default();
         let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -38,7 +38,7 @@ impl Told {
 }
 
 /// `{"accepted": n, "errors": [{"message": …, "document": …}]}` or `{"error": …}`.
-struct Document<'t>(&'t mut Told);
+struct Document<'t>(&'t mut ErrorResponse);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = ();
@@ -68,7 +68,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 }
 
-struct Errors<'t>(&'t mut Told);
+struct Errors<'t>(&'t mut ErrorResponse);
 
 impl<'de> DeserializeSeed<'de> for Errors<'_> {
     type Value = ();
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for Errors<'_> {
     }
 }
 
-struct OneError<'t>(&'t mut Told);
+struct OneError<'t>(&'t mut ErrorResponse);
 
 impl<'de> DeserializeSeed<'de> for OneError<'_> {
     type Value = ();
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for OneError<'_> {
     }
 }
 
-struct Message<'t>(&'t mut Told);
+struct Message<'t>(&'t mut ErrorResponse);
 
 impl<'de> DeserializeSeed<'de> for Message<'_> {
     type Value = ();

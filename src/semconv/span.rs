@@ -9,7 +9,7 @@ use super::{
     host::{authority, default_port, host_and_port, split_port, without_userinfo},
     span_type::span_type,
     sql::signature,
-    target::{Callee, Target},
+    target::{ExitTarget, Target},
     text::{Text, free_keyword, joined, keyword, map_text, name_keyword},
 };
 use crate::{
@@ -186,7 +186,7 @@ impl<'a, 's> SpanFacts<'a, 's> {
             None => None,
         };
         let rpc_service = || attributes.rpc_service().filter(|_| is_rpc).map(redacted);
-        let callee = Callee {
+        let exit_target = ExitTarget {
             kind: self.span_type,
             subtype: self.subtype.clone(),
             db: match &self.operation {
@@ -202,7 +202,7 @@ impl<'a, 's> SpanFacts<'a, 's> {
             name: attributes.peer_service().map(redacted),
             explicit: attributes.explicit_target().map(|text| text.map(redacted)),
         };
-        callee.target()
+        exit_target.target()
     }
 
     /// Returns the target, or `None` if the span is no exit span or has no target.

@@ -7,7 +7,7 @@ use crate::record::ServiceTarget;
 
 /// What is known of the other side.
 #[derive(Default)]
-pub(crate) struct Callee<'a> {
+pub(crate) struct ExitTarget<'a> {
     /// The type and name that the code has set (`service.target.type`, `service.target.name`). They take precedence
     /// over all other values. An empty string means that there is no value.
     pub(crate) explicit: [Option<Cow<'a, str>>; 2],
@@ -27,7 +27,7 @@ pub(crate) struct Target<'a> {
     pub(crate) name: Option<Cow<'a, str>>,
 }
 
-impl<'a> Callee<'a> {
+impl<'a> ExitTarget<'a> {
     /// Returns `None` if the code has set both the type and the name to an empty string.
     pub(crate) fn target(self) -> Option<Target<'a>> {
         let inferred = self.name.or(match (self.db, self.queue) {
@@ -77,7 +77,7 @@ mod tests {
             let span = &case["span"];
             let text = |value: &serde_json::Value| value.as_str().map(|text| Cow::Owned(text.to_owned()));
             let context = |key: &str| span.pointer(&format!("/context/{key}"));
-            let callee = Callee {
+            let exit_target = ExitTarget {
                 kind: span["type"].as_str().unwrap(),
                 subtype: text(&span["subtype"]),
                 db: context("db").map(|db| text(&db["instance"])),
@@ -88,7 +88,7 @@ mod tests {
                 name: None,
                 explicit: [None, None],
             };
-            let target = callee.target().unwrap();
+            let target = exit_target.target().unwrap();
             let why = &case["failure_message"];
             assert_eq!(target.resource(span["type"].as_str().unwrap()).to_string(), case["expected_resource"], "{why}");
             assert_eq!(target.kind.as_deref(), case["expected_service_target"]["type"].as_str(), "{why}");
@@ -109,14 +109,14 @@ mod tests {
             ("db", [Some(""), None], Some((None, Some("orders"), "orders"))),
             ("db", [Some(""), Some("")], None),
         ] {
-            let callee = Callee {
+            let exit_target = ExitTarget {
                 kind,
                 subtype: Some("postgresql".into()),
                 db: Some(Some("orders".into())),
                 explicit: explicit.map(|text| text.map(Cow::Borrowed)),
-                ..Callee::default()
+                ..ExitTarget::default()
             };
-            let target = callee.target();
+            let target = exit_target.target();
             let resource = target.as_ref().map(|target| target.resource(kind).to_string()).unwrap_or_default();
             let found = target.as_ref().map(|target| (target.kind.as_deref(), target.name.as_deref(), &*resource));
             assert_eq!(found, expected, "{explicit:?}");
