@@ -39,7 +39,7 @@ pub(crate) use self::{
     },
     debug_name::is_debug_of,
     dropped::{Composite, CompressionStrategy, DroppedSpans, ExitSpan, ServiceTarget, count_dropped},
-    error::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, LogMessage, Place, Stack, UnformattedError},
+    error::{ErrorOrigin, ErrorParent, ErrorRecord, Exception, LogMessage, SourceLocation, Stack, UnformattedError},
     exception::bounded,
     grpc::{GrpcStatus, is_grpc},
     headers::{Headers, names_origin},

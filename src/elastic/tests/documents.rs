@@ -12,8 +12,8 @@ use super::{
 use crate::{
     elastic::map::metadata,
     record::{
-        Cloud, CloudPart, HttpResponse, Kubernetes, Name, OtelPart, Outcome, Place, Resource, Stack, TransactionRecord,
-        User,
+        Cloud, CloudPart, HttpResponse, Kubernetes, Name, OtelPart, Outcome, Resource, SourceLocation, Stack,
+        TransactionRecord, User,
     },
 };
 
@@ -185,7 +185,7 @@ fn transaction_context() -> serde_json::Value {
 fn a_panic_s_location_is_its_culprit() {
     let mut record = records::error();
     if let Some(exception) = &mut record.exception {
-        exception.stack = Stack::Location(Place { file: "src/market/routes.rs".into(), line: 3, column: 5 });
+        exception.stack = Stack::Location(SourceLocation { file: "src/market/routes.rs".into(), line: 3, column: 5 });
     }
     let event = error(record);
     assert_eq!(event["culprit"], "src/market/routes.rs");
