@@ -22,7 +22,7 @@ const LEVELS: &[&[&str]] = &[
     &["internals"],
 ];
 
-/// Who may import whom beside the rule.
+/// Imports that are allowed in addition to the rule.
 const SIDEWAYS: &[(&str, &str)] = &[
     // only re-exports its public types
     ("otel", "metrics"),
@@ -31,7 +31,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("testkit", "devserver"),
 ];
 
-/// The exporters know records, options and the pipeline, and nothing of the half that watches requests.
+/// The exporters use records, options and the pipeline, but nothing of the half that observes requests.
 const BACK_HALF: &[&str] = &["elastic", "intake", "otlp"];
 const BACK_HALF_MAY_USE: &[&str] = &[
     "error",
