@@ -37,7 +37,7 @@ pub(super) fn store<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, parent: Contex
     span.extensions_mut().replace(Parent(parent));
 }
 
-/// What was published is used by now, or not needed.
+/// Clears the parent context, which has been used by now or is not needed.
 #[inline]
 pub(super) fn clear() {
     if ANY.load(Relaxed) {

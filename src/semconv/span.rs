@@ -282,3 +282,55 @@ fn with_port<'a>(host: Cow<'a, str>, attributes: &Attributes<'a>) -> Cow<'a, str
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::KeyValue;
+
+    use super::*;
+    use crate::elastic::tests::records;
+
+    fn query(name: &'static str, kind: SpanKind) -> SpanRecord {
+        let attributes = [("db.system", "postgresql"), ("db.name", "shop"), ("db.statement", "SELECT * FROM listings")];
+        records::span(name, kind, attributes.map(|(key, value)| KeyValue::new(key, value)).into())
+    }
+
+    #[test]
+    fn exit_span_is_classified_once_and_kept_in_the_record() {
+        let mut record = query("query", SpanKind::Client);
+        let expected = ExitSpan {
+            name: "SELECT FROM listings".to_owned(),
+            is_named_by_statement: true,
+            span_type: SpanType { kind: "db", subtype: Some("postgresql".into()) },
+            target: crate::record::ServiceTarget {
+                kind: Some("postgresql".to_owned()),
+                name: Some("shop".to_owned()),
+                resource: "postgresql/shop".to_owned(),
+            },
+            outcome: Outcome::Success,
+        };
+        assert_eq!(exit_span(&mut record), Some(&expected));
+        record.attributes.clear();
+        assert_eq!(exit_span(&mut record), Some(&expected), "it is not computed again");
+    }
+
+    #[test]
+    fn name_of_a_kept_exit_span_is_the_name_of_the_document() {
+        for name in ["query", "find all listings"] {
+            let mut record = query(name, SpanKind::Client);
+            let before = classify(&record).name().to_string();
+            exit_span(&mut record);
+            assert_eq!(classify(&record).name().to_string(), before);
+        }
+    }
+
+    #[test]
+    fn spans_without_an_exit_target_are_not_classified() {
+        assert_eq!(exit_span(&mut query("query", SpanKind::Internal)), None);
+        let mut within_call = query("query", SpanKind::Client);
+        within_call.within_call = true;
+        assert_eq!(exit_span(&mut within_call), None);
+        let explicit = ["service.target.type", "service.target.name"].map(|key| KeyValue::new(key, ""));
+        assert_eq!(exit_span(&mut records::span("query", SpanKind::Client, explicit.into())), None);
+    }
+}

@@ -162,4 +162,13 @@ mod tests {
         assert_eq!(long.chars().count(), 1024);
         assert!(long.ends_with('…'));
     }
+
+    #[test]
+    fn joined_text_equals_the_same_text_in_one_piece() {
+        let parts = || Text::Joined(["GET".into(), " ".into(), "h:1".into(), "".into(), "".into(), "".into()]);
+        assert!(parts().is("GET h:1") && Text::One("GET h:1".into()).is("GET h:1"));
+        for other in ["GET h:", "GET h:12", "", "ET h:1"] {
+            assert!(!parts().is(other) && !Text::One("GET h:1".into()).is(other), "{other}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ use crate::{
     sanitize::Sanitizer,
 };
 
-/// TransactionInner by the layers, the tracer and every transaction of an agent.
+/// Shared by the layers, the tracer and every transaction of an agent.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(super) config: LiveConfig,

@@ -1,4 +1,6 @@
-//! ExitSpans of one kind that follow each other closely become one span with a count (agent-spec 8.3). Pure.
+//! Similar exit spans that follow each other closely become one span with a count. Pure.
+//!
+//! spec: tracing-spans-compress.md
 
 use std::time::Duration;
 
@@ -69,7 +71,7 @@ impl Waiting {
     }
 }
 
-/// ExitSpans whose other side has most likely got the span's id: dropping or merging them would leave its transactions
+/// Exit spans whose other side has most likely got the span's id: dropping or merging them would leave its transactions
 /// without a parent. That a foreign propagator has sent the id cannot be seen.
 pub(super) fn is_passed_on(kind: &str) -> bool {
     matches!(kind, "external" | "messaging")

@@ -1,4 +1,4 @@
-//! The calls to other services that run. Pure.
+//! The exit spans that have not ended. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use opentelemetry::{
 
 use crate::record::{Outcome, SpanId, SpanRecord, SpanType, StatementKey, is_call};
 
-/// ExitSpans that run at once before a map keeps them.
+/// Exit spans that run at once before a map keeps them.
 const FEW: usize = 4;
 
 /// A call that may be merged or dropped: it went well, as far as it says itself.
