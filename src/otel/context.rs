@@ -1,9 +1,8 @@
 //! The transaction as OpenTelemetry's current span.
 //!
-//! Every span of ours knows its transaction, and is asked for it through OpenTelemetry's own API: setting the status
-//! `Unset` is a no-op for any span by specification, so ours can answer the question on that call and a foreign span
-//! ignores it. This spares each request the map that `Context::with_value` keeps, and works for a context that we did
-//! not build, under a root span that somebody else opened.
+//! Each of our spans knows its transaction, and is asked for it through OpenTelemetry's API: by specification, setting the
+//! status `Unset` has no effect, so our spans can answer during that call, and other spans ignore it. A request therefore
+//! needs no map as for `Context::with_value`, and contexts that the agent has not built work too.
 
 use std::{
     borrow::Cow,

@@ -1,8 +1,8 @@
 //! Spans that name the request's span as their parent (`info_span!(parent: &request, ..)`).
 //!
-//! `tracing-opentelemetry` does not see the request's span and takes such a span for the first of a trace. Its parent
-//! is put beside it when it is made, and handed to our tracer when the bridge has the span built: when it is entered,
-//! closed, or has a child.
+//! `tracing-opentelemetry` does not see the request's span, and would make such a span the root of a trace. So the parent's
+//! context is stored with the new span, and published for our tracer before the bridge builds the span: when the span is
+//! entered or closed, or gets a child.
 
 use std::{
     cell::RefCell,

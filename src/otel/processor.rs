@@ -155,7 +155,7 @@ impl SpanProcessor for ApmSpanProcessor {
             }
             (handling, nearest)
         } else {
-            // its errors are sent nevertheless (agent-spec 9.2)
+            // errors are sent without the span
             (SpanHandling::Ignored, parent_id)
         };
         self.spans().known.insert(id, Known { shared, nearest, handling: Some(handling) });

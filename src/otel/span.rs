@@ -27,18 +27,18 @@ pub(crate) struct ApmSpan {
 }
 
 enum Role {
-    /// Ended, not sampled, or beyond `transaction_max_spans`: keeps the trace together, is sent by nobody.
+    /// Ended, not sampled, or beyond `transaction_max_spans`. The span is not sent, and passes the trace on.
     NotRecorded {
         dropped: bool,
     },
-    /// Part of a call that is told as something else: only its errors are told, as the call's.
+    /// Part of an exit span that is recorded already. Only errors are recorded, and belong to the exit span.
     InsideExitSpan,
     Child(Child),
     /// A transaction that no layer has begun; one may still take it over.
     Root(Root),
 }
 
-/// What a transaction that is a span knows beside its record.
+/// The data of a transaction that is a span, in addition to its record.
 pub(super) struct Root {
     status: Status,
     start: Start,
@@ -109,7 +109,7 @@ impl ApmSpan {
         SpanId(u64::from_be_bytes(self.context.span_id().to_bytes()))
     }
 
-    /// `end` is now where nothing is told.
+    /// Ends the span now, or at the given time.
     fn finish(&mut self, end: Option<SystemTime>) {
         let role = std::mem::replace(&mut self.role, Role::NotRecorded { dropped: false });
         let Some(shared) = self.shared() else { return };

@@ -1,8 +1,8 @@
 //! When a span began, and how long it took.
 //!
-//! `tracing-opentelemetry` reads the wall clock for every span, which may be set while the span runs. What was read a
-//! moment ago is told by the monotonic clock instead (agent-spec 5.1, trap 34); a time that the caller has chosen
-//! himself, for work of another day, stays as it is.
+//! `tracing-opentelemetry` reads the wall clock for every span, and the wall clock can be set while the span runs. A time
+//! that was read a moment ago is therefore replaced by the time of the monotonic clock. A time that the caller has chosen,
+//! for example for work of another day, is kept.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ pub(super) enum Start {
 }
 
 impl Start {
-    /// Now, where nothing is told.
+    /// Returns the given start, or now.
     pub(super) fn of(told: Option<SystemTime>) -> Self {
         match told {
             None => Self::At(Monotonic::now()),
@@ -43,7 +43,7 @@ impl Start {
         }
     }
 
-    /// How long it is from here to an end, which is now where nothing is told. `timestamp` is that of the start.
+    /// Returns the duration until the given end, or until now. `timestamp` is the timestamp of the start.
     pub(super) fn until(self, end: Option<SystemTime>, timestamp: u64) -> Duration {
         match (self, end) {
             (Self::At(start), None) => start.elapsed(),

@@ -42,7 +42,7 @@ impl ApmTracer {
         Self { recorder: None, is_past: true }
     }
 
-    /// A span that nobody's transaction is above: a transaction itself.
+    /// Builds a span that is below no transaction: the span is a transaction itself.
     fn root(&self, builder: SpanBuilder, context: &Context) -> ApmSpan {
         let span = context.span();
         let parent = span.span_context();
@@ -229,7 +229,7 @@ impl Tracer for ApmTracer {
 impl TracerProvider for ApmTracer {
     type Tracer = Self;
 
-    /// The scope is not told apart: Elastic has no place for it.
+    /// The scope is ignored, because Elastic's documents have no field for it.
     fn tracer_with_scope(&self, _: InstrumentationScope) -> Self {
         self.clone()
     }

@@ -1,4 +1,4 @@
-//! OpenTelemetry's attribute names, of the newest conventions and of those from 2021 on, sorted into what Elastic asks.
+//! The attributes of OpenTelemetry's semantic conventions, from those of 2021 to the newest, by their meaning.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ macro_rules! attributes {
         }
 
         impl<'a> Attributes<'a> {
-            /// Where an attribute comes under its old and its new name, the new one counts.
+            /// The new name of an attribute takes precedence over its old name.
             pub(crate) fn of(all: &'a [KeyValue]) -> Self {
                 let mut found = Self { all, ..Self::default() };
                 for KeyValue { key, value, .. } in all {
@@ -47,7 +47,7 @@ macro_rules! attributes {
             )+
         }
 
-        /// Told by a native field, or by nothing that a reader would look for.
+        /// Returns true if a field of the document contains the attribute, or if it is of no use to a reader.
         fn is_told_elsewhere(key: &str) -> bool {
             matches!(
                 key,
@@ -104,8 +104,8 @@ attributes! {
     }
 }
 
-/// Families that are dropped whole: places in the source, threads, what the bridge itself reads, what an error
-/// document tells, and headers, which would not be sanitised.
+/// Prefixes of attributes that are dropped: source locations, threads, attributes that the bridge reads, the data of
+/// error documents, and headers, which would not be sanitised.
 const DROPPED_FAMILIES: [&str; 6] =
     ["code.", "thread.", "otel.", "exception.", "http.request.header.", "http.response.header."];
 
@@ -113,8 +113,8 @@ fn text(value: &Value) -> Cow<'_, str> {
     value.as_str()
 }
 
-/// Tells nothing of the work itself: what is dropped whole, what the bridge of `tracing` adds, and what may hold a
-/// password that no name tells.
+/// Returns true for attributes that do not describe the work: dropped prefixes, attributes that the bridge adds, and
+/// connection strings, which can contain a password.
 pub(crate) fn is_noise(key: &str) -> bool {
     matches!(key, "busy_ns" | "idle_ns" | "level" | "db.connection_string") || is_of_dropped_family(key)
 }
@@ -165,7 +165,7 @@ impl<'a> Attributes<'a> {
         self.first(&["db.query.summary"]).is_some_and(|summary| summary == name)
     }
 
-    /// Below the server's own span only calls are told as HTTP.
+    /// Returns true for exit spans with attributes of HTTP.
     pub(crate) fn is_http_call(&self, kind: &SpanKind) -> bool {
         matches!(kind, SpanKind::Client | SpanKind::Producer)
             && (self.http_url().is_some() || self.http_scheme().is_some() || self.http_method().is_some())
@@ -179,13 +179,13 @@ impl<'a> Attributes<'a> {
         self.all
     }
 
-    /// Of several names the first that is there.
+    /// Returns the value of the first of these names that exists.
     pub(crate) fn first(&self, names: &[&str]) -> Option<Cow<'a, str>> {
         let value = |name: &&str| self.all.iter().find(|attribute| attribute.key.as_str() == *name);
         names.iter().find_map(value).map(|attribute| text(&attribute.value)).filter(|text| !text.is_empty())
     }
 
-    /// What no native field holds: labels, so that it can be found.
+    /// Returns the attributes that no field of the document contains. They become labels.
     pub(crate) fn unmapped(&self) -> impl Iterator<Item = &'a KeyValue> {
         self.all.iter().filter(|attribute| {
             let key = attribute.key.as_str();
@@ -221,12 +221,12 @@ pub(crate) fn broker(system: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Only transactions have a native place for users.
+/// Only the documents of transactions have fields for users.
 pub(crate) fn is_user(key: &str) -> bool {
     matches!(key, "user.id" | "enduser.id" | "user.email" | "user.name")
 }
 
-/// How a database is talked to.
+/// The query language of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
     Sql,
@@ -236,7 +236,7 @@ pub(crate) enum Language {
     Other {
         action: &'static str,
     },
-    /// Commands carry values and are not told.
+    /// Commands contain values and are not sent.
     Commands,
 }
 

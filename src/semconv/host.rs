@@ -24,7 +24,7 @@ pub(crate) fn split_port(authority: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Host and port out of an absolute URL, the scheme's own port where it names none.
+/// Returns host and port of an absolute URL. Without a port, the default port of the scheme is returned.
 pub(crate) fn host_and_port(url: &str) -> Option<(&str, Option<u16>)> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

@@ -1,4 +1,4 @@
-//! Type and subtype of a span. Asked at its start and at its end, on the request's thread: so it looks at few attributes.
+//! Type and subtype of a span. Both are computed at its start and at its end, on the request's thread.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use opentelemetry::{KeyValue, Value, trace::SpanKind};
 use super::attributes::{broker, database};
 use crate::record::{SpanType, is_call};
 
-/// By the attributes so far, of which the new names count before the old.
+/// Returns type and subtype by the attributes so far. New names of attributes take precedence over old ones.
 pub(crate) fn span_type<'a>(kind: &SpanKind, attributes: &'a [KeyValue]) -> SpanType<'a> {
     let (mut db, mut statement, mut messaging, mut rpc, mut http) = (None, false, None, None, false);
     for KeyValue { key, value, .. } in attributes {
-        // most tell nothing of it, and are passed over at a glance
+        // most attributes are irrelevant, and are skipped by their first letter
         if !matches!(key.as_str().as_bytes().first(), Some(b'd' | b's' | b'm' | b'r' | b'u' | b'h')) {
             continue;
         }

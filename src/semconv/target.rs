@@ -1,11 +1,11 @@
-//! Whom an exit span calls: what service maps and dependencies are drawn from.
+//! The target of an exit span, from which Kibana draws service maps and dependencies.
 
 use std::borrow::Cow;
 
 use super::text::{Text, joined, keyword};
 use crate::record::ServiceTarget;
 
-/// What is known of the other side.
+/// The data from which the target is inferred.
 #[derive(Default)]
 pub(crate) struct ExitTarget<'a> {
     /// The type and name that the code has set (`service.target.type`, `service.target.name`). They take precedence
@@ -13,11 +13,11 @@ pub(crate) struct ExitTarget<'a> {
     pub(crate) explicit: [Option<Cow<'a, str>>; 2],
     pub(crate) kind: &'a str,
     pub(crate) subtype: Option<Cow<'a, str>>,
-    /// The first of these that exists names the target, even where it has no name to give.
+    /// The first of these that is `Some` names the target, even if its value is `None`.
     pub(crate) db: Option<Option<Cow<'a, str>>>,
     pub(crate) queue: Option<Option<Cow<'a, str>>>,
     pub(crate) address: Option<Cow<'a, str>>,
-    /// From the instrumentation (`peer.service`). Wins over the names above.
+    /// The name that the instrumentation has set (`peer.service`). It takes precedence over the names above.
     pub(crate) name: Option<Cow<'a, str>>,
 }
 

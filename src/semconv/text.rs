@@ -1,4 +1,4 @@
-//! Field limits, in characters: one over-long keyword makes the server refuse the whole event.
+//! The limits of fields, in characters. The server rejects an event with a keyword that is too long.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 
 use crate::sanitize::Sanitizer;
 
-/// Bytes of a text in pieces: a keyword's.
+/// The maximum number of bytes of a text in pieces.
 const MAX_JOINED: usize = 1024;
 
-/// Text in one piece, or in pieces that only meet in the output.
+/// Text in one piece, or in pieces that are joined when the text is written.
 #[derive(Clone)]
 pub(crate) enum Text<'a> {
     One(Cow<'a, str>),

@@ -8,7 +8,7 @@ use crate::record::MAX_CUSTOM_DEPTH;
 const TOO_DEEP: &str = "…";
 /// Values that only wrap another one, such as `Some`, within each other and the objects and arrays around them.
 const MAX_WRAPPED: usize = 128;
-/// What `serde_json` calls its own values that are told as structs, and are no objects.
+/// The names of structs by which `serde_json` serializes its own values. They are not objects.
 const NO_OBJECT: &str = "$serde_json::private::";
 
 /// How deep a value lies.

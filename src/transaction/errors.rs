@@ -71,7 +71,7 @@ impl TransactionInner {
             let awaits_response = record.as_ref().is_some_and(|record| record.context.request.is_some());
             match record {
                 Some(record) => self.complete_error(&mut error, record, rare.body.as_ref(), parent),
-                // the record is gone, name and type were kept
+                // the transaction has ended, and only its name and type are kept
                 None => {
                     let (kind, name) = rare.ended.as_ref().map_or_else(
                         || (Cow::Borrowed("request"), Cow::Borrowed("")),

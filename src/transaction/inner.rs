@@ -55,7 +55,7 @@ pub(crate) struct Recorder {
     pub(super) watch: OnceLock<Watch>,
 }
 
-/// One transaction, from its start until the last handle is gone.
+/// One transaction, from its start until the last handle is dropped.
 pub(crate) struct TransactionInner {
     pub(super) recorder: Arc<Recorder>,
     /// The options that held when it began.
@@ -88,7 +88,7 @@ pub(crate) enum Handle {
 }
 
 /// A request or a message that makes no transaction and no spans, as `transaction_ignore_urls` and its siblings say.
-/// Errors are sent all the same, without a transaction (agent-spec 5.5), and the caller's trace goes on below.
+/// Errors are sent without a transaction, and the caller's trace is passed on.
 pub(crate) struct Ignored {
     pub(super) recorder: Arc<Recorder>,
     /// The caller's place in its trace, for the services that are called.

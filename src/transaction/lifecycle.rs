@@ -241,7 +241,7 @@ impl TransactionInner {
     /// outcome that `finish` returns yields to one that the user has set.
     pub(crate) fn end(self: &Arc<Self>, finish: impl FnOnce(&mut TransactionRecord) -> Outcome) {
         let duration = self.began.elapsed();
-        // the caller's own handle is one; where it is the last, nobody is left who could tell of an error
+        // one handle is the caller's; if it is the last, no error can be captured later
         let is_held = Arc::strong_count(self) > 1;
         let (mut timers, mut body, mut waiting) = (None, None, None);
         let (mut has_errors, mut unexplained) = (false, Some(None));
@@ -295,7 +295,7 @@ impl TransactionInner {
             return;
         }
         if !record.sampled && !self.recorder.server().takes_unsampled() {
-            // nobody's to judge: it would not be sent
+            // the filters are not called, because the transaction would not be sent
             return;
         }
         if self.is_discarded() {

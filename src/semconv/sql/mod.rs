@@ -1,4 +1,4 @@
-//! The name of a SQL statement: verb and table, as Elastic's agents write it.
+//! The signature of a SQL statement, which names its span: verb and table.
 
 mod signature;
 mod token;

@@ -1,4 +1,4 @@
-//! From a statement to the name of its span: `SELECT FROM listings`.
+//! The signature of a statement, such as `SELECT FROM listings`.
 
 use std::borrow::Cow;
 

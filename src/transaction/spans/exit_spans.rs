@@ -13,7 +13,7 @@ use crate::record::{Outcome, SpanId, SpanRecord, SpanType, StatementKey, is_call
 /// Exit spans that run at once before a map keeps them.
 const FEW: usize = 4;
 
-/// A call that may be merged or dropped: it went well, as far as it says itself.
+/// Returns true for an exit span that can be merged or dropped: it reports no failure.
 pub(super) fn is_plain_exit_span(record: &SpanRecord) -> bool {
     is_call(&record.kind)
         && !matches!(record.status, Status::Error { .. })
@@ -28,7 +28,7 @@ pub(crate) struct SpanPlacement {
     pub(crate) id: Option<SpanId>,
     /// A span that is sent, or the transaction.
     pub(crate) parent_id: SpanId,
-    /// The parent is a call of the same type, which is told with its destination.
+    /// True if the parent is an exit span of the same type, whose document has the destination.
     pub(crate) within_call: bool,
     /// The key of the database statement. sqlx can log an event for the same statement.
     pub(crate) statement: Option<StatementKey>,
@@ -47,7 +47,7 @@ pub(crate) struct SpanStart<'a> {
 
 /// A call that runs.
 pub(super) struct OpenExitSpan {
-    /// As far as its start tells.
+    /// The type by the attributes at the start.
     pub(super) span_type: SpanType<'static>,
     /// How many attributes that was judged by.
     pub(super) attributes: usize,

@@ -72,7 +72,8 @@ impl Spans {
         absorbed
     }
 
-    /// Lets a call wait for its next sibling, in the place of the former one or of whoever waits longest.
+    /// Keeps an exit span until its next sibling ends. Returns the one that it replaces: its former sibling, or the one
+    /// that has waited longest.
     fn wait(&mut self, call: Waiting) -> Option<Waiting> {
         let at = self.child_of(call.record.parent_id).or_else(|| self.waiting.is_full().then_some(0));
         let before = self.take(at);

@@ -56,7 +56,7 @@ impl State {
         let call = if record.is_part_of_call() { spans.calls.close(record.id) } else { None };
         let is_referenced = call.as_ref().map(|call| call.is_referenced);
         if let Some(transaction) = self.record.as_deref_mut().filter(|_| shared.is_timed()) {
-            // what it was at its start it still is, where nothing more was told of it and nothing anew
+            // the type has not changed since the start if no attribute was added or replaced
             let is_as_begun = |call: &OpenExitSpan| call.attributes == record.attributes.len() && !record.is_retold;
             let span_type = match call.filter(is_as_begun) {
                 Some(call) => call.span_type,
@@ -75,8 +75,8 @@ impl TransactionInner {
         self.config.span_compression_enabled || !self.config.exit_span_min_duration.is_zero()
     }
 
-    /// Something refers to this span: an error, or another service. It must be sent, and by itself. Where it is gone
-    /// already, the id of what stands for it is returned.
+    /// Marks a span that an error or another service refers to. It must be sent, and not merged. Returns the id of the span
+    /// that replaces it, if it was dropped or merged already.
     pub(crate) fn pin(&self, id: SpanId) -> SpanId {
         if !self.may_be_call(id) {
             return id;
@@ -124,7 +124,8 @@ impl TransactionInner {
     }
 
     /// Finds the place of a span that begins, and takes one of the `transaction_max_spans` places for it. Returns `None`
-    /// for a span that is left out: it is part of an open call but of another type (agent-spec 6.3).
+    /// for a span that is not recorded, because it is part of an open exit span of another type.
+    // spec: tracing-spans.md
     pub(crate) fn place(&self, new: &SpanStart<'_>, new_id: impl FnOnce() -> SpanId) -> Option<SpanPlacement> {
         let SpanStart { parent_id, kind, attributes, timestamp, is_past } = *new;
         let below_call = self.may_be_call(parent_id);
@@ -338,7 +339,7 @@ impl TransactionInner {
         config.breakdown_metrics && !config.metrics_interval.is_zero() && config.exporter != Exporter::Otlp
     }
 
-    /// A span that is beyond the limit and calls nobody ends, `now` in microseconds since the epoch.
+    /// Handles the end of a span beyond the limit that is no exit span. `now` is in microseconds since the epoch.
     pub(crate) fn unsent_ends(&self, parent: SpanId, now: u64) {
         self.count_dropped_span();
         if self.is_timed() {

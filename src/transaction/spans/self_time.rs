@@ -1,4 +1,6 @@
-//! Where the time of a transaction goes, by kind of span (agent-spec 10.4).
+//! The time that a transaction spends in each type of span.
+//!
+//! spec: metrics.md
 //!
 //! The self time of a span is its duration without the time in which at least one child of its ran. So each parent has
 //! a timer that knows how many children run; those that are still running when it ends are cut there.
@@ -9,7 +11,7 @@ use crate::record::{SelfTime, SelfTimes, SpanId, SpanRecord, SpanType};
 
 /// Parents whose children are timed at once. With more, what the others' children take counts as theirs.
 const MAX_TIMERS: usize = 1024;
-/// Kinds of span that one transaction tells apart.
+/// The most types of spans that are counted separately for one transaction.
 const MAX_TYPES: usize = 64;
 
 /// Of the spans that have children now.
@@ -22,8 +24,8 @@ struct Timer {
     /// The sums are complete up to here.
     until: u64,
     running: u32,
-    /// Spans beyond `transaction_max_spans` that call nobody. Theirs are the ids of the nearest parent that is sent, so
-    /// it cannot be told which of them is below which: together they have the time in which no other child ran.
+    /// Spans beyond `transaction_max_spans` that are no exit spans. They have the id of the nearest parent that is sent, so
+    /// it is not known which of them is the parent of which. Together they get the time in which no other child ran.
     unsent_running: u32,
     unsent: u32,
     /// Time with a child.
