@@ -82,6 +82,7 @@
 
 mod agent;
 mod apm_server;
+mod background;
 mod capture;
 mod client;
 mod config;
@@ -89,6 +90,7 @@ mod config;
 #[cfg_attr(docsrs, doc(cfg(feature = "devserver")))]
 pub mod devserver;
 pub mod docs;
+mod elastic;
 mod error;
 mod intake;
 #[cfg(feature = "_internals")]
@@ -106,11 +108,10 @@ mod pipeline;
 mod propagation;
 mod record;
 mod sanitize;
+mod semconv;
 mod server;
-mod span;
 #[cfg(test)]
 mod spec_folder;
-mod sql;
 mod stack;
 #[cfg(feature = "testkit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testkit")))]
@@ -136,6 +137,7 @@ pub use crate::client::redis;
 pub use crate::client::{RequestBuilderExt, ReqwestFuture};
 pub use crate::{
     agent::{Agent, AgentBuilder, AgentGuard, LogFormat},
+    background::{ApmFutureExt, InTransaction, StartedTransaction},
     capture::{ErrorBuilder, install_panic_hook},
     client::{
         ClientBody, ClientError, ClientFuture, ClientLayer, ClientService, client_layer, db, messaging,
@@ -148,14 +150,13 @@ pub use crate::{
     error::BuildError,
     log::{EcsFormat, WithTraceIds},
     pipeline::{DropReason, Dropped, FlushTimeout, SecondaryStats, Stats},
+    propagation::TraceContext,
     record::{LabelValue, Outcome, SpanId, TraceId, User},
     server::{
         ApmLayer, ApmService, ErrorVerdict, IntoErrorVerdict, Panicked, ResponseBody, ResponseExt, ResponseFuture,
         ServiceError, layer,
     },
-    transaction::{
-        ApmFutureExt, FinishedTransaction, InTransaction, ReportedError, StartedTransaction, TraceContext, Transaction,
-    },
+    transaction::{FinishedTransaction, ReportedError, Transaction},
 };
 
 /// The README's examples compile.

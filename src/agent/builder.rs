@@ -20,13 +20,12 @@ use crate::{
         TraceContinuationStrategy, define_setters, option_setters, unknown_variables,
     },
     error::BuildError,
-    intake::{self, IntakeExporter},
+    intake::IntakeExporter,
     metadata::CloudMetadata,
     metrics::{Metrics, can_be_sent},
+    otel::{ApmTracer, ElasticPropagator},
     pipeline::{Discard, Measuring, Queue, Worker, WorkerSettings},
     record::{Resource, TraceId},
-    span::ApmTracer,
-    trace_context::propagator::ElasticPropagator,
     transaction::{ErrorFilters, FinishedTransaction, Recorder, ReportedError, TransactionFilters, install, installed},
 };
 #[cfg(feature = "otlp")]
@@ -252,8 +251,7 @@ impl AgentBuilder {
         let recorder = Arc::new(
             Recorder::new(live.clone(), queue.clone())
                 .with_filters(self.filters, self.error_filters)
-                .with_database(database)
-                .with_describe(intake::describe, intake::span_type),
+                .with_database(database),
         );
         let log_level = LogLevelSwitch::default();
         let startup = Arc::new(Startup::default());

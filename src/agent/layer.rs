@@ -18,10 +18,10 @@ use super::startup::Startup;
 use crate::{
     capture::ErrorEvents,
     client::sqlx,
-    span::ApmTracer,
-    transaction::{
-        OtherBridge, RecordedSpans, Recorder, SpanSelection, StatementLevel, is_statement, request_span, span_chain,
+    otel::{
+        ApmTracer, BridgeFilter, OtherBridge, SpanSelection, StatementLevel, is_statement, request_span, span_chain,
     },
+    transaction::Recorder,
 };
 
 /// Whose subscriber the layers are for.
@@ -54,10 +54,10 @@ where
     let own = AgentLayer { startup, records_spans: true, ..AgentLayer::new(recorder, owner) };
     let selection = own.selection.clone();
     let (filter, other) = match owner {
-        SubscriberOwner::Agent => (RecordedSpans::in_own_subscriber(selection), None),
+        SubscriberOwner::Agent => (BridgeFilter::in_own_subscriber(selection), None),
         SubscriberOwner::Service => {
             let other = Arc::new(OtherBridge::default());
-            (RecordedSpans::in_service_subscriber(other.clone(), selection), Some(other))
+            (BridgeFilter::in_service_subscriber(other.clone(), selection), Some(other))
         }
     };
     // the bridge comes first, because the second layer reads the data that the bridge attaches; the last layer sets the
@@ -143,7 +143,7 @@ where
         if let Some(startup) = &self.startup {
             startup.set_subscriber(dispatch, self.records_spans);
         }
-        request_span::expect();
+        request_span::mark_layer_installed();
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {

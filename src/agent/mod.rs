@@ -26,12 +26,14 @@ use self::{layer::SubscriberOwner, startup::Startup, subscriber::LogLevelSwitch}
 #[cfg(feature = "testkit")]
 use crate::config::Central;
 use crate::{
+    background::StartedTransaction,
     capture::{ErrorBuilder, capture_message_of_agent},
     log::{EcsFormat, LogSender},
+    otel::ApmTracer,
     pipeline::{FlushTimeout, Queue, Stats, Worker},
+    propagation::TraceContext,
     server::ApmLayer,
-    span::ApmTracer,
-    transaction::{Recorder, StartedTransaction, TraceContext, uninstall},
+    transaction::{Recorder, uninstall},
 };
 
 /// An Elastic APM agent: cheap to clone, every clone is the same agent.

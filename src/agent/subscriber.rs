@@ -23,7 +23,8 @@ use crate::{
     config::{LogEcsReformatting, LogLevel},
     error::BuildError,
     log::{EcsFormat, LogSender, WithLogTargets, WithTraceIds},
-    transaction::{REQUEST_TARGET, Recorder, enable_statements},
+    otel::{REQUEST_TARGET, enable_statements},
+    transaction::Recorder,
 };
 
 /// How `install()` prints the service's log lines.

@@ -9,10 +9,10 @@ use super::{EventFields, active_span, stack_here};
 use crate::{
     config::CaptureLogErrors,
     record::{
-        ErrorRecord, Exception, LogMessage, Place, Stack, TraceId, current_context, is_nested, is_thread_ending,
-        map_current_context,
+        ErrorRecord, Exception, LogMessage, SourceLocation, Stack, TraceId, current_context, is_nested,
+        is_thread_ending, map_current_context,
     },
-    transaction::{Handle, Recorder, Transaction, UserCode, contain, installed},
+    transaction::{Handle, Recorder, Transaction, UserCode, installed, run_user_code},
 };
 
 thread_local! {
@@ -68,9 +68,12 @@ fn stack_of_event(
     };
     let place = fields.file(metadata).zip(fields.line(metadata));
     match (stack_here(recorder), place) {
-        (Stack::Captured(stack), Some((file, line))) => {
-            Stack::Event { stack, place: Place { file, line, column: 0 }, module: metadata.module_path(), created }
-        }
+        (Stack::Captured(stack), Some((file, line))) => Stack::Event {
+            stack,
+            place: SourceLocation { file, line, column: 0 },
+            module: metadata.module_path(),
+            created,
+        },
         (stack, _) => stack,
     }
 }
@@ -123,7 +126,7 @@ impl ErrorEvents {
             return;
         }
         let mut fields = EventFields::default();
-        if contain(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
+        if run_user_code(&recorder, UserCode::Display, || event.record(&mut fields)).is_none() {
             return;
         }
         match fields.exception.take() {

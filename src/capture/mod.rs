@@ -24,12 +24,13 @@ pub(crate) use self::{
     fields::{EventFields, redacted},
 };
 use crate::{
+    otel::{link_to, running},
     record::{
         Context, ErrorOrigin, ErrorRecord, Exception, LabelValue, LogMessage, SpanId, Stack, cut, is_nested,
         map_current_context,
     },
     transaction::{
-        Handle, Recorder, Shared, Transaction, UserCode, contain, installed_or_warn, link_to, running, set_custom,
+        Handle, Recorder, Transaction, TransactionInner, UserCode, installed_or_warn, run_user_code, set_custom,
         to_json,
     },
 };
@@ -251,12 +252,12 @@ impl ErrorBuilder {
 /// An error as its own code tells it; where that panics, there is still an error to tell of.
 pub(crate) fn exception_of(recorder: &Recorder, tell: impl FnOnce() -> Exception) -> Exception {
     let silent = || Exception { message: "an error whose Display or Debug panicked".into(), ..Exception::default() };
-    contain(recorder, UserCode::Display, tell).unwrap_or_else(silent)
+    run_user_code(recorder, UserCode::Display, tell).unwrap_or_else(silent)
 }
 
 /// Returns the active span if it belongs to this transaction, and not to another transaction of the same trace.
 /// Does not access the span, whose lock may be held.
-fn active_span(shared: &Shared) -> Option<SpanId> {
+fn active_span(shared: &TransactionInner) -> Option<SpanId> {
     use opentelemetry::trace::TraceContextExt;
 
     if running().transaction().is_some_and(|running| !std::ptr::eq(&**running, shared)) {

@@ -17,9 +17,12 @@ use opentelemetry::{
 
 use super::{active_span, stack_here};
 use crate::{
+    otel::{hold, running, take_held},
     pipeline::is_worker_thread,
-    record::{Exception, Place, Stack, is_contained, is_context_known, is_probing_context, map_current_context},
-    transaction::{Panic, Recorder, hold, installed, running, take_held},
+    record::{
+        Exception, SourceLocation, Stack, is_contained, is_context_known, is_probing_context, map_current_context,
+    },
+    transaction::{Panic, Recorder, installed},
 };
 
 /// The longest time that a panic that ends the process waits for its delivery.
@@ -82,7 +85,7 @@ fn record(info: &PanicHookInfo<'_>, is_last: bool) -> Option<Arc<Recorder>> {
     let mut exception = Exception::from_panic(info.payload());
     exception.stack = match (stack_here(&recorder), info.location()) {
         (stack, Some(at)) => {
-            let place = Place { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() };
+            let place = SourceLocation { file: Cow::Owned(at.file().to_owned()), line: at.line(), column: at.column() };
             match stack {
                 Stack::Captured(stack) => Stack::Panic { stack, place },
                 _ => Stack::Location(place),

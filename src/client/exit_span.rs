@@ -9,10 +9,11 @@ use opentelemetry::{
 };
 
 use crate::{
+    otel::ApmTracer,
+    otel::{Entered, enter_handle, handle_from},
     record::{ErrorOrigin, OUTCOME, Outcome, current_context},
-    span::ApmTracer,
     trace_context,
-    transaction::{Entered, Handle, Transaction, enter_handle, found_in},
+    transaction::{Handle, Transaction},
 };
 
 thread_local! {
@@ -66,7 +67,7 @@ impl ExitSpan {
         start: Option<SystemTime>,
         describe: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
     ) -> Option<Self> {
-        let handle = found_in(parent);
+        let handle = handle_from(parent);
         if !handle.transaction().is_some_and(|shared| shared.records_spans()) {
             return None;
         }

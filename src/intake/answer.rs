@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::told::Told;
+use super::error_response::ErrorResponse;
 use crate::{
     apm_server::Answer,
     pipeline::{Delivery, FailureCause, Rejection},
@@ -19,7 +19,7 @@ pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
     if (200..300).contains(&status) {
         return Delivery::Decided { rejected: 0, reasons: Vec::new() };
     }
-    let told = Told::read(&answer.body);
+    let told = ErrorResponse::read(&answer.body);
     match status {
         400 => {
             let rejected = events.saturating_sub(told.accepted.unwrap_or(0));
@@ -40,7 +40,7 @@ pub(super) fn delivery(answer: &Answer, events: u64) -> Delivery {
 
 /// The server began and failed. An error with a document is that of an event and is decided; one without is what
 /// stopped the server, and says nothing of an event.
-fn of_the_server(status: u16, told: &Told, events: u64, retry_after: Option<Duration>) -> Delivery {
+fn of_the_server(status: u16, told: &ErrorResponse, events: u64, retry_after: Option<Duration>) -> Delivery {
     let accepted = told.accepted.unwrap_or(0).min(events);
     let rejected = told.of_events.min(events - accepted);
     if accepted + rejected == 0 {
@@ -57,14 +57,14 @@ fn of_the_server(status: u16, told: &Told, events: u64, retry_after: Option<Dura
     }
 }
 
-fn reasons(told: &Told, status: u16) -> Vec<Rejection> {
+fn reasons(told: &ErrorResponse, status: u16) -> Vec<Rejection> {
     if told.messages.is_empty() {
         return vec![Rejection { message: format!("the server answered {status} without a reason") }];
     }
     told.messages.iter().map(|message| Rejection { message: message.clone() }).collect()
 }
 
-fn line(told: &Told, status: u16) -> String {
+fn line(told: &ErrorResponse, status: u16) -> String {
     match told.messages.first() {
         Some(message) => format!("the server answered {status}: {message}"),
         None => format!("the server answered {status}"),

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use super::{json, model::Line, shorten::shorten};
-use crate::pipeline::Batch;
+use super::{json, truncate_event::shorten};
+use crate::{elastic::model::Line, pipeline::Batch};
 
 /// The server skips a longer line.
 const MAX_LINE: usize = 300 * 1024;
@@ -225,7 +225,7 @@ impl Batch for IntakeBatch {
 mod tests {
     use super::*;
     use crate::{
-        intake::{map, tests::records},
+        elastic::{map, tests::records},
         record::{Context, Custom, MetricsRecord, Name, Outcome, Resource, Sample, SpanId, TraceId, TransactionRecord},
         sanitize::Sanitizer,
     };

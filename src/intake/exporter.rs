@@ -7,13 +7,14 @@ use http::header::RETRY_AFTER;
 use super::{
     answer::delivery,
     encode::{Encoder, IntakeBatch},
-    map,
-    model::{self, Line},
-    traps::Traps,
 };
 use crate::{
     apm_server::{ServerClient, ServerVersion},
     config::{Config, LiveConfig},
+    elastic::{
+        IndexChecks, map,
+        model::{self, Line},
+    },
     error::BuildError,
     pipeline::{Added, Batch, Delivery, Exporter, FailureCause, Losses},
     record::{Context, Event, Resource},
@@ -31,7 +32,7 @@ pub(crate) struct IntakeExporter {
     config: Arc<Config>,
     sanitizer: Sanitizer,
     request_size: usize,
-    traps: Traps,
+    checks: IndexChecks,
     losses: Losses,
     /// That the server takes no log lines was said.
     told_of_logs: bool,
@@ -50,8 +51,8 @@ impl IntakeExporter {
     ) -> Result<Self, BuildError> {
         let encoder = Encoder::new(&metadata(resource, &server), client.gzip());
         let config = live.snapshot();
-        let mut traps = Traps::default();
-        traps.global_labels(&resource.labels);
+        let mut checks = IndexChecks::default();
+        checks.global_labels(&resource.labels);
         Ok(Self {
             encoder: encoder.map_err(|source| BuildError::Client { source: source.into() })?,
             client,
@@ -60,7 +61,7 @@ impl IntakeExporter {
             live,
             request_size: config.api_request_size,
             config,
-            traps,
+            checks,
             losses: Losses::default(),
             told_of_logs: false,
         })
@@ -91,34 +92,34 @@ impl Exporter for IntakeExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { encoder, sanitizer, traps, .. } = self;
+        let Self { encoder, sanitizer, checks, .. } = self;
         let added = match event {
             Event::Transaction(record) if !record.sampled && !self.server.takes_unsampled() => {
                 return Ok(Added::Unwanted);
             }
             Event::Transaction(record) => {
                 let transaction = map::transaction(&record, sanitizer);
-                watch(traps, &record.context, transaction.context.as_deref());
+                watch(checks, &record.context, transaction.context.as_deref());
                 encoder.add(&mut Line::Transaction(transaction))
             }
             Event::Span(mut record) => {
                 let frames = map::frames(&mut record, frames_limit(&self.config));
                 let span = map::span(&record, &frames, sanitizer);
-                span.context.iter().for_each(|context| traps.tags(&context.tags));
+                span.context.iter().for_each(|context| checks.tags(&context.tags));
                 encoder.add(&mut Line::Span(span))
             }
             Event::Error(mut record) => {
                 let frames = stack::resolve(record.take_stack(), frames_limit(&self.config));
                 let error = map::error(&record, &frames, sanitizer);
-                watch(traps, &record.context, error.context.as_deref());
+                watch(checks, &record.context, error.context.as_deref());
                 encoder.add(&mut Line::Error(error))
             }
             Event::Metrics(mut record) => {
-                traps.metrics(&mut record);
+                checks.metrics(&mut record);
                 match map::metricset(&record, sanitizer) {
                     Some(metricset) => {
-                        traps.labels(&record.labels);
-                        traps.tags(&metricset.tags);
+                        checks.labels(&record.labels);
+                        checks.tags(&metricset.tags);
                         encoder.add(&mut Line::Metricset(metricset))
                     }
                     None => Err("a metricset holds no sample that the server takes".to_owned()),
@@ -132,8 +133,8 @@ impl Exporter for IntakeExporter {
             }
             Event::Log(record) => {
                 let log = map::log(&record, &self.config.service_name, &self.sanitizer);
-                traps.labels(&record.labels);
-                traps.tags(&log.labels);
+                checks.labels(&record.labels);
+                checks.tags(&log.labels);
                 encoder.add(&mut Line::Log(log))
             }
         };
@@ -145,7 +146,7 @@ impl Exporter for IntakeExporter {
     }
 
     fn losses(&mut self) -> Losses {
-        Losses { keys: self.traps.take_lost_keys(), ..std::mem::take(&mut self.losses) }
+        Losses { keys: self.checks.take_lost_keys(), ..std::mem::take(&mut self.losses) }
     }
 
     fn is_full(&self) -> bool {
@@ -192,9 +193,9 @@ fn frames_limit(config: &Config) -> usize {
     usize::try_from(config.stack_trace_limit).unwrap_or(usize::MAX)
 }
 
-fn watch(traps: &mut Traps, record: &Context, mapped: Option<&model::Context<'_>>) {
-    traps.labels(&record.labels);
-    traps.custom(&record.custom);
-    traps.body(record, mapped);
-    mapped.into_iter().for_each(|context| traps.tags(&context.tags));
+fn watch(checks: &mut IndexChecks, record: &Context, mapped: Option<&model::Context<'_>>) {
+    checks.labels(&record.labels);
+    checks.custom(&record.custom);
+    checks.body(record, mapped);
+    mapped.into_iter().for_each(|context| checks.tags(&context.tags));
 }

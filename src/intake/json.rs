@@ -9,10 +9,9 @@ use serde::{
 };
 use serde_json::Error;
 
-/// A newtype struct of this name around text is JSON already.
-pub(super) const RAW: &str = "tower_apm::raw_json";
+use crate::elastic::model::RAW_JSON;
 
-pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn write(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
     value.serialize(&mut Writer { out, raw: false })
 }
 
@@ -212,7 +211,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.raw = name == RAW;
+        self.raw = name == RAW_JSON;
         let written = value.serialize(&mut *self);
         self.raw = false;
         written

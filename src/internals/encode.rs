@@ -90,6 +90,7 @@ impl Record {
             is_retold: false,
             statement: None,
             span_type: None,
+            exit_span: None,
             stack: Stack::None,
         })))
     }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::{
     config::{CodeOptions, Config, EnvVars, OPTIONS, Wildcard, resolve},
     propagation::{self, Outgoing},
-    sanitize, sql,
+    sanitize, semconv,
 };
 
 /// Whether a wildcard pattern matches a text.
@@ -17,7 +17,7 @@ pub fn wildcard_matches(pattern: &str, text: &str) -> bool {
 /// The name of a SQL statement.
 #[must_use]
 pub fn sql_signature(statement: &str) -> String {
-    sql::signature(statement).into_owned()
+    semconv::signature(statement).into_owned()
 }
 
 /// The patterns of `sanitize_field_names` where nobody sets it.

@@ -5,8 +5,9 @@ use tracing::{Event, Level, Metadata};
 
 use crate::{
     capture::{EventFields, error_id},
+    otel::{link_to, running},
     record::{LogPlace, LogRecord, Monotonic, is_nested, is_thread_ending, map_current_context},
-    transaction::{Handle, Recorder, UserCode, contain, link_to, running},
+    transaction::{Handle, Recorder, UserCode, run_user_code},
 };
 
 /// The record of a line, not yet redacted. A field whose `Debug` or `Display` panics is left out, and so are those behind
@@ -18,7 +19,7 @@ pub(super) fn record_of(event: &Event<'_>, recorder: &Recorder) -> LogRecord {
     let error_id = error_id(event);
     // a panic is counted and named there
     if !is_nested() {
-        let _ = contain(recorder, UserCode::Display, || event.record(&mut fields));
+        let _ = run_user_code(recorder, UserCode::Display, || event.record(&mut fields));
     }
     let error = fields.exception.take();
     let told = fields.message.take().or_else(|| error.as_ref().map(|error| error.message.clone())).unwrap_or_default();

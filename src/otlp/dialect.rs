@@ -13,10 +13,9 @@ use super::{
     stack_text,
 };
 use crate::{
-    intake::model::{
-        Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Text, Transaction,
-    },
+    elastic::model::{Entries, Error, HeaderValue, Headers, Request, Response, Scalar, Span, SpanContext, Transaction},
     record::GrpcStatus,
+    semconv::Text,
 };
 
 /// The attributes of one span, and how many were left out.

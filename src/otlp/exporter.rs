@@ -13,8 +13,8 @@ use super::{
 use crate::{
     apm_server::ServerSettings,
     config::{Config, LiveConfig},
+    elastic::{IndexChecks, map},
     error::BuildError,
-    intake::{self, Traps},
     pipeline::{Added, Delivery, Exporter, Losses},
     record::{Context, Event, Resource},
     sanitize::Sanitizer,
@@ -36,7 +36,7 @@ pub(crate) struct OtlpExporter {
     /// The options that `sanitizer` was made from.
     config: Arc<Config>,
     sanitizer: Sanitizer,
-    traps: Traps,
+    checks: IndexChecks,
     /// Values left out since they were last asked for.
     dropped_values: u64,
     open: OpenBatch,
@@ -52,8 +52,8 @@ impl OtlpExporter {
         let config = live.snapshot();
         let settings = ServerSettings::for_otlp(&config, gzip);
         let requests = Requests::new(&settings, &config, resource)?;
-        let mut traps = Traps::default();
-        traps.global_labels(&resource.labels);
+        let mut checks = IndexChecks::default();
+        checks.global_labels(&resource.labels);
         Ok(Self {
             requests,
             spans_only: config.otlp_is_of_traces(),
@@ -61,7 +61,7 @@ impl OtlpExporter {
             framework: resource.framework,
             live,
             sanitizer: Sanitizer::of(&config),
-            traps,
+            checks,
             dropped_values: 0,
             open: OpenBatch::default(),
             limit: config.api_request_size.min(MAX_BATCH),
@@ -95,28 +95,28 @@ impl Exporter for OtlpExporter {
 
     fn add(&mut self, event: Event) -> Result<Added, String> {
         self.refresh();
-        let Self { sanitizer, config, traps, dropped_values, open, framework, requests, sets, .. } = self;
+        let Self { sanitizer, config, checks, dropped_values, open, framework, requests, sets, .. } = self;
         match event {
             // OTLP tells sampled ones only
             Event::Transaction(record) if !record.sampled => return Ok(Added::Unwanted),
             Event::Transaction(record) => {
-                let told = intake::transaction(&record, sanitizer);
+                let told = map::transaction(&record, sanitizer);
                 let span = project::transaction(&record, &told, *framework);
-                watch(traps, &record.context, &span.attributes);
+                watch(checks, &record.context, &span.attributes);
                 *dropped_values += u64::from(span.dropped_attributes_count);
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Span(mut record) => {
-                let frames = intake::frames(&mut record, frames_limit(&self.config));
-                let told = intake::span(&record, &frames, sanitizer);
+                let frames = map::frames(&mut record, frames_limit(&self.config));
+                let told = map::span(&record, &frames, sanitizer);
                 let span = project::span(&record, &told, *framework);
-                traps.attributes(&span.attributes);
+                checks.attributes(&span.attributes);
                 open.add_span((record.trace_id, record.id), span);
             }
             Event::Error(mut record) => {
                 let frames = stack::resolve(record.take_stack(), frames_limit(&self.config));
                 let told = project::error(&record, &frames, sanitizer);
-                watch(traps, &record.context, &told.attributes);
+                watch(checks, &record.context, &told.attributes);
                 *dropped_values += u64::from(told.dropped_attributes_count);
                 open.add_error(record.parent.as_ref(), record.timestamp, told);
             }
@@ -126,19 +126,19 @@ impl Exporter for OtlpExporter {
             Event::Metrics(_) if requests.is_paused(Signal::Metrics) => return Ok(Added::Paused),
             Event::Log(_) if requests.is_paused(Signal::Logs) => return Ok(Added::Paused),
             Event::Metrics(mut record) => {
-                traps.metrics(&mut record);
+                checks.metrics(&mut record);
                 let metrics = messages::metrics(&record, sets, &config.disable_metrics, sanitizer);
                 if metrics.is_empty() {
                     return Err("a metricset holds no sample that the server takes".to_owned());
                 }
-                traps.labels(&record.labels);
-                traps.tags(&intake::field_tags(&record.labels, sanitizer));
+                checks.labels(&record.labels);
+                checks.tags(&map::field_tags(&record.labels, sanitizer));
                 open.add_metrics(metrics);
             }
             Event::Log(record) => {
-                let told = intake::log(&record, &config.service_name, sanitizer);
-                traps.labels(&record.labels);
-                traps.tags(&told.labels);
+                let told = map::log(&record, &config.service_name, sanitizer);
+                checks.labels(&record.labels);
+                checks.tags(&told.labels);
                 open.add_line(messages::line(&told));
             }
         }
@@ -147,7 +147,7 @@ impl Exporter for OtlpExporter {
 
     fn losses(&mut self) -> Losses {
         Losses {
-            keys: self.traps.take_lost_keys(),
+            keys: self.checks.take_lost_keys(),
             values: std::mem::take(&mut self.dropped_values),
             ..Losses::default()
         }
@@ -180,10 +180,10 @@ fn frames_limit(config: &Config) -> usize {
 }
 
 /// Labels are also what was made of users, custom context and headers.
-fn watch(traps: &mut Traps, record: &Context, attributes: &[KeyValue]) {
-    traps.labels(&record.labels);
-    traps.custom(&record.custom);
-    traps.attributes(attributes);
+fn watch(checks: &mut IndexChecks, record: &Context, attributes: &[KeyValue]) {
+    checks.labels(&record.labels);
+    checks.custom(&record.custom);
+    checks.attributes(attributes);
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 use serde_json::Value as Json;
 
-use crate::intake::{
-    cut, is_exact,
-    model::{Context, HeaderValue, Headers, Scalar, Tags},
+use crate::{
+    elastic::{
+        map::is_exact,
+        model::{Context, HeaderValue, Headers, Scalar, Tags},
+    },
+    semconv::cut,
 };
 
 /// Values of custom context that one event tells. Each is a field of the index, which has about a thousand.
@@ -161,7 +164,7 @@ mod tests {
 
     fn flat(key: &str, json: &str) -> (Vec<(String, Value)>, u32) {
         let mut context = Context::default();
-        context.custom.set(key.to_owned().into(), crate::intake::model::Json(json.to_owned()));
+        context.custom.set(key.to_owned().into(), crate::elastic::model::Json(json.to_owned()));
         let mut attributes = Attributes::default();
         attributes.context(&context);
         let list = attributes.list.into_iter().map(|attribute| (attribute.key.to_string(), attribute.value));

@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::{
 
 use crate::{
     config::Wildcard,
-    intake::{
-        self, is_metric_name,
+    elastic::{
+        map::{self, is_metric_name},
         model::{LogLine, Scalar, Tags},
     },
     record::{MetricsRecord, Sample},
@@ -60,7 +60,7 @@ fn utilization(record: &MetricsRecord) -> MetricsRecord {
 }
 
 fn points(record: &MetricsRecord, number: u64, sanitizer: &Sanitizer) -> Vec<Metric> {
-    let attributes = labels(&intake::field_tags(&record.labels, sanitizer));
+    let attributes = labels(&map::field_tags(&record.labels, sanitizer));
     let time_unix_nano = nanos(record.timestamp).saturating_add(number);
     let number = |value: f64| NumberDataPoint {
         attributes: attributes.clone(),
@@ -77,7 +77,7 @@ fn points(record: &MetricsRecord, number: u64, sanitizer: &Sanitizer) -> Vec<Met
         })),
         Sample::Gauge(_) | Sample::Counter(_) => None,
         // the server would tell it by a value that JSON has no number for
-        Sample::Histogram { bounds, counts } if intake::histogram_values(bounds, counts).is_none() => None,
+        Sample::Histogram { bounds, counts } if map::histogram_values(bounds, counts).is_none() => None,
         Sample::Histogram { bounds, counts } => Some(Data::Histogram(Histogram {
             data_points: vec![HistogramDataPoint {
                 attributes: attributes.clone(),

@@ -1,9 +1,9 @@
 //! The exporter for OTLP: the events of intake v2, told in OpenTelemetry's words as the APM Server reads them.
 //!
 //! ```text
-//! record ─▶ intake's map ─▶ project: SpanData ─▶ batch ─▶ opentelemetry-otlp ─▶ http or grpc ─▶ server
-//!           │               └─ dialect: attributes │    └─ errors become events of their span
-//!           └─▶ messages: metrics and log lines ───┘
+//! record ─▶ elastic's map ─▶ project: SpanData ─▶ batch ─▶ opentelemetry-otlp ─▶ http or grpc ─▶ server
+//!           │                └─ dialect: attributes │    └─ errors become events of their span
+//!           └─▶ messages: metrics and log lines ────┘
 //! ```
 //!
 //! What is told is decided once, in Elastic's terms, by the native mapping: names, types, sanitising and limits are the

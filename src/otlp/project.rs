@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::dialect;
 use crate::{
-    intake::{self, model},
+    elastic::{map, model},
     record::{self, ErrorRecord, SpanRecord, TransactionRecord},
     sanitize::Sanitizer,
     stack::Frame,
@@ -82,7 +82,7 @@ pub(super) fn span(record: &SpanRecord, told: &model::Span<'_>, framework: Optio
 
 /// An error as the event of its span.
 pub(super) fn error(record: &ErrorRecord, frames: &[Frame], sanitizer: &Sanitizer) -> Event {
-    let told = intake::error(record, frames, sanitizer);
+    let told = map::error(record, frames, sanitizer);
     let (attributes, dropped) = dialect::exception(&told);
     Event::new(EXCEPTION, time(record.timestamp), attributes, dropped)
 }

@@ -4,7 +4,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource as OtelResource;
 
 use super::flatten::scalar;
-use crate::{intake::tags, record::Resource};
+use crate::{elastic::map::tags, record::Resource};
 
 /// What OTLP has attributes for; labels become labels. The distribution stays unnamed: with a name of it, Kibana would
 /// not know the agent.

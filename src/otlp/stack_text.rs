@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::intake::model::{Error, Exception, Frame};
+use crate::elastic::model::{Error, Exception, Frame};
 
 /// Characters of the text.
 const MAX_TEXT: usize = 32_000;
@@ -74,7 +74,7 @@ fn bounded(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::model::ErrorLog;
+    use crate::elastic::model::ErrorLog;
 
     #[test]
     fn causes_follow_the_stack_frames() {

@@ -11,11 +11,13 @@ mod binary;
 mod incoming;
 mod outgoing;
 mod sampling;
+mod trace_context;
 mod traceparent;
 mod tracestate;
 
 use http::HeaderName;
 
+pub use self::trace_context::TraceContext;
 pub(crate) use self::{
     attached::AttachedBaggage,
     incoming::{Incoming, extract, extract_bytes, extract_text, is_read},

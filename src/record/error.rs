@@ -92,12 +92,17 @@ pub(crate) enum Stack {
     /// A `std::backtrace::Backtrace`, as it displays itself.
     Text(Box<str>),
     /// A panic's, which knows its own place also where there is no debug information.
-    Panic { stack: Box<backtrace::Backtrace>, place: Place },
+    Panic { stack: Box<backtrace::Backtrace>, place: SourceLocation },
     /// Where a panic happened, when nothing more is known.
-    Location(Place),
+    Location(SourceLocation),
     /// That of a `tracing` event. The event's metadata names the code that logged, also where that code was inlined.
     /// `created` is the place at which the logged error was created, if its text contains it.
-    Event { stack: Box<backtrace::Backtrace>, place: Place, module: Option<&'static str>, created: Option<Place> },
+    Event {
+        stack: Box<backtrace::Backtrace>,
+        place: SourceLocation,
+        module: Option<&'static str>,
+        created: Option<SourceLocation>,
+    },
     /// The stack of the code that attached an error to a response. `report` is the error, if its `Debug` output can
     /// contain a stack.
     Attached { stack: Box<backtrace::Backtrace>, report: Option<UnformattedError> },
@@ -116,7 +121,7 @@ impl fmt::Debug for UnformattedError {
 
 /// In the source, as the compiler knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     pub(crate) file: Cow<'static, str>,
     pub(crate) line: u32,
     pub(crate) column: u32,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use opentelemetry::{KeyValue, trace::SpanKind};
 use smallvec::SmallVec;
 
 use super::Label;
@@ -74,9 +73,6 @@ impl SpanType<'_> {
         SpanType { kind: self.kind, subtype }
     }
 }
-
-/// Tells a span's type by its kind and attributes.
-pub(crate) type SpanTypeOf = for<'a> fn(&SpanKind, &'a [KeyValue]) -> SpanType<'a>;
 
 /// Where the time of a transaction went, by type of span. As many as most have are kept without an allocation.
 pub(crate) type SelfTimes = SmallVec<[SelfTime; 4]>;

@@ -1,7 +1,7 @@
 //! Error reports that were formatted as text: the `Debug` of `anyhow::Error`, of `eyre::Report`, and of error types that
 //! print their causes in the same way.
 
-use super::Place;
+use super::SourceLocation;
 
 /// The maximum number of causes that are read from one text.
 const MAX_CAUSES: usize = 50;
@@ -13,7 +13,7 @@ pub(super) struct Report {
     /// The causes, from the nearest cause to the root cause.
     pub(super) causes: Vec<String>,
     /// The place at which the error was created (`Location:` of eyre).
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<SourceLocation>,
     /// The lines below `Stack backtrace:`.
     pub(super) backtrace: Option<String>,
 }
@@ -123,7 +123,7 @@ fn numbered(line: &str) -> Option<(usize, &str)> {
 }
 
 /// Reads a place such as `src/main.rs:10:5`.
-fn place(line: &str) -> Option<Place> {
+fn place(line: &str) -> Option<SourceLocation> {
     let (rest, last) = line.rsplit_once(':')?;
     let last = last.parse().ok()?;
     let number = |(file, line): (&str, &str)| Some((file.to_owned(), line.parse::<u32>().ok()?));
@@ -131,7 +131,7 @@ fn place(line: &str) -> Option<Place> {
         Some((file, line)) => (file, line, last),
         None => (rest.to_owned(), last, 0),
     };
-    Some(Place { file: file.into(), line, column })
+    Some(SourceLocation { file: file.into(), line, column })
 }
 
 /// Removes the escape sequences that set colours: `ESC [ … m`.

@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 
-use super::{Composite, Outcome, SpanId, SpanType, Stack, StatementKey, TraceId};
+use super::{Composite, ExitSpan, Outcome, SpanId, SpanType, Stack, StatementKey, TraceId};
 
 /// One finished span.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub(crate) struct SpanRecord {
     pub(crate) statement: Option<StatementKey>,
     /// Where it was found out for the transaction's self times, by all attributes.
     pub(crate) span_type: Option<SpanType<'static>>,
+    /// Set if the transaction needed it, to compress or to drop the span. By all attributes.
+    pub(crate) exit_span: Option<Box<ExitSpan>>,
     /// Where it ended, if it took long.
     pub(crate) stack: Stack,
 }
@@ -66,7 +68,8 @@ impl SpanRecord {
         let links = self.links.len() * size_of::<Link>();
         let subtype = self.span_type.as_ref().and_then(|span_type| span_type.subtype.as_ref());
         let subtype = subtype.map_or(0, |subtype| subtype.len());
-        self.name.len() + attributes_size(&self.attributes) + links + subtype + self.stack.heap_size()
+        let exit_span = self.exit_span.as_ref().map_or(0, |exit_span| exit_span.size());
+        self.name.len() + attributes_size(&self.attributes) + links + subtype + exit_span + self.stack.heap_size()
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn known_method(method: &Method) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Body, CallTarget, MessageHeaders};
+    use crate::record::{Body, MessageHeaders, ServiceTarget};
 
     fn record() -> TransactionRecord {
         TransactionRecord::new(TraceId(1), SpanId(2), "scheduled".into(), Name::Route, 0)
@@ -215,7 +215,7 @@ mod tests {
     fn heap_size_includes_every_growing_field() {
         let text = || Cow::Owned::<str>("a".repeat(1000));
         let target =
-            CallTarget { kind: Some("a".repeat(1000)), name: Some("a".repeat(1000)), resource: "a".repeat(1000) };
+            ServiceTarget { kind: Some("a".repeat(1000)), name: Some("a".repeat(1000)), resource: "a".repeat(1000) };
         let dropped = DroppedSpans { target, outcome: Outcome::Success, count: 1, sum: Duration::from_secs(1) };
         let bare = record().heap_size();
         for grown in [

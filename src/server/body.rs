@@ -15,7 +15,7 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{guard::Ending, ignored::RequestContext, response_error::with_error_of};
-use crate::transaction::{enter, enter_own, otel_context};
+use crate::otel::{enter, enter_own, otel_context};
 
 pin_project_lite::pin_project! {
     /// The body of a response that passed [`ApmService`](super::ApmService). Frames, trailers, size hint and end of

@@ -16,14 +16,15 @@ use opentelemetry::Context;
 use tracing::Span;
 
 use super::{
-    ResponseBody,
+    body::ResponseBody,
     guard::Ending,
     hooks::Options,
     ignored::RequestContext,
     outcome,
     response_error::{ResponseError, with_error_of},
 };
-use crate::transaction::{Entered, Transaction, enter, enter_handle, enter_own, poll_and_drop, send_caught_panics};
+use crate::otel::{Entered, enter, enter_handle, enter_own, send_caught_panics};
+use crate::transaction::{Transaction, poll_and_drop};
 
 /// Up to this size, in bytes, a body whose size is known is taken to be there already: nothing is measured on its way.
 pub(super) const IN_ONE_PIECE: u64 = 64 * 1024;
@@ -231,6 +232,22 @@ fn tell_trace_id<B>(options: &Options, transaction: &Transaction, response: &mut
         && let Ok(value) = HeaderValue::try_from(id.to_string())
     {
         response.headers_mut().insert(name.clone(), value);
+    }
+}
+
+impl RequestContext {
+    fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let response = run_hooks(&self.options, &self.transaction, response);
+        if response.status().is_server_error() {
+            if let (Some(attached), Some(recorder)) =
+                (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
+            {
+                self.error(attached.exception(recorder, self.transaction.handle()));
+            }
+            self.transaction.handle().ignored_request_failed();
+        }
+        let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
+        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) })
     }
 }
 

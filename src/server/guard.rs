@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::{grpc, outcome};
 use crate::{
     record::{ErrorOrigin, Exception, Headers, HttpResponse, LabelValue, Name, Outcome, TransactionRecord},
-    transaction::{Shared, Transaction},
+    transaction::{Handle, Transaction, TransactionInner},
 };
 
 /// Travels with the request, from the future to the body. Dropped before either has said how it ended, it was cut off:
@@ -44,7 +44,7 @@ impl Ending {
         &self.transaction
     }
 
-    fn shared(&self) -> Option<&Arc<Shared>> {
+    fn shared(&self) -> Option<&Arc<TransactionInner>> {
         self.transaction.shared()
     }
 
@@ -137,7 +137,7 @@ impl Ending {
     /// A panic went through: it is an error, and there is no status to tell of.
     pub(super) fn panicked(self, panic: &(dyn Any + Send)) {
         if let Some(shared) = self.shared() {
-            shared.panicked(panic);
+            Handle::Transaction(shared.clone()).panicked(panic);
             shared.update(|record| {
                 record.result.get_or_insert("panic".into());
             });

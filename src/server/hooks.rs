@@ -7,7 +7,7 @@ use http::{HeaderName, request, response};
 use super::{ErrorVerdict, Panicked};
 use crate::{
     record::{Exception, is_contained},
-    transaction::{Recorder, Transaction, UserCode, contain},
+    transaction::{Recorder, Transaction, UserCode, run_user_code},
 };
 
 type OnRequest = Arc<dyn Fn(&Transaction, &request::Parts) + Send + Sync>;
@@ -71,7 +71,7 @@ fn run<T>(transaction: &Transaction, hook: impl FnOnce() -> T) -> Option<T> {
     if is_contained() {
         return None;
     }
-    contain(transaction.handle().recorder()?, UserCode::Hook, hook)
+    run_user_code(transaction.handle().recorder()?, UserCode::Hook, hook)
 }
 
 impl fmt::Debug for Options {

@@ -9,19 +9,14 @@ use std::{
     time::SystemTime,
 };
 
-use http::Response;
 use opentelemetry::Context;
 use tracing::Span;
 
-use super::{
-    ResponseBody,
-    future::{IN_ONE_PIECE, run_hooks},
-    hooks::Options,
-    response_error::{ResponseError, with_error_of},
-};
+use super::{hooks::Options, response_error::with_error_of};
 use crate::{
+    otel::{Entered, enter_handle, enter_own},
     record::Exception,
-    transaction::{Entered, Transaction, enter_handle, enter_own},
+    transaction::Transaction,
 };
 
 /// The context of a request that has no transaction to end.
@@ -29,10 +24,10 @@ use crate::{
 /// This is an ignored request, including a streamed response body, or an event stream, because its transaction ends
 /// before its body.
 pub(super) struct RequestContext {
-    transaction: Transaction,
+    pub(super) transaction: Transaction,
     context: Context,
     span: Span,
-    options: Arc<Options>,
+    pub(super) options: Arc<Options>,
 }
 
 impl RequestContext {
@@ -54,7 +49,7 @@ impl RequestContext {
         self.transaction.handle().panicked(panic);
     }
 
-    fn error(&self, mut exception: Exception) {
+    pub(super) fn error(&self, mut exception: Exception) {
         exception.handled = false;
         self.transaction.handle().error(exception.into_record(SystemTime::now()), None);
     }
@@ -72,19 +67,5 @@ impl RequestContext {
         if let Some(recorder) = self.transaction.handle().recorder() {
             with_error_of(error, recorder, |_, exception| self.error(exception));
         }
-    }
-
-    pub(super) fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
-        let response = run_hooks(&self.options, &self.transaction, response);
-        if response.status().is_server_error() {
-            if let (Some(attached), Some(recorder)) =
-                (response.extensions().get::<ResponseError>(), self.transaction.handle().recorder())
-            {
-                self.error(attached.exception(recorder, self.transaction.handle()));
-            }
-            self.transaction.handle().ignored_request_failed();
-        }
-        let is_there = response.body().size_hint().exact().is_some_and(|size| size <= IN_ONE_PIECE);
-        response.map(|body| if is_there { ResponseBody::untouched(body) } else { ResponseBody::in_context(body, self) })
     }
 }

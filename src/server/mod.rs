@@ -5,6 +5,8 @@
 
 mod body;
 mod body_capture;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
 mod grpc;
 mod guard;

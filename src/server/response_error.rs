@@ -14,7 +14,7 @@ use crate::{
     capture::{exception_of, stack_here},
     record::{Exception, Stack, UnformattedError},
     sanitize::Sanitizer,
-    transaction::{Handle, Recorder, Transaction, UserCode, contain},
+    transaction::{Handle, Recorder, Transaction, UserCode, run_user_code},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -177,7 +177,7 @@ where
     match known {
         Some(error) => then(error, exception_of(recorder, || Exception::from_error(error))),
         None => {
-            let message = contain(recorder, UserCode::Display, || error.to_string()).unwrap_or_default();
+            let message = run_user_code(recorder, UserCode::Display, || error.to_string()).unwrap_or_default();
             let error = ServiceError { message };
             let mut exception = Exception::from_error(&error);
             exception.set_path(type_name::<E>());

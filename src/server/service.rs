@@ -26,12 +26,10 @@ use super::{
 };
 use crate::{
     config::Config,
+    otel::{enter, enter_handle, ignored_context, new_request_span, otel_context, transaction_from},
     propagation::Incoming,
     record::{Link, Monotonic, Name, current_context, is_nested, map_current_context},
-    transaction::{
-        Ids, Ignored, Recorder, Shared, Transaction, continued, enter, enter_handle, followed, handle_in,
-        ignored_context, installed_or_warn, new_record, new_request_span, otel_context, root,
-    },
+    transaction::{Ids, Ignored, Recorder, Transaction, TransactionInner, installed_or_warn, new_record},
 };
 
 /// A service under [`ApmLayer`](super::ApmLayer).
@@ -158,7 +156,7 @@ impl<S> ApmService<S> {
             watch.ignored(|| format!("{} {}", request.method(), request::path(&request)));
         }
         let current = current_context();
-        if let Some(outer) = handle_in(&current) {
+        if let Some(outer) = transaction_from(&current) {
             outer.discard();
         }
         let (incoming, baggage) = Noted::of(request.headers()).trace();
@@ -246,11 +244,11 @@ fn begin<B: 'static>(
     began: Monotonic,
     incoming: Option<Incoming>,
     https: bool,
-) -> Arc<Shared> {
-    let incoming = incoming.map(|incoming| continued(incoming, &config));
+) -> Arc<TransactionInner> {
+    let incoming = incoming.map(|incoming| Ids::from_remote(incoming, &config));
     // nearly always there is none, and nothing to clone
     let current = map_current_context(|current| current.has_active_span().then(|| current.clone()));
-    if let Some(outer) = current.as_ref().and_then(handle_in) {
+    if let Some(outer) = current.as_ref().and_then(transaction_from) {
         let (ids, link) = incoming.clone().unzip();
         let sampled = ids.as_ref().map_or(outer.ids().sampled, |ids| ids.sampled);
         let adopted = outer.adopt(ids, |record| {
@@ -265,11 +263,11 @@ fn begin<B: 'static>(
         }
     }
     let below = || below(current.as_ref()?, &config);
-    let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (root(&config), None));
+    let (ids, link) = incoming.or_else(below).unwrap_or_else(|| (Ids::new_root(&config), None));
     let mut record = new_record(&ids, "request".into(), name(request), began);
     request::tell(request, noted, &config, ids.sampled, https, &mut record.context);
     record.links.extend(link);
-    Shared::new(recorder, config, ids, began, record)
+    TransactionInner::new(recorder, config, ids, began, record)
 }
 
 /// A gRPC call is named by its method, and everything else by its route. That it is one is certain when it has been
@@ -289,12 +287,12 @@ fn below(current: &opentelemetry::Context, config: &Config) -> Option<(Ids, Opti
     let span = current.span();
     let mut incoming = Incoming::of(span.span_context())?;
     if span.span_context().is_remote() {
-        return Some(continued(incoming, config));
+        return Some(Ids::from_remote(incoming, config));
     }
-    if let Some(outer) = handle_in(current) {
+    if let Some(outer) = transaction_from(current) {
         incoming.parent_id = outer.pin(incoming.parent_id);
         incoming.sample_rate = outer.ids().sample_rate;
         incoming.tracestate = outer.ids().tracestate.clone();
     }
-    Some((followed(incoming), None))
+    Some((Ids::child_of(incoming), None))
 }

@@ -1,7 +1,7 @@
 //! One frame, and the way there from each form of a stack.
 
 use super::{names, report, symbols, text};
-use crate::record::{Place, Stack, UnformattedError};
+use crate::record::{SourceLocation, Stack, UnformattedError};
 
 /// One call of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Frame {
     }
 
     /// Creates the frame of a place without a function.
-    pub(super) fn at(place: &Place) -> Self {
+    pub(super) fn at(place: &SourceLocation) -> Self {
         let column = Some(place.column).filter(|column| *column > 0);
         Self::new(None, Some(&place.file), Some(place.line), column)
     }
@@ -139,7 +139,7 @@ fn attached(stack: backtrace::Backtrace, report: Option<UnformattedError>) -> Ve
 ///
 /// A function without debug information has no file. The event's location is then a separate frame, unless the function is
 /// known by its module.
-fn begin_where_logged(frames: &mut Vec<Frame>, place: &Place, module: Option<&'static str>) {
+fn begin_where_logged(frames: &mut Vec<Frame>, place: &SourceLocation, module: Option<&'static str>) {
     let mut logged = Frame::new(None, Some(&place.file), Some(place.line), None);
     logged.module = module.map(str::to_owned);
     let is_in_file = |frame: &Frame| {
@@ -179,7 +179,7 @@ fn is_in_crate(frame: &Frame, module: Option<&str>) -> bool {
 }
 
 /// A panic knows where it was raised, also where there is no debug information.
-fn fill(frames: &mut Vec<Frame>, place: &Place) {
+fn fill(frames: &mut Vec<Frame>, place: &SourceLocation) {
     let raised = Frame::at(place);
     if frames.is_empty() {
         return frames.push(raised);
@@ -294,7 +294,8 @@ mod tests {
 
     #[test]
     fn panic_location_is_one_frame() {
-        let stack = Stack::Location(Place { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 });
+        let stack =
+            Stack::Location(SourceLocation { file: "/home/ada/shop/src/market/service.rs".into(), line: 7, column: 3 });
         let [frame] = &resolve(stack, 50)[..] else { panic!("not one frame") };
         assert_eq!(frame.file.as_deref(), Some("shop/src/market/service.rs"));
         assert_eq!((frame.line, frame.library, frame.function.as_deref()), (Some(7), false, None));
@@ -368,7 +369,7 @@ mod tests {
     // spec: error-tracking.md
     #[test]
     fn panic_location_fills_the_first_frame_without_one() {
-        let place = |file: &str| Place { file: file.to_owned().into(), line: 30, column: 9 };
+        let place = |file: &str| SourceLocation { file: file.to_owned().into(), line: 30, column: 9 };
         let mut frames = recorded(BARE);
         fill(&mut frames, &place("src/market.rs"));
         let own: Vec<_> = frames.iter().filter(|frame| !frame.library).map(|frame| frame.line).collect();

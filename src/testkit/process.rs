@@ -7,7 +7,7 @@ use tracing_subscriber::{Layer, fmt, layer::SubscriberExt};
 use crate::{
     agent::{self, log_filter},
     capture,
-    transaction::REQUEST_TARGET,
+    otel::REQUEST_TARGET,
 };
 
 const FOREIGN: &str = "this process has set a global tracing subscriber of its own: spans, `in_current_span()` and \

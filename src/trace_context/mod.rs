@@ -33,20 +33,13 @@
 //! option `baggage_to_attach` names the entries that are recorded with events.
 
 mod bytes_injector;
-pub(crate) mod carrier;
-pub(crate) mod propagator;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::{Context, trace::TraceContextExt};
+use opentelemetry::Context;
 
 pub use self::bytes_injector::BytesInjector;
-pub(crate) use self::carrier::inject_context;
-pub use crate::transaction::TraceContext;
-use crate::{
-    propagation::{Incoming, Outgoing, Tracestate, baggage_of},
-    record::current_context,
-    transaction::{handle_in, installed},
-};
+pub use crate::propagation::TraceContext;
+use crate::{otel::outgoing, record::current_context};
 
 /// Writes `traceparent`, `tracestate` and `baggage` of the current span, or else of the current transaction, into the
 /// headers of a call.
@@ -121,26 +114,4 @@ pub fn extract(headers: &HeaderMap) -> TraceContext {
 #[must_use]
 pub fn extract_message<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> TraceContext {
     TraceContext::from_bytes(&get)
-}
-
-/// From our transaction, or from a span of another tracer.
-fn outgoing(context: &Context) -> Option<Outgoing> {
-    let span = context.span();
-    let incoming = Incoming::of(span.span_context())?;
-    let (trace_id, parent_id) = (incoming.trace_id, incoming.parent_id);
-    let baggage = baggage_of(context);
-    let Some(shared) = handle_in(context) else {
-        let Incoming { sampled, tracestate, .. } = incoming;
-        let legacy = installed().is_some_and(|agent| agent.config().use_elastic_traceparent_header);
-        return Some(Outgoing { trace_id, parent_id, sampled, tracestate, legacy, baggage });
-    };
-    let ids = shared.ids();
-    let parent_id = if span.span_context().is_remote() { ids.id } else { shared.pin(parent_id) };
-    let legacy = shared.config().use_elastic_traceparent_header;
-    let sampled = ids.sampled && !shared.is_discarded();
-    let tracestate = match &ids.tracestate {
-        Tracestate::Root(_) if shared.is_discarded() => Tracestate::Root(0.0),
-        tracestate => tracestate.clone(),
-    };
-    Some(Outgoing { trace_id: ids.trace_id, parent_id, sampled, tracestate, legacy, baggage })
 }

@@ -9,9 +9,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Recorder,
-    contained::{UserCode, contain},
-    depth::Bounded,
+    depth::DepthLimited,
+    inner::Recorder,
+    user_code::{UserCode, run_user_code},
 };
 use crate::record::Context;
 
@@ -28,9 +28,9 @@ pub(crate) fn to_json(value: &impl Serialize, room: Option<usize>, recorder: &Re
         return None;
     };
     let mut writer = Writer { bytes: Vec::with_capacity(128.min(left)), left, writes: 0, began: Instant::now() };
-    let write = || Bounded::new(value).serialize(&mut serde_json::Serializer::new(&mut writer));
+    let write = || DepthLimited::new(value).serialize(&mut serde_json::Serializer::new(&mut writer));
     let mut is_too_large = false;
-    let note = match contain(recorder, UserCode::Serialize, write) {
+    let note = match run_user_code(recorder, UserCode::Serialize, write) {
         Some(Ok(())) => match String::from_utf8(writer.bytes) {
             Ok(json) => return Some(json.into_boxed_str()),
             Err(_) => "not text",

@@ -8,7 +8,7 @@ use crate::record::MAX_CUSTOM_DEPTH;
 const TOO_DEEP: &str = "…";
 /// Values that only wrap another one, such as `Some`, within each other and the objects and arrays around them.
 const MAX_WRAPPED: usize = 128;
-/// What `serde_json` calls its own values that are told as structs, and are no objects.
+/// The names of structs by which `serde_json` serializes its own values. They are not objects.
 const NO_OBJECT: &str = "$serde_json::private::";
 
 /// How deep a value lies.
@@ -27,24 +27,24 @@ impl Level {
 }
 
 /// Serializes a value to its bound.
-pub(super) struct Bounded<'a, T: ?Sized> {
+pub(super) struct DepthLimited<'a, T: ?Sized> {
     value: &'a T,
     level: Level,
 }
 
-impl<'a, T: ?Sized> Bounded<'a, T> {
+impl<'a, T: ?Sized> DepthLimited<'a, T> {
     pub(super) fn new(value: &'a T) -> Self {
         Self { value, level: Level::default() }
     }
 }
 
-impl<T: Serialize + ?Sized> Serialize for Bounded<'_, T> {
+impl<T: Serialize + ?Sized> Serialize for DepthLimited<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(To { serializer, level: self.level })
+        self.value.serialize(DepthLimitedSerializer { serializer, level: self.level })
     }
 }
 
-struct To<S> {
+struct DepthLimitedSerializer<S> {
     serializer: S,
     level: Level,
 }
@@ -75,7 +75,7 @@ macro_rules! members {
     )+};
 }
 
-impl<S: Serializer> Serializer for To<S> {
+impl<S: Serializer> Serializer for DepthLimitedSerializer<S> {
     type Ok = S::Ok;
     type Error = S::Error;
     type SerializeSeq = Members<S::SerializeSeq, S::Ok>;
@@ -127,7 +127,7 @@ impl<S: Serializer> Serializer for To<S> {
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         match self.level.within(0) {
-            Some(level) => self.serializer.serialize_some(&Bounded { value, level }),
+            Some(level) => self.serializer.serialize_some(&DepthLimited { value, level }),
             None => self.serializer.serialize_str(TOO_DEEP),
         }
     }
@@ -137,7 +137,7 @@ impl<S: Serializer> Serializer for To<S> {
         T: Serialize + ?Sized,
     {
         match self.level.within(0) {
-            Some(level) => self.serializer.serialize_newtype_struct(name, &Bounded { value, level }),
+            Some(level) => self.serializer.serialize_newtype_struct(name, &DepthLimited { value, level }),
             None => self.serializer.serialize_str(TOO_DEEP),
         }
     }
@@ -153,7 +153,9 @@ impl<S: Serializer> Serializer for To<S> {
         T: Serialize + ?Sized,
     {
         match self.level.within(1) {
-            Some(level) => self.serializer.serialize_newtype_variant(name, index, variant, &Bounded { value, level }),
+            Some(level) => {
+                self.serializer.serialize_newtype_variant(name, index, variant, &DepthLimited { value, level })
+            }
             None => self.serializer.serialize_str(TOO_DEEP),
         }
     }
@@ -175,7 +177,7 @@ macro_rules! list {
 
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
                 match self {
-                    Self::Open(members, level) => members.$method(&Bounded { value, level: *level }),
+                    Self::Open(members, level) => members.$method(&DepthLimited { value, level: *level }),
                     Self::Closed(_) => Ok(()),
                 }
             }
@@ -204,7 +206,7 @@ macro_rules! fields {
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), C::Error> {
                 match self {
-                    Self::Open(members, level) => members.serialize_field(key, &Bounded { value, level: *level }),
+                    Self::Open(members, level) => members.serialize_field(key, &DepthLimited { value, level: *level }),
                     Self::Closed(_) => Ok(()),
                 }
             }
@@ -226,14 +228,14 @@ impl<C: ser::SerializeMap> ser::SerializeMap for Members<C, C::Ok> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), C::Error> {
         match self {
-            Self::Open(members, level) => members.serialize_key(&Bounded { value: key, level: *level }),
+            Self::Open(members, level) => members.serialize_key(&DepthLimited { value: key, level: *level }),
             Self::Closed(_) => Ok(()),
         }
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
         match self {
-            Self::Open(members, level) => members.serialize_value(&Bounded { value, level: *level }),
+            Self::Open(members, level) => members.serialize_value(&DepthLimited { value, level: *level }),
             Self::Closed(_) => Ok(()),
         }
     }
@@ -255,7 +257,7 @@ mod tests {
     use super::*;
 
     fn bounded(value: &impl Serialize) -> String {
-        serde_json::to_string(&Bounded::new(value)).unwrap()
+        serde_json::to_string(&DepthLimited::new(value)).unwrap()
     }
 
     /// So many of one kind, each in the other.

@@ -5,13 +5,12 @@
 //! error occurred in it, the line becomes its error. For a request without such a line, an error is created from its
 //! status.
 
-use std::{borrow::Cow, time::SystemTime};
-
-use http::StatusCode;
 use tracing::Level;
 
-use super::{CapturedBody, Handle, Shared, errors::BoxedError};
-use crate::record::{ErrorOrigin, ErrorRecord, LogMessage, SpanId, Stack, TransactionRecord};
+use crate::record::{ErrorRecord, SpanId};
+
+/// An error in the box in which it enters the queue.
+pub(super) type BoxedError = Box<ErrorRecord>;
 
 /// A log line that explains a failure, if there is one.
 pub(super) struct FailureLine {
@@ -75,83 +74,12 @@ impl Failure {
     }
 }
 
-impl Handle {
-    /// Returns true if a log line of this level can become the error of a failed transaction.
-    pub(crate) fn wants_line(&self, level: Level) -> bool {
-        match self {
-            Handle::None => false,
-            Handle::Transaction(shared) => shared.lock().wants_line(level),
-            Handle::Ignored(ignored) => ignored.errors().failure.wants_line(level),
-        }
-    }
-
-    /// Keeps a log line until the end of the transaction.
-    pub(crate) fn offer_line(&self, mut error: BoxedError, parent: Option<SpanId>, level: Level) {
-        error.origin = ErrorOrigin::FailureLog;
-        match self {
-            Handle::None => {}
-            Handle::Transaction(shared) => shared.lock().offer_line(error, parent, level),
-            Handle::Ignored(ignored) => ignored.errors().failure.offer(error, parent, level),
-        }
-    }
-
-    /// Handles the failure of an ignored request. Sends its log line if nothing else explains the failure.
-    pub(crate) fn ignored_request_failed(&self) {
-        if let Handle::Ignored(ignored) = self {
-            let line = ignored.errors().failure.unexplained().flatten();
-            if let Some(line) = line {
-                ignored.recorder().error(line.error);
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Sends an error for a transaction that has failed without an error. Returns whether an error was sent.
-    pub(super) fn explain_failure(
-        &self,
-        record: &TransactionRecord,
-        line: Option<Box<FailureLine>>,
-        body: Option<&CapturedBody>,
-    ) -> bool {
-        let (mut error, parent) = match line {
-            Some(line) => (line.error, line.parent),
-            None => match of_response(record) {
-                Some(error) => (error, None),
-                None => return false,
-            },
-        };
-        if self.recorder().ignores(&error) {
-            self.recorder().filtered(1);
-            return false;
-        }
-        let parent = parent.map(|span| self.pin(span));
-        self.complete_error(&mut error, record, body, parent);
-        self.send_error(error);
-        true
-    }
-}
-
-/// Creates the error of a request from its status.
-fn of_response(record: &TransactionRecord) -> Option<BoxedError> {
-    record.context.request.as_ref()?;
-    let status = record.context.response.as_ref()?.status;
-    let answer: Cow<'_, str> = match StatusCode::from_u16(status) {
-        // a gRPC call that has failed with HTTP status 200
-        Ok(status) if !status.is_server_error() => record.result.as_deref()?.to_owned().into(),
-        Ok(status) => status.to_string().into(),
-        Err(_) => return None,
-    };
-    let message = format!("{} returned {answer}", record.display_name());
-    let log = LogMessage { message, level: "error", logger: None, template: None, stack: Stack::None };
-    let mut error = ErrorRecord::of_line(log, None, Stack::None, SystemTime::now());
-    error.origin = ErrorOrigin::Response;
-    Some(error)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::record::{LogMessage, Stack};
 
     fn line(message: &str) -> BoxedError {
         let log =

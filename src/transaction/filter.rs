@@ -2,9 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use super::{Recorder, UserCode, contain};
 use crate::{
-    record::{ErrorRecord, Exception, Outcome, TransactionRecord, is_contained},
+    record::{ErrorRecord, Exception, Outcome, TransactionRecord},
     sanitize::Sanitizer,
 };
 
@@ -15,7 +14,11 @@ pub struct FinishedTransaction<'a> {
     has_errors: bool,
 }
 
-impl FinishedTransaction<'_> {
+impl<'a> FinishedTransaction<'a> {
+    pub(super) fn new(record: &'a TransactionRecord, has_errors: bool) -> Self {
+        Self { record, has_errors }
+    }
+
     /// Returns the name by which Kibana groups transactions, such as `GET /listings/{id}`.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
@@ -77,7 +80,11 @@ pub struct ReportedError<'a> {
     record: &'a ErrorRecord,
 }
 
-impl ReportedError<'_> {
+impl<'a> ReportedError<'a> {
+    pub(super) fn new(record: &'a ErrorRecord) -> Self {
+        Self { record }
+    }
+
     /// Returns the type without its path, or `None` if the type is not known.
     #[must_use]
     pub fn error_type(&self) -> Option<&str> {
@@ -124,8 +131,8 @@ impl fmt::Debug for ReportedError<'_> {
     }
 }
 
-type KeepsTransaction = dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync;
-type KeepsError = dyn Fn(&ReportedError<'_>) -> bool + Send + Sync;
+pub(super) type KeepsTransaction = dyn Fn(&FinishedTransaction<'_>) -> bool + Send + Sync;
+pub(super) type KeepsError = dyn Fn(&ReportedError<'_>) -> bool + Send + Sync;
 
 /// The filters. A transaction is kept if every filter returns true.
 #[derive(Clone, Default)]
@@ -140,14 +147,8 @@ impl TransactionFilters {
         self.0.is_empty()
     }
 
-    /// Keeps events that a filter or hook records, without calling the filters. A filter that panics keeps the
-    /// transaction.
-    pub(super) fn keep(&self, record: &TransactionRecord, has_errors: bool, recorder: &Recorder) -> bool {
-        if is_contained() {
-            return true;
-        }
-        let finished = FinishedTransaction { record, has_errors };
-        self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&finished)).unwrap_or(true))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KeepsTransaction> {
+        self.0.iter().map(|keeps| &**keeps)
     }
 }
 
@@ -160,13 +161,8 @@ impl ErrorFilters {
         self.0.push(Arc::new(keeps));
     }
 
-    /// Returns whether the error is kept. The rules are those for transactions.
-    pub(super) fn keep(&self, record: &ErrorRecord, recorder: &Recorder) -> bool {
-        if is_contained() {
-            return true;
-        }
-        let reported = ReportedError { record };
-        self.0.iter().all(|keeps| contain(recorder, UserCode::Filter, || keeps(&reported)).unwrap_or(true))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KeepsError> {
+        self.0.iter().map(|keeps| &**keeps)
     }
 }
 

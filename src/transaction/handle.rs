@@ -1,37 +1,21 @@
 //! What running code belongs to: a transaction, work that is to be ignored, or nothing that is known.
 
 use std::{
-    any::Any,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
 };
 
 use opentelemetry::trace::SpanContext;
+use tracing::Level;
 
 use super::{
-    Recorder, Shared, UserCode, contain,
-    current::release_held,
-    errors::{ErrorHistory, add_labels, replace},
+    error_history::{ErrorHistory, add_labels, replace},
+    failures::BoxedError,
+    inner::{Handle, Ignored, Recorder, TransactionInner},
+    user_code::{UserCode, run_user_code},
 };
-use crate::record::{ErrorRecord, Exception, SpanId, TraceId, is_contained, is_debug_of};
-
-#[derive(Clone, Default)]
-pub(crate) enum Handle {
-    #[default]
-    None,
-    Transaction(Arc<Shared>),
-    Ignored(Arc<Ignored>),
-}
-
-/// A request or a message that makes no transaction and no spans, as `transaction_ignore_urls` and its siblings say.
-/// Errors are sent all the same, without a transaction (agent-spec 5.5), and the caller's trace goes on below.
-pub(crate) struct Ignored {
-    recorder: Arc<Recorder>,
-    /// The caller's place in its trace, for the services that are called.
-    context: SpanContext,
-    errors: Mutex<ErrorHistory>,
-}
+use crate::record::is_contained;
+use crate::record::{ErrorOrigin, ErrorRecord, Exception, SpanId, TraceId, is_debug_of};
 
 impl Ignored {
     pub(crate) fn new(recorder: Arc<Recorder>, context: SpanContext) -> Self {
@@ -83,7 +67,7 @@ impl Drop for Ignored {
 }
 
 impl Handle {
-    pub(crate) fn transaction(&self) -> Option<&Arc<Shared>> {
+    pub(crate) fn transaction(&self) -> Option<&Arc<TransactionInner>> {
         match self {
             Handle::Transaction(shared) => Some(shared),
             Handle::None | Handle::Ignored(_) => None,
@@ -120,13 +104,6 @@ impl Handle {
         }
     }
 
-    /// Records a panic, unless the panic hook has recorded it with more details.
-    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
-        if !release_held() {
-            self.error(Exception::from_panic(panic).into_record(SystemTime::now()), None);
-        }
-    }
-
     /// Drops an error that a hook has discarded, now and when it is captured again.
     pub(crate) fn veto(&self, exception: &Exception) {
         let dropped = match self {
@@ -149,7 +126,38 @@ impl Handle {
         let recorder = self.recorder().filter(|_| !texts.is_empty())?;
         // no lock is held: the code is the service's
         let find = || texts.into_iter().find(|text| is_debug_of(text, error));
-        contain(recorder, UserCode::Display, find).flatten()
+        run_user_code(recorder, UserCode::Display, find).flatten()
+    }
+}
+
+impl Handle {
+    /// Returns true if a log line of this level can become the error of a failed transaction.
+    pub(crate) fn wants_line(&self, level: Level) -> bool {
+        match self {
+            Handle::None => false,
+            Handle::Transaction(shared) => shared.lock().wants_line(level),
+            Handle::Ignored(ignored) => ignored.errors().failure.wants_line(level),
+        }
+    }
+
+    /// Keeps a log line until the end of the transaction.
+    pub(crate) fn offer_line(&self, mut error: BoxedError, parent: Option<SpanId>, level: Level) {
+        error.origin = ErrorOrigin::FailureLog;
+        match self {
+            Handle::None => {}
+            Handle::Transaction(shared) => shared.lock().offer_line(error, parent, level),
+            Handle::Ignored(ignored) => ignored.errors().failure.offer(error, parent, level),
+        }
+    }
+
+    /// Handles the failure of an ignored request. Sends its log line if nothing else explains the failure.
+    pub(crate) fn ignored_request_failed(&self) {
+        if let Handle::Ignored(ignored) = self {
+            let line = ignored.errors().failure.unexplained().flatten();
+            if let Some(line) = line {
+                ignored.recorder().error(line.error);
+            }
+        }
     }
 }
 

@@ -3,44 +3,27 @@
 //! A handle is cheap to clone, can go anywhere and never fails: outside of any transaction it does nothing but pass errors
 //! on, and what is written after the end is counted in [`Stats::late_writes`](crate::Stats).
 
-mod background;
-mod calls;
 mod captured_body;
-mod compression;
-mod contained;
-mod context;
-mod current;
 mod custom;
 mod depth;
 mod ended;
+mod error_budget;
+mod error_history;
 mod errors;
-mod explicit_parent;
-#[cfg(feature = "axum")]
-mod extract;
 mod failures;
 mod filter;
 mod handle;
 mod ids;
-mod in_transaction;
+mod inner;
+mod lifecycle;
 mod naming;
-mod other_bridge;
 mod panics;
 mod poll;
-mod recorded_spans;
 mod recorder;
-mod remote;
-mod replaced;
-pub(crate) mod request_span;
-mod self_time;
-pub(crate) mod span_chain;
-mod span_counts;
-mod span_selection;
 mod span_user;
 mod spans;
-mod spawn;
 mod state;
-mod statement_level;
-mod statements;
+mod user_code;
 #[cfg(feature = "testkit")]
 mod watch;
 
@@ -48,35 +31,25 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::filter::{FinishedTransaction, ReportedError};
 #[cfg(feature = "testkit")]
 pub(crate) use self::watch::OpenTransaction;
-pub use self::{
-    background::StartedTransaction,
-    filter::{FinishedTransaction, ReportedError},
-    in_transaction::{ApmFutureExt, InTransaction},
-    remote::TraceContext,
-};
 pub(crate) use self::{
-    calls::Beginning,
     captured_body::CapturedBody,
-    contained::{UserCode, contain},
-    context::{answer_handle, found_in, handle_in, ignored_context, link_to, otel_context, span_context, while_locked},
-    current::{Entered, Panic, enter, enter_handle, hold, running, send_caught_panics, take_held},
     custom::{set_custom, to_json},
-    explicit_parent::supplied_parent,
     filter::{ErrorFilters, TransactionFilters},
-    handle::{Handle, Ignored},
-    ids::{continued, followed, root},
-    other_bridge::{OtherBridge, answer},
+    ids::Ids,
+    inner::{Handle, Ignored, Panic, Recorder, TransactionInner},
+    lifecycle::new_record,
     poll::poll_and_drop,
-    recorded_spans::RecordedSpans,
-    recorder::{Recorder, install, installed, installed_or_warn, uninstall},
-    request_span::{REQUEST_TARGET, enter_own, new_request_span},
-    span_selection::SpanSelection,
-    state::{Ids, Shared, new_record},
-    statement_level::{StatementLevel, enable_statements, is_statement},
+    recorder::{install, installed, installed_or_warn, uninstall},
+    spans::SpanStart,
+    user_code::{UserCode, run_user_code},
 };
-use crate::record::{LabelValue, Outcome, SpanId, TraceId, User, current_context, cut, is_nested};
+use crate::{
+    propagation::TraceContext,
+    record::{LabelValue, Outcome, SpanId, TraceId, User, cut, is_nested},
+};
 
 /// A handle to a transaction: the record of a request, a message or a background job.
 ///
@@ -104,16 +77,11 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Returns the transaction of the current task, or a handle that does nothing if there is no transaction.
-    ///
-    /// The transaction is part of OpenTelemetry's current context, so every function that a handler calls or awaits finds
-    /// it. [`ApmFutureExt`] carries it into spawned tasks, [`in_scope`](Self::in_scope) into other threads.
-    #[must_use]
-    pub fn current() -> Self {
-        Self { handle: found_in(&current_context()) }
+    pub(crate) fn from_handle(handle: Handle) -> Self {
+        Self { handle }
     }
 
-    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+    pub(crate) fn from_shared(shared: Arc<TransactionInner>) -> Self {
         Self { handle: Handle::Transaction(shared) }
     }
 
@@ -125,7 +93,7 @@ impl Transaction {
         &self.handle
     }
 
-    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+    pub(crate) fn shared(&self) -> Option<&Arc<TransactionInner>> {
         self.handle.transaction()
     }
 

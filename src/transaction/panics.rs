@@ -15,7 +15,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
-use super::{Handle, Recorder, current::Panic};
+use super::inner::{Handle, Panic, Panics, Recorder};
 use crate::{
     pipeline::{Flusher, for_service},
     record::attach,
@@ -25,15 +25,6 @@ use crate::{
 const MAX_WAITING: usize = 256;
 /// The interval at which a panicking thread checks whether its panic has been filtered.
 const LOOK: Duration = Duration::from_millis(1);
-
-#[derive(Debug)]
-pub(crate) struct Panics {
-    waiting: ArrayQueue<Panic>,
-    /// Those that wait, and those that are being filtered.
-    unsettled: AtomicUsize,
-    wake: Notify,
-    flusher: OnceLock<Flusher>,
-}
 
 impl Default for Panics {
     fn default() -> Self {

@@ -1,22 +1,25 @@
 //! Where the records of an agent go, and by which rules: all that the request path knows of an agent.
 
-use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-
 use opentelemetry::{Context, KeyValue};
 use tokio::runtime::Handle;
 
 #[cfg(feature = "testkit")]
-use super::watch::Watch;
+use super::inner::Watch;
 use super::{
-    contained::UserCode,
-    current::Panic,
-    filter::{ErrorFilters, TransactionFilters},
-    panics::Panics,
+    error_budget::ErrorBudget,
+    filter::{ErrorFilters, FinishedTransaction, ReportedError, TransactionFilters},
+    inner::{Panic, Panics, Recorder},
+    user_code::{UserCode, run_user_code},
 };
 use crate::{
     apm_server::ServerVersion,
@@ -24,43 +27,11 @@ use crate::{
     pipeline::{DropReason, Queue},
     propagation::AttachedBaggage,
     record::{
-        Describe, ErrorRecord, Event, Exception, LabelValue, LogRecord, SpanRecord, SpanType, SpanTypeOf,
-        TransactionRecord, current_context,
+        ErrorRecord, Event, Exception, LabelValue, LogRecord, SpanRecord, TransactionRecord, current_context,
+        is_contained,
     },
     sanitize::{REDACTED, Sanitizer},
 };
-
-/// Errors that one agent records in a second before it begins to count only.
-const ERRORS_PER_SECOND: u64 = 100;
-/// Errors that it records at once after a quiet time.
-const ERROR_BURST: u64 = 1000;
-
-/// Shared by the layers, the tracer and every transaction of an agent.
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    config: LiveConfig,
-    server: ServerVersion,
-    sanitizer: ArcSwap<Sanitizer>,
-    queue: Queue,
-    recording: AtomicBool,
-    errors: ErrorBudget,
-    filters: TransactionFilters,
-    error_filters: ErrorFilters,
-    baggage: AttachedBaggage,
-    panics: Panics,
-    /// The Tokio runtime that serves requests, from the first request or background transaction on.
-    runtime: OnceLock<Handle>,
-    describe: Describe,
-    span_type: SpanTypeOf,
-    /// The attributes of the database for sqlx's statements.
-    database: Vec<KeyValue>,
-    /// The kinds of user code for which a panic has been logged.
-    logged_panics: AtomicU8,
-    logged_slow: AtomicU8,
-    /// Set for the agent of a test.
-    #[cfg(feature = "testkit")]
-    watch: OnceLock<Watch>,
-}
 
 impl Recorder {
     pub(crate) fn new(config: LiveConfig, queue: Queue) -> Self {
@@ -77,8 +48,6 @@ impl Recorder {
             baggage: AttachedBaggage::default(),
             panics: Panics::default(),
             runtime: OnceLock::new(),
-            describe: |_| None,
-            span_type: |_, _| SpanType::INTERNAL,
             database: Vec::new(),
             logged_panics: AtomicU8::new(0),
             logged_slow: AtomicU8::new(0),
@@ -102,11 +71,6 @@ impl Recorder {
         Self { filters, error_filters, ..self }
     }
 
-    /// What tells of a span, before it is sent, what it will be, and at its start of which type.
-    pub(crate) fn with_describe(self, describe: Describe, span_type: SpanTypeOf) -> Self {
-        Self { describe, span_type, ..self }
-    }
-
     /// Sets the attributes of the database for sqlx's statements.
     pub(crate) fn with_database(self, database: Vec<KeyValue>) -> Self {
         Self { database, ..self }
@@ -115,14 +79,6 @@ impl Recorder {
     /// Returns the attributes of the database for sqlx's statements.
     pub(crate) fn database(&self) -> &[KeyValue] {
         &self.database
-    }
-
-    pub(super) fn span_type(&self) -> SpanTypeOf {
-        self.span_type
-    }
-
-    pub(super) fn describe(&self) -> Describe {
-        self.describe
     }
 
     pub(super) fn filters(&self) -> &TransactionFilters {
@@ -207,7 +163,7 @@ impl Recorder {
         if record.parent.is_none() && self.ignores(&record) {
             return self.filtered(1);
         }
-        if !self.error_filters.keep(&record, self) {
+        if !self.keeps_error(&record) {
             return self.filtered(1);
         }
         for KeyValue { key, value, .. } in self.baggage(&current_context(), &config) {
@@ -218,6 +174,26 @@ impl Recorder {
             record.context.set_label(Cow::Owned(key.into()), LabelValue::Text(shown));
         }
         if self.errors.take() { self.queue.push(Event::Error(record)) } else { self.suppressed_error() }
+    }
+
+    /// Returns whether every filter keeps the transaction.
+    ///
+    /// A filter that panics keeps it. Events that a filter or hook records are kept without calling the filters.
+    pub(super) fn keeps_transaction(&self, record: &TransactionRecord, has_errors: bool) -> bool {
+        if is_contained() {
+            return true;
+        }
+        let finished = FinishedTransaction::new(record, has_errors);
+        self.filters.iter().all(|keeps| run_filter(self, || keeps(&finished)))
+    }
+
+    /// Returns whether every filter keeps the error. The rules are those for transactions.
+    fn keeps_error(&self, record: &ErrorRecord) -> bool {
+        if is_contained() {
+            return true;
+        }
+        let reported = ReportedError::new(record);
+        self.error_filters.iter().all(|keeps| run_filter(self, || keeps(&reported)))
     }
 
     /// Keeps a panic for [`settle_panics`](Self::settle_panics). For the panic hook: runs no code of the user.
@@ -303,46 +279,24 @@ impl Recorder {
     pub(crate) fn contained_panic(&self, code: UserCode) {
         self.queue.counters().contained_panic();
         if self.logged_panics.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
-            code.tell_panic();
+            code.warn_panicked();
         }
     }
 
     pub(super) fn slow_hook(&self, code: UserCode, took: Duration) {
         self.queue.counters().slow_hook();
         if self.logged_slow.fetch_or(code.bit(), Relaxed) & code.bit() == 0 {
-            code.tell_slow(took);
+            code.warn_slow(took);
         }
     }
 }
 
+fn run_filter(recorder: &Recorder, keeps: impl FnOnce() -> bool) -> bool {
+    run_user_code(recorder, UserCode::Filter, keeps).unwrap_or(true)
+}
+
 fn is_recording(config: &Config) -> bool {
     config.enabled && config.recording
-}
-
-/// A bucket of tokens that fills with time; a storm of errors empties it.
-#[derive(Debug)]
-struct ErrorBudget {
-    began: Instant,
-    /// Milliseconds since `began` up to which the budget is spent, times the rate: a token is `1000 / rate` of them.
-    spent: AtomicU64,
-}
-
-impl ErrorBudget {
-    fn new() -> Self {
-        Self { began: Instant::now(), spent: AtomicU64::new(0) }
-    }
-
-    fn take(&self) -> bool {
-        self.take_at(self.began.elapsed().as_millis() as u64)
-    }
-
-    /// `now` in milliseconds. The unit inside is a thousandth of an error, so that no token is lost to rounding.
-    fn take_at(&self, now: u64) -> bool {
-        let earned = now * ERRORS_PER_SECOND + ERROR_BURST * 1000;
-        let floor = now * ERRORS_PER_SECOND;
-        let take = |spent: u64| Some(spent.max(floor) + 1000).filter(|after| *after <= earned);
-        self.spent.fetch_update(Relaxed, Relaxed, take).is_ok()
-    }
 }
 
 /// The process-wide slot that `tower_apm::layer()` looks into at request time.
@@ -379,19 +333,4 @@ pub(crate) fn installed_or_warn(warned: &AtomicBool, warning: &str) -> Option<Ar
 /// Empties the slot if it still holds this recorder.
 pub(crate) fn uninstall(recorder: &Arc<Recorder>) {
     slot().rcu(|current| current.as_ref().filter(|installed| !Arc::ptr_eq(installed, recorder)).cloned());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_budget_allows_a_burst_and_then_a_rate() {
-        let budget = ErrorBudget::new();
-        let taken = |now| (0..5000).filter(|_| budget.take_at(now)).count() as u64;
-        assert_eq!(taken(0), ERROR_BURST);
-        assert_eq!(taken(1000), ERRORS_PER_SECOND);
-        assert_eq!(taken(2500), ERRORS_PER_SECOND * 3 / 2);
-        assert_eq!(taken(3_600_000), ERROR_BURST, "a quiet hour earns no more than the burst");
-    }
 }

@@ -2,10 +2,10 @@
 
 use opentelemetry::KeyValue;
 
-use super::Shared;
+use super::inner::TransactionInner;
 use crate::record::is_user_attribute;
 
-impl Shared {
+impl TransactionInner {
     /// Looks for the user in the attributes of a span that starts.
     #[inline]
     pub(crate) fn find_user(&self, attributes: &[KeyValue]) {

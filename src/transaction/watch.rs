@@ -1,32 +1,13 @@
 //! Data for the hints of the test kit: started transactions and ignored requests of an agent.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed};
 
-use super::Shared;
+use super::inner::{TransactionInner, Watch};
 
 /// The most ignored requests that are listed.
 const MAX_NAMED: usize = 16;
 /// The most transactions that are kept before ended ones are removed.
 const MIN_KEPT: usize = 64;
-
-/// Exists in the recorder of a test agent only.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    transactions: Mutex<Transactions>,
-    unsampled: AtomicU64,
-    ignored: Mutex<Vec<String>>,
-}
-
-#[derive(Debug, Default)]
-struct Transactions {
-    begun: u64,
-    kept: Vec<Weak<Shared>>,
-    /// The number of transactions at which ended ones are removed next.
-    full: usize,
-}
 
 /// A transaction that has not ended.
 #[derive(Debug)]
@@ -40,7 +21,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watch {
-    pub(super) fn begins(&self, shared: &Arc<Shared>) {
+    pub(super) fn begins(&self, shared: &Arc<TransactionInner>) {
         if !shared.ids().sampled {
             self.unsampled.fetch_add(1, Relaxed);
         }
@@ -72,7 +53,7 @@ impl Watch {
 
     pub(crate) fn open(&self) -> Vec<OpenTransaction> {
         let kept: Vec<_> = lock(&self.transactions).kept.iter().filter_map(Weak::upgrade).collect();
-        let open = |shared: &Arc<Shared>| {
+        let open = |shared: &Arc<TransactionInner>| {
             shared.read(|record| OpenTransaction {
                 name: record.display_name().into_owned(),
                 is_request: record.context.request.is_some(),

@@ -13,12 +13,14 @@ use opentelemetry::propagation::Extractor;
 
 use super::{CallResult, destination, framework, is_ignored, name};
 use crate::{
+    background::StartedTransaction,
     config::{CaptureBody, Config},
+    propagation::TraceContext,
     record::{
         Body, Link, MAX_TRANSACTION_LINKS, Message, MessageHeaders, Outcome, TransactionRecord, is_nested, micros,
         text_prefix, text_type,
     },
-    transaction::{Recorder, StartedTransaction, TraceContext, Transaction, installed},
+    transaction::{Recorder, Transaction, installed},
 };
 
 /// Describes a received message. [`Receive::run`] processes it in a transaction.

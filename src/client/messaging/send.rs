@@ -7,6 +7,7 @@ use opentelemetry::{KeyValue, propagation::Injector, trace::SpanKind};
 use super::{CallResult, name};
 use crate::{
     client::{ExitFuture, ExitSpan},
+    otel,
     trace_context::{self, BytesInjector},
     transaction::Transaction,
 };
@@ -109,8 +110,8 @@ impl SendSpan {
     /// Writes the trace into headers whose values are text. See [`inject_carrier`](crate::otel::inject_carrier).
     pub fn inject(self, headers: &mut dyn Injector) -> Self {
         match &self.span {
-            Some(span) => trace_context::inject_context(span.context(), headers),
-            None => trace_context::carrier::inject_carrier(headers),
+            Some(span) => otel::inject_context(span.context(), headers),
+            None => otel::inject_carrier(headers),
         }
         self
     }

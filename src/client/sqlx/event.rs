@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     client::{ExitSpan, exit_span::is_in_database_call},
+    otel::transaction_from,
     record::{OUTCOME, Outcome, SpanId, current_context, is_contained, is_thread_ending},
-    transaction::handle_in,
 };
 
 /// The fields of the event.
@@ -81,7 +81,7 @@ pub(crate) fn record(event: &Event<'_>) {
     let mut fields = Fields::default();
     event.record(&mut fields);
     let parent = current_context();
-    let shared = handle_in(&parent).filter(|shared| shared.records_spans());
+    let shared = transaction_from(&parent).filter(|shared| shared.records_spans());
     // this lookup comes first: it also marks the span, so that the span accounts for no other event
     let has_span = shared.as_ref().is_some_and(|shared| shared.has_span_of(&fields.sql));
     #[cfg(feature = "sqlx")]

@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 
 use crate::{
     record::{ROWS_AFFECTED, boundary},
-    sql::signature,
+    semconv::signature,
 };
 
 /// The most bytes of a statement that a span keeps until it is sent. `long_field_max_length` cuts it further.

@@ -5,13 +5,11 @@ use std::{io::Read, sync::Arc, time::Duration};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    records,
-    server::{Request, Server, answer},
-};
+use super::server::{Request, Server, answer};
 use crate::{
     apm_server::{ServerClient, ServerSettings, ServerVersion},
     config::{CodeOptions, LiveConfig, Secret, ServerUrl},
+    elastic::tests::records,
     error::BuildError,
     intake::IntakeExporter,
     pipeline::{Batch, Delivery, Exporter, FailureCause},
