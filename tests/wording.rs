@@ -14,7 +14,6 @@ const WORDS: &str =
 const EXEMPT: &[&str] = &[
     "src/agent",
     "src/apm_server",
-    "src/background",
     "src/capture",
     "src/client",
     "src/config",
