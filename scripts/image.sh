@@ -9,7 +9,6 @@
 # The stand-ins have the names of the real images, so that the same Dockerfile is built. The test does not cover pulling the
 # real base images, the network of containers, and the health check, which buildah does not run.
 #
-# IMAGE_OPT_LEVEL is the optimization level of the marketplace (default 3). A lower level builds faster.
 # IMAGE_DIR is the folder of the images (default: target/image, about 2.5 GB). DOCKERFILE and IMAGE_CONTEXT replace
 # docker/Dockerfile and the repository when this script itself is tested.
 set -euo pipefail
@@ -139,7 +138,6 @@ build() {
     # Only the Docker format supports HEALTHCHECK.
     b build --isolation=chroot --format=docker --layers --pull=never --quiet \
         --file "$dockerfile" --ignorefile "$context/docker/Dockerfile.dockerignore" \
-        --build-arg OPT_LEVEL="${IMAGE_OPT_LEVEL:-3}" \
         --volume "$registry:/usr/local/cargo/registry:ro" --volume "$dir/cargo.toml:/usr/local/cargo/config.toml:ro" \
         --tag "$image" "$context" >"$dir/build.log" 2>&1 || { tail -n 50 "$dir/build.log" >&2; fail "the build failed"; }
 }
