@@ -20,6 +20,6 @@ const STATEMENTS: &str = "a statement is sent if the crate that creates the span
                           `db.statement`: turn the attribute off in that crate";
 
 /// Returns the text for a name.
-pub(crate) fn instead_of(name: &str) -> Option<&'static str> {
+pub(crate) fn replacement_for(name: &str) -> Option<&'static str> {
     NOT_OFFERED.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
 }

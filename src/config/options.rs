@@ -360,7 +360,7 @@ macro_rules! option_setters {
 macro_rules! define_setters {
     ([$builder:ident] $(
         $(#[doc = $doc:literal])+
-        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $option_type:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;

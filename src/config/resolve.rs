@@ -5,13 +5,13 @@ use std::{borrow::Cow, fmt, ops::Range};
 use super::{
     env::EnvVars,
     live::Central,
-    not_offered::instead_of,
+    not_offered::replacement_for,
     options::for_each_option,
     value::{
         BacklogBytes, Bool, Boundaries, CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Count,
-        Credential, Exporter, GranularDuration, HeaderList, Kind, Labels, Limit, LogEcsReformatting, LogLevel,
-        Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns,
-        QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
+        Credential, Exporter, GranularDuration, HeaderList, Labels, Limit, LogEcsReformatting, LogLevel, Milliseconds,
+        NonNegativeDuration, NonZeroDuration, OptionType, OtlpCompression, OtlpProtocol, OtlpUrl, Parsed, Path,
+        Patterns, QueueBytes, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
         TraceContinuationStrategy, Url, Urls,
     },
 };
@@ -54,7 +54,7 @@ pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unknown.sort_unstable();
-    let told = unknown.iter().map(|name| match instead_of(&name[PREFIX.len()..].to_lowercase()) {
+    let told = unknown.iter().map(|name| match replacement_for(&name[PREFIX.len()..].to_lowercase()) {
         Some(instead) => format!("{name} ({instead})"),
         None => (*name).to_owned(),
     });
@@ -65,7 +65,7 @@ pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
 macro_rules! define_config {
     ([] $(
         $(#[doc = $doc:literal])+
-        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $option_type:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;
@@ -73,14 +73,14 @@ macro_rules! define_config {
         /// The agent's options, as they hold: plain data, every value allowed.
         #[derive(Debug, Clone)]
         pub(crate) struct Config {
-            $($(#[doc = $doc])+ pub(crate) $name: <$kind as Kind>::Value,)+
+            $($(#[doc = $doc])+ pub(crate) $name: <$option_type as OptionType>::Value,)+
             origins: Vec<Origin>,
         }
 
         /// What code set on the builder; not yet checked.
         #[derive(Clone, Default)]
         pub(crate) struct CodeOptions {
-            $(pub(crate) $name: Option<<$kind as Kind>::Code>,)+
+            $(pub(crate) $name: Option<<$option_type as OptionType>::Code>,)+
         }
 
         /// The options that are set, without secrets and the user information of URLs.
@@ -89,7 +89,7 @@ macro_rules! define_config {
                 let mut set = f.debug_map();
                 $(
                     if let Some(code) = &self.$name {
-                        let shown = if <$kind as Kind>::SECRET { REDACTED.to_owned() } else { <$kind as Kind>::show_code(code) };
+                        let shown = if <$option_type as OptionType>::SECRET { REDACTED.to_owned() } else { <$option_type as OptionType>::show_code(code) };
                         set.entry(&stringify!($name), &shown);
                     }
                 )+
@@ -103,12 +103,12 @@ macro_rules! define_config {
             variables: &[$env $(, $alias)*],
             attributes: &[$($($attribute),+)?],
             default: concat!($($default)?),
-            secret: <$kind as Kind>::SECRET,
+            secret: <$option_type as OptionType>::SECRET,
             live: !concat!($(stringify!($live))?).is_empty(),
             #[cfg(test)]
             doc: concat!($($doc),+),
             #[cfg(test)]
-            allowed: <$kind as Kind>::ALLOWED,
+            allowed: <$option_type as OptionType>::ALLOWED,
         },)+];
 
         /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
@@ -126,7 +126,7 @@ macro_rules! define_config {
             let (origins, warnings) = (Vec::new(), Vec::new());
             let mut reader = Reader { central, environment, rows: OPTIONS.iter(), origins, warnings };
             let config = Config {
-                $($name: reader.option::<$kind>(code.$name.as_ref()),)+
+                $($name: reader.option::<$option_type>(code.$name.as_ref()),)+
                 origins: reader.origins,
             };
             (config, reader.warnings)
@@ -135,7 +135,7 @@ macro_rules! define_config {
         impl Config {
             /// Every value as text, in the order of the table.
             pub(crate) fn shown(&self) -> Vec<String> {
-                vec![$(<$kind as Kind>::show(&self.$name),)+]
+                vec![$(<$option_type as OptionType>::show(&self.$name),)+]
             }
         }
     };
@@ -266,7 +266,7 @@ struct Reader<'a> {
 }
 
 /// Searches the sources for the value of one option of the kind `K`.
-struct Search<'a, K: Kind> {
+struct Search<'a, K: OptionType> {
     code: Option<&'a K::Code>,
     found: Option<K::Value>,
 }
@@ -274,28 +274,28 @@ struct Search<'a, K: Kind> {
 /// A [`Search`] of any kind. [`Reader::find`] uses this trait, so that it is compiled once and not for each kind.
 trait AnySearch {
     /// Reads a source, and keeps its value if it is allowed.
-    fn read(&mut self, source: &Source<'_>) -> Reading<()>;
+    fn read(&mut self, source: &Source<'_>) -> Parsed<()>;
 
     /// Returns the value of a source in the form in which warnings show it.
     fn show(&self, source: &Source<'_>) -> String;
 }
 
-impl<K: Kind> AnySearch for Search<'_, K> {
-    fn read(&mut self, source: &Source<'_>) -> Reading<()> {
-        let reading = match (source, self.code) {
-            (Source::Code, None) => Reading::Unset,
+impl<K: OptionType> AnySearch for Search<'_, K> {
+    fn read(&mut self, source: &Source<'_>) -> Parsed<()> {
+        let parsed = match (source, self.code) {
+            (Source::Code, None) => Parsed::Unset,
             (Source::Code, Some(code)) => K::check(code),
             (Source::Text { text, is_alias: false, .. }, _) => K::read(text),
             (Source::Text { text, is_alias: true, .. }, _) => K::read_alias(text),
         };
-        let (found, reading) = match reading {
-            Reading::Valid(value) => (Some(value), Reading::Valid(())),
-            Reading::Mended(value) => (Some(value), Reading::Mended(())),
-            Reading::Invalid => (None, Reading::Invalid),
-            Reading::Unset => (None, Reading::Unset),
+        let (found, parsed) = match parsed {
+            Parsed::Valid(value) => (Some(value), Parsed::Valid(())),
+            Parsed::Corrected(value) => (Some(value), Parsed::Corrected(())),
+            Parsed::Invalid => (None, Parsed::Invalid),
+            Parsed::Unset => (None, Parsed::Unset),
         };
         self.found = found;
-        reading
+        parsed
     }
 
     fn show(&self, source: &Source<'_>) -> String {
@@ -309,7 +309,7 @@ impl<K: Kind> AnySearch for Search<'_, K> {
 
 impl<'a> Reader<'a> {
     /// Reads the next row's option.
-    fn option<K: Kind>(&mut self, code: Option<&K::Code>) -> K::Value {
+    fn option<K: OptionType>(&mut self, code: Option<&K::Code>) -> K::Value {
         let Some(row) = self.rows.next() else { return K::Value::default() };
         let warned_before = self.warnings.len();
         let mut search = Search::<K> { code, found: None };
@@ -328,15 +328,15 @@ impl<'a> Reader<'a> {
         search: &mut dyn AnySearch,
     ) -> Origin {
         for source in self.sources(row, aliases_last) {
-            let reading = search.read(&source);
+            let parsed = search.read(&source);
             let origin = match &source {
                 Source::Code => Origin::Code,
                 Source::Text { origin, .. } => *origin,
             };
-            match reading {
-                Reading::Valid(()) => return origin,
-                Reading::Unset => continue,
-                Reading::Mended(()) | Reading::Invalid => {}
+            match parsed {
+                Parsed::Valid(()) => return origin,
+                Parsed::Unset => continue,
+                Parsed::Corrected(()) | Parsed::Invalid => {}
             }
             let shown = search.show(&source);
             let name = match source {
@@ -344,7 +344,7 @@ impl<'a> Reader<'a> {
                 Source::Code => row.name.to_owned(),
             };
             self.warn(row, name, origin, &shown, allowed);
-            if reading == Reading::Mended(()) {
+            if parsed == Parsed::Corrected(()) {
                 return origin;
             }
         }

@@ -319,7 +319,7 @@ fn every_specified_option_is_supported_or_documented_as_unsupported() {
     for name in SPECIFIED {
         let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
         let offered = OPTIONS.iter().any(|row| row.variables.contains(&&*variable));
-        let declined = not_offered::instead_of(name).is_some();
+        let declined = not_offered::replacement_for(name).is_some();
         assert!(offered != declined, "{name}: offered is {offered}, declined is {declined}");
     }
 }

@@ -2,7 +2,7 @@
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
 macro_rules! choice {
     ($choice:ty, $allowed:literal, $($value:path => $name:literal $(| $alias:literal)*),+ $(,)?) => {
@@ -25,17 +25,17 @@ macro_rules! choice {
             }
         }
 
-        impl Kind for $choice {
+        impl OptionType for $choice {
             type Value = $choice;
             type Code = $choice;
             const ALLOWED: &'static str = $allowed;
 
-            fn read(text: &str) -> Reading<$choice> {
-                Reading::from_option(<$choice>::parse(text))
+            fn read(text: &str) -> Parsed<$choice> {
+                Parsed::from_option(<$choice>::parse(text))
             }
 
-            fn check(code: &$choice) -> Reading<$choice> {
-                Reading::Valid(*code)
+            fn check(code: &$choice) -> Parsed<$choice> {
+                Parsed::Valid(*code)
             }
 
             fn show(value: &$choice) -> String {

@@ -1,6 +1,6 @@
 //! In which protocol events are told, and how OTLP travels.
 
-use super::{Kind, Reading, choice::choice};
+use super::{OptionType, Parsed, choice::choice};
 
 /// The protocol in which events are sent (option `exporter`).
 ///
@@ -60,7 +60,7 @@ impl Exporter {
     }
 }
 
-impl Kind for Exporter {
+impl OptionType for Exporter {
     type Value = Exporter;
     type Code = Exporter;
     const ALLOWED: &'static str = match cfg!(feature = "otlp") {
@@ -68,12 +68,12 @@ impl Kind for Exporter {
         false => "`intake` (`otlp` and `intake,otlp` need tower-apm's feature `otlp`, which this build is without)",
     };
 
-    fn read(text: &str) -> Reading<Exporter> {
-        Reading::from_option(Exporter::parse(text).filter(|exporter| exporter.is_built()))
+    fn read(text: &str) -> Parsed<Exporter> {
+        Parsed::from_option(Exporter::parse(text).filter(|exporter| exporter.is_built()))
     }
 
-    fn check(code: &Exporter) -> Reading<Exporter> {
-        Reading::from_option(code.is_built().then_some(*code))
+    fn check(code: &Exporter) -> Parsed<Exporter> {
+        Parsed::from_option(code.is_built().then_some(*code))
     }
 
     fn show(value: &Exporter) -> String {

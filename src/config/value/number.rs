@@ -1,22 +1,22 @@
 //! Switches, counts, limits and the sample rate.
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
 /// `true` or `false`, in lower case: Elastic's agents take nothing else.
 #[derive(Debug)]
 pub(crate) struct Bool;
 
-impl Kind for Bool {
+impl OptionType for Bool {
     type Value = bool;
     type Code = bool;
     const ALLOWED: &'static str = "`true` or `false`";
 
-    fn read(text: &str) -> Reading<bool> {
-        Reading::from_option(text.parse().ok())
+    fn read(text: &str) -> Parsed<bool> {
+        Parsed::from_option(text.parse().ok())
     }
 
-    fn check(code: &bool) -> Reading<bool> {
-        Reading::Valid(*code)
+    fn check(code: &bool) -> Parsed<bool> {
+        Parsed::Valid(*code)
     }
 
     fn show(value: &bool) -> String {
@@ -32,17 +32,17 @@ impl Kind for Bool {
 #[derive(Debug)]
 pub(crate) struct Limit;
 
-impl Kind for Limit {
+impl OptionType for Limit {
     type Value = i64;
     type Code = i64;
     const ALLOWED: &'static str = "a whole number: 0 for none, -1 for no limit";
 
-    fn read(text: &str) -> Reading<i64> {
-        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    fn read(text: &str) -> Parsed<i64> {
+        text.parse().map_or(Parsed::Invalid, |number| Self::check(&number))
     }
 
-    fn check(code: &i64) -> Reading<i64> {
-        Reading::Valid((*code).max(-1))
+    fn check(code: &i64) -> Parsed<i64> {
+        Parsed::Valid((*code).max(-1))
     }
 
     fn show(value: &i64) -> String {
@@ -58,17 +58,17 @@ impl Kind for Limit {
 #[derive(Debug)]
 pub(crate) struct Count;
 
-impl Kind for Count {
+impl OptionType for Count {
     type Value = usize;
     type Code = usize;
     const ALLOWED: &'static str = "a whole number from 1 to 1048576";
 
-    fn read(text: &str) -> Reading<usize> {
-        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    fn read(text: &str) -> Parsed<usize> {
+        text.parse().map_or(Parsed::Invalid, |number| Self::check(&number))
     }
 
-    fn check(code: &usize) -> Reading<usize> {
-        Reading::from_option((1..=1 << 20).contains(code).then_some(*code))
+    fn check(code: &usize) -> Parsed<usize> {
+        Parsed::from_option((1..=1 << 20).contains(code).then_some(*code))
     }
 
     fn show(value: &usize) -> String {
@@ -97,19 +97,19 @@ impl SampleRate {
     }
 }
 
-impl Kind for SampleRate {
+impl OptionType for SampleRate {
     type Value = f64;
     type Code = f64;
     const ALLOWED: &'static str = "a number from 0 to 1 such as 0.25";
 
-    fn read(text: &str) -> Reading<f64> {
+    fn read(text: &str) -> Parsed<f64> {
         // `parse` would take `inf`, `NaN` and `1e-3` too
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        Reading::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
+        Parsed::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
     }
 
-    fn check(code: &f64) -> Reading<f64> {
-        Reading::from_option(Self::round(*code))
+    fn check(code: &f64) -> Parsed<f64> {
+        Parsed::from_option(Self::round(*code))
     }
 
     fn show(value: &f64) -> String {

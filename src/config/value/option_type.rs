@@ -3,7 +3,7 @@
 use super::secret::HIDDEN;
 
 /// A kind of value: from the environment as text, from code as the type that the builder's setter takes.
-pub(crate) trait Kind {
+pub(crate) trait OptionType {
     /// What [`Config`](crate::config::Config) holds.
     type Value: Default;
     /// What the builder hands over.
@@ -17,15 +17,15 @@ pub(crate) trait Kind {
     const ALIASES_LAST: bool = false;
 
     /// Reads text, never empty.
-    fn read(text: &str) -> Reading<Self::Value>;
+    fn read(text: &str) -> Parsed<Self::Value>;
 
     /// Reads the text of one of the option's older variables, where those have another grammar.
-    fn read_alias(text: &str) -> Reading<Self::Value> {
+    fn read_alias(text: &str) -> Parsed<Self::Value> {
         Self::read(text)
     }
 
     /// Checks a value that came from code.
-    fn check(code: &Self::Code) -> Reading<Self::Value>;
+    fn check(code: &Self::Code) -> Parsed<Self::Value>;
 
     /// A value as it would be written in the environment; hides what is secret. Empty for a value that is not set.
     fn show(value: &Self::Value) -> String;
@@ -41,25 +41,25 @@ pub(crate) trait Kind {
     /// The value where no source has one, from the text that the option table gives.
     fn default_value(text: &str) -> Self::Value {
         match Self::read(text) {
-            Reading::Valid(value) | Reading::Mended(value) => value,
-            Reading::Invalid | Reading::Unset => Self::Value::default(),
+            Parsed::Valid(value) | Parsed::Corrected(value) => value,
+            Parsed::Invalid | Parsed::Unset => Self::Value::default(),
         }
     }
 }
 
 /// What came of reading one value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reading<T> {
+pub(crate) enum Parsed<T> {
     Valid(T),
     /// Not allowed as it stands, but its meaning is plain: used, and warned about.
-    Mended(T),
+    Corrected(T),
     /// The next source is asked.
     Invalid,
     /// Empty: the same as not given.
     Unset,
 }
 
-impl<T> Reading<T> {
+impl<T> Parsed<T> {
     pub(crate) fn from_option(value: Option<T>) -> Self {
         value.map_or(Self::Invalid, Self::Valid)
     }
@@ -67,7 +67,7 @@ impl<T> Reading<T> {
     #[cfg(test)]
     pub(crate) fn valid(self) -> Option<T> {
         match self {
-            Reading::Valid(value) => Some(value),
+            Parsed::Valid(value) => Some(value),
             _ => None,
         }
     }

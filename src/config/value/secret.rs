@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
 /// Prints as `***`, whatever the format.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -39,23 +39,23 @@ pub(crate) const HIDDEN: &str = "***";
 #[derive(Debug)]
 pub(crate) struct Credential;
 
-impl Kind for Credential {
+impl OptionType for Credential {
     type Value = Option<Secret>;
     type Code = Secret;
     const ALLOWED: &'static str = "text that an HTTP header can carry: visible ASCII characters";
     const SECRET: bool = true;
 
-    fn read(text: &str) -> Reading<Option<Secret>> {
+    fn read(text: &str) -> Parsed<Option<Secret>> {
         match text.trim() {
-            "" => Reading::Unset,
+            "" => Parsed::Unset,
             text if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
-                Reading::Valid(Some(Secret(text.to_owned())))
+                Parsed::Valid(Some(Secret(text.to_owned())))
             }
-            _ => Reading::Invalid,
+            _ => Parsed::Invalid,
         }
     }
 
-    fn check(code: &Secret) -> Reading<Option<Secret>> {
+    fn check(code: &Secret) -> Parsed<Option<Secret>> {
         Self::read(code.reveal())
     }
 

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Kind, Reading, secret::HIDDEN, text::list};
+use super::{OptionType, Parsed, secret::HIDDEN, text::list};
 
 /// Characters that are percent-encoded in a path. A `%` stays: the path may be encoded already.
 const NOT_IN_PATH: &AsciiSet =
@@ -113,19 +113,19 @@ impl fmt::Debug for ServerUrl {
 #[derive(Debug)]
 pub(crate) struct Url;
 
-impl Kind for Url {
+impl OptionType for Url {
     type Value = ServerUrl;
     type Code = String;
     const ALLOWED: &'static str = "an http or https URL without a query, such as `https://apm.example.com:8200`";
 
-    fn read(text: &str) -> Reading<ServerUrl> {
+    fn read(text: &str) -> Parsed<ServerUrl> {
         if text.trim().is_empty() {
-            return Reading::Unset;
+            return Parsed::Unset;
         }
-        Reading::from_option(ServerUrl::parse(text))
+        Parsed::from_option(ServerUrl::parse(text))
     }
 
-    fn check(code: &String) -> Reading<ServerUrl> {
+    fn check(code: &String) -> Parsed<ServerUrl> {
         Self::read(code)
     }
 
@@ -146,17 +146,17 @@ impl Kind for Url {
 #[derive(Debug)]
 pub(crate) struct Urls;
 
-impl Kind for Urls {
+impl OptionType for Urls {
     type Value = Vec<ServerUrl>;
     type Code = Vec<String>;
     const ALLOWED: &'static str = "a list of http or https URLs without queries, between commas";
 
-    fn read(text: &str) -> Reading<Vec<ServerUrl>> {
-        Reading::from_option(list(text).map(ServerUrl::parse).collect())
+    fn read(text: &str) -> Parsed<Vec<ServerUrl>> {
+        Parsed::from_option(list(text).map(ServerUrl::parse).collect())
     }
 
-    fn check(code: &Vec<String>) -> Reading<Vec<ServerUrl>> {
-        Reading::from_option(code.iter().map(|url| ServerUrl::parse(url)).collect())
+    fn check(code: &Vec<String>) -> Parsed<Vec<ServerUrl>> {
+        Parsed::from_option(code.iter().map(|url| ServerUrl::parse(url)).collect())
     }
 
     fn show(value: &Vec<ServerUrl>) -> String {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Kind, Reading, text::list};
+use super::{OptionType, Parsed, text::list};
 
 /// One pattern. It has to match the whole text, in any case unless it begins with `(?-i)`.
 ///
@@ -86,17 +86,17 @@ fn find(text: &[u8], part: &[u8], equal: impl Fn(&[u8], &[u8]) -> bool) -> Optio
 #[derive(Debug)]
 pub(crate) struct Patterns;
 
-impl Kind for Patterns {
+impl OptionType for Patterns {
     type Value = Vec<Wildcard>;
     type Code = Vec<String>;
     const ALLOWED: &'static str = "a list of patterns between commas, in which * stands for any characters";
 
-    fn read(text: &str) -> Reading<Self::Value> {
-        Reading::Valid(list(text).map(Wildcard::new).collect())
+    fn read(text: &str) -> Parsed<Self::Value> {
+        Parsed::Valid(list(text).map(Wildcard::new).collect())
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
-        Reading::Valid(code.iter().map(|pattern| Wildcard::new(pattern.trim())).collect())
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
+        Parsed::Valid(code.iter().map(|pattern| Wildcard::new(pattern.trim())).collect())
     }
 
     fn show(value: &Self::Value) -> String {
