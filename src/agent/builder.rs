@@ -186,7 +186,7 @@ impl AgentBuilder {
     /// Returns an error if a certificate cannot be read or used, or if no thread can be started. Other options cannot
     /// cause an error. See [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         agent.log_startup();
         Ok(agent)
     }
@@ -222,7 +222,7 @@ impl AgentBuilder {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
         }
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         install_globally(agent.recorder());
         agent.log_startup();
         Ok(AgentGuard::new(agent))
@@ -291,7 +291,7 @@ impl AgentBuilder {
         };
         let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         install_globally(&recorder);
@@ -310,7 +310,7 @@ fn install_globally(recorder: &Arc<Recorder>) {
 }
 
 /// The first events wait this long at most for what goes before them.
-const MAX_PREPARING: Duration = Duration::from_secs(3);
+const MAX_PREPARATION: Duration = Duration::from_secs(3);
 
 fn start_worker(
     recorder: &Arc<Recorder>,
@@ -335,7 +335,7 @@ fn start_worker(
     let client = ServerClient::new(&server_settings)?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
-    let server_tasks = ask_server(client.clone(), recorder.clone(), log_level);
+    let server_tasks = poll_server(client.clone(), recorder.clone(), log_level);
     let background_tasks = async { _ = tokio::join!(server_tasks, tasks) };
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     if can_be_sent(config) {
@@ -356,8 +356,8 @@ fn start_worker(
     Worker::start(queue.clone(), exporter, settings, preparing, background_tasks).map_err(thread)
 }
 
-fn cloud_around(config: &Config) -> Option<CloudMetadata> {
-    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
+fn cloud_metadata_for(config: &Config) -> Option<CloudMetadata> {
+    let cloud = CloudMetadata::new(config.cloud_provider, is_loopback_only(config));
     if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
         tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
     }
@@ -365,7 +365,7 @@ fn cloud_around(config: &Config) -> Option<CloudMetadata> {
 }
 
 /// Then it is a laptop's or a test's agent, and no cloud answers there.
-fn sends_to_this_machine(config: &Config) -> bool {
+fn is_loopback_only(config: &Config) -> bool {
     let native = ServerSettings::from_config(config, None).is_loopback();
     let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
     match config.exporter {
@@ -377,20 +377,20 @@ fn sends_to_this_machine(config: &Config) -> bool {
 
 /// OTLP goes to a place of its own, and nobody said where an APM Server would be.
 #[cfg(feature = "otlp")]
-pub(super) fn is_elsewhere(config: &Config) -> bool {
+pub(super) fn has_no_apm_server(config: &Config) -> bool {
     config.exporter == Exporter::Otlp
         && config.otlp_endpoint.is_some()
         && config.origin("server_url") == Some(Origin::Default)
         && config.server_urls.is_empty()
 }
 
-/// What is to be known before the first event goes out, within [`MAX_PREPARING`].
+/// What is to be known before the first event goes out, within [`MAX_PREPARATION`].
 async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<CloudMetadata>) -> Resource {
     // an old server has a use for unsampled transactions, and one version stumbles over a field of the metadata
-    let asked = tokio::time::timeout(MAX_PREPARING, server.asked());
+    let asked = tokio::time::timeout(MAX_PREPARATION, server.asked());
     let find = async {
         match cloud.filter(|_| resource.cloud.is_none()) {
-            Some(cloud) => tokio::time::timeout(MAX_PREPARING, cloud.find()).await.ok().flatten(),
+            Some(cloud) => tokio::time::timeout(MAX_PREPARATION, cloud.find()).await.ok().flatten(),
             None => None,
         }
     };
@@ -405,10 +405,10 @@ async fn background_tasks(recorder: Arc<Recorder>, startup: Arc<Startup>, warnin
 }
 
 /// Reads data from the server while the agent runs.
-async fn ask_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
+async fn poll_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
     let config = recorder.snapshot();
     #[cfg(feature = "otlp")]
-    if is_elsewhere(&config) {
+    if has_no_apm_server(&config) {
         return recorder.server().is_not_asked();
     }
     let version = look_up(client.clone(), recorder.server().clone());
@@ -454,7 +454,7 @@ mod tests {
     fn cloud_metadata_is_requested_unless_every_server_is_local() {
         let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
             let builder = configure(AgentBuilder::default().env_vars(EnvVars::empty()).disable_send(true));
-            sends_to_this_machine(&builder.build().unwrap().recorder().config())
+            is_loopback_only(&builder.build().unwrap().recorder().config())
         };
         assert!(here(|agent| agent));
         assert!(!here(|agent| agent.server_url("https://apm.example")));
@@ -485,7 +485,7 @@ mod tests {
     }
 
     /// What an agent in this cloud says of it in front of its first event.
-    async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
+    async fn agent_with_cloud(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
         let (url, bodies) = server().await;
         let builder = AgentBuilder::default().env_vars(EnvVars::empty()).server_url(url).central_config(false);
         let builder = builder.metrics_interval(Duration::ZERO);
@@ -508,7 +508,7 @@ mod tests {
     async fn first_event_has_cloud_metadata() {
         const GCP: &str = r#"{"instance":{"id":43,"zone":"projects/5/zones/us-west3-a"},"project":{"projectId":"p"}}"#;
         let cloud = serve(axum::Router::new().fallback(async || GCP)).await;
-        let (agent, bodies) = told_of(cloud).await;
+        let (agent, bodies) = agent_with_cloud(cloud).await;
         agent.shutdown(DEADLINE).await.unwrap();
         let cloud = &metadata(&bodies)["metadata"]["cloud"];
         assert_eq!((&cloud["provider"], &cloud["region"]), (&"gcp".into(), &"us-west3".into()), "{cloud}");
@@ -519,7 +519,7 @@ mod tests {
     #[tokio::test]
     async fn unreachable_cloud_metadata_does_not_delay_events() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (agent, bodies) = told_of(format!("http://{}", listener.local_addr().unwrap())).await;
+        let (agent, bodies) = agent_with_cloud(format!("http://{}", listener.local_addr().unwrap())).await;
         // the cloud has been asked, and keeps silent: who calls the service is answered all the same
         let _asked = listener.accept().await.unwrap();
         let handled = agent.start_transaction("meanwhile", "scheduled").run(async { 7 }).await;

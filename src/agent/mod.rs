@@ -346,7 +346,7 @@ impl Agent {
     /// ```
     #[must_use]
     pub fn startup_summary(&self) -> String {
-        resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
+        resource::startup_line(&self.inner.recorder.config(), self.inner.recorder.environment())
     }
 
     /// Logs the start of the agent, now or as soon as its layer is part of a subscriber.

@@ -72,7 +72,7 @@ pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemer
         parent_pid: host.parent_pid,
         kubernetes: kubernetes(environment, host.container.pod_uid, detected_hostname.as_deref()),
         container_id: host.container.id,
-        cloud: app_service(environment).filter(|_| asks_azure(config.cloud_provider)),
+        cloud: app_service(environment).filter(|_| uses_azure(config.cloud_provider)),
         detected_hostname,
         process_title: host.executable,
         configured_hostname: config.hostname.clone(),
@@ -83,7 +83,7 @@ pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemer
 }
 
 /// What a start-up line tells, by agent-spec 13.4.
-pub(crate) fn introduction(config: &Config, environment: &EnvVars) -> String {
+pub(crate) fn startup_line(config: &Config, environment: &EnvVars) -> String {
     let host = detected_hostname(environment, &Host::read());
     format!(
         "tower-apm {} (pid {}, {} {}, host {}, rust {}): {}",
@@ -119,13 +119,13 @@ fn labels(global: &[(String, String)]) -> Vec<Label> {
     labels
 }
 
-fn asks_azure(provider: CloudProvider) -> bool {
+fn uses_azure(provider: CloudProvider) -> bool {
     matches!(provider, CloudProvider::Auto | CloudProvider::Azure)
 }
 
 const ACTIVATION_METHOD: &str = "ELASTIC_APM_ACTIVATION_METHOD";
 
-/// What may be told there, and as what it is sent: the index gets no words that anybody makes up.
+/// What may be warning there, and as what it is sent: the index gets no words that anybody makes up.
 const ACTIVATION_METHODS: [(&str, &str); 6] = [
     ("K8S", "k8s-attach"),
     ("K8S_ATTACH", "k8s-attach"),
@@ -137,18 +137,18 @@ const ACTIVATION_METHODS: [(&str, &str); 6] = [
 
 /// Without a word of who started the service it is `layer`: someone put it into the code.
 fn activation_method(environment: &EnvVars) -> &'static str {
-    let told = environment.get(ACTIVATION_METHOD).map(str::trim);
-    let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == told);
+    let value = environment.get(ACTIVATION_METHOD).map(str::trim);
+    let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == value);
     known.map_or("layer", |(_, method)| method)
 }
 
 /// A sentence on an activation method that is none.
 pub(crate) fn unknown_activation_method(environment: &EnvVars) -> Option<String> {
-    let told = environment.get(ACTIVATION_METHOD)?.trim();
+    let value = environment.get(ACTIVATION_METHOD)?.trim();
     let known = ACTIVATION_METHODS.map(|(word, _)| word);
-    (!known.contains(&told)).then(|| {
-        let told: String = told.chars().take(200).collect();
-        format!("{ACTIVATION_METHOD}={told:?} is not allowed: it is one of {}; using \"layer\"", known.join(", "))
+    (!known.contains(&value)).then(|| {
+        let shown: String = value.chars().take(200).collect();
+        format!("{ACTIVATION_METHOD}={shown:?} is not allowed: it is one of {}; using \"layer\"", known.join(", "))
     })
 }
 
@@ -293,16 +293,16 @@ mod tests {
     // spec: metadata.md
     #[test]
     fn activation_method_is_one_of_the_known_values() {
-        let told = |word: &str| {
+        let read = |word: &str| {
             let environment = EnvVars::from_iter([(ACTIVATION_METHOD, word)]);
             (activation_method(&environment), unknown_activation_method(&environment))
         };
         for (word, method) in [("K8S", "k8s-attach"), ("env-attach", "env-attach"), (" fleet ", "fleet"), ("", "layer")]
         {
-            assert_eq!(told(word), (method, None), "{word}");
+            assert_eq!(read(word), (method, None), "{word}");
         }
-        assert_eq!(told("aws-lambda-layer"), ("aws-lambda-layer", None));
-        let (method, warning) = told("by hand");
+        assert_eq!(read("aws-lambda-layer"), ("aws-lambda-layer", None));
+        let (method, warning) = read("by hand");
         let warning = warning.unwrap();
         assert_eq!(method, "layer");
         assert!(warning.starts_with(r#"ELASTIC_APM_ACTIVATION_METHOD="by hand" is not allowed"#), "{warning}");

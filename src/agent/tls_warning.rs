@@ -26,7 +26,7 @@ fn https_url(config: &Config) -> Option<ServerUrl> {
         return Some(url);
     }
     #[cfg(feature = "otlp")]
-    if super::builder::is_elsewhere(config) {
+    if super::builder::has_no_apm_server(config) {
         return None;
     }
     https(ServerSettings::from_config(config, None))

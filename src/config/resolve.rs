@@ -54,12 +54,12 @@ pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unknown.sort_unstable();
-    let told = unknown.iter().map(|name| match replacement_for(&name[PREFIX.len()..].to_lowercase()) {
+    let listed = unknown.iter().map(|name| match replacement_for(&name[PREFIX.len()..].to_lowercase()) {
         Some(instead) => format!("{name} ({instead})"),
         None => (*name).to_owned(),
     });
-    let told = told.collect::<Vec<_>>().join(", ");
-    (!unknown.is_empty()).then(|| format!("this agent has no such option: {told}"))
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    (!unknown.is_empty()).then(|| format!("this agent has no such option: {listed}"))
 }
 
 macro_rules! define_config {
@@ -155,7 +155,7 @@ pub(crate) const REDACTED: &str = "[REDACTED]";
 impl Config {
     /// The endpoint of OTLP is one for traces alone.
     pub(crate) fn otlp_is_of_traces(&self) -> bool {
-        self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces)
+        self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_for_traces_only)
     }
 
     /// That is all that is sent.
@@ -167,9 +167,9 @@ impl Config {
     /// came from. Secrets are hidden.
     pub(crate) fn describe(&self) -> String {
         const ALWAYS: [&str; 4] = ["server_url", "service_name", "service_version", "log_level"];
-        let told = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
-        let told = told.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
-        let text = told.map(|((row, value), origin)| {
+        let listed = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
+        let listed = listed.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
+        let text = listed.map(|((row, value), origin)| {
             let value = if row.secret && !value.is_empty() { REDACTED } else { &value };
             format!("{}={value:?} ({origin})", row.name)
         });

@@ -228,12 +228,12 @@ mod setters {
 fn unknown_variable_is_reported_without_its_value() {
     let of = |variables: &[(&'static str, &'static str)]| unknown_variables(&variables.iter().copied().collect());
     assert_eq!(of(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_ACTIVE", "true"), ("PATH", "/bin")]), None);
-    let told =
+    let warning =
         of(&[("ELASTIC_APM_SECRET_TOKN", "hunter2"), ("ELASTIC_APM_API_KEYS", "hunter2"), ("ELASTIC_APM_X", "")]);
-    assert_eq!(told.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
-    let told = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
+    assert_eq!(warning.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
+    let warning = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
     let instead = "ELASTIC_APM_API_BUFFER_SIZE (use `max_backlog_bytes`, and `max_queue_bytes` for events that are not encoded yet), ELASTIC_APM_X";
-    assert_eq!(told.unwrap(), format!("this agent has no such option: {instead}"));
+    assert_eq!(warning.unwrap(), format!("this agent has no such option: {instead}"));
 }
 
 #[test]
@@ -350,8 +350,8 @@ fn malformed_otel_resource_attribute_is_reported_without_its_value() {
     for text in ["", "a=1", "a=1,,b=2,", "service.name=x%20y"] {
         assert_eq!(warning(text), None, "{text}");
     }
-    let told = warning("a=1,hunter2,=hunter2,b=2").unwrap();
-    assert!(told.contains("number 2, 3 is no key=value") && !told.contains("hunter2"), "{told}");
+    let text = warning("a=1,hunter2,=hunter2,b=2").unwrap();
+    assert!(text.contains("number 2, 3 is no key=value") && !text.contains("hunter2"), "{text}");
     let environment = EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
     let agent = crate::Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
     let warnings: Vec<_> = agent.warnings().collect();

@@ -7,16 +7,16 @@ use super::{OptionType, Parsed, ServerUrl, Url};
 pub(crate) struct OtlpEndpoint {
     pub(crate) url: ServerUrl,
     /// Nothing is added to it.
-    pub(crate) is_of_traces: bool,
+    pub(crate) is_for_traces_only: bool,
 }
 
 /// The kind of [`OtlpEndpoint`]. The option's own variable names the URL of the traces, the other one and code the base.
 #[derive(Debug)]
 pub(crate) struct OtlpUrl;
 
-fn endpoint(parsed: Parsed<ServerUrl>, is_of_traces: bool) -> Parsed<Option<OtlpEndpoint>> {
+fn endpoint(parsed: Parsed<ServerUrl>, is_for_traces_only: bool) -> Parsed<Option<OtlpEndpoint>> {
     match parsed {
-        Parsed::Valid(url) | Parsed::Corrected(url) => Parsed::Valid(Some(OtlpEndpoint { url, is_of_traces })),
+        Parsed::Valid(url) | Parsed::Corrected(url) => Parsed::Valid(Some(OtlpEndpoint { url, is_for_traces_only })),
         Parsed::Invalid => Parsed::Invalid,
         Parsed::Unset => Parsed::Unset,
     }
@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn traces_endpoint_variable_is_used_unchanged() {
         let url = "https://collector.example:4318/custom";
-        let of = |parsed: Parsed<Option<OtlpEndpoint>>| parsed.valid().flatten().map(|endpoint| endpoint.is_of_traces);
+        let of =
+            |parsed: Parsed<Option<OtlpEndpoint>>| parsed.valid().flatten().map(|endpoint| endpoint.is_for_traces_only);
         assert_eq!(of(OtlpUrl::read(url)), Some(true));
         assert_eq!(of(OtlpUrl::read_alias(url)), Some(false));
         assert_eq!(of(OtlpUrl::check(&url.to_owned())), Some(false));
