@@ -1,4 +1,4 @@
-//! Setting up an agent, with two endings.
+//! The builder of an agent, and the start of the agent's thread.
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -68,13 +68,13 @@ pub struct AgentBuilder {
 option_setters!(AgentBuilder);
 
 impl AgentBuilder {
-    /// The variables to read, in place of the process's own.
+    /// Sets the environment variables to read, in place of the variables of the process.
     pub fn env_vars(mut self, variables: EnvVars) -> Self {
         self.env_vars = Some(variables);
         self
     }
 
-    /// For [`install`](Self::install): how log lines are printed.
+    /// Sets the format in which [`install`](Self::install) prints log lines. Default: [`LogFormat::Full`].
     pub fn log_format(mut self, format: LogFormat) -> Self {
         self.log_format = format;
         self
@@ -228,24 +228,24 @@ impl AgentBuilder {
         Ok(AgentGuard::new(agent))
     }
 
-    /// In the cloud that is given.
+    /// Starts the agent. `cloud` creates the reader of the cloud metadata.
     fn start(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
         let env = self.env_vars.unwrap_or_else(EnvVars::process);
         let unknown =
             [unknown_variables(&env), env.broken_otel_attributes(), resource::unknown_activation_method(&env)];
         let (live, warnings) = LiveConfig::new(self.options, env);
         let config = live.snapshot();
-        let unheard = (config.log_sending && config.sends_spans_only()).then(|| {
-            "log_sending has no effect: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is an endpoint for traces alone; \
-             OTEL_EXPORTER_OTLP_ENDPOINT names one for all"
+        let no_log_lines = (config.log_sending && config.sends_spans_only()).then(|| {
+            "log_sending has no effect, because OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is for traces only: set \
+             OTEL_EXPORTER_OTLP_ENDPOINT instead"
                 .to_owned()
         });
         let (database, no_database) = match self.sqlx.transpose() {
             Ok(database) => (database.map_or_else(Vec::new, |database| database.attributes()), None),
             Err(error) => (Vec::new(), Some(format!("sqlx: {error}; SQL spans have no database"))),
         };
-        let unheard = unheard.into_iter().chain(no_database);
-        let further = unknown.into_iter().flatten().chain(unheard).chain(tls_warning::missing_provider(&config));
+        let further = unknown.into_iter().flatten().chain(no_log_lines).chain(no_database);
+        let further = further.chain(tls_warning::missing_provider(&config));
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
         let warnings: Arc<[String]> = warnings.into();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
@@ -309,7 +309,7 @@ fn install_globally(recorder: &Arc<Recorder>) {
     install(recorder.clone());
 }
 
-/// The first events wait this long at most for what goes before them.
+/// The maximum time that the first events wait for the server's version and the cloud metadata.
 const MAX_PREPARATION: Duration = Duration::from_secs(3);
 
 fn start_worker(
@@ -359,12 +359,12 @@ fn start_worker(
 fn cloud_metadata_for(config: &Config) -> Option<CloudMetadata> {
     let cloud = CloudMetadata::new(config.cloud_provider, is_loopback_only(config));
     if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
-        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
+        tracing::debug!(target: "tower_apm", "cloud metadata is not requested, because the server is on this machine: set cloud_provider to request it");
     }
     cloud
 }
 
-/// Then it is a laptop's or a test's agent, and no cloud answers there.
+/// Returns whether every server is on this machine. The service then runs on a laptop or in a test, without a cloud.
 fn is_loopback_only(config: &Config) -> bool {
     let native = ServerSettings::from_config(config, None).is_loopback();
     let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
@@ -375,7 +375,7 @@ fn is_loopback_only(config: &Config) -> bool {
     }
 }
 
-/// OTLP goes to a place of its own, and nobody said where an APM Server would be.
+/// Returns whether events go to an endpoint of their own over OTLP, and no APM Server is set.
 #[cfg(feature = "otlp")]
 pub(super) fn has_no_apm_server(config: &Config) -> bool {
     config.exporter == Exporter::Otlp
@@ -384,9 +384,9 @@ pub(super) fn has_no_apm_server(config: &Config) -> bool {
         && config.server_urls.is_empty()
 }
 
-/// What is to be known before the first event goes out, within [`MAX_PREPARATION`].
+/// Waits for the server's version and the cloud metadata, at most for [`MAX_PREPARATION`].
 async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<CloudMetadata>) -> Resource {
-    // an old server has a use for unsampled transactions, and one version stumbles over a field of the metadata
+    // an old server needs unsampled transactions, and one version does not accept a field of the metadata
     let asked = tokio::time::timeout(MAX_PREPARATION, server.asked());
     let find = async {
         match cloud.filter(|_| resource.cloud.is_none()) {
@@ -420,7 +420,7 @@ async fn poll_server(client: ServerClient, recorder: Arc<Recorder>, log_level: L
     tokio::join!(version, follow);
 }
 
-/// Takes over what is set centrally, the whole of it, and says so.
+/// Replaces central configuration, and logs the changes.
 pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Central) {
     let before = recorder.config().describe();
     let applied = recorder.apply(central);
@@ -435,7 +435,7 @@ pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Ce
     if !applied.unknown.is_empty() {
         tracing::warn!(
             target: "tower_apm",
-            "central configuration sets what this agent has no option for, or none that can change while it runs: {}",
+            "central configuration sets options that this agent does not have, or that cannot change while it runs: {}",
             applied.unknown.join(", ")
         );
     }
@@ -462,11 +462,11 @@ mod tests {
             assert!(!here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("https://collector.example")));
             assert!(!here(|agent| agent.exporter(Exporter::IntakeAndOtlp).otlp_endpoint("https://collector.example")));
             assert!(here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("http://127.0.0.1:4317")));
-            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "it gets nothing");
+            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "the exporter is not OTLP");
         }
     }
 
-    /// A server that takes all, its URL, and the bodies that it got.
+    /// Starts a server that accepts every request. Returns its URL and the bodies that it receives.
     async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let log = bodies.clone();
@@ -484,7 +484,7 @@ mod tests {
         url
     }
 
-    /// What an agent in this cloud says of it in front of its first event.
+    /// Starts an agent in this cloud and records a transaction. Returns the agent and the bodies that it sends.
     async fn agent_with_cloud(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
         let (url, bodies) = server().await;
         let builder = AgentBuilder::default().env_vars(EnvVars::empty()).server_url(url).central_config(false);
@@ -520,7 +520,7 @@ mod tests {
     async fn unreachable_cloud_metadata_does_not_delay_events() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (agent, bodies) = agent_with_cloud(format!("http://{}", listener.local_addr().unwrap())).await;
-        // the cloud has been asked, and keeps silent: who calls the service is answered all the same
+        // the metadata was requested and there is no response, but the service still runs its work
         let _asked = listener.accept().await.unwrap();
         let handled = agent.start_transaction("meanwhile", "scheduled").run(async { 7 }).await;
         assert_eq!((handled, agent.stats().recorded, agent.stats().accepted), (7, 2, 0));

@@ -1,4 +1,4 @@
-//! The agent: the one place that knows every part and puts them together.
+//! The agent and its builder, which connect all other parts of the crate.
 
 mod builder;
 mod filter_probe;
@@ -34,9 +34,9 @@ use crate::{
     transaction::{Recorder, StartedTransaction, TraceContext, uninstall},
 };
 
-/// An Elastic APM agent: cheap to clone, every clone is the same agent.
+/// An Elastic APM agent. Clones are cheap and refer to the same agent.
 ///
-/// | ending of the builder | what it does |
+/// | final method of the builder | what it does |
 /// |---|---|
 /// | [`install`](AgentBuilder::install) | sets the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) and [`Transaction::start`](crate::Transaction::start) use |
 /// | [`install_without_subscriber`](AgentBuilder::install_without_subscriber) | sets the same, except for the subscriber: add [`tracing_layer`](Self::tracing_layer) to your subscriber |
@@ -49,7 +49,7 @@ pub struct Agent {
 struct Inner {
     recorder: Arc<Recorder>,
     queue: Queue,
-    /// None when the agent is disabled: no thread, no network.
+    /// None if the agent is disabled. There is then no thread and no connection.
     worker: Option<Worker>,
     warnings: Arc<[String]>,
     log_level: LogLevelSwitch,
@@ -57,7 +57,7 @@ struct Inner {
 }
 
 impl Agent {
-    /// Begins to set up an agent. Without further calls it takes its options from `ELASTIC_APM_*`.
+    /// Returns a builder. Without further calls, the agent reads its options from the variables `ELASTIC_APM_*`.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -72,8 +72,9 @@ impl Agent {
         AgentBuilder::default()
     }
 
-    /// The tower layer of this agent, for a router, a method router, a `ServiceBuilder` or any
-    /// `Service<http::Request<B>>`.
+    /// Returns the tower layer of this agent.
+    ///
+    /// The layer wraps a router, a method router, the service of a `ServiceBuilder`, or any `Service<http::Request<B>>`.
     ///
     /// ```
     /// # async fn my_service(_: http::Request<String>) -> Result<http::Response<String>, std::convert::Infallible> {
@@ -354,7 +355,7 @@ impl Agent {
         self.inner.startup.log_now(&self.inner.recorder, &self.inner.warnings);
     }
 
-    /// As if the server had told it.
+    /// Applies central configuration as if the server had sent it.
     #[cfg(feature = "testkit")]
     pub(crate) fn apply_central_config(&self, central: Central) {
         builder::apply(&self.inner.recorder, &self.inner.log_level, central);

@@ -1,6 +1,6 @@
-//! Who sends: gathered once, from the options, the environment and the host.
+//! The metadata of the service, collected once from the options, the environment and the host.
 //!
-//! Command-line arguments are not: they may hold secrets.
+//! Command-line arguments are not part of it, because they can contain secrets.
 
 use std::borrow::Cow;
 
@@ -10,17 +10,18 @@ use crate::{
     record::{Label, LabelValue, MAX_LABELS, Resource, cut},
 };
 
-/// Bytes of `global_labels`, which go in front of every batch. Each may become six characters of JSON.
+/// The maximum bytes of `global_labels`, which are in the first line of every batch. A byte can become six characters in
+/// JSON.
 const MAX_LABEL_BYTES: usize = 32 * 1024;
 
-/// What only the operating system knows.
+/// Data from the operating system.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
     pub(crate) pid: u32,
     pub(crate) parent_pid: Option<u32>,
     /// The file name of the executable.
     pub(crate) executable: Option<String>,
-    /// The name that the kernel has.
+    /// The host's name in the kernel.
     pub(crate) kernel_hostname: Option<String>,
     /// The content of `/etc/hostname`.
     pub(crate) hostname_file: Option<String>,
@@ -30,7 +31,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Reads five small files; starts no process.
+    /// Reads five small files. It starts no process.
     pub(crate) fn read() -> Self {
         let executable = std::env::current_exe().ok();
         let file = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -56,7 +57,7 @@ fn parent_pid() -> Option<u32> {
     None
 }
 
-/// The metadata of a service. `ephemeral_id` is random for each start of the process.
+/// Returns the metadata of the service. `ephemeral_id` is random for each start of the process.
 pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemeral_id: String) -> Resource {
     let detected_hostname = detected_hostname(environment, &host);
     Resource {
@@ -82,7 +83,7 @@ pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemer
     }
 }
 
-/// What a start-up line tells, by agent-spec 13.4.
+/// Returns the start-up line.
 pub(crate) fn startup_line(config: &Config, environment: &EnvVars) -> String {
     let host = detected_hostname(environment, &Host::read());
     format!(
@@ -97,8 +98,8 @@ pub(crate) fn startup_line(config: &Config, environment: &EnvVars) -> String {
     )
 }
 
-/// `global_labels` that fit into the first line of every request: the server skips a line over 300 KiB, and each of
-/// them is a field of the index.
+/// Returns the `global_labels` that are sent. They are in the first line of every request, the server skips a line over
+/// 300 KiB, and each label is a field of the index.
 fn labels(global: &[(String, String)]) -> Vec<Label> {
     let mut bytes = 0;
     let labels = global.iter().take(MAX_LABELS).map(|(key, value)| Label {
@@ -114,7 +115,7 @@ fn labels(global: &[(String, String)]) -> Vec<Label> {
         .collect();
     if labels.len() < global.len() {
         let (kept, given) = (labels.len(), global.len());
-        tracing::warn!(target: "tower_apm", kept, given, "there are more global_labels than an event has room for");
+        tracing::warn!(target: "tower_apm", kept, given, "only the first global_labels are sent: at most 128 labels and 32 KiB are allowed");
     }
     labels
 }
@@ -125,7 +126,7 @@ fn uses_azure(provider: CloudProvider) -> bool {
 
 const ACTIVATION_METHOD: &str = "ELASTIC_APM_ACTIVATION_METHOD";
 
-/// What may be warning there, and as what it is sent: the index gets no words that anybody makes up.
+/// The allowed values of the variable, each with the value that is sent.
 const ACTIVATION_METHODS: [(&str, &str); 6] = [
     ("K8S", "k8s-attach"),
     ("K8S_ATTACH", "k8s-attach"),
@@ -135,14 +136,14 @@ const ACTIVATION_METHODS: [(&str, &str); 6] = [
     ("aws-lambda-layer", "aws-lambda-layer"),
 ];
 
-/// Without a word of who started the service it is `layer`: someone put it into the code.
+/// Returns the activation method. The default is `layer`, because the code adds the agent.
 fn activation_method(environment: &EnvVars) -> &'static str {
     let value = environment.get(ACTIVATION_METHOD).map(str::trim);
     let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == value);
     known.map_or("layer", |(_, method)| method)
 }
 
-/// A sentence on an activation method that is none.
+/// Returns a warning about an activation method that is not allowed.
 pub(crate) fn unknown_activation_method(environment: &EnvVars) -> Option<String> {
     let value = environment.get(ACTIVATION_METHOD)?.trim();
     let known = ACTIVATION_METHODS.map(|(word, _)| word);
@@ -152,7 +153,7 @@ pub(crate) fn unknown_activation_method(environment: &EnvVars) -> Option<String>
     })
 }
 
-/// In lower case, as Elastic's agents agreed; never what `hostname` was configured to.
+/// Returns the detected name of the host in lower case. The option `hostname` is not used here.
 fn detected_hostname(environment: &EnvVars, host: &Host) -> Option<String> {
     let kernel = host.kernel_hostname.as_deref().map(trimmed);
     let qualified = kernel.and_then(|name| qualified(name, host.hosts_file.as_deref()?));
@@ -171,8 +172,8 @@ fn trimmed(name: &str) -> &str {
     name.trim_matches(|c: char| c <= ' ')
 }
 
-/// The name with its domain, as `hostname -f` finds it on nearly all hosts: the first of the line in `/etc/hosts` that
-/// lists it. No DNS is asked. Lines that call everybody `localhost` do not count.
+/// Returns the name with its domain, usually the same as `hostname -f`: the first name in the line of `/etc/hosts` that
+/// contains the name. DNS is not used, and lines that begin with `localhost.` are skipped.
 fn qualified<'a>(name: &str, hosts: &'a str) -> Option<&'a str> {
     if name.is_empty() || name.contains('.') {
         return None;
@@ -186,7 +187,7 @@ fn qualified<'a>(name: &str, hosts: &'a str) -> Option<&'a str> {
     })
 }
 
-/// In the words of Node.js, so that a host looks the same whichever agent reports it.
+/// Returns Node.js's name of the architecture, so that a host has the same name in all agents.
 fn architecture(rust: &'static str) -> &'static str {
     match rust {
         "x86_64" => "x64",
@@ -197,7 +198,7 @@ fn architecture(rust: &'static str) -> &'static str {
     }
 }
 
-/// In the words of Node.js.
+/// Returns Node.js's name of the platform.
 fn platform(rust: &'static str) -> &'static str {
     match rust {
         "macos" => "darwin",

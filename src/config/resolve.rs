@@ -1,4 +1,4 @@
-//! From the table, the code and the environment to one [`Config`].
+//! Reads all options from their sources into one [`Config`].
 
 use std::{borrow::Cow, fmt, ops::Range};
 
@@ -20,16 +20,16 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct OptionRow {
     pub(crate) name: &'static str,
-    /// The variables that set it, its own first.
+    /// The variables that set the option. The first one is the option's own variable.
     pub(crate) variables: &'static [&'static str],
-    /// The OpenTelemetry resource attributes that stand in where neither the environment nor code sets it.
+    /// The OpenTelemetry resource attributes that are used if neither the environment nor code sets the option.
     pub(crate) attributes: &'static [&'static str],
-    /// As it would be written in the environment; empty for an option that is not set by default.
+    /// The default as it would be written in the environment. Empty if the option has no default.
     pub(crate) default: &'static str,
     pub(crate) secret: bool,
-    /// Central configuration may change it.
+    /// Whether central configuration can change the option.
     pub(crate) live: bool,
-    /// The documentation of the option, and what its kind takes.
+    /// The documentation of the option, and the allowed values.
     #[cfg(test)]
     pub(super) doc: &'static str,
     #[cfg(test)]
@@ -37,7 +37,7 @@ pub(crate) struct OptionRow {
 }
 
 impl OptionRow {
-    /// The names by which central configuration knows it.
+    /// Returns the names of the option in central configuration.
     pub(super) fn central_names(&self) -> impl Iterator<Item = String> {
         let names = if self.live { self.variables } else { &[] };
         names.iter().filter_map(|variable| variable.strip_prefix(PREFIX)).map(str::to_lowercase)
@@ -46,10 +46,10 @@ impl OptionRow {
 
 const PREFIX: &str = "ELASTIC_APM_";
 
-/// Variables that are no options, and have a reader of their own.
+/// Variables that begin like options but are read elsewhere.
 const OTHER_VARIABLES: [&str; 1] = ["ELASTIC_APM_ACTIVATION_METHOD"];
 
-/// A sentence on the variables that look like options and are none: most likely misspelt, or another agent's.
+/// Returns a warning about variables that look like options but are not: misspelt options, or options of other agents.
 pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
@@ -70,20 +70,20 @@ macro_rules! define_config {
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;
     )+) => {
-        /// The agent's options, as they hold: plain data, every value allowed.
+        /// The values of all options. Every value is allowed.
         #[derive(Debug, Clone)]
         pub(crate) struct Config {
             $($(#[doc = $doc])+ pub(crate) $name: <$option_type as OptionType>::Value,)+
             origins: Vec<Origin>,
         }
 
-        /// What code set on the builder; not yet checked.
+        /// The values that code set on the builder, not yet checked.
         #[derive(Clone, Default)]
         pub(crate) struct CodeOptions {
             $(pub(crate) $name: Option<<$option_type as OptionType>::Code>,)+
         }
 
-        /// The options that are set, without secrets and the user information of URLs.
+        /// Prints the options that are set, without secrets and without user and password of URLs.
         impl fmt::Debug for CodeOptions {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut set = f.debug_map();
@@ -111,13 +111,14 @@ macro_rules! define_config {
             allowed: <$option_type as OptionType>::ALLOWED,
         },)+];
 
-        /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
-        /// default. What is not allowed is passed over with one warning.
+        /// Reads every option from the environment, code, OpenTelemetry's variables, or its default. A value that is not
+        /// allowed adds a warning, and the next source is used.
         pub(crate) fn resolve(code: &CodeOptions, environment: &EnvVars) -> (Config, Vec<Warning>) {
             resolve_with(&Central::new(), code, environment)
         }
 
-        /// As [`resolve`], with what is set centrally above all. Takes only what [`OptionRow::central_names`] has.
+        /// Reads every option like [`resolve`], but central configuration takes precedence. `central` contains only names of
+        /// [`OptionRow::central_names`].
         pub(super) fn resolve_with(
             central: &Central,
             code: &CodeOptions,
@@ -133,7 +134,7 @@ macro_rules! define_config {
         }
 
         impl Config {
-            /// Every value as text, in the order of the table.
+            /// Returns every value as text, in the order of the table.
             pub(crate) fn shown(&self) -> Vec<String> {
                 vec![$(<$option_type as OptionType>::show(&self.$name),)+]
             }
@@ -143,28 +144,28 @@ macro_rules! define_config {
 for_each_option!(define_config);
 
 impl Default for Config {
-    /// Every option's default, whatever the environment says.
+    /// Returns the defaults of all options. The environment is not read.
     fn default() -> Self {
         resolve(&CodeOptions::default(), &EnvVars::empty()).0
     }
 }
 
-/// In the place of a secret, by agent-spec 13.4.
+/// Replaces a secret in the start-up line.
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 impl Config {
-    /// The endpoint of OTLP is one for traces alone.
+    /// Returns whether the endpoint of OTLP is for traces only.
     pub(crate) fn otlp_is_of_traces(&self) -> bool {
         self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_for_traces_only)
     }
 
-    /// That is all that is sent.
+    /// Returns whether only spans are sent, because OTLP is the only protocol and its endpoint is for traces only.
     pub(crate) fn sends_spans_only(&self) -> bool {
         self.exporter == super::Exporter::Otlp && self.otlp_is_of_traces()
     }
 
-    /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it
-    /// came from. Secrets are hidden.
+    /// Returns the options for the start-up line, each with its source: all options that are not at their default, and a
+    /// few other options. Secrets are hidden.
     pub(crate) fn describe(&self) -> String {
         const ALWAYS: [&str; 4] = ["server_url", "service_name", "service_version", "log_level"];
         let listed = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
@@ -176,7 +177,7 @@ impl Config {
         text.collect::<Vec<_>>().join(", ")
     }
 
-    /// What holds for one option and where it came from, for a warning.
+    /// Returns the value of an option and its source, for a warning.
     pub(super) fn used(&self, option: &str) -> String {
         let shown = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
         let found = shown.into_iter().find(|((row, _), _)| row.name == option);
@@ -189,14 +190,14 @@ impl Config {
     }
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
     Code,
     /// Central configuration.
     Central,
-    /// The variable, or the attribute within `OTEL_RESOURCE_ATTRIBUTES`.
+    /// The name of the variable.
     Environment(&'static str),
 }
 
@@ -211,17 +212,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that is not allowed, and what is used instead. Shows no secret.
+/// A warning about a value that is not allowed. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub(crate) option: &'static str,
-    /// What the source calls it: an older name of the option, where that was used.
+    /// The name of the option in the source, which can be an older name.
     pub(crate) name: String,
     pub(crate) origin: Origin,
     /// `***` for a secret.
     pub(crate) value: String,
     pub(crate) allowed: &'static str,
-    /// What holds in its place, and where that came from.
+    /// The value that is used instead, and its source.
     pub(crate) used: String,
 }
 
@@ -241,7 +242,7 @@ fn used(shown: &str, origin: Origin) -> String {
     if shown.is_empty() { format!("none ({origin})") } else { format!("{shown:?} ({origin})") }
 }
 
-/// The longest part of a refused value that a warning shows, in characters.
+/// The maximum number of characters of a value in a warning.
 const MAX_SHOWN: usize = 200;
 
 /// A value that is set for an option, not yet checked.
@@ -265,13 +266,13 @@ struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
-/// Searches the sources for the value of one option of the kind `K`.
+/// Searches the sources for the value of one option of the type `K`.
 struct Search<'a, K: OptionType> {
     code: Option<&'a K::Code>,
     found: Option<K::Value>,
 }
 
-/// A [`Search`] of any kind. [`Reader::find`] uses this trait, so that it is compiled once and not for each kind.
+/// A [`Search`] of any option type. [`Reader::find`] uses this trait, so that it is compiled once and not for each type.
 trait AnySearch {
     /// Reads a source, and keeps its value if it is allowed.
     fn read(&mut self, source: &Source<'_>) -> Parsed<()>;

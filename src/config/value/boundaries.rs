@@ -1,8 +1,8 @@
-//! Where the buckets of a histogram end.
+//! The upper bounds of the buckets of a histogram.
 
 use super::{OptionType, Parsed, text::list};
 
-/// Finite numbers, each greater than the one before; at least one.
+/// A list of at least one finite number, in which each number is greater than the one before.
 #[derive(Debug)]
 pub(crate) struct Boundaries;
 
@@ -10,10 +10,10 @@ impl OptionType for Boundaries {
     type Value = Vec<f64>;
     type Code = Vec<f64>;
     const ALLOWED: &'static str =
-        "a list of numbers between commas, each greater than the one before, such as 0.1,1,10";
+        "a list of numbers separated by commas, each greater than the one before, such as 0.1,1,10";
 
     fn read(text: &str) -> Parsed<Self::Value> {
-        // `parse` would take `inf` and `NaN` too
+        // `parse` would accept `inf` and `NaN` too
         let plain = |item: &str| item.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
         let bounds: Option<Vec<f64>> = list(text).map(|item| item.parse().ok().filter(|_| plain(item))).collect();
         bounds.map_or(Parsed::Invalid, |bounds| Self::check(&bounds))

@@ -1,17 +1,17 @@
-//! Durations: whole numbers with one of the units `ms`, `s` and `m`, some also with `us`.
+//! Durations: whole numbers with the unit `ms`, `s` or `m`, for some options also `us`.
 
 use std::time::Duration;
 
 use super::{OptionType, Parsed};
 
-/// A duration of at least a millisecond.
+/// A duration of at least one millisecond.
 #[derive(Debug)]
 pub(crate) struct NonZeroDuration;
 
 impl OptionType for NonZeroDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration of at least 1ms, a whole number with its unit, such as 500ms, 30s or 1m";
+    const ALLOWED: &'static str = "a whole number with a unit, at least 1ms, such as 500ms, 30s or 1m";
 
     fn read(text: &str) -> Parsed<Duration> {
         plus(text, MILLIS).map_or(Parsed::Invalid, |duration| Self::check(&duration))
@@ -30,14 +30,14 @@ impl OptionType for NonZeroDuration {
     }
 }
 
-/// A duration, which may be zero.
+/// A duration that can be zero.
 #[derive(Debug)]
 pub(crate) struct NonNegativeDuration;
 
 impl OptionType for NonNegativeDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 50ms or 30s";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 0ms, 50ms or 30s";
 
     fn read(text: &str) -> Parsed<Duration> {
         Parsed::from_option(plus(text, MILLIS))
@@ -56,14 +56,14 @@ impl OptionType for NonNegativeDuration {
     }
 }
 
-/// A duration as OpenTelemetry's variables have it: a number of milliseconds, without a unit.
+/// A duration in the form of OpenTelemetry's variables: a number of milliseconds, without a unit.
 #[derive(Debug)]
 pub(crate) struct Milliseconds;
 
 impl OptionType for Milliseconds {
     type Value = Option<Duration>;
     type Code = Duration;
-    const ALLOWED: &'static str = "a whole number of milliseconds, at least 1, without a unit, such as 10000";
+    const ALLOWED: &'static str = "a whole number of milliseconds without a unit, at least 1, such as 10000";
 
     fn read(text: &str) -> Parsed<Self::Value> {
         let millis = text.trim().parse().map(Duration::from_millis);
@@ -83,14 +83,14 @@ impl OptionType for Milliseconds {
     }
 }
 
-/// A duration for which a millisecond is long.
+/// A duration that can be shorter than a millisecond.
 #[derive(Debug)]
 pub(crate) struct GranularDuration;
 
 impl OptionType for GranularDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 500us or 10ms";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 0ms, 500us or 10ms";
 
     fn read(text: &str) -> Parsed<Duration> {
         Parsed::from_option(plus(text, MICROS))
@@ -118,8 +118,7 @@ pub(crate) struct StackTraceMinDuration;
 impl OptionType for StackTraceMinDuration {
     type Value = Option<Duration>;
     type Code = Option<Duration>;
-    const ALLOWED: &'static str =
-        "a duration, a whole number with its unit, such as 5ms; 0ms for every span, -1ms for none";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 5ms; 0ms for every span, -1ms for none";
     const ALIASES_LAST: bool = true;
 
     fn read(text: &str) -> Parsed<Self::Value> {
@@ -152,7 +151,7 @@ impl OptionType for StackTraceMinDuration {
     }
 }
 
-/// In the largest unit that divides it.
+/// Returns the duration in the largest unit that divides it.
 fn show(value: Duration) -> String {
     match value.as_micros() {
         0 => "0ms".to_owned(),

@@ -1,4 +1,4 @@
-//! In which protocol events are told, and how OTLP travels.
+//! The protocol in which events are sent, and the options of OTLP.
 
 use super::{OptionType, Parsed, choice::choice};
 
@@ -26,7 +26,7 @@ pub enum Exporter {
 }
 
 impl Exporter {
-    /// The words in the environment, in any case and order.
+    /// Parses the value of the environment, in any case and order.
     fn parse(text: &str) -> Option<Self> {
         let (mut intake, mut otlp) = (false, false);
         for word in super::text::list(text) {
@@ -44,7 +44,7 @@ impl Exporter {
         }
     }
 
-    /// The words in the environment.
+    /// Returns the value as it is written in the environment.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl Exporter {
         }
     }
 
-    /// The exporter is part of this build.
+    /// Returns whether this build contains the exporter.
     fn is_built(self) -> bool {
         self == Exporter::Intake || cfg!(feature = "otlp")
     }
@@ -65,7 +65,9 @@ impl OptionType for Exporter {
     type Code = Exporter;
     const ALLOWED: &'static str = match cfg!(feature = "otlp") {
         true => "`intake`, `otlp` or `intake,otlp`",
-        false => "`intake` (`otlp` and `intake,otlp` need tower-apm's feature `otlp`, which this build is without)",
+        false => {
+            "`intake` (`otlp` and `intake,otlp` need tower-apm's feature `otlp`, which is not enabled in this build)"
+        }
     };
 
     fn read(text: &str) -> Parsed<Exporter> {

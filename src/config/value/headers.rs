@@ -1,18 +1,18 @@
-//! Headers that carry secrets: `name=value` pairs between commas.
+//! Headers with secret values: `name=value` pairs, separated by commas.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::{HIDDEN, OptionType, Parsed, Secret, labels::mapping};
 
-/// Names are in lower case. All values are secrets.
+/// A list of headers. Names are in lower case, and all values are secrets.
 #[derive(Debug)]
 pub(crate) struct HeaderList;
 
 impl OptionType for HeaderList {
     type Value = Vec<(String, Secret)>;
     type Code = Vec<(String, Secret)>;
-    const ALLOWED: &'static str = "a list of name=value pairs between commas, values percent-encoded";
+    const ALLOWED: &'static str = "a list of `name=value` pairs separated by commas, values percent-encoded";
     const SECRET: bool = true;
 
     fn read(text: &str) -> Parsed<Self::Value> {
@@ -37,7 +37,7 @@ impl OptionType for HeaderList {
     }
 }
 
-/// None where HTTP could not carry it.
+/// Returns None if the name or the value is not valid in HTTP.
 fn header(name: &str, value: String) -> Option<(String, Secret)> {
     let name = name.trim().parse::<HeaderName>().ok()?;
     let text = value.trim();

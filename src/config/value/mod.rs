@@ -1,7 +1,7 @@
-//! The kinds of values that options have: how each is written, checked and shown.
+//! The types of option values: how each type is parsed, checked and shown.
 //!
-//! One kind per subject. A kind says in [`OptionType::ALLOWED`] what it takes, and a value that it does not take is never
-//! bent into one that it does; the only exception, a service name, is told to the user.
+//! [`OptionType::ALLOWED`] describes the allowed values. A value that is not allowed is never corrected, except for the
+//! service name, for which a warning is logged.
 
 mod boundaries;
 mod choice;

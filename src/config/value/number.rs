@@ -1,8 +1,8 @@
-//! Switches, counts, limits and the sample rate.
+//! Booleans, counts, limits and the sample rate.
 
 use super::{OptionType, Parsed};
 
-/// `true` or `false`, in lower case: Elastic's agents take nothing else.
+/// `true` or `false`, in lower case. Elastic's agents accept no other form.
 #[derive(Debug)]
 pub(crate) struct Bool;
 
@@ -28,14 +28,14 @@ impl OptionType for Bool {
     }
 }
 
-/// How many of something are kept at most: 0 for none, below 0 (held as -1) for no limit.
+/// A maximum number. 0 means none. A negative number, which is stored as -1, means no limit.
 #[derive(Debug)]
 pub(crate) struct Limit;
 
 impl OptionType for Limit {
     type Value = i64;
     type Code = i64;
-    const ALLOWED: &'static str = "a whole number: 0 for none, -1 for no limit";
+    const ALLOWED: &'static str = "a whole number; 0 for none, -1 for no limit";
 
     fn read(text: &str) -> Parsed<i64> {
         text.parse().map_or(Parsed::Invalid, |number| Self::check(&number))
@@ -54,7 +54,7 @@ impl OptionType for Limit {
     }
 }
 
-/// How many of something there may be, at least one. For events that wait memory is set aside, hence an upper end.
+/// A number of at least 1. It has an upper limit, because the queue allocates memory for this number of events.
 #[derive(Debug)]
 pub(crate) struct Count;
 
@@ -80,14 +80,16 @@ impl OptionType for Count {
     }
 }
 
-/// The share of traces that are sampled, rounded as all Elastic agents round it.
+/// The share of traces that are sampled, rounded like in all Elastic agents.
 ///
-/// The same rounded number decides, is propagated and weighs the events: otherwise the server's counts would be off.
+/// The rounded number is used for the sampling decision, for propagation and as the weight of the events. If these
+/// numbers differed, the server's counts would be wrong.
 #[derive(Debug)]
 pub(crate) struct SampleRate;
 
 impl SampleRate {
-    /// From 0 to 1, rounded half up to four decimals; what is above 0 never becomes 0. None outside of that range.
+    /// Rounds a rate from 0 to 1 half up to four decimals. A rate above 0 never becomes 0. Returns None outside of the
+    /// range.
     pub(crate) fn round(rate: f64) -> Option<f64> {
         if !(0.0..=1.0).contains(&rate) {
             return None;
@@ -103,7 +105,7 @@ impl OptionType for SampleRate {
     const ALLOWED: &'static str = "a number from 0 to 1 such as 0.25";
 
     fn read(text: &str) -> Parsed<f64> {
-        // `parse` would take `inf`, `NaN` and `1e-3` too
+        // `parse` would accept `inf`, `NaN` and `1e-3` too
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         Parsed::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
     }

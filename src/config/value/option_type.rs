@@ -1,44 +1,45 @@
-//! What an option's kind of value has to tell.
+//! The trait that each type of option value implements.
 
 use super::secret::HIDDEN;
 
-/// A kind of value: from the environment as text, from code as the type that the builder's setter takes.
+/// A type of option values. A value comes as text from the environment, or as a Rust value from the builder's setter.
 pub(crate) trait OptionType {
-    /// What [`Config`](crate::config::Config) holds.
+    /// The type of the field in [`Config`](crate::config::Config).
     type Value: Default;
-    /// What the builder hands over.
+    /// The type that the builder's setter stores.
     type Code;
 
-    /// Ends the sentence "the option is …": what is allowed, with an example.
+    /// Describes the allowed values, with an example. Warnings and the option reference show this text.
     const ALLOWED: &'static str;
-    /// The value must not be shown.
+    /// Whether the value must not be shown.
     const SECRET: bool = false;
-    /// The option's other variables are its predecessors: they count only where nobody, code included, uses its own name.
+    /// Whether the option's other variables are deprecated. They are then used only if neither the option's own variable
+    /// nor code sets the option.
     const ALIASES_LAST: bool = false;
 
-    /// Reads text, never empty.
+    /// Parses text from the environment. The text is not empty.
     fn read(text: &str) -> Parsed<Self::Value>;
 
-    /// Reads the text of one of the option's older variables, where those have another grammar.
+    /// Parses the text of another variable of the option, if that variable has a different syntax.
     fn read_alias(text: &str) -> Parsed<Self::Value> {
         Self::read(text)
     }
 
-    /// Checks a value that came from code.
+    /// Checks a value that code set.
     fn check(code: &Self::Code) -> Parsed<Self::Value>;
 
-    /// A value as it would be written in the environment; hides what is secret. Empty for a value that is not set.
+    /// Returns the value as it would be written in the environment, without secrets. Empty if the value is not set.
     fn show(value: &Self::Value) -> String;
 
-    /// Text of the environment, for a warning.
+    /// Returns text from the environment in the form in which warnings show it.
     fn show_text(text: &str) -> String {
         if Self::SECRET { HIDDEN.to_owned() } else { text.to_owned() }
     }
 
-    /// What code handed over, for a warning.
+    /// Returns a value that code set in the form in which warnings show it.
     fn show_code(code: &Self::Code) -> String;
 
-    /// The value where no source has one, from the text that the option table gives.
+    /// Returns the default value. `text` is the default in the option table.
     fn default_value(text: &str) -> Self::Value {
         match Self::read(text) {
             Parsed::Valid(value) | Parsed::Corrected(value) => value,
@@ -47,15 +48,15 @@ pub(crate) trait OptionType {
     }
 }
 
-/// What came of reading one value.
+/// The result of parsing one value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed<T> {
     Valid(T),
-    /// Not allowed as it stands, but its meaning is plain: used, and warned about.
+    /// The value is not allowed, but a corrected value is used, with a warning.
     Corrected(T),
-    /// The next source is asked.
+    /// The value is not allowed. The next source is used.
     Invalid,
-    /// Empty: the same as not given.
+    /// The value is empty, which counts as not set.
     Unset,
 }
 

@@ -1,16 +1,17 @@
-//! Where OTLP goes.
+//! The URL for OTLP.
 
 use super::{OptionType, Parsed, ServerUrl, Url};
 
-/// A base URL, or the very URL of the traces.
+/// A base URL, or the exact URL for traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtlpEndpoint {
     pub(crate) url: ServerUrl,
-    /// Nothing is added to it.
+    /// The URL is used unchanged, and only for traces.
     pub(crate) is_for_traces_only: bool,
 }
 
-/// The kind of [`OtlpEndpoint`]. The option's own variable names the URL of the traces, the other one and code the base.
+/// The option type of [`OtlpEndpoint`]. The option's own variable contains the URL for traces. The other variable and
+/// code set a base URL.
 #[derive(Debug)]
 pub(crate) struct OtlpUrl;
 

@@ -1,4 +1,4 @@
-//! Where the APM Server is.
+//! The URLs of APM Servers.
 
 use std::{fmt, net::IpAddr};
 
@@ -73,13 +73,13 @@ impl ServerUrl {
         self.base.starts_with("https:")
     }
 
-    /// Returns whether the server is on this machine: no compression, no proxy.
+    /// Returns whether the server is on this machine. Requests then use no compression and no proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
 }
 
-/// `user:password`, both percent-encoded, as a header.
+/// Returns the `Authorization` header for `user:password`, both percent-encoded.
 fn basic_auth(user: &str) -> Option<HeaderValue> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
     let [user, password] = [user, password].map(|text| percent_decode_str(text).decode_utf8_lossy());
@@ -109,7 +109,7 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// The kind of [`ServerUrl`]. From code it comes as text, as users have it.
+/// The option type of [`ServerUrl`]. Code sets the URL as text.
 #[derive(Debug)]
 pub(crate) struct Url;
 
@@ -142,14 +142,14 @@ impl OptionType for Url {
     }
 }
 
-/// Several of them between commas.
+/// A list of server URLs, separated by commas.
 #[derive(Debug)]
 pub(crate) struct Urls;
 
 impl OptionType for Urls {
     type Value = Vec<ServerUrl>;
     type Code = Vec<String>;
-    const ALLOWED: &'static str = "a list of http or https URLs without queries, between commas";
+    const ALLOWED: &'static str = "a list of http or https URLs without queries, separated by commas";
 
     fn read(text: &str) -> Parsed<Vec<ServerUrl>> {
         Parsed::from_option(list(text).map(ServerUrl::parse).collect())
@@ -172,7 +172,7 @@ impl OptionType for Urls {
     }
 }
 
-/// Text that is no usable URL may still hold a password or, in a query, a token.
+/// Hides user, password and query. Text that is not a valid URL can contain secrets too.
 fn hide_secrets(text: &str) -> String {
     let (text, query) = match text.split_once(['?', '#']) {
         Some((text, _)) => (text, "?…"),

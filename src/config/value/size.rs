@@ -1,12 +1,12 @@
-//! Sizes in bytes, with the units `b`, `kb`, `mb` and `gb` of 1024 each.
+//! Sizes in bytes, with the units `b`, `kb`, `mb` and `gb` in steps of 1024.
 
 use super::{OptionType, Parsed};
 
-/// The compressed bytes at which a request to the server is closed.
+/// The compressed size at which a request to the server is closed.
 #[derive(Debug)]
 pub(crate) struct RequestSize;
 
-/// The bytes that waiting events may hold.
+/// The maximum memory of waiting events.
 #[derive(Debug)]
 pub(crate) struct QueueBytes;
 
@@ -35,15 +35,15 @@ macro_rules! size_option {
         }
     };
 }
-/// The bytes of memory for batches in the backlog.
+/// The maximum memory of batches in the backlog.
 #[derive(Debug)]
 pub(crate) struct BacklogBytes;
 
-size_option!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb such as 768kb (1kb is 1024 bytes)");
-size_option!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb such as 8mb (1kb is 1024 bytes)");
-size_option!(BacklogBytes, (0..=1 << 30), "a size up to 1gb such as 16mb (1kb is 1024 bytes)");
+size_option!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb, such as 768kb");
+size_option!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb, such as 8mb");
+size_option!(BacklogBytes, (0..=1 << 30), "a size from 0b to 1gb, such as 16mb");
 
-/// `^(\d+)(b|kb|mb|gb)$`, in any case.
+/// Parses `^(\d+)(b|kb|mb|gb)$`, in any case.
 pub(super) fn parse(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,15 +1,15 @@
-//! Free text, lists of it, paths and the name of the service.
+//! Free text, lists of text, paths and the name of the service.
 
 use std::path::PathBuf;
 
 use super::{OptionType, Parsed};
 
-/// The items of a list between commas, without the blanks around them and without empty ones.
+/// Returns the items of a list that is separated by commas, without surrounding blanks and without empty items.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Any text. Blanks around it are taken off.
+/// Any text. Surrounding blanks are removed.
 #[derive(Debug)]
 pub(crate) struct Text;
 
@@ -38,7 +38,7 @@ impl OptionType for Text {
     }
 }
 
-/// The path of a file. Whether it can be read shows when it is.
+/// The path of a file. The file is not opened here.
 #[derive(Debug)]
 pub(crate) struct Path;
 
@@ -64,8 +64,8 @@ impl OptionType for Path {
     }
 }
 
-/// `^[a-zA-Z0-9 _-]+$`: the server takes nothing else. Other characters become `_`, with a warning; the default is the
-/// name of the executable.
+/// The name of the service, `^[a-zA-Z0-9 _-]+$` as the server requires. Other characters become `_`, with a warning. The
+/// default is the name of the executable.
 #[derive(Debug)]
 pub(crate) struct ServiceName;
 
@@ -107,7 +107,7 @@ impl OptionType for ServiceName {
 }
 
 impl ServiceName {
-    /// None when nothing of the name would be left.
+    /// Replaces characters that are not allowed. Returns None if the name contains no letter and no digit.
     fn correct(name: &str) -> Option<String> {
         let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, ' ' | '_' | '-');
         let corrected: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_SERVICE_NAME).collect();
