@@ -1,5 +1,7 @@
-//! Checks the stack of an error in a service whose debug information is line tables only. Such debug information contains the
-//! names of functions without their paths. This test depends on the profile of this workspace.
+//! Checks the stack of an error in a service whose debug information is line tables only.
+//!
+//! Such debug information contains the names of functions without their paths. This test depends on the profile of this
+//! workspace.
 //!
 //! Exits with 0 if the stack and the culprit have the full paths.
 
