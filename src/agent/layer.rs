@@ -1,5 +1,6 @@
-//! The agent's layers of a `tracing` subscriber: the bridge to OpenTelemetry, a layer for all other data, and a layer
-//! that only sets the level.
+//! The agent's layers of a `tracing` subscriber.
+//!
+//! They are the bridge to OpenTelemetry, a layer for all other data, and a layer that only sets the level.
 //!
 //! Each layer with hooks for spans adds a cost to every span of the process.
 

@@ -125,8 +125,10 @@ impl Agent {
         layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service, Some(self.inner.startup.clone()))
     }
 
-    /// Returns a layer like [`tracing_layer`](Self::tracing_layer) that records no spans. Use it in a service whose spans
-    /// come from a pipeline of OpenTelemetry's SDK. See the guide [`opentelemetry`](crate::docs::opentelemetry).
+    /// Returns a layer like [`tracing_layer`](Self::tracing_layer) that records no spans.
+    ///
+    /// Use it in a service whose spans come from a pipeline of OpenTelemetry's SDK. See the guide
+    /// [`opentelemetry`](crate::docs::opentelemetry).
     pub fn tracing_layer_without_spans<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -135,8 +137,9 @@ impl Agent {
         layer::without_spans(recorder.clone(), self.inner.startup.clone())
     }
 
-    /// Returns a log format for your own subscriber: lines in the Elastic Common Schema, with the trace ids. See
-    /// [`EcsFormat`]. For other formats, use [`WithTraceIds`](crate::WithTraceIds).
+    /// Returns a log format for your own subscriber: lines in the Elastic Common Schema.
+    ///
+    /// The lines contain the trace ids. See [`EcsFormat`]. For other formats, use [`WithTraceIds`](crate::WithTraceIds).
     ///
     /// ```
     /// use tracing_subscriber::layer::SubscriberExt;
@@ -180,8 +183,9 @@ impl Agent {
         LogSender::new(self.inner.recorder.clone())
     }
 
-    /// Returns a tracer provider for code that uses OpenTelemetry's API. [`install`](AgentBuilder::install) sets it as the
-    /// global provider. [`build`](AgentBuilder::build) does not.
+    /// Returns a tracer provider for code that uses OpenTelemetry's API.
+    ///
+    /// [`install`](AgentBuilder::install) sets it as the global provider. [`build`](AgentBuilder::build) does not.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -223,8 +227,10 @@ impl Agent {
         StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), transaction_type.into())
     }
 
-    /// Records an error that was handled. The error belongs to the current transaction if this agent records it, and
-    /// otherwise to no transaction. See [`Transaction::capture_error`](crate::Transaction::capture_error).
+    /// Records an error that was handled.
+    ///
+    /// The error belongs to the current transaction if this agent records that transaction, and otherwise to no
+    /// transaction. See [`Transaction::capture_error`](crate::Transaction::capture_error).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -239,8 +245,10 @@ impl Agent {
         self.error(error).capture();
     }
 
-    /// Records a text as an error. The error belongs to the current transaction if this agent records it, and otherwise
-    /// to no transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
+    /// Records a text as an error.
+    ///
+    /// The error belongs to the current transaction if this agent records that transaction, and otherwise to no
+    /// transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -270,7 +278,9 @@ impl Agent {
         self.inner.recorder.is_recording()
     }
 
-    /// Returns a builder for an error document with labels, custom context and other data. See
+    /// Returns a builder for an error document with labels, custom context and other data.
+    ///
+    /// See
     /// [`Transaction::error`](crate::Transaction::error).
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
         ErrorBuilder::of_agent(&self.inner.recorder, error)
@@ -297,7 +307,7 @@ impl Agent {
         }
     }
 
-    /// Stops recording, delivers the waiting events, at most for `timeout`, and ends the agent's thread.
+    /// Stops recording, waits at most for `timeout` until the waiting events are delivered, and ends the agent's thread.
     ///
     /// # Errors
     ///
@@ -327,16 +337,16 @@ impl Agent {
         self.inner.queue.stats()
     }
 
-    /// Returns the warnings about the options, one sentence for each. The agent also logs them once, as soon as there
-    /// is a subscriber.
+    /// Returns the warnings about the options, one sentence for each.
+    ///
+    /// The agent also logs the warnings once, as soon as there is a subscriber.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.inner.warnings.iter().cloned()
     }
 
-    /// Returns one line with the agent's version, the host, and the options that are not at their default, each with the
-    /// source of its value.
+    /// Returns one line with the agent's version, the host, and the options that are not at their default.
     ///
-    /// Secrets are hidden. The agent logs this line once, as soon as there is a subscriber.
+    /// Each option is shown with the source of its value. Secrets are hidden. The agent logs this line once, as soon as there is a subscriber.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {

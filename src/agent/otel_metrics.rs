@@ -62,10 +62,9 @@ impl Agent {
         ApmMeterProvider::new(reads.then(|| self.metric_exporter()), &config, configure)
     }
 
-    /// Returns an exporter for a service that has its own meter provider. The exporter sends the provider's metrics to the
-    /// APM Server.
+    /// Returns an exporter for a service that has its own meter provider.
     ///
-    /// The boundaries of histograms are then those of the provider.
+    /// The exporter sends the provider's metrics to the APM Server. The boundaries of histograms are then those of the provider.
     ///
     /// ```
     /// use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};

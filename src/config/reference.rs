@@ -35,7 +35,7 @@ fn row(option: &OptionRow) -> String {
     };
     let live = if option.live { "yes" } else { "" };
     format!(
-        "| `{}` | {} | {default} | {live} | {}{variables}{otel} |\n",
+        "| `{}` | {default} | {live} | {} | {}{variables}{otel} |\n",
         option.name,
         cell(option.allowed),
         cell(option.doc),
@@ -53,7 +53,7 @@ fn option_reference_matches_the_option_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/options.md");
     let text = fs::read_to_string(&path).unwrap();
     let rows: String = OPTIONS.iter().map(row).collect();
-    let table = format!("| option | allowed values | default | central | description |\n|---|---|---|---|---|\n{rows}");
+    let table = format!("| option | default | central | allowed values | description |\n|---|---|---|---|---|\n{rows}");
     let expected = with_table(&text, BEGIN, &table);
     let rows: String = NOT_OFFERED.iter().map(|(name, instead)| format!("| `{name}` | {instead} |\n")).collect();
     let table = format!("| option | reason or alternative |\n|---|---|\n{rows}");
