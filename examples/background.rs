@@ -1,4 +1,4 @@
-//! Background work: a scheduled job, tasks with their own outcome, a task of the request, and a shutdown that waits.
+//! Records background work: a scheduled job, tasks with their own outcome, a task of the request, and a shutdown that waits.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

@@ -1,15 +1,16 @@
-//! A development server on its own:
+//! Runs the development server on its own:
 //! `cargo run --example devserver -- [HOST:PORT] [--allow-remote] [--allow-host NAME]`.
 //!
-//! It takes intake v2, which Elastic's agents speak, and OTLP over HTTP and gRPC, all on one port:
+//! The server accepts intake v2, the protocol of Elastic's agents, and OTLP over HTTP and gRPC, all on one port:
 //!
 //! ```sh
 //! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8200 your-service    # any SDK of OpenTelemetry
 //! ```
 //!
-//! The address comes from the argument, else from `APM_DEVSERVER_ADDR`, else it is 127.0.0.1:8200, where every Elastic
-//! agent looks by default. Another machine, or a container, reaches it at `0.0.0.0:8200 --allow-remote`. Set
-//! `APM_DEVSERVER_SECRET_TOKEN` in that case: without a token, every client that reaches the address can read all events.
+//! The address is the argument, or the variable `APM_DEVSERVER_ADDR`. The default is 127.0.0.1:8200, which is also the
+//! default of Elastic's agents. To accept connections from other machines and containers, pass
+//! `0.0.0.0:8200 --allow-remote` and set `APM_DEVSERVER_SECRET_TOKEN`: without a token, every client that reaches the
+//! address can read all events.
 //! `--help` lists the options and limits.
 
 use std::{env, error::Error, process::exit};

@@ -1,4 +1,4 @@
-//! Errors: the ways in which a service reports a failure, and the error documents that the agent sends.
+//! Reports failures in several ways. The agent sends an error document for each.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

@@ -1,4 +1,4 @@
-//! gRPC with tonic: a server whose calls are transactions, and a client whose calls are spans.
+//! Records gRPC calls with tonic: a server whose calls are transactions, and a client whose calls are spans.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

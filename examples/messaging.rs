@@ -1,4 +1,4 @@
-//! Messages: a producer whose sent messages are exit spans, and a consumer whose received messages are transactions.
+//! Records messages: a producer whose sent messages are exit spans, and a consumer whose received messages are transactions.
 //!
 //! A channel of this process is the broker, so that the program needs no server. For Kafka, use the feature `rdkafka`.
 //!

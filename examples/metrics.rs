@@ -1,4 +1,4 @@
-//! Metrics: a counter and a histogram of the service, through OpenTelemetry's API, next to the metrics of the agent.
+//! Records metrics: a counter and a histogram of the service, through OpenTelemetry's API, next to the metrics of the agent.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal

@@ -1,4 +1,4 @@
-//! Modules and hooks: each module of a service adds its name and its own data to the transactions of its routes.
+//! Adds the name and the data of each module to the transactions of its routes.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

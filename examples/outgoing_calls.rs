@@ -1,4 +1,4 @@
-//! Outgoing calls: the SQL statements of sqlx, an HTTP call of reqwest, and a call of a client without an integration.
+//! Records outgoing calls: the SQL statements of sqlx, an HTTP call of reqwest, and a call of a client without an integration.
 //!
 //! ```sh
 //! cargo run --example devserver        # in another terminal; http://localhost:8200/ui shows what arrives

@@ -1,4 +1,4 @@
-//! The agent in a service that sets up `tracing` itself: its own log format and filter, and Sentry next to the agent.
+//! Uses the agent in a service that sets up `tracing` itself, with its own log format and filter, and with Sentry.
 //!
 //! ```sh
 //! cargo run --example devserver        # in another terminal; http://localhost:8200/ui shows what arrives

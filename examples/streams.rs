@@ -1,4 +1,4 @@
-//! Streams: a streamed body, an event stream, and a WebSocket.
+//! Records streams: a streamed body, an event stream, and a WebSocket.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

@@ -1,4 +1,4 @@
-//! Tests: a service, and tests of the events that it sends.
+//! Tests the events that a service sends.
 //!
 //! ```sh
 //! cargo test --example testing --features testkit   # runs the tests at the end of this file

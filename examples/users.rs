@@ -1,4 +1,4 @@
-//! Users, labels and custom context: the data by which a support engineer finds a request, and the data to read in it.
+//! Records users, labels and custom context: the data by which a support engineer finds a request, and the data to read in it.
 //!
 //! ```sh
 //! cargo run --example devserver   # in another terminal; http://localhost:8200/ui shows what arrives

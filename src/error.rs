@@ -1,43 +1,43 @@
-//! What can fail while an agent is set up. Nothing fails afterwards: telemetry never breaks its host.
+//! Errors of the agent's set-up. After the set-up, the agent returns no errors to the service.
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-/// Why an agent could not be built or installed.
+/// The reason why an agent could not be built or installed.
 ///
-/// An option with a value that is not allowed is no such reason: it is named in a warning, and the next source or the
-/// default is used.
+/// An invalid option value is not an error. It is logged as a warning, and the next source is used. See
+/// [`Agent::warnings`](crate::Agent::warnings).
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The file of `server_ca_cert_file` could not be read.
-    #[error("server_ca_cert_file={path:?} cannot be read; it must name a PEM file with certificates")]
+    #[error("server_ca_cert_file={path:?} cannot be read: it must be the path of a PEM file with certificates")]
     CaCertUnreadable {
-        /// As it was given.
+        /// The path that the option contains.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 
-    /// The file of `server_ca_cert_file` was read, but there is no usable certificate in it.
-    #[error("server_ca_cert_file={path:?} is not usable: {reason}; it must hold certificates in PEM form")]
+    /// The file of `server_ca_cert_file` contains no usable certificate.
+    #[error("server_ca_cert_file={path:?} cannot be used: {reason}; it must contain certificates in PEM format")]
     CaCertInvalid {
-        /// As it was given.
+        /// The path that the option contains.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why the content cannot be used.
         reason: String,
     },
 
-    /// The HTTP client that talks to the server could not be made.
-    #[error("the HTTP client for the APM Server could not be made")]
+    /// The HTTP client for the server could not be created.
+    #[error("the HTTP client for the APM Server could not be created")]
     Client {
-        /// What the client says.
+        /// The error of the client.
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The thread that sends could not be started.
-    #[error("the thread that sends to the APM Server could not be started")]
+    /// The agent's thread could not be started.
+    #[error("the thread that sends events to the APM Server could not be started")]
     Thread {
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 
@@ -52,17 +52,17 @@ pub enum BuildError {
     #[error("an agent is already installed in this process; shut it down first, or use `build()` for a second one")]
     AlreadyInstalled,
 
-    /// The filter for log lines that code gave to `install()` is not one.
+    /// The [`log_filter`](crate::AgentBuilder::log_filter) from code is not valid.
     #[error("the log filter {filter:?} is not valid: {reason}; it must be a list such as `info,my_crate=debug`")]
     LogFilter {
-        /// As it was given.
+        /// The filter from code.
         filter: String,
-        /// What is wrong with it.
+        /// The reason why the filter is not valid.
         reason: String,
     },
 }
 
-/// The sentence and its causes: it is what a `main` that returns the error shows.
+/// Prints the message and its causes, because Rust prints the `Debug` output of an error that `main` returns.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -85,7 +85,7 @@ mod tests {
         let error = BuildError::CaCertUnreadable { path: "/ca.pem".into(), source };
         assert_eq!(
             error.to_string(),
-            r#"server_ca_cert_file="/ca.pem" cannot be read; it must name a PEM file with certificates"#
+            r#"server_ca_cert_file="/ca.pem" cannot be read: it must be the path of a PEM file with certificates"#
         );
         assert!(error.source().is_some());
         assert_eq!(format!("{error:?}"), format!("{error}: entity not found"));

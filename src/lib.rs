@@ -1,8 +1,8 @@
-//! An Elastic APM agent for axum and tower: it sends every request as a transaction to an APM Server, with user, labels,
-//! custom context, errors and spans.
+//! Records the requests of axum and tower services, and sends them to an Elastic APM Server.
 //!
-//! A support engineer who searches for a user id in Kibana sees every request of the user: its route and module, your labels
-//! and custom context, the duration of each database, Redis, Kafka and HTTP call, and every error with its causes.
+//! Each request is a transaction with its user, labels, custom context, errors and spans. A support engineer who searches for
+//! a user id in Kibana sees every request of the user: its route and module, your labels and custom context, the duration of
+//! each database, Redis, Kafka and HTTP call, and every error with its causes.
 //!
 //! # Quick start
 //!
@@ -29,13 +29,16 @@
 //!
 //! `install()` sets up the process: the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, and the
 //! panic hook. If your service has its own subscriber, use [`AgentBuilder::install_without_subscriber`] and add
-//! [`Agent::tracing_layer`] to the subscriber ([`docs::subscriber`]). A transaction ends with the body of its response.
+//! [`Agent::tracing_layer`] to the subscriber ([`docs::subscriber`]).
 //!
-//! Options are set by `ELASTIC_APM_*` variables or on the builder; [`AgentBuilder`] lists them. If you have no Elastic Stack,
+//! A transaction starts when the request reaches the layer, and ends with the body of the response.
+//!
+//! Options are set by `ELASTIC_APM_*` variables or on the builder. [`docs::options`] lists them. If you have no Elastic Stack,
 //! `cargo run --example devserver` starts a small APM server with a web page.
 //!
 //! # Layout
 //!
+//! - [`docs`]: the guides.
 //! - [`Agent`] and [`AgentBuilder`]: set-up, `flush`, `shutdown`, `stats`.
 //! - [`layer()`] and [`ApmLayer`]: the tower layer for the whole router and, with `module("market")` and hooks, for the router
 //!   of each module.
@@ -45,7 +48,6 @@
 //! - [`trace_context`]: trace headers for calls that the agent does not record.
 //! - [`otel`]: the part of the API that uses types of OpenTelemetry, and the matching `opentelemetry` crate.
 //! - `devserver` and `testkit`: a local APM server, and tests of the events that your service sends.
-//! - Guides: [`docs`].
 //!
 //! ```text
 //! request ─▶ layer ─▶ transaction ──▶ record ─▶ queue ─▶ worker thread ─▶ intake v2 ─▶ APM Server
@@ -55,7 +57,8 @@
 //!
 //! # Guarantees
 //!
-//! - A request puts events into a bounded queue and never waits. The agent's own thread redacts, encodes and sends them.
+//! - A request adds its events to a bounded queue and never waits. The agent's own thread redacts, encodes and sends the
+//!   events.
 //! - No panic of a hook, a filter or a `Serialize` implementation reaches a request, unless panics abort the process.
 //! - [`Stats`] counts every dropped event by reason.
 //! - Passwords, tokens, cookies and authorization headers are redacted before an event is encoded

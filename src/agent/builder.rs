@@ -1,4 +1,4 @@
-//! Setting up an agent, with two endings.
+//! The builder of an agent, and the start of the agent's thread.
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -67,13 +67,13 @@ pub struct AgentBuilder {
 option_setters!(AgentBuilder);
 
 impl AgentBuilder {
-    /// The variables to read, in place of the process's own.
+    /// Sets the environment variables to read, in place of the variables of the process.
     pub fn env_vars(mut self, variables: EnvVars) -> Self {
         self.env_vars = Some(variables);
         self
     }
 
-    /// For [`install`](Self::install): how log lines are printed.
+    /// Sets the format in which [`install`](Self::install) prints log lines. Default: [`LogFormat::Full`].
     pub fn log_format(mut self, format: LogFormat) -> Self {
         self.log_format = format;
         self
@@ -185,7 +185,7 @@ impl AgentBuilder {
     /// Returns an error if a certificate cannot be read or used, or if no thread can be started. Other options cannot
     /// cause an error. See [`Agent::warnings`].
     pub fn build(self) -> Result<Agent, BuildError> {
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         agent.log_startup();
         Ok(agent)
     }
@@ -221,30 +221,30 @@ impl AgentBuilder {
         if installed().is_some() {
             return Err(BuildError::AlreadyInstalled);
         }
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         install_globally(agent.recorder());
         agent.log_startup();
         Ok(AgentGuard::new(agent))
     }
 
-    /// In the cloud that is given.
+    /// Starts the agent. `cloud` creates the reader of the cloud metadata.
     fn start(self, cloud: impl FnOnce(&Config) -> Option<CloudMetadata>) -> Result<Agent, BuildError> {
         let env = self.env_vars.unwrap_or_else(EnvVars::process);
         let unknown =
             [unknown_variables(&env), env.broken_otel_attributes(), resource::unknown_activation_method(&env)];
         let (live, warnings) = LiveConfig::new(self.options, env);
         let config = live.snapshot();
-        let unheard = (config.log_sending && config.sends_spans_only()).then(|| {
-            "log_sending has no effect: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is an endpoint for traces alone; \
-             OTEL_EXPORTER_OTLP_ENDPOINT names one for all"
+        let no_log_lines = (config.log_sending && config.sends_spans_only()).then(|| {
+            "log_sending has no effect, because OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is for traces only: set \
+             OTEL_EXPORTER_OTLP_ENDPOINT instead"
                 .to_owned()
         });
         let (database, no_database) = match self.sqlx.transpose() {
             Ok(database) => (database.map_or_else(Vec::new, |database| database.attributes()), None),
             Err(error) => (Vec::new(), Some(format!("sqlx: {error}; SQL spans have no database"))),
         };
-        let unheard = unheard.into_iter().chain(no_database);
-        let further = unknown.into_iter().flatten().chain(unheard).chain(tls_warning::missing_provider(&config));
+        let further = unknown.into_iter().flatten().chain(no_log_lines).chain(no_database);
+        let further = further.chain(tls_warning::missing_provider(&config));
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).chain(further).collect();
         let warnings: Arc<[String]> = warnings.into();
         let queue = Queue::new(config.max_queue_size, config.max_queue_bytes);
@@ -289,7 +289,7 @@ impl AgentBuilder {
         };
         let filters = LogFilters { from_env, from_code: self.log_filter.clone() };
         let format = self.log_format;
-        let agent = self.start(cloud_around)?;
+        let agent = self.start(cloud_metadata_for)?;
         let recorder = agent.recorder().clone();
         subscriber::set_global(recorder.clone(), format, filters, &agent.inner.log_level)?;
         install_globally(&recorder);
@@ -307,8 +307,8 @@ fn install_globally(recorder: &Arc<Recorder>) {
     install(recorder.clone());
 }
 
-/// The first events wait this long at most for what goes before them.
-const MAX_PREPARING: Duration = Duration::from_secs(3);
+/// The maximum time that the first events wait for the server's version and the cloud metadata.
+const MAX_PREPARATION: Duration = Duration::from_secs(3);
 
 fn start_worker(
     recorder: &Arc<Recorder>,
@@ -333,7 +333,7 @@ fn start_worker(
     let client = ServerClient::new(&server_settings)?;
     let resource = resource::gather(config, live.environment(), Host::read(), TraceId::random().to_string());
     let server = recorder.server().clone();
-    let server_tasks = ask_server(client.clone(), recorder.clone(), log_level);
+    let server_tasks = poll_server(client.clone(), recorder.clone(), log_level);
     let background_tasks = async { _ = tokio::join!(server_tasks, tasks) };
     let preparing = Some(Box::pin(prepare(resource.clone(), server.clone(), cloud(config))) as _);
     if can_be_sent(config) {
@@ -354,16 +354,16 @@ fn start_worker(
     Worker::start(queue.clone(), exporter, settings, preparing, background_tasks).map_err(thread)
 }
 
-fn cloud_around(config: &Config) -> Option<CloudMetadata> {
-    let cloud = CloudMetadata::new(config.cloud_provider, sends_to_this_machine(config));
+fn cloud_metadata_for(config: &Config) -> Option<CloudMetadata> {
+    let cloud = CloudMetadata::new(config.cloud_provider, is_loopback_only(config));
     if cloud.is_none() && config.cloud_provider == CloudProvider::Auto {
-        tracing::debug!(target: "tower_apm", "no cloud is asked who it is: what is sent stays on this machine");
+        tracing::debug!(target: "tower_apm", "cloud metadata is not requested, because the server is on this machine: set cloud_provider to request it");
     }
     cloud
 }
 
-/// Then it is a laptop's or a test's agent, and no cloud answers there.
-fn sends_to_this_machine(config: &Config) -> bool {
+/// Returns whether every server is on this machine. The service then runs on a laptop or in a test, without a cloud.
+fn is_loopback_only(config: &Config) -> bool {
     let native = ServerSettings::from_config(config, None).is_loopback();
     let otlp = config.otlp_endpoint.as_ref().map_or(native, |endpoint| endpoint.url.is_loopback());
     match config.exporter {
@@ -373,22 +373,22 @@ fn sends_to_this_machine(config: &Config) -> bool {
     }
 }
 
-/// OTLP goes to a place of its own, and nobody said where an APM Server would be.
+/// Returns whether events go to an endpoint of their own over OTLP, and no APM Server is set.
 #[cfg(feature = "otlp")]
-pub(super) fn is_elsewhere(config: &Config) -> bool {
+pub(super) fn has_no_apm_server(config: &Config) -> bool {
     config.exporter == Exporter::Otlp
         && config.otlp_endpoint.is_some()
         && config.origin("server_url") == Some(Origin::Default)
         && config.server_urls.is_empty()
 }
 
-/// What is to be known before the first event goes out, within [`MAX_PREPARING`].
+/// Waits for the server's version and the cloud metadata, at most for [`MAX_PREPARATION`].
 async fn prepare(mut resource: Resource, server: ServerVersion, cloud: Option<CloudMetadata>) -> Resource {
-    // an old server has a use for unsampled transactions, and one version stumbles over a field of the metadata
-    let asked = tokio::time::timeout(MAX_PREPARING, server.asked());
+    // an old server needs unsampled transactions, and one version does not accept a field of the metadata
+    let asked = tokio::time::timeout(MAX_PREPARATION, server.asked());
     let find = async {
         match cloud.filter(|_| resource.cloud.is_none()) {
-            Some(cloud) => tokio::time::timeout(MAX_PREPARING, cloud.find()).await.ok().flatten(),
+            Some(cloud) => tokio::time::timeout(MAX_PREPARATION, cloud.find()).await.ok().flatten(),
             None => None,
         }
     };
@@ -403,10 +403,10 @@ async fn background_tasks(recorder: Arc<Recorder>, startup: Arc<Startup>, warnin
 }
 
 /// Reads data from the server while the agent runs.
-async fn ask_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
+async fn poll_server(client: ServerClient, recorder: Arc<Recorder>, log_level: LogLevelSwitch) {
     let config = recorder.snapshot();
     #[cfg(feature = "otlp")]
-    if is_elsewhere(&config) {
+    if has_no_apm_server(&config) {
         return recorder.server().is_not_asked();
     }
     let version = look_up(client.clone(), recorder.server().clone());
@@ -418,7 +418,7 @@ async fn ask_server(client: ServerClient, recorder: Arc<Recorder>, log_level: Lo
     tokio::join!(version, follow);
 }
 
-/// Takes over what is set centrally, the whole of it, and says so.
+/// Replaces central configuration, and logs the changes.
 pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Central) {
     let before = recorder.config().describe();
     let applied = recorder.apply(central);
@@ -433,7 +433,7 @@ pub(super) fn apply(recorder: &Recorder, log_level: &LogLevelSwitch, central: Ce
     if !applied.unknown.is_empty() {
         tracing::warn!(
             target: "tower_apm",
-            "central configuration sets what this agent has no option for, or none that can change while it runs: {}",
+            "central configuration sets options that this agent does not have, or that cannot change while it runs: {}",
             applied.unknown.join(", ")
         );
     }
@@ -452,7 +452,7 @@ mod tests {
     fn cloud_metadata_is_requested_unless_every_server_is_local() {
         let here = |configure: fn(AgentBuilder) -> AgentBuilder| {
             let builder = configure(AgentBuilder::default().env_vars(EnvVars::empty()).disable_send(true));
-            sends_to_this_machine(&builder.build().unwrap().recorder().config())
+            is_loopback_only(&builder.build().unwrap().recorder().config())
         };
         assert!(here(|agent| agent));
         assert!(!here(|agent| agent.server_url("https://apm.example")));
@@ -460,11 +460,11 @@ mod tests {
             assert!(!here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("https://collector.example")));
             assert!(!here(|agent| agent.exporter(Exporter::IntakeAndOtlp).otlp_endpoint("https://collector.example")));
             assert!(here(|agent| agent.exporter(Exporter::Otlp).otlp_endpoint("http://127.0.0.1:4317")));
-            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "it gets nothing");
+            assert!(here(|agent| agent.otlp_endpoint("https://collector.example")), "the exporter is not OTLP");
         }
     }
 
-    /// A server that takes all, its URL, and the bodies that it got.
+    /// Starts a server that accepts every request. Returns its URL and the bodies that it receives.
     async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let log = bodies.clone();
@@ -482,8 +482,8 @@ mod tests {
         url
     }
 
-    /// What an agent in this cloud says of it in front of its first event.
-    async fn told_of(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
+    /// Starts an agent in this cloud and records a transaction. Returns the agent and the bodies that it sends.
+    async fn agent_with_cloud(cloud: String) -> (Agent, Arc<Mutex<Vec<String>>>) {
         let (url, bodies) = server().await;
         let builder = AgentBuilder::default().env_vars(EnvVars::empty()).server_url(url).central_config(false);
         let builder = builder.metrics_interval(Duration::ZERO);
@@ -506,7 +506,7 @@ mod tests {
     async fn first_event_has_cloud_metadata() {
         const GCP: &str = r#"{"instance":{"id":43,"zone":"projects/5/zones/us-west3-a"},"project":{"projectId":"p"}}"#;
         let cloud = serve(axum::Router::new().fallback(async || GCP)).await;
-        let (agent, bodies) = told_of(cloud).await;
+        let (agent, bodies) = agent_with_cloud(cloud).await;
         agent.shutdown(DEADLINE).await.unwrap();
         let cloud = &metadata(&bodies)["metadata"]["cloud"];
         assert_eq!((&cloud["provider"], &cloud["region"]), (&"gcp".into(), &"us-west3".into()), "{cloud}");
@@ -517,8 +517,8 @@ mod tests {
     #[tokio::test]
     async fn unreachable_cloud_metadata_does_not_delay_events() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (agent, bodies) = told_of(format!("http://{}", listener.local_addr().unwrap())).await;
-        // the cloud has been asked, and keeps silent: who calls the service is answered all the same
+        let (agent, bodies) = agent_with_cloud(format!("http://{}", listener.local_addr().unwrap())).await;
+        // the metadata was requested and there is no response, but the service still runs its work
         let _asked = listener.accept().await.unwrap();
         let handled = agent.start_transaction("meanwhile", "scheduled").run(async { 7 }).await;
         assert_eq!((handled, agent.stats().recorded, agent.stats().accepted), (7, 2, 0));

@@ -1,16 +1,18 @@
-//! What `install()` returns: it delivers what waits when it goes out of scope.
+//! The guard that `install()` returns. It shuts the agent down when it goes out of scope.
 
 use std::{ops::Deref, time::Duration};
 
 use super::Agent;
 
-/// How long a guard that is dropped waits for the server.
+/// The maximum time that dropping a guard blocks.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The installed [`Agent`]. Dropping it shuts the agent down and blocks for up to five seconds while what waits is
-/// delivered; `agent.shutdown(timeout).await` before that does the same without blocking.
+/// The installed [`Agent`]. Dropping the guard shuts the agent down.
+///
+/// The drop blocks for up to five seconds while the waiting events are delivered. Call
+/// [`agent.shutdown(timeout).await`](Agent::shutdown) before the drop to deliver them without blocking.
 #[derive(Debug)]
-#[must_use = "dropping it shuts the agent down: keep it to the end of `main`"]
+#[must_use = "dropping it shuts the agent down: keep it until the end of `main`"]
 pub struct AgentGuard {
     agent: Agent,
 }
@@ -31,7 +33,7 @@ impl Deref for AgentGuard {
 
 impl Drop for AgentGuard {
     fn drop(&mut self) {
-        // the worker has logged what it could not deliver
+        // the worker has logged the events that it could not deliver
         let _ = self.agent.shutdown_blocking(GRACE);
     }
 }

@@ -1,5 +1,6 @@
-//! The agent's layers of a `tracing` subscriber: the bridge to OpenTelemetry, a layer for all other data, and a layer
-//! that only sets the level.
+//! The agent's layers of a `tracing` subscriber.
+//!
+//! They are the bridge to OpenTelemetry, a layer for all other data, and a layer that only sets the level.
 //!
 //! Each layer with hooks for spans adds a cost to every span of the process.
 
@@ -24,12 +25,12 @@ use crate::{
     transaction::Recorder,
 };
 
-/// Whose subscriber the layers are for.
+/// The owner of the subscriber to which the layers belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SubscriberOwner {
-    /// The service's. The layer applies `log_level` to the agent's own log lines, and requests have no span.
+    /// The service. The layer applies `log_level` to the agent's own log lines, and requests have no span.
     Service,
-    /// That of `install()` or of the test kit. Its filter selects the agent's own log lines, with `RUST_LOG` taking
+    /// The agent: the subscriber of `install()` or of the test kit. Its filter selects the agent's own log lines, with `RUST_LOG` taking
     /// precedence, and hides the spans of requests.
     Agent,
 }
@@ -66,7 +67,7 @@ where
     bridge.with_filter(filter).and_then(AgentLayer { other, ..own }).and_then(level)
 }
 
-/// For spans that come another way.
+/// Returns the layer for a service whose spans come from a pipeline of OpenTelemetry's SDK.
 pub(super) fn without_spans<S>(recorder: Arc<Recorder>, startup: Arc<Startup>) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -76,7 +77,7 @@ where
     own.and_then(level)
 }
 
-/// The layer that belongs to no agent: each span finds its own through its transaction.
+/// Returns a layer that belongs to no agent. Each span finds its agent through its transaction.
 #[cfg(feature = "testkit")]
 pub(crate) fn routing_layer<S>() -> impl Layer<S> + Send + Sync
 where
@@ -93,7 +94,7 @@ struct AgentLayer {
     /// `None` once the agent's start is logged.
     startup: Option<Arc<Startup>>,
     selection: Arc<SpanSelection>,
-    /// The bridge is part of the same subscriber.
+    /// Whether the bridge is part of the same subscriber.
     records_spans: bool,
     /// Used for the bridge, whose filter has no access to the subscriber.
     other: Option<Arc<OtherBridge>>,
@@ -123,7 +124,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // asked each time: the level can change
+        // the level can change, so the result must not be cached
         if self.logs.is_some() && is_own_log(metadata) { Interest::sometimes() } else { Interest::always() }
     }
 

@@ -11,13 +11,14 @@ pub(crate) type LogFilter = tracing_subscriber::EnvFilter;
 #[cfg(not(feature = "env-filter"))]
 pub(crate) type LogFilter = Targets;
 
-/// The variable that wins over the filter from code.
+/// The variable that takes precedence over the filter from code.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 
 /// Parses a list such as `info,my_crate=debug`. Empty directives are skipped.
 ///
 /// # Errors
-/// The reason, for a log line.
+///
+/// Returns the reason, for a log line.
 #[cfg(feature = "env-filter")]
 pub(crate) fn parse(directives: &str) -> Result<LogFilter, String> {
     LogFilter::try_new(directives).map_err(|error| error.to_string())
@@ -26,7 +27,8 @@ pub(crate) fn parse(directives: &str) -> Result<LogFilter, String> {
 /// Parses a list such as `info,my_crate=debug`. Empty directives are skipped.
 ///
 /// # Errors
-/// The reason, for a log line.
+///
+/// Returns the reason, for a log line.
 #[cfg(not(feature = "env-filter"))]
 pub(crate) fn parse(directives: &str) -> Result<LogFilter, String> {
     let directives: Vec<_> = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
@@ -35,7 +37,7 @@ pub(crate) fn parse(directives: &str) -> Result<LogFilter, String> {
             "{directive:?} filters by span or field, which needs the feature `env-filter` of tower-apm"
         ));
     }
-    // `Targets` takes any text for a target
+    // `Targets` accepts any text as a target
     if let Some(directive) = directives.iter().find(|directive| directive.contains(char::is_whitespace)) {
         return Err(format!("{directive:?} contains a blank"));
     }

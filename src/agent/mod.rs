@@ -1,4 +1,4 @@
-//! The agent: the one place that knows every part and puts them together.
+//! The agent and its builder, which connect all other parts of the crate.
 
 mod builder;
 mod filter_probe;
@@ -36,9 +36,9 @@ use crate::{
     transaction::{Recorder, uninstall},
 };
 
-/// An Elastic APM agent: cheap to clone, every clone is the same agent.
+/// An Elastic APM agent. Clones are cheap and refer to the same agent.
 ///
-/// | ending of the builder | what it does |
+/// | final method of the builder | what it does |
 /// |---|---|
 /// | [`install`](AgentBuilder::install) | sets the global `tracing` subscriber, OpenTelemetry's tracer provider and propagator, the panic hook, and the agent that [`tower_apm::layer()`](crate::layer) and [`Transaction::start`](crate::Transaction::start) use |
 /// | [`install_without_subscriber`](AgentBuilder::install_without_subscriber) | sets the same, except for the subscriber: add [`tracing_layer`](Self::tracing_layer) to your subscriber |
@@ -51,7 +51,7 @@ pub struct Agent {
 struct Inner {
     recorder: Arc<Recorder>,
     queue: Queue,
-    /// None when the agent is disabled: no thread, no network.
+    /// None if the agent is disabled. There is then no thread and no connection.
     worker: Option<Worker>,
     warnings: Arc<[String]>,
     log_level: LogLevelSwitch,
@@ -59,7 +59,7 @@ struct Inner {
 }
 
 impl Agent {
-    /// Begins to set up an agent. Without further calls it takes its options from `ELASTIC_APM_*`.
+    /// Returns a builder. Without further calls, the agent reads its options from the variables `ELASTIC_APM_*`.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -74,8 +74,9 @@ impl Agent {
         AgentBuilder::default()
     }
 
-    /// The tower layer of this agent, for a router, a method router, a `ServiceBuilder` or any
-    /// `Service<http::Request<B>>`.
+    /// Returns the tower layer of this agent.
+    ///
+    /// The layer wraps a router, a method router, the service of a `ServiceBuilder`, or any `Service<http::Request<B>>`.
     ///
     /// ```
     /// # async fn my_service(_: http::Request<String>) -> Result<http::Response<String>, std::convert::Infallible> {
@@ -126,8 +127,10 @@ impl Agent {
         layer::with_spans(Some(recorder.clone()), SubscriberOwner::Service, Some(self.inner.startup.clone()))
     }
 
-    /// Returns a layer like [`tracing_layer`](Self::tracing_layer) that records no spans. Use it in a service whose spans
-    /// come from a pipeline of OpenTelemetry's SDK. See the guide [`opentelemetry`](crate::docs::opentelemetry).
+    /// Returns a layer like [`tracing_layer`](Self::tracing_layer) that records no spans.
+    ///
+    /// Use it in a service whose spans come from a pipeline of OpenTelemetry's SDK. See the guide
+    /// [`opentelemetry`](crate::docs::opentelemetry).
     pub fn tracing_layer_without_spans<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -136,8 +139,9 @@ impl Agent {
         layer::without_spans(recorder.clone(), self.inner.startup.clone())
     }
 
-    /// Returns a log format for your own subscriber: lines in the Elastic Common Schema, with the trace ids. See
-    /// [`EcsFormat`]. For other formats, use [`WithTraceIds`](crate::WithTraceIds).
+    /// Returns a log format for your own subscriber: lines in the Elastic Common Schema.
+    ///
+    /// The lines contain the trace ids. See [`EcsFormat`]. For other formats, use [`WithTraceIds`](crate::WithTraceIds).
     ///
     /// ```
     /// use tracing_subscriber::layer::SubscriberExt;
@@ -181,8 +185,9 @@ impl Agent {
         LogSender::new(self.inner.recorder.clone())
     }
 
-    /// Returns a tracer provider for code that uses OpenTelemetry's API. [`install`](AgentBuilder::install) sets it as the
-    /// global provider. [`build`](AgentBuilder::build) does not.
+    /// Returns a tracer provider for code that uses OpenTelemetry's API.
+    ///
+    /// [`install`](AgentBuilder::install) sets it as the global provider. [`build`](AgentBuilder::build) does not.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -224,8 +229,10 @@ impl Agent {
         StartedTransaction::new(Some(self.inner.recorder.clone()), Some(sender), name.into(), transaction_type.into())
     }
 
-    /// Records an error that was handled. The error belongs to the current transaction if this agent records it, and
-    /// otherwise to no transaction. See [`Transaction::capture_error`](crate::Transaction::capture_error).
+    /// Records an error that was handled.
+    ///
+    /// The error belongs to the current transaction if this agent records that transaction, and otherwise to no
+    /// transaction. See [`Transaction::capture_error`](crate::Transaction::capture_error).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -240,8 +247,10 @@ impl Agent {
         self.error(error).capture();
     }
 
-    /// Records a text as an error. The error belongs to the current transaction if this agent records it, and otherwise
-    /// to no transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
+    /// Records a text as an error.
+    ///
+    /// The error belongs to the current transaction if this agent records that transaction, and otherwise to no
+    /// transaction. See [`Transaction::capture_message`](crate::Transaction::capture_message).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -271,7 +280,9 @@ impl Agent {
         self.inner.recorder.is_recording()
     }
 
-    /// Returns a builder for an error document with labels, custom context and other data. See
+    /// Returns a builder for an error document with labels, custom context and other data.
+    ///
+    /// See
     /// [`Transaction::error`](crate::Transaction::error).
     pub fn error<E: Error + 'static + ?Sized>(&self, error: &E) -> ErrorBuilder {
         ErrorBuilder::of_agent(&self.inner.recorder, error)
@@ -298,7 +309,7 @@ impl Agent {
         }
     }
 
-    /// Stops recording, delivers the waiting events, at most for `timeout`, and ends the agent's thread.
+    /// Stops recording, waits at most for `timeout` until the waiting events are delivered, and ends the agent's thread.
     ///
     /// # Errors
     ///
@@ -328,16 +339,16 @@ impl Agent {
         self.inner.queue.stats()
     }
 
-    /// Returns the warnings about the options, one sentence for each. The agent also logs them once, as soon as there
-    /// is a subscriber.
+    /// Returns the warnings about the options, one sentence for each.
+    ///
+    /// The agent also logs the warnings once, as soon as there is a subscriber.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.inner.warnings.iter().cloned()
     }
 
-    /// Returns one line with the agent's version, the host, and the options that are not at their default, each with the
-    /// source of its value.
+    /// Returns one line with the agent's version, the host, and the options that are not at their default.
     ///
-    /// Secrets are hidden. The agent logs this line once, as soon as there is a subscriber.
+    /// Each option is shown with the source of its value. Secrets are hidden. The agent logs this line once, as soon as there is a subscriber.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_apm::BuildError> {
@@ -348,7 +359,7 @@ impl Agent {
     /// ```
     #[must_use]
     pub fn startup_summary(&self) -> String {
-        resource::introduction(&self.inner.recorder.config(), self.inner.recorder.environment())
+        resource::startup_line(&self.inner.recorder.config(), self.inner.recorder.environment())
     }
 
     /// Logs the start of the agent, now or as soon as its layer is part of a subscriber.
@@ -356,7 +367,7 @@ impl Agent {
         self.inner.startup.log_now(&self.inner.recorder, &self.inner.warnings);
     }
 
-    /// As if the server had told it.
+    /// Applies central configuration as if the server had sent it.
     #[cfg(feature = "testkit")]
     pub(crate) fn apply_central_config(&self, central: Central) {
         builder::apply(&self.inner.recorder, &self.inner.log_level, central);

@@ -1,4 +1,4 @@
-//! OpenTelemetry's metrics, by way of the agent.
+//! Metrics that the service records through OpenTelemetry's API.
 
 use opentelemetry_sdk::metrics::MeterProviderBuilder;
 
@@ -62,16 +62,16 @@ impl Agent {
         ApmMeterProvider::new(reads.then(|| self.metric_exporter()), &config, configure)
     }
 
-    /// For a service that has a meter provider already: give it this exporter, and its metrics go to the APM Server too.
+    /// Returns an exporter for a service that has its own meter provider.
     ///
-    /// The boundaries of histograms are the provider's then.
+    /// The exporter sends the provider's metrics to the APM Server. The boundaries of histograms are then those of the provider.
     ///
     /// ```
     /// use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let agent = tower_apm::Agent::builder().build()?;
-    /// let provider = SdkMeterProvider::builder() // .with_reader(…), as it was
+    /// let provider = SdkMeterProvider::builder() // .with_reader(…), as before
     ///     .with_reader(PeriodicReader::builder(agent.metric_exporter()).build())
     ///     .build();
     /// # let _ = provider;

@@ -1,6 +1,6 @@
-//! Who sends: gathered once, from the options, the environment and the host.
+//! The metadata of the service, collected once from the options, the environment and the host.
 //!
-//! Command-line arguments are not: they may hold secrets.
+//! Command-line arguments are not part of it, because they can contain secrets.
 
 use std::borrow::Cow;
 
@@ -10,17 +10,18 @@ use crate::{
     record::{Label, LabelValue, MAX_LABELS, Resource, cut},
 };
 
-/// Bytes of `global_labels`, which go in front of every batch. Each may become six characters of JSON.
+/// The maximum bytes of `global_labels`, which are in the first line of every batch. A byte can become six characters in
+/// JSON.
 const MAX_LABEL_BYTES: usize = 32 * 1024;
 
-/// What only the operating system knows.
+/// Data from the operating system.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
     pub(crate) pid: u32,
     pub(crate) parent_pid: Option<u32>,
     /// The file name of the executable.
     pub(crate) executable: Option<String>,
-    /// The name that the kernel has.
+    /// The host's name in the kernel.
     pub(crate) kernel_hostname: Option<String>,
     /// The content of `/etc/hostname`.
     pub(crate) hostname_file: Option<String>,
@@ -30,7 +31,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Reads five small files; starts no process.
+    /// Reads five small files. It starts no process.
     pub(crate) fn read() -> Self {
         let executable = std::env::current_exe().ok();
         let file = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -56,7 +57,7 @@ fn parent_pid() -> Option<u32> {
     None
 }
 
-/// The metadata of a service. `ephemeral_id` is random for each start of the process.
+/// Returns the metadata of the service. `ephemeral_id` is random for each start of the process.
 pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemeral_id: String) -> Resource {
     let detected_hostname = detected_hostname(environment, &host);
     Resource {
@@ -72,7 +73,7 @@ pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemer
         parent_pid: host.parent_pid,
         kubernetes: kubernetes(environment, host.container.pod_uid, detected_hostname.as_deref()),
         container_id: host.container.id,
-        cloud: app_service(environment).filter(|_| asks_azure(config.cloud_provider)),
+        cloud: app_service(environment).filter(|_| uses_azure(config.cloud_provider)),
         detected_hostname,
         process_title: host.executable,
         configured_hostname: config.hostname.clone(),
@@ -82,8 +83,8 @@ pub(crate) fn gather(config: &Config, environment: &EnvVars, host: Host, ephemer
     }
 }
 
-/// What a start-up line tells, by agent-spec 13.4.
-pub(crate) fn introduction(config: &Config, environment: &EnvVars) -> String {
+/// Returns the start-up line.
+pub(crate) fn startup_line(config: &Config, environment: &EnvVars) -> String {
     let host = detected_hostname(environment, &Host::read());
     format!(
         "tower-apm {} (pid {}, {} {}, host {}, rust {}): {}",
@@ -97,8 +98,8 @@ pub(crate) fn introduction(config: &Config, environment: &EnvVars) -> String {
     )
 }
 
-/// `global_labels` that fit into the first line of every request: the server skips a line over 300 KiB, and each of
-/// them is a field of the index.
+/// Returns the `global_labels` that are sent. They are in the first line of every request, the server skips a line over
+/// 300 KiB, and each label is a field of the index.
 fn labels(global: &[(String, String)]) -> Vec<Label> {
     let mut bytes = 0;
     let labels = global.iter().take(MAX_LABELS).map(|(key, value)| Label {
@@ -114,18 +115,18 @@ fn labels(global: &[(String, String)]) -> Vec<Label> {
         .collect();
     if labels.len() < global.len() {
         let (kept, given) = (labels.len(), global.len());
-        tracing::warn!(target: "tower_apm", kept, given, "there are more global_labels than an event has room for");
+        tracing::warn!(target: "tower_apm", kept, given, "only the first global_labels are sent: at most 128 labels and 32 KiB are allowed");
     }
     labels
 }
 
-fn asks_azure(provider: CloudProvider) -> bool {
+fn uses_azure(provider: CloudProvider) -> bool {
     matches!(provider, CloudProvider::Auto | CloudProvider::Azure)
 }
 
 const ACTIVATION_METHOD: &str = "ELASTIC_APM_ACTIVATION_METHOD";
 
-/// What may be told there, and as what it is sent: the index gets no words that anybody makes up.
+/// The allowed values of the variable, each with the value that is sent.
 const ACTIVATION_METHODS: [(&str, &str); 6] = [
     ("K8S", "k8s-attach"),
     ("K8S_ATTACH", "k8s-attach"),
@@ -135,24 +136,24 @@ const ACTIVATION_METHODS: [(&str, &str); 6] = [
     ("aws-lambda-layer", "aws-lambda-layer"),
 ];
 
-/// Without a word of who started the service it is `layer`: someone put it into the code.
+/// Returns the activation method. The default is `layer`, because the code adds the agent.
 fn activation_method(environment: &EnvVars) -> &'static str {
-    let told = environment.get(ACTIVATION_METHOD).map(str::trim);
-    let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == told);
+    let value = environment.get(ACTIVATION_METHOD).map(str::trim);
+    let known = ACTIVATION_METHODS.iter().find(|(word, _)| Some(*word) == value);
     known.map_or("layer", |(_, method)| method)
 }
 
-/// A sentence on an activation method that is none.
+/// Returns a warning about an activation method that is not allowed.
 pub(crate) fn unknown_activation_method(environment: &EnvVars) -> Option<String> {
-    let told = environment.get(ACTIVATION_METHOD)?.trim();
+    let value = environment.get(ACTIVATION_METHOD)?.trim();
     let known = ACTIVATION_METHODS.map(|(word, _)| word);
-    (!known.contains(&told)).then(|| {
-        let told: String = told.chars().take(200).collect();
-        format!("{ACTIVATION_METHOD}={told:?} is not allowed: it is one of {}; using \"layer\"", known.join(", "))
+    (!known.contains(&value)).then(|| {
+        let shown: String = value.chars().take(200).collect();
+        format!("{ACTIVATION_METHOD}={shown:?} is not allowed: it is one of {}; using \"layer\"", known.join(", "))
     })
 }
 
-/// In lower case, as Elastic's agents agreed; never what `hostname` was configured to.
+/// Returns the detected name of the host in lower case. The option `hostname` is not used here.
 fn detected_hostname(environment: &EnvVars, host: &Host) -> Option<String> {
     let kernel = host.kernel_hostname.as_deref().map(trimmed);
     let qualified = kernel.and_then(|name| qualified(name, host.hosts_file.as_deref()?));
@@ -171,8 +172,8 @@ fn trimmed(name: &str) -> &str {
     name.trim_matches(|c: char| c <= ' ')
 }
 
-/// The name with its domain, as `hostname -f` finds it on nearly all hosts: the first of the line in `/etc/hosts` that
-/// lists it. No DNS is asked. Lines that call everybody `localhost` do not count.
+/// Returns the name with its domain, usually the same as `hostname -f`: the first name in the line of `/etc/hosts` that
+/// contains the name. DNS is not used, and lines that begin with `localhost.` are skipped.
 fn qualified<'a>(name: &str, hosts: &'a str) -> Option<&'a str> {
     if name.is_empty() || name.contains('.') {
         return None;
@@ -186,7 +187,7 @@ fn qualified<'a>(name: &str, hosts: &'a str) -> Option<&'a str> {
     })
 }
 
-/// In the words of Node.js, so that a host looks the same whichever agent reports it.
+/// Returns Node.js's name of the architecture, so that a host has the same name in all agents.
 fn architecture(rust: &'static str) -> &'static str {
     match rust {
         "x86_64" => "x64",
@@ -197,7 +198,7 @@ fn architecture(rust: &'static str) -> &'static str {
     }
 }
 
-/// In the words of Node.js.
+/// Returns Node.js's name of the platform.
 fn platform(rust: &'static str) -> &'static str {
     match rust {
         "macos" => "darwin",
@@ -293,16 +294,16 @@ mod tests {
     // spec: metadata.md
     #[test]
     fn activation_method_is_one_of_the_known_values() {
-        let told = |word: &str| {
+        let read = |word: &str| {
             let environment = EnvVars::from_iter([(ACTIVATION_METHOD, word)]);
             (activation_method(&environment), unknown_activation_method(&environment))
         };
         for (word, method) in [("K8S", "k8s-attach"), ("env-attach", "env-attach"), (" fleet ", "fleet"), ("", "layer")]
         {
-            assert_eq!(told(word), (method, None), "{word}");
+            assert_eq!(read(word), (method, None), "{word}");
         }
-        assert_eq!(told("aws-lambda-layer"), ("aws-lambda-layer", None));
-        let (method, warning) = told("by hand");
+        assert_eq!(read("aws-lambda-layer"), ("aws-lambda-layer", None));
+        let (method, warning) = read("by hand");
         let warning = warning.unwrap();
         assert_eq!(method, "layer");
         assert!(warning.starts_with(r#"ELASTIC_APM_ACTIVATION_METHOD="by hand" is not allowed"#), "{warning}");

@@ -82,7 +82,7 @@ impl Startup {
 
 fn log(recorder: &Recorder, warnings: &[String]) {
     warnings.iter().for_each(|warning| tracing::warn!(target: "tower_apm", "{warning}"));
-    let start = resource::introduction(&recorder.config(), recorder.environment());
+    let start = resource::startup_line(&recorder.config(), recorder.environment());
     tracing::info!(target: "tower_apm", "{start}");
 }
 

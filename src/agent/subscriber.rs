@@ -27,25 +27,25 @@ use crate::{
     transaction::Recorder,
 };
 
-/// How `install()` prints the service's log lines.
+/// The format in which [`install`](crate::AgentBuilder::install) prints the service's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// One line with span, target and fields; with the ids of the trace where it does not go to a terminal.
+    /// One line of text with spans, target and fields. The line ends with the trace ids unless stdout is a terminal.
     #[default]
     Full,
-    /// One line, shorter; with the ids of the trace where it does not go to a terminal.
+    /// One shorter line of text. The line ends with the trace ids unless stdout is a terminal.
     Compact,
-    /// One JSON object a line, with the ids of the trace.
+    /// One JSON object per line, with the trace ids.
     Json,
-    /// One JSON object a line in the Elastic Common Schema, with the ids of the trace: see [`EcsFormat`]. The option
-    /// `log_ecs_reformatting` chooses it from outside.
+    /// One JSON object per line in the Elastic Common Schema, with the trace ids. See [`EcsFormat`]. The option
+    /// `log_ecs_reformatting` selects this format without a change of the code.
     Ecs,
-    /// Nothing is printed. Lines are sent nevertheless where `log_sending` is on from the start.
+    /// No lines are printed. Lines are still sent if `log_sending` is on when the agent starts.
     Off,
 }
 
-/// Where the filter of log lines may come from; the environment is asked first.
+/// The sources of the filter of log lines. The environment takes precedence.
 pub(super) struct LogFilters {
     pub(super) from_env: Option<String>,
     pub(super) from_code: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct LogFilters {
 
 type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
-/// Changes `log_level` while the service runs, once [`set_global`] has set up what prints.
+/// Changes `log_level` while the service runs. It has no effect before [`set_global`] is called.
 #[derive(Clone, Default)]
 pub(super) struct LogLevelSwitch {
     set: Arc<OnceLock<SetLevel>>,
@@ -67,15 +67,14 @@ impl LogLevelSwitch {
     }
 }
 
-/// Sets the global subscriber: our layers, and a printer behind a filter of its own.
+/// Sets the global subscriber: the agent's layers, and a printer with a filter of its own.
 pub(super) fn set_global(
     recorder: Arc<Recorder>,
     format: LogFormat,
     filters: LogFilters,
     switch: &LogLevelSwitch,
 ) -> Result<(), BuildError> {
-    // the span that goes with each request says nothing that the line does not
-    // nor does what OpenTelemetry says of itself when it is set up
+    // not printed: the span of each request, which would repeat on every line, and OpenTelemetry's INFO lines
     let own =
         |level: LogLevel| format!("{REQUEST_TARGET}=off,opentelemetry=warn,tower_apm={}", LevelFilter::from(level));
     let began_with = recorder.config().log_level;
@@ -98,7 +97,7 @@ pub(super) fn set_global(
     let set = move |now: LogLevel| {
         let before = level.lock().map_or(now, |mut level| std::mem::replace(&mut *level, now));
         if let (true, Ok(filter)) = (before != now, log_filter::parse(&format!("{},{text}", own(now)))) {
-            // fails only when the subscriber is gone
+            // fails only if the subscriber was dropped
             let _ = handle.reload(filter);
         }
     };
@@ -130,7 +129,7 @@ pub(super) fn set_global(
         LogFormat::Ecs => printer.json().event_format(AnyFormat::of(EcsFormat::new(recorder.clone()))).boxed(),
         LogFormat::Off => Identity::new().boxed(),
     };
-    // every layer behind a filter costs each span: none is there for nothing
+    // a layer with a filter adds a cost to every span, so it is left out if it is not needed
     let is_needed = format != LogFormat::Off || config.log_sending;
     let output = is_needed.then(|| printer.and_then(LogSender::new(recorder.clone())).with_filter(filter));
     drop(config);

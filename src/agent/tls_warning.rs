@@ -1,4 +1,4 @@
-//! The warning about a server that is https while the process has no TLS provider.
+//! The warning about an `https` server in a process that has no TLS provider.
 
 #[cfg(feature = "otlp")]
 use crate::config::Exporter;
@@ -8,7 +8,8 @@ use crate::{
     transport::Tls,
 };
 
-/// Returns the warning, if there is reason for it. Not an error: the service can install a provider later.
+/// Returns the warning if a server is `https` and there is no provider. This is not an error, because the service can
+/// install a provider later.
 pub(super) fn missing_provider(config: &Config) -> Option<String> {
     let sends = config.enabled && !config.disable_send && !config.context_propagation_only;
     if !sends || Tls::has_provider() {
@@ -26,7 +27,7 @@ fn https_url(config: &Config) -> Option<ServerUrl> {
         return Some(url);
     }
     #[cfg(feature = "otlp")]
-    if super::builder::is_elsewhere(config) {
+    if super::builder::has_no_apm_server(config) {
         return None;
     }
     https(ServerSettings::from_config(config, None))
@@ -38,7 +39,7 @@ fn warning(url: &ServerUrl) -> String {
         "the server {url} is https, and the process has no TLS provider. Add one of these lines to Cargo.toml, with \
          the provider that the rest of the service uses: \
          `tower-apm = {{ version = \"{version}\", features = [\"tls-aws-lc-rs\"] }}` or \
-         `tower-apm = {{ version = \"{version}\", features = [\"tls-ring\"] }}`. Or install a default of the process with \
+         `tower-apm = {{ version = \"{version}\", features = [\"tls-ring\"] }}`. Or install a default provider of the process with \
          `rustls::crypto::CryptoProvider::install_default`. Events wait in the queue until then."
     )
 }
@@ -68,7 +69,7 @@ mod tests {
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URL", "https://a")]).as_deref(), Some("https://a"));
         assert_eq!(https_of(&[("ELASTIC_APM_SERVER_URLS", "http://a,https://b")]).as_deref(), Some("https://b"));
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector");
-        assert_eq!(https_of(&[endpoint]), None, "nothing goes there");
+        assert_eq!(https_of(&[endpoint]), None, "the exporter is not OTLP");
         let otlp = https_of(&[endpoint, ("ELASTIC_APM_EXPORTER", "otlp")]);
         assert_eq!(otlp.as_deref(), cfg!(feature = "otlp").then_some("https://collector"));
     }

@@ -34,18 +34,18 @@ impl EnvVars {
         Self::default()
     }
 
-    /// A variable that is set and not blank.
+    /// Returns the value of a variable that is set and not blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
-    /// The variables that are set.
+    /// Returns the names of the variables that are set and not blank.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
     }
 
-    /// An attribute of OpenTelemetry's resource, and the variable that it came from: `OTEL_RESOURCE_ATTRIBUTES`, for
-    /// `service.name` first `OTEL_SERVICE_NAME`. Values in a list are percent-encoded.
+    /// Returns an attribute of OpenTelemetry's resource and the name of its variable: `OTEL_RESOURCE_ATTRIBUTES`, or for
+    /// `service.name` preferably `OTEL_SERVICE_NAME`. Values in the list are percent-encoded.
     pub(crate) fn otel_attribute(&self, attribute: &str) -> Option<(&'static str, String)> {
         if attribute == "service.name"
             && let Some(name) = self.get("OTEL_SERVICE_NAME")
@@ -57,7 +57,8 @@ impl EnvVars {
         Some((OTEL_ATTRIBUTES, percent_decode_str(value.trim()).decode_utf8_lossy().into_owned()))
     }
 
-    /// A sentence on parts of `OTEL_RESOURCE_ATTRIBUTES` that are no attributes. It shows none: they may be secret.
+    /// Returns a warning about invalid entries of `OTEL_RESOURCE_ATTRIBUTES`. The warning contains only their positions,
+    /// because the entries can be secret.
     pub(crate) fn broken_otel_attributes(&self) -> Option<String> {
         let parts = self.get(OTEL_ATTRIBUTES)?.split(',').enumerate();
         let is_broken =
@@ -66,12 +67,12 @@ impl EnvVars {
             parts.filter(|(_, part)| is_broken(part)).map(|(at, _)| (at + 1).to_string()).take(MAX_NAMED).collect();
         let broken = broken.join(", ");
         (!broken.is_empty())
-            .then(|| format!("{OTEL_ATTRIBUTES}: entry number {broken} is no key=value pair and is ignored"))
+            .then(|| format!("{OTEL_ATTRIBUTES}: entry number {broken} is not a key=value pair and is ignored"))
     }
 }
 
 const OTEL_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
-/// Parts that a warning tells of.
+/// The maximum number of entries in the warning.
 const MAX_NAMED: usize = 10;
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for EnvVars {

@@ -1,4 +1,4 @@
-//! The options that hold now: local ones, with what the APM Server says above them.
+//! The current options: the local options, overridden by central configuration.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +12,13 @@ use super::{
     resolve::{CodeOptions, Config, OPTIONS, Origin, Warning, resolve, resolve_with},
 };
 
-/// What is set centrally, by the options' names, as text.
+/// The values of central configuration by the names of the options, as text.
 pub(crate) type Central = BTreeMap<String, String>;
 
-/// One agent's options. Cheap to clone; every clone is the same.
+/// The current options of an agent. Clones are cheap and share the options.
 ///
-/// Each change swaps the whole [`Config`], so that whoever holds one sees nothing half changed: a transaction keeps the
-/// one that it began with.
+/// A change replaces the whole [`Config`], so a reader never sees a partial change. A transaction keeps the [`Config`]
+/// with which it started.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveConfig {
     inner: Arc<Inner>,
@@ -29,23 +29,23 @@ struct Inner {
     current: ArcSwap<Config>,
     code: CodeOptions,
     environment: EnvVars,
-    /// What central configuration set last and was allowed.
+    /// The last allowed values of central configuration.
     accepted: Mutex<Central>,
 }
 
 impl Default for LiveConfig {
-    /// Every option at its default.
+    /// Returns every option at its default.
     fn default() -> Self {
         Self::new(CodeOptions::default(), EnvVars::empty()).0
     }
 }
 
-/// What came of new central configuration.
+/// The result of applying central configuration.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Applied {
-    /// Values that are not allowed: the former ones still hold.
+    /// Values that are not allowed. The previous values stay in use.
     pub(crate) warnings: Vec<Warning>,
-    /// Names of what is no option of this agent, or none that can change while it runs.
+    /// Names that are not options of this agent, or of options that cannot change while it runs.
     pub(crate) unknown: Vec<String>,
 }
 
@@ -57,12 +57,12 @@ impl LiveConfig {
         (Self { inner: Arc::new(inner) }, warnings)
     }
 
-    /// The options, for one look.
+    /// Returns the options, for a short use.
     pub(crate) fn load(&self) -> Guard<Arc<Config>> {
         self.inner.current.load()
     }
 
-    /// The options, to keep.
+    /// Returns the options, to store them.
     pub(crate) fn snapshot(&self) -> Arc<Config> {
         self.inner.current.load_full()
     }
@@ -71,8 +71,8 @@ impl LiveConfig {
         &self.inner.environment
     }
 
-    /// Takes over central configuration, the whole of it: what was set before and is missing now goes back to its local
-    /// value, and what is not allowed leaves the value that holds.
+    /// Replaces central configuration. Options that it no longer sets get their local values again. An option with a value
+    /// that is not allowed keeps its current value.
     pub(crate) fn apply(&self, central: Central) -> Applied {
         let Inner { current, code, environment, accepted } = &*self.inner;
         let mut accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,7 @@ impl LiveConfig {
         let (_, mut warnings) = resolve_with(&central, code, environment);
         warnings.retain(|warning| warning.origin == Origin::Central);
         for Warning { name, .. } in &warnings {
-            // under its other names the option may be set all right
+            // another name of the option can have an allowed value
             match accepted.get(name) {
                 Some(former) => central.insert(name.clone(), former.clone()),
                 None => central.remove(name),
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(
             warning.to_string(),
             "transaction_max_spans=\"many\" of the central configuration is not allowed: transaction_max_spans is a \
-             whole number: 0 for none, -1 for no limit; using \"7\" (central configuration)"
+             whole number; 0 for none, -1 for no limit; using \"7\" (central configuration)"
         );
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let live = live(&[("ELASTIC_APM_CAPTURE_BODY", "all"), ("ELASTIC_APM_SERVER_TIMEOUT", "soon")]);
         let applied = live.apply(central(&[("capture_body", "some")]));
         assert_eq!(live.load().capture_body, crate::config::CaptureBody::All);
-        assert_eq!(applied.warnings.len(), 1, "the local mistake was told before: {applied:?}");
+        assert_eq!(applied.warnings.len(), 1, "the invalid local value was reported before: {applied:?}");
         assert!(applied.warnings[0].used.contains("ELASTIC_APM_CAPTURE_BODY"), "{applied:?}");
     }
 
@@ -175,7 +175,11 @@ mod tests {
         assert!(warning.to_string().ends_with("using \"7ms\" (central configuration)"), "{warning}");
 
         let applied = live.apply(central(&[("span_frames_min_duration", "soon")]));
-        assert_eq!(live.load().span_stack_trace_min_duration, Some(Duration::from_millis(7)), "the former one holds");
+        assert_eq!(
+            live.load().span_stack_trace_min_duration,
+            Some(Duration::from_millis(7)),
+            "the previous value stays in use"
+        );
         assert!(applied.warnings[0].to_string().starts_with("span_frames_min_duration=\"soon\""), "{applied:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! The agent's options: from central configuration, else the environment, else code, else their defaults, and never a
-//! reason not to start.
+//! The agent's options: from central configuration, the environment, code, or their defaults.
 //!
-//! [`options`] is the table; [`Config`] is what holds after [`resolve`]; [`LiveConfig`] is the one that holds now. A value that is not allowed is named in one
-//! [`Warning`], and the next source is used.
+//! [`options`] is the table of all options. [`resolve`] reads them into a [`Config`], and [`LiveConfig`] holds the current
+//! one. A value that is not allowed is reported in one [`Warning`], and the next source is used, so options never prevent
+//! the start of the agent.
 
 mod env;
 mod live;

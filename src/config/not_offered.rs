@@ -1,7 +1,9 @@
-//! Options of other Elastic agents that this agent does not have. A variable that is set for a whole fleet is not a typing
-//! error, so the warning about it contains an alternative.
+//! Options of other Elastic agents that this agent does not support.
+//!
+//! Such a variable can be set for all services at once, so it is not a typing error. The warning about it contains an
+//! alternative.
 
-/// The names, as in central configuration. The text contains the reason or an alternative.
+/// The names, in the form of central configuration, each with the reason or an alternative.
 pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
     ("server_cert", "add the certificate of the server itself to the file of `server_ca_cert_file`"),
     ("log_file", "the agent logs through `tracing`: your subscriber decides where the lines are written"),
@@ -19,7 +21,7 @@ pub(crate) const NOT_OFFERED: &[(&str, &str)] = &[
 const STATEMENTS: &str = "a statement is sent if the crate that creates the span records `db.query.text` or \
                           `db.statement`: turn the attribute off in that crate";
 
-/// Returns the text for a name.
-pub(crate) fn instead_of(name: &str) -> Option<&'static str> {
+/// Returns the reason or the alternative for a name.
+pub(crate) fn replacement_for(name: &str) -> Option<&'static str> {
     NOT_OFFERED.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
 }

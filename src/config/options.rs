@@ -1,12 +1,13 @@
-//! The one table of options.
+//! The table of all options.
 //!
-//! A row has the option's documentation, name and kind, the variables that set it (the first is its own, the others
-//! are older or other names for it), what it is by default, the OpenTelemetry resource attribute that stands in for
-//! it, and the argument of its setter. [`Config`](super::Config), [`CodeOptions`](super::CodeOptions), the reading of
-//! the environment, the start-up line and the builder's setters are all made from these rows. `@live` marks the options that
-//! central configuration may change while the service runs.
+//! A row contains the option's documentation, name and type, the variables that set the option (the first is its own, the
+//! others are older or other names), the default, the OpenTelemetry resource attributes that are used if the option is not
+//! set, and the argument of the setter. `@live` marks options that central configuration can change while the service runs.
+//!
+//! [`Config`](super::Config), [`CodeOptions`](super::CodeOptions), the code that reads the environment, the start-up line,
+//! the builder's setters and the reference in `src/docs/options.md` are generated from these rows.
 
-/// Calls the macro `$then` with every row, after the tokens that are to come first.
+/// Calls the macro `$then` with the given tokens in brackets, followed by every row.
 macro_rules! for_each_option {
     ($then:ident $($first:tt)*) => { $then! { [$($first)*]
         /// Enables the agent. If it is off at the start, there is no thread and no connection, the layer passes every
@@ -27,7 +28,7 @@ macro_rules! for_each_option {
         /// without a server.
         disable_send: Bool, "ELASTIC_APM_DISABLE_SEND", default "false", set(disable: bool) = disable;
 
-        /// Propagates the trace to called services, and records nothing. If it is set locally, the agent sends
+        /// Propagates the trace to called services without recording anything. If it is set locally, the agent sends
         /// nothing and requests nothing from the server, not even central configuration, so only a restart can turn
         /// it off. If central configuration sets it, it is turned off when the value is removed there.
         @live context_propagation_only: Bool, "ELASTIC_APM_CONTEXT_PROPAGATION_ONLY", default "false",
@@ -156,22 +157,22 @@ macro_rules! for_each_option {
         /// Sets the level down to which spans of `tracing` are recorded: `debug` records DEBUG spans too. Many crates
         /// describe their internals in spans below INFO, and each span counts towards `transaction_max_spans`. A
         /// crate whose client spans are TRACE spans, such as `tonic-tracing-opentelemetry`, needs `trace`. The level
-        /// belongs to the layer of `install()` or `Agent::tracing_layer()`; the test kit's subscriber records spans
-        /// down to INFO.
+        /// applies to the layer of `install()` or `Agent::tracing_layer()`. The test kit's subscriber records spans down
+        /// to INFO.
         span_level: LogLevel, "ELASTIC_APM_SPAN_LEVEL", default "info", set(level: LogLevel) = level;
 
         /// Sets patterns of `tracing` spans that are not recorded, such as `tower_sessions*` or `*::get_record`. A
         /// pattern is compared with the span's target, and with its target and name as `target::name`. The label
         /// `target` of a span contains its target. The children of an ignored span become children of the nearest
-        /// recorded span above it. The patterns belong to the layer of `install()` or `Agent::tracing_layer()`; the
-        /// test kit's subscriber ignores no span.
+        /// recorded span above it. The patterns apply to the layer of `install()` or `Agent::tracing_layer()`. The test
+        /// kit's subscriber ignores no span.
         ignore_spans: Patterns, "ELASTIC_APM_IGNORE_SPANS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// Records an exit span (kind `client` or `producer`) without a transaction as a transaction. By default,
-        /// such a span and the spans below it are not recorded, as in other Elastic agents. Otherwise, each query of
-        /// a connection pool, or of a task that was spawned without its transaction, would be a transaction of the
-        /// type `unknown`.
+        /// Enables the recording of exit spans (kind `client` or `producer`) that have no transaction. Such a span is
+        /// recorded as a transaction of the type `unknown`. By default, such a span and the spans below it are not
+        /// recorded, as in other Elastic agents, because each query of a connection pool or of a task that was spawned
+        /// without its transaction would become a transaction.
         @live root_exit_spans: Bool, "ELASTIC_APM_ROOT_EXIT_SPANS", default "false", set(record: bool) = record;
 
         /// Sets the share of traces that are sampled if this service is their root, from 0 to 1, rounded to four
@@ -228,17 +229,17 @@ macro_rules! for_each_option {
 
         /// Sets the maximum number of spans that one transaction sends. Spans that start after the limit is reached
         /// are dropped and counted. Exit spans that are merged into one span, or dropped as too short, no longer
-        /// count towards the limit. 0: none, below 0: no limit.
+        /// count towards the limit. With 0, no spans are sent. With a negative number, there is no limit.
         @live transaction_max_spans: Limit, "ELASTIC_APM_TRANSACTION_MAX_SPANS", default "500", set(spans: i64) = spans;
 
-        /// Sets the minimum duration of exit spans, such as database calls. Shorter ones are counted and not sent,
-        /// unless they failed. An exit span whose status is not set did not fail if no error was captured in it.
-        /// Requests and messages to other services are always sent, because the other service can have received their
-        /// id. 0: all are sent. Microseconds are allowed too (`500us`).
+        /// Sets the minimum duration of exit spans, such as database calls. A shorter exit span is counted and not sent,
+        /// unless it failed. An exit span whose status is not set counts as successful unless an error was captured in
+        /// it. Requests and messages to other services are always sent, because the other service can have received
+        /// their id. With 0, all exit spans are sent. Microseconds are allowed too (`500us`).
         @live exit_span_min_duration: GranularDuration, "ELASTIC_APM_EXIT_SPAN_MIN_DURATION", default "0ms",
             set(least: Duration) = least;
 
-        /// Merges exit spans of one kind that follow each other closely into one span with a count. Requests and
+        /// Merges consecutive similar exit spans of one parent into one span with a count and a total duration. Requests and
         /// messages to other services are not merged, because the other service can have received their id. Failed
         /// exit spans are not merged either.
         @live span_compression_enabled: Bool, "ELASTIC_APM_SPAN_COMPRESSION_ENABLED", default "true",
@@ -248,8 +249,8 @@ macro_rules! for_each_option {
         @live span_compression_exact_match_max_duration: NonNegativeDuration,
             "ELASTIC_APM_SPAN_COMPRESSION_EXACT_MATCH_MAX_DURATION", default "50ms", set(longest: Duration) = longest;
 
-        /// Sets the maximum duration of an exit span that is merged with others of the same kind and target, whatever
-        /// their names. 0: none.
+        /// Sets the maximum duration of an exit span that is merged with others of the same type and target but with
+        /// different names. With 0, no such spans are merged.
         @live span_compression_same_kind_max_duration: NonNegativeDuration,
             "ELASTIC_APM_SPAN_COMPRESSION_SAME_KIND_MAX_DURATION", default "0ms", set(longest: Duration) = longest;
 
@@ -261,7 +262,8 @@ macro_rules! for_each_option {
             | "ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", default "5ms",
             set(least: impl Into<Option<Duration>>) = least.into();
 
-        /// Sets the maximum number of frames of a stack that are sent. 0: none, below 0: all.
+        /// Sets the maximum number of frames of a stack that are sent. With 0, no frames are sent. With a negative
+        /// number, all frames are sent.
         @live stack_trace_limit: Limit, "ELASTIC_APM_STACK_TRACE_LIMIT", default "50", set(frames: i64) = frames;
 
         /// Sets patterns of error types, such as `sqlx::Error` or `*::Timeout*`. An error is not recorded if its
@@ -270,7 +272,7 @@ macro_rules! for_each_option {
         @live ignore_exceptions: Patterns, "ELASTIC_APM_IGNORE_EXCEPTIONS",
             set(patterns: impl IntoIterator<Item = impl Into<String>>) = patterns.into_iter().map(Into::into).collect();
 
-        /// Sets which log lines become errors although they contain no error value: events of level ERROR such as
+        /// Sets which log lines without an error value become errors: events of level ERROR such as
         /// `error!("database error: {e}")`. `failed_requests` records one line for a transaction that fails and has
         /// no other error: the first of the highest level, including lines of level WARN with a field `error` or
         /// `err`. `all` records every line of level ERROR, also outside of transactions. Lines with a field `error`
@@ -279,12 +281,12 @@ macro_rules! for_each_option {
         @live capture_log_errors: CaptureLogErrors, "ELASTIC_APM_CAPTURE_LOG_ERRORS", default "failed_requests",
             set(capture: CaptureLogErrors) = capture;
 
-        /// Sets the maximum number of characters of long texts: bodies, SQL statements, messages of errors. From 1 to
-        /// 1 048 576; the server accepts no event of more than 300 KiB.
+        /// Sets the maximum number of characters of long texts: bodies, SQL statements, messages of errors. The number is
+        /// from 1 to 1 048 576. The server accepts no event of more than 300 KiB.
         long_field_max_length: Count, "ELASTIC_APM_LONG_FIELD_MAX_LENGTH", default "10000",
             set(characters: usize) = characters;
 
-        /// Sets how often metrics are sent. 0: no metrics are sent, and no breakdown of transactions.
+        /// Sets how often metrics are sent. With 0, no metrics are sent, and no breakdown of transactions.
         metrics_interval: NonNegativeDuration, "ELASTIC_APM_METRICS_INTERVAL", default "30s",
             set(interval: Duration) = interval;
 
@@ -349,8 +351,8 @@ macro_rules! for_each_option {
 }
 pub(crate) use for_each_option;
 
-/// Gives a builder one setter for each option: `option_setters!(AgentBuilder)` for a type that is `#[must_use]` and
-/// has a field `options: CodeOptions`.
+/// Implements one setter for each option on a builder that is `#[must_use]` and has a field `options: CodeOptions`:
+/// `option_setters!(AgentBuilder)`.
 macro_rules! option_setters {
     ($builder:ident) => {
         $crate::config::for_each_option! { define_setters $builder }
@@ -360,7 +362,7 @@ macro_rules! option_setters {
 macro_rules! define_setters {
     ([$builder:ident] $(
         $(#[doc = $doc:literal])+
-        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $option_type:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;

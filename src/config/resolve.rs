@@ -1,17 +1,17 @@
-//! From the table, the code and the environment to one [`Config`].
+//! Reads all options from their sources into one [`Config`].
 
 use std::{borrow::Cow, fmt, ops::Range};
 
 use super::{
     env::EnvVars,
     live::Central,
-    not_offered::instead_of,
+    not_offered::replacement_for,
     options::for_each_option,
     value::{
         BacklogBytes, Bool, Boundaries, CaptureBody, CaptureLogErrors, CaptureSpanFields, CloudProvider, Count,
-        Credential, Exporter, GranularDuration, HeaderList, Kind, Labels, Limit, LogEcsReformatting, LogLevel,
-        Milliseconds, NonNegativeDuration, NonZeroDuration, OtlpCompression, OtlpProtocol, OtlpUrl, Path, Patterns,
-        QueueBytes, Reading, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
+        Credential, Exporter, GranularDuration, HeaderList, Labels, Limit, LogEcsReformatting, LogLevel, Milliseconds,
+        NonNegativeDuration, NonZeroDuration, OptionType, OtlpCompression, OtlpProtocol, OtlpUrl, Parsed, Path,
+        Patterns, QueueBytes, RequestSize, SampleRate, ServiceName, StackTraceMinDuration, Text,
         TraceContinuationStrategy, Url, Urls,
     },
 };
@@ -20,16 +20,16 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct OptionRow {
     pub(crate) name: &'static str,
-    /// The variables that set it, its own first.
+    /// The variables that set the option. The first one is the option's own variable.
     pub(crate) variables: &'static [&'static str],
-    /// The OpenTelemetry resource attributes that stand in where neither the environment nor code sets it.
+    /// The OpenTelemetry resource attributes that are used if neither the environment nor code sets the option.
     pub(crate) attributes: &'static [&'static str],
-    /// As it would be written in the environment; empty for an option that is not set by default.
+    /// The default as it would be written in the environment. Empty if the option has no default.
     pub(crate) default: &'static str,
     pub(crate) secret: bool,
-    /// Central configuration may change it.
+    /// Whether central configuration can change the option.
     pub(crate) live: bool,
-    /// The documentation of the option, and what its kind takes.
+    /// The documentation of the option, and the allowed values.
     #[cfg(test)]
     pub(super) doc: &'static str,
     #[cfg(test)]
@@ -37,7 +37,7 @@ pub(crate) struct OptionRow {
 }
 
 impl OptionRow {
-    /// The names by which central configuration knows it.
+    /// Returns the names of the option in central configuration.
     pub(super) fn central_names(&self) -> impl Iterator<Item = String> {
         let names = if self.live { self.variables } else { &[] };
         names.iter().filter_map(|variable| variable.strip_prefix(PREFIX)).map(str::to_lowercase)
@@ -46,50 +46,50 @@ impl OptionRow {
 
 const PREFIX: &str = "ELASTIC_APM_";
 
-/// Variables that are no options, and have a reader of their own.
+/// Variables that begin like options but are read elsewhere.
 const OTHER_VARIABLES: [&str; 1] = ["ELASTIC_APM_ACTIVATION_METHOD"];
 
-/// A sentence on the variables that look like options and are none: most likely misspelt, or another agent's.
+/// Returns a warning about variables that look like options but are not: misspelt options, or options of other agents.
 pub(crate) fn unknown_variables(environment: &EnvVars) -> Option<String> {
     let known = |name: &&str| OPTIONS.iter().any(|row| row.variables.contains(name)) || OTHER_VARIABLES.contains(name);
     let mut unknown: Vec<_> = environment.names().filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unknown.sort_unstable();
-    let told = unknown.iter().map(|name| match instead_of(&name[PREFIX.len()..].to_lowercase()) {
+    let listed = unknown.iter().map(|name| match replacement_for(&name[PREFIX.len()..].to_lowercase()) {
         Some(instead) => format!("{name} ({instead})"),
         None => (*name).to_owned(),
     });
-    let told = told.collect::<Vec<_>>().join(", ");
-    (!unknown.is_empty()).then(|| format!("this agent has no such option: {told}"))
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    (!unknown.is_empty()).then(|| format!("this agent has no such option: {listed}"))
 }
 
 macro_rules! define_config {
     ([] $(
         $(#[doc = $doc:literal])+
-        $(@$live:ident)? $name:ident: $kind:ty, $env:literal $(| $alias:literal)*
+        $(@$live:ident)? $name:ident: $option_type:ty, $env:literal $(| $alias:literal)*
         $(, default $default:literal)?
         $(, otel $($attribute:literal)|+)?
         , set($argument:ident: $type:ty) = $code:expr;
     )+) => {
-        /// The agent's options, as they hold: plain data, every value allowed.
+        /// The values of all options. Every value is allowed.
         #[derive(Debug, Clone)]
         pub(crate) struct Config {
-            $($(#[doc = $doc])+ pub(crate) $name: <$kind as Kind>::Value,)+
+            $($(#[doc = $doc])+ pub(crate) $name: <$option_type as OptionType>::Value,)+
             origins: Vec<Origin>,
         }
 
-        /// What code set on the builder; not yet checked.
+        /// The values that code set on the builder, not yet checked.
         #[derive(Clone, Default)]
         pub(crate) struct CodeOptions {
-            $(pub(crate) $name: Option<<$kind as Kind>::Code>,)+
+            $(pub(crate) $name: Option<<$option_type as OptionType>::Code>,)+
         }
 
-        /// The options that are set, without secrets and the user information of URLs.
+        /// Prints the options that are set, without secrets and without user and password of URLs.
         impl fmt::Debug for CodeOptions {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut set = f.debug_map();
                 $(
                     if let Some(code) = &self.$name {
-                        let shown = if <$kind as Kind>::SECRET { REDACTED.to_owned() } else { <$kind as Kind>::show_code(code) };
+                        let shown = if <$option_type as OptionType>::SECRET { REDACTED.to_owned() } else { <$option_type as OptionType>::show_code(code) };
                         set.entry(&stringify!($name), &shown);
                     }
                 )+
@@ -103,21 +103,22 @@ macro_rules! define_config {
             variables: &[$env $(, $alias)*],
             attributes: &[$($($attribute),+)?],
             default: concat!($($default)?),
-            secret: <$kind as Kind>::SECRET,
+            secret: <$option_type as OptionType>::SECRET,
             live: !concat!($(stringify!($live))?).is_empty(),
             #[cfg(test)]
             doc: concat!($($doc),+),
             #[cfg(test)]
-            allowed: <$kind as Kind>::ALLOWED,
+            allowed: <$option_type as OptionType>::ALLOWED,
         },)+];
 
-        /// Reads every option: from the environment, else from code, else from OpenTelemetry's own variables, else its
-        /// default. What is not allowed is passed over with one warning.
+        /// Reads every option from the environment, code, OpenTelemetry's variables, or its default. A value that is not
+        /// allowed adds a warning, and the next source is used.
         pub(crate) fn resolve(code: &CodeOptions, environment: &EnvVars) -> (Config, Vec<Warning>) {
             resolve_with(&Central::new(), code, environment)
         }
 
-        /// As [`resolve`], with what is set centrally above all. Takes only what [`OptionRow::central_names`] has.
+        /// Reads every option like [`resolve`], but central configuration takes precedence. `central` contains only names of
+        /// [`OptionRow::central_names`].
         pub(super) fn resolve_with(
             central: &Central,
             code: &CodeOptions,
@@ -126,16 +127,16 @@ macro_rules! define_config {
             let (origins, warnings) = (Vec::new(), Vec::new());
             let mut reader = Reader { central, environment, rows: OPTIONS.iter(), origins, warnings };
             let config = Config {
-                $($name: reader.option::<$kind>(code.$name.as_ref()),)+
+                $($name: reader.option::<$option_type>(code.$name.as_ref()),)+
                 origins: reader.origins,
             };
             (config, reader.warnings)
         }
 
         impl Config {
-            /// Every value as text, in the order of the table.
+            /// Returns every value as text, in the order of the table.
             pub(crate) fn shown(&self) -> Vec<String> {
-                vec![$(<$kind as Kind>::show(&self.$name),)+]
+                vec![$(<$option_type as OptionType>::show(&self.$name),)+]
             }
         }
     };
@@ -143,40 +144,40 @@ macro_rules! define_config {
 for_each_option!(define_config);
 
 impl Default for Config {
-    /// Every option's default, whatever the environment says.
+    /// Returns the defaults of all options. The environment is not read.
     fn default() -> Self {
         resolve(&CodeOptions::default(), &EnvVars::empty()).0
     }
 }
 
-/// In the place of a secret, by agent-spec 13.4.
+/// Replaces a secret in the start-up line.
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 impl Config {
-    /// The endpoint of OTLP is one for traces alone.
+    /// Returns whether the endpoint of OTLP is for traces only.
     pub(crate) fn otlp_is_of_traces(&self) -> bool {
-        self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_of_traces)
+        self.otlp_endpoint.as_ref().is_some_and(|endpoint| endpoint.is_for_traces_only)
     }
 
-    /// That is all that is sent.
+    /// Returns whether only spans are sent, because OTLP is the only protocol and its endpoint is for traces only.
     pub(crate) fn sends_spans_only(&self) -> bool {
         self.exporter == super::Exporter::Otlp && self.otlp_is_of_traces()
     }
 
-    /// The options for a start-up line: those that are not at their default, and a few in any case, each with where it
-    /// came from. Secrets are hidden.
+    /// Returns the options for the start-up line, each with its source: all options that are not at their default, and a
+    /// few other options. Secrets are hidden.
     pub(crate) fn describe(&self) -> String {
         const ALWAYS: [&str; 4] = ["server_url", "service_name", "service_version", "log_level"];
-        let told = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
-        let told = told.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
-        let text = told.map(|((row, value), origin)| {
+        let listed = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
+        let listed = listed.filter(|((row, _), origin)| **origin != Origin::Default || ALWAYS.contains(&row.name));
+        let text = listed.map(|((row, value), origin)| {
             let value = if row.secret && !value.is_empty() { REDACTED } else { &value };
             format!("{}={value:?} ({origin})", row.name)
         });
         text.collect::<Vec<_>>().join(", ")
     }
 
-    /// What holds for one option and where it came from, for a warning.
+    /// Returns the value of an option and its source, for a warning.
     pub(super) fn used(&self, option: &str) -> String {
         let shown = OPTIONS.iter().zip(self.shown()).zip(&self.origins);
         let found = shown.into_iter().find(|((row, _), _)| row.name == option);
@@ -189,14 +190,14 @@ impl Config {
     }
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
     Code,
     /// Central configuration.
     Central,
-    /// The variable, or the attribute within `OTEL_RESOURCE_ATTRIBUTES`.
+    /// The name of the variable.
     Environment(&'static str),
 }
 
@@ -211,17 +212,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that is not allowed, and what is used instead. Shows no secret.
+/// A warning about a value that is not allowed. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub(crate) option: &'static str,
-    /// What the source calls it: an older name of the option, where that was used.
+    /// The name of the option in the source, which can be an older name.
     pub(crate) name: String,
     pub(crate) origin: Origin,
     /// `***` for a secret.
     pub(crate) value: String,
     pub(crate) allowed: &'static str,
-    /// What holds in its place, and where that came from.
+    /// The value that is used instead, and its source.
     pub(crate) used: String,
 }
 
@@ -241,7 +242,7 @@ fn used(shown: &str, origin: Origin) -> String {
     if shown.is_empty() { format!("none ({origin})") } else { format!("{shown:?} ({origin})") }
 }
 
-/// The longest part of a refused value that a warning shows, in characters.
+/// The maximum number of characters of a value in a warning.
 const MAX_SHOWN: usize = 200;
 
 /// A value that is set for an option, not yet checked.
@@ -265,37 +266,37 @@ struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
-/// Searches the sources for the value of one option of the kind `K`.
-struct Search<'a, K: Kind> {
+/// Searches the sources for the value of one option of the type `K`.
+struct Search<'a, K: OptionType> {
     code: Option<&'a K::Code>,
     found: Option<K::Value>,
 }
 
-/// A [`Search`] of any kind. [`Reader::find`] uses this trait, so that it is compiled once and not for each kind.
+/// A [`Search`] of any option type. [`Reader::find`] uses this trait, so that it is compiled once and not for each type.
 trait AnySearch {
     /// Reads a source, and keeps its value if it is allowed.
-    fn read(&mut self, source: &Source<'_>) -> Reading<()>;
+    fn read(&mut self, source: &Source<'_>) -> Parsed<()>;
 
     /// Returns the value of a source in the form in which warnings show it.
     fn show(&self, source: &Source<'_>) -> String;
 }
 
-impl<K: Kind> AnySearch for Search<'_, K> {
-    fn read(&mut self, source: &Source<'_>) -> Reading<()> {
-        let reading = match (source, self.code) {
-            (Source::Code, None) => Reading::Unset,
+impl<K: OptionType> AnySearch for Search<'_, K> {
+    fn read(&mut self, source: &Source<'_>) -> Parsed<()> {
+        let parsed = match (source, self.code) {
+            (Source::Code, None) => Parsed::Unset,
             (Source::Code, Some(code)) => K::check(code),
             (Source::Text { text, is_alias: false, .. }, _) => K::read(text),
             (Source::Text { text, is_alias: true, .. }, _) => K::read_alias(text),
         };
-        let (found, reading) = match reading {
-            Reading::Valid(value) => (Some(value), Reading::Valid(())),
-            Reading::Mended(value) => (Some(value), Reading::Mended(())),
-            Reading::Invalid => (None, Reading::Invalid),
-            Reading::Unset => (None, Reading::Unset),
+        let (found, parsed) = match parsed {
+            Parsed::Valid(value) => (Some(value), Parsed::Valid(())),
+            Parsed::Corrected(value) => (Some(value), Parsed::Corrected(())),
+            Parsed::Invalid => (None, Parsed::Invalid),
+            Parsed::Unset => (None, Parsed::Unset),
         };
         self.found = found;
-        reading
+        parsed
     }
 
     fn show(&self, source: &Source<'_>) -> String {
@@ -309,7 +310,7 @@ impl<K: Kind> AnySearch for Search<'_, K> {
 
 impl<'a> Reader<'a> {
     /// Reads the next row's option.
-    fn option<K: Kind>(&mut self, code: Option<&K::Code>) -> K::Value {
+    fn option<K: OptionType>(&mut self, code: Option<&K::Code>) -> K::Value {
         let Some(row) = self.rows.next() else { return K::Value::default() };
         let warned_before = self.warnings.len();
         let mut search = Search::<K> { code, found: None };
@@ -328,15 +329,15 @@ impl<'a> Reader<'a> {
         search: &mut dyn AnySearch,
     ) -> Origin {
         for source in self.sources(row, aliases_last) {
-            let reading = search.read(&source);
+            let parsed = search.read(&source);
             let origin = match &source {
                 Source::Code => Origin::Code,
                 Source::Text { origin, .. } => *origin,
             };
-            match reading {
-                Reading::Valid(()) => return origin,
-                Reading::Unset => continue,
-                Reading::Mended(()) | Reading::Invalid => {}
+            match parsed {
+                Parsed::Valid(()) => return origin,
+                Parsed::Unset => continue,
+                Parsed::Corrected(()) | Parsed::Invalid => {}
             }
             let shown = search.show(&source);
             let name = match source {
@@ -344,7 +345,7 @@ impl<'a> Reader<'a> {
                 Source::Code => row.name.to_owned(),
             };
             self.warn(row, name, origin, &shown, allowed);
-            if reading == Reading::Mended(()) {
+            if parsed == Parsed::Corrected(()) {
                 return origin;
             }
         }

@@ -18,7 +18,7 @@ fn every_default_matches_the_documentation() {
     for (name, default) in given {
         let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
         let (_, warnings) = resolve(&CodeOptions::default(), &[(variable, default)].into_iter().collect());
-        assert_eq!(warnings, [], "{name} does not take its own default");
+        assert_eq!(warnings, [], "{name} does not accept its own default");
     }
     assert!(config.enabled && config.recording && config.verify_server_cert && config.capture_headers);
     assert_eq!(config.server_url.join("/intake/v2/events"), "http://127.0.0.1:8200/intake/v2/events");
@@ -38,7 +38,7 @@ fn every_default_matches_the_documentation() {
 #[test]
 fn option_table_is_consistent() {
     for row in OPTIONS {
-        // how OTLP travels is told by OpenTelemetry's own variables
+        // the options of OTLP have OpenTelemetry's variables
         let own = match row.name.strip_prefix("otlp_") {
             Some(name) => format!("OTEL_EXPORTER_OTLP_TRACES_{}", name.to_uppercase()),
             None => format!("ELASTIC_APM_{}", row.name.to_uppercase()),
@@ -86,8 +86,8 @@ fn invalid_value_is_reported_once_and_the_next_source_is_used() {
     assert_eq!(
         texts,
         [
-            "ELASTIC_APM_SERVER_TIMEOUT=\"7\" is not allowed: server_timeout is a duration of at least 1ms, a whole \
-             number with its unit, such as 500ms, 30s or 1m; using \"5s\" (code)",
+            "ELASTIC_APM_SERVER_TIMEOUT=\"7\" is not allowed: server_timeout is a whole number with a unit, at \
+             least 1ms, such as 500ms, 30s or 1m; using \"5s\" (code)",
             "ELASTIC_APM_CAPTURE_BODY=\"some\" is not allowed: capture_body is `off`, `errors`, `transactions` or \
              `all`; using \"off\" (default)",
         ]
@@ -121,7 +121,11 @@ fn secrets_are_not_in_warnings_and_debug_output() {
     let environment: EnvVars = variables.into_iter().collect();
     let code = CodeOptions { secret_token: Some(Secret::new("hunter2".to_owned())), ..CodeOptions::default() };
     let (config, warnings) = resolve(&code, &environment);
-    assert_eq!(config.api_key.as_ref().map(Secret::reveal), Some("hunter2"), "the line end of a mounted file goes");
+    assert_eq!(
+        config.api_key.as_ref().map(Secret::reveal),
+        Some("hunter2"),
+        "the line end of a mounted file is removed"
+    );
     assert_eq!(config.secret_token.as_ref().map(Secret::reveal), Some("hunter2"));
     assert_eq!(warnings.len(), 1);
     let all = format!("{config:?} {} {code:?} {environment:?} {warnings:?} {}", config.describe(), warnings[0]);
@@ -228,12 +232,12 @@ mod setters {
 fn unknown_variable_is_reported_without_its_value() {
     let of = |variables: &[(&'static str, &'static str)]| unknown_variables(&variables.iter().copied().collect());
     assert_eq!(of(&[("ELASTIC_APM_SERVICE_NAME", "shop"), ("ELASTIC_APM_ACTIVE", "true"), ("PATH", "/bin")]), None);
-    let told =
+    let warning =
         of(&[("ELASTIC_APM_SECRET_TOKN", "hunter2"), ("ELASTIC_APM_API_KEYS", "hunter2"), ("ELASTIC_APM_X", "")]);
-    assert_eq!(told.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
-    let told = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
+    assert_eq!(warning.unwrap(), "this agent has no such option: ELASTIC_APM_API_KEYS, ELASTIC_APM_SECRET_TOKN");
+    let warning = of(&[("ELASTIC_APM_API_BUFFER_SIZE", "1mb"), ("ELASTIC_APM_X", "1")]);
     let instead = "ELASTIC_APM_API_BUFFER_SIZE (use `max_backlog_bytes`, and `max_queue_bytes` for events that are not encoded yet), ELASTIC_APM_X";
-    assert_eq!(told.unwrap(), format!("this agent has no such option: {instead}"));
+    assert_eq!(warning.unwrap(), format!("this agent has no such option: {instead}"));
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn variables_and_central_names_are_unique() {
     assert_eq!(variables.len(), count);
 }
 
-/// The names of agent-spec 1.5.
+/// The names of the options in the agent specification.
 const SPECIFIED: &[&str] = &[
     "enabled",
     "recording",
@@ -319,12 +323,12 @@ fn every_specified_option_is_supported_or_documented_as_unsupported() {
     for name in SPECIFIED {
         let variable = format!("ELASTIC_APM_{}", name.to_uppercase());
         let offered = OPTIONS.iter().any(|row| row.variables.contains(&&*variable));
-        let declined = not_offered::instead_of(name).is_some();
-        assert!(offered != declined, "{name}: offered is {offered}, declined is {declined}");
+        let declined = not_offered::replacement_for(name).is_some();
+        assert!(offered != declined, "{name}: supported is {offered}, listed as unsupported is {declined}");
     }
 }
 
-/// Variables of the agent-spec that are no options: 11.3, and one of 1.5.
+/// Variables of the agent specification that are not options.
 const OTHER_SPECIFIED: [&str; 5] = [
     "KUBERNETES_NAMESPACE",
     "KUBERNETES_NODE_NAME",
@@ -350,13 +354,13 @@ fn malformed_otel_resource_attribute_is_reported_without_its_value() {
     for text in ["", "a=1", "a=1,,b=2,", "service.name=x%20y"] {
         assert_eq!(warning(text), None, "{text}");
     }
-    let told = warning("a=1,hunter2,=hunter2,b=2").unwrap();
-    assert!(told.contains("number 2, 3 is no key=value") && !told.contains("hunter2"), "{told}");
+    let text = warning("a=1,hunter2,=hunter2,b=2").unwrap();
+    assert!(text.contains("number 2, 3 is not a key=value") && !text.contains("hunter2"), "{text}");
     let environment = EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
     let agent = crate::Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
     let warnings: Vec<_> = agent.warnings().collect();
     assert!(matches!(&warnings[..], [one] if one.contains("OTEL_RESOURCE_ATTRIBUTES")), "{warnings:?}");
-    assert!(agent.startup_summary().contains(r#"service_name="shop""#), "the others count");
+    assert!(agent.startup_summary().contains(r#"service_name="shop""#), "the valid attributes are used");
 }
 
 #[test]
@@ -386,7 +390,7 @@ fn every_option_is_used_in_the_sources() {
         let field = format!(".{name}");
         code.match_indices(&field).any(|(at, _)| {
             let next = code[at + field.len()..].chars().next();
-            // with a bracket it is the builder's setter
+            // a name before a bracket is the builder's setter
             next.is_some_and(|next| !next.is_alphanumeric() && next != '_' && next != '(')
         })
     };
@@ -400,9 +404,9 @@ fn deprecated_name_is_used_only_if_the_option_is_not_set() {
     let old = [("ELASTIC_APM_SPAN_FRAMES_MIN_DURATION", "7ms")];
     let code = CodeOptions { span_stack_trace_min_duration: Some(None), ..CodeOptions::default() };
     let (config, _) = resolve(&code, &old.into_iter().collect());
-    assert_eq!(config.span_stack_trace_min_duration, None, "code uses the new one");
+    assert_eq!(config.span_stack_trace_min_duration, None, "code sets the new name");
     assert_eq!(from(&old).0.span_stack_trace_min_duration, Some(Duration::from_millis(7)));
-    // another name of the same thing is as good as its own
+    // an alias takes precedence over code, unlike a deprecated name
     let code = CodeOptions { enabled: Some(true), ..CodeOptions::default() };
     let (config, _) = resolve(&code, &[("ELASTIC_APM_ACTIVE", "false")].into_iter().collect());
     assert!(!config.enabled);

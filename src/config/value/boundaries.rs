@@ -1,28 +1,28 @@
-//! Where the buckets of a histogram end.
+//! The upper bounds of the buckets of a histogram.
 
-use super::{Kind, Reading, text::list};
+use super::{OptionType, Parsed, text::list};
 
-/// Finite numbers, each greater than the one before; at least one.
+/// A list of at least one finite number, in which each number is greater than the one before.
 #[derive(Debug)]
 pub(crate) struct Boundaries;
 
-impl Kind for Boundaries {
+impl OptionType for Boundaries {
     type Value = Vec<f64>;
     type Code = Vec<f64>;
     const ALLOWED: &'static str =
-        "a list of numbers between commas, each greater than the one before, such as 0.1,1,10";
+        "a list of numbers separated by commas, each greater than the one before, such as 0.1,1,10";
 
-    fn read(text: &str) -> Reading<Self::Value> {
-        // `parse` would take `inf` and `NaN` too
+    fn read(text: &str) -> Parsed<Self::Value> {
+        // `parse` would accept `inf` and `NaN` too
         let plain = |item: &str| item.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
         let bounds: Option<Vec<f64>> = list(text).map(|item| item.parse().ok().filter(|_| plain(item))).collect();
-        bounds.map_or(Reading::Invalid, |bounds| Self::check(&bounds))
+        bounds.map_or(Parsed::Invalid, |bounds| Self::check(&bounds))
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
         let ascends = code.windows(2).all(|pair| pair[0] < pair[1]);
         let is_valid = !code.is_empty() && ascends && code.iter().all(|bound| bound.is_finite());
-        Reading::from_option(is_valid.then(|| code.clone()))
+        Parsed::from_option(is_valid.then(|| code.clone()))
     }
 
     fn show(value: &Self::Value) -> String {
@@ -67,8 +67,8 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(Boundaries::read(text).valid().as_deref(), want, "{text}");
         }
-        assert_eq!(Boundaries::check(&vec![1.0, f64::INFINITY]), Reading::Invalid);
-        assert_eq!(Boundaries::check(&vec![1.0, f64::NAN, 2.0]), Reading::Invalid);
+        assert_eq!(Boundaries::check(&vec![1.0, f64::INFINITY]), Parsed::Invalid);
+        assert_eq!(Boundaries::check(&vec![1.0, f64::NAN, 2.0]), Parsed::Invalid);
         assert_eq!(Boundaries::show(&vec![0.5, 10.0]), "0.5,10");
     }
 }

@@ -2,12 +2,12 @@
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
 macro_rules! choice {
     ($choice:ty, $allowed:literal, $($value:path => $name:literal $(| $alias:literal)*),+ $(,)?) => {
         impl $choice {
-            /// The word in the environment, in any case.
+            /// Parses the value of the environment, in any case.
             fn parse(text: &str) -> Option<Self> {
                 let text = text.trim().to_ascii_lowercase();
                 match text.as_str() {
@@ -16,7 +16,7 @@ macro_rules! choice {
                 }
             }
 
-            /// The word in the environment.
+            /// Returns the value as it is written in the environment.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -25,17 +25,17 @@ macro_rules! choice {
             }
         }
 
-        impl Kind for $choice {
+        impl OptionType for $choice {
             type Value = $choice;
             type Code = $choice;
             const ALLOWED: &'static str = $allowed;
 
-            fn read(text: &str) -> Reading<$choice> {
-                Reading::from_option(<$choice>::parse(text))
+            fn read(text: &str) -> Parsed<$choice> {
+                Parsed::from_option(<$choice>::parse(text))
             }
 
-            fn check(code: &$choice) -> Reading<$choice> {
-                Reading::Valid(*code)
+            fn check(code: &$choice) -> Parsed<$choice> {
+                Parsed::Valid(*code)
             }
 
             fn show(value: &$choice) -> String {
@@ -50,18 +50,18 @@ macro_rules! choice {
 }
 pub(super) use choice;
 
-/// For which requests the body is captured (`capture_body`).
+/// The requests whose body is captured (option `capture_body`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CaptureBody {
-    /// For none.
+    /// No body is captured.
     #[default]
     Off,
-    /// For errors only.
+    /// Bodies are captured for errors only.
     Errors,
-    /// For transactions only.
+    /// Bodies are captured for transactions only.
     Transactions,
-    /// For transactions and errors.
+    /// Bodies are captured for transactions and errors.
     All,
 }
 choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
@@ -71,7 +71,7 @@ choice!(CaptureBody, "`off`, `errors`, `transactions` or `all`",
     CaptureBody::All => "all",
 );
 
-/// Whether the fields of spans become labels (`capture_span_fields`).
+/// Whether the fields of spans become labels (option `capture_span_fields`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CaptureSpanFields {
@@ -86,16 +86,17 @@ choice!(CaptureSpanFields, "`on` or `off`",
     CaptureSpanFields::Off => "off" | "false",
 );
 
-/// Which log lines of level ERROR become errors (`capture_log_errors`).
+/// The log lines of level ERROR that become errors (option `capture_log_errors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CaptureLogErrors {
-    /// No lines. Lines with a field `error` or `err` are recorded nevertheless.
+    /// No lines are recorded. Lines with a field `error` or `err` are recorded nevertheless.
     Off,
-    /// At most one line of each failed transaction, if no other error was captured in it.
+    /// At most one line of each failed transaction is recorded, if no other error was captured in the transaction.
     #[default]
     FailedRequests,
-    /// All lines of level ERROR. Lines of lower levels are recorded as with [`FailedRequests`](Self::FailedRequests).
+    /// All lines of level ERROR are recorded. Lines of lower levels are recorded as with
+    /// [`FailedRequests`](Self::FailedRequests).
     All,
 }
 choice!(CaptureLogErrors, "`off`, `failed_requests` or `all`",
@@ -104,24 +105,24 @@ choice!(CaptureLogErrors, "`off`, `failed_requests` or `all`",
     CaptureLogErrors::All => "all",
 );
 
-/// How much the agent says about itself (`log_level`).
+/// A log level, for the options `log_level` and `span_level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum LogLevel {
-    /// Everything.
+    /// All lines.
     Trace,
-    /// What helps to find a mistake.
+    /// Lines that help to debug the agent, and more important lines.
     Debug,
-    /// The start-up line and what was sent at the end.
+    /// The start-up line and the summary at shutdown, and more important lines.
     #[default]
     Info,
-    /// What should not be, but does no harm.
+    /// Problems that lose no data, and errors.
     Warning,
-    /// What was lost.
+    /// Lost data.
     Error,
-    /// `tracing` has no such level: the same as [`LogLevel::Error`].
+    /// The same as [`LogLevel::Error`], because `tracing` has no such level.
     Critical,
-    /// Nothing.
+    /// No lines.
     Off,
 }
 choice!(LogLevel, "`trace`, `debug`, `info`, `warning`, `error`, `critical` or `off`",
@@ -134,11 +135,12 @@ choice!(LogLevel, "`trace`, `debug`, `info`, `warning`, `error`, `critical` or `
     LogLevel::Off => "off",
 );
 
-/// Which cloud is asked for its metadata (`cloud_provider`).
+/// The cloud provider whose metadata is read (option `cloud_provider`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CloudProvider {
-    /// All of them; the one that answers is it.
+    /// The agent requests the metadata of all providers, and uses the response that it gets. If the server is on this
+    /// machine, it requests nothing.
     #[default]
     Auto,
     /// Amazon Web Services.
@@ -147,7 +149,7 @@ pub enum CloudProvider {
     Gcp,
     /// Microsoft Azure.
     Azure,
-    /// None.
+    /// No metadata is read.
     None,
 }
 choice!(CloudProvider, "`auto`, `aws`, `gcp`, `azure` or `none`",
@@ -158,16 +160,17 @@ choice!(CloudProvider, "`auto`, `aws`, `gcp`, `azure` or `none`",
     CloudProvider::None => "none",
 );
 
-/// What becomes of a trace that the caller has begun (`trace_continuation_strategy`).
+/// Whether a caller's trace is continued (option `trace_continuation_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum TraceContinuationStrategy {
-    /// It goes on here.
+    /// The caller's trace is continued.
     #[default]
     Continue,
-    /// A new one begins, with a link to the caller's.
+    /// A new trace starts, with a link to the caller's trace.
     Restart,
-    /// It goes on where an Elastic agent sent it, and begins anew where anyone else did.
+    /// The trace of an Elastic agent is continued. For any other caller, a new trace starts, with a link to the caller's
+    /// trace.
     RestartExternal,
 }
 choice!(TraceContinuationStrategy, "`continue`, `restart` or `restart_external`",
@@ -176,14 +179,14 @@ choice!(TraceContinuationStrategy, "`continue`, `restart` or `restart_external`"
     TraceContinuationStrategy::RestartExternal => "restart_external",
 );
 
-/// Whether log lines are printed in the Elastic Common Schema (`log_ecs_reformatting`).
+/// Whether log lines are printed in the Elastic Common Schema (option `log_ecs_reformatting`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum LogEcsReformatting {
-    /// As the code says.
+    /// The format that is set in code is used.
     #[default]
     Off,
-    /// They are, whatever the code says.
+    /// The Elastic Common Schema is used, whatever format is set in code.
     Override,
 }
 choice!(LogEcsReformatting, "`off` or `override`",

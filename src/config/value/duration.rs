@@ -1,24 +1,24 @@
-//! Durations: whole numbers with one of the units `ms`, `s` and `m`, some also with `us`.
+//! Durations: whole numbers with the unit `ms`, `s` or `m`, for some options also `us`.
 
 use std::time::Duration;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// A duration of at least a millisecond.
+/// A duration of at least one millisecond.
 #[derive(Debug)]
 pub(crate) struct NonZeroDuration;
 
-impl Kind for NonZeroDuration {
+impl OptionType for NonZeroDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration of at least 1ms, a whole number with its unit, such as 500ms, 30s or 1m";
+    const ALLOWED: &'static str = "a whole number with a unit, at least 1ms, such as 500ms, 30s or 1m";
 
-    fn read(text: &str) -> Reading<Duration> {
-        plus(text, MILLIS).map_or(Reading::Invalid, |duration| Self::check(&duration))
+    fn read(text: &str) -> Parsed<Duration> {
+        plus(text, MILLIS).map_or(Parsed::Invalid, |duration| Self::check(&duration))
     }
 
-    fn check(code: &Duration) -> Reading<Duration> {
-        Reading::from_option((*code >= Duration::from_millis(1)).then_some(*code))
+    fn check(code: &Duration) -> Parsed<Duration> {
+        Parsed::from_option((*code >= Duration::from_millis(1)).then_some(*code))
     }
 
     fn show(value: &Duration) -> String {
@@ -30,21 +30,21 @@ impl Kind for NonZeroDuration {
     }
 }
 
-/// A duration, which may be zero.
+/// A duration that can be zero.
 #[derive(Debug)]
 pub(crate) struct NonNegativeDuration;
 
-impl Kind for NonNegativeDuration {
+impl OptionType for NonNegativeDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 50ms or 30s";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 0ms, 50ms or 30s";
 
-    fn read(text: &str) -> Reading<Duration> {
-        Reading::from_option(plus(text, MILLIS))
+    fn read(text: &str) -> Parsed<Duration> {
+        Parsed::from_option(plus(text, MILLIS))
     }
 
-    fn check(code: &Duration) -> Reading<Duration> {
-        Reading::Valid(*code)
+    fn check(code: &Duration) -> Parsed<Duration> {
+        Parsed::Valid(*code)
     }
 
     fn show(value: &Duration) -> String {
@@ -56,22 +56,22 @@ impl Kind for NonNegativeDuration {
     }
 }
 
-/// A duration as OpenTelemetry's variables have it: a number of milliseconds, without a unit.
+/// A duration in the form of OpenTelemetry's variables: a number of milliseconds, without a unit.
 #[derive(Debug)]
 pub(crate) struct Milliseconds;
 
-impl Kind for Milliseconds {
+impl OptionType for Milliseconds {
     type Value = Option<Duration>;
     type Code = Duration;
-    const ALLOWED: &'static str = "a whole number of milliseconds, at least 1, without a unit, such as 10000";
+    const ALLOWED: &'static str = "a whole number of milliseconds without a unit, at least 1, such as 10000";
 
-    fn read(text: &str) -> Reading<Self::Value> {
+    fn read(text: &str) -> Parsed<Self::Value> {
         let millis = text.trim().parse().map(Duration::from_millis);
-        millis.map_or(Reading::Invalid, |duration| Self::check(&duration))
+        millis.map_or(Parsed::Invalid, |duration| Self::check(&duration))
     }
 
-    fn check(code: &Duration) -> Reading<Self::Value> {
-        Reading::from_option((*code >= Duration::from_millis(1)).then_some(Some(*code)))
+    fn check(code: &Duration) -> Parsed<Self::Value> {
+        Parsed::from_option((*code >= Duration::from_millis(1)).then_some(Some(*code)))
     }
 
     fn show(value: &Self::Value) -> String {
@@ -83,21 +83,21 @@ impl Kind for Milliseconds {
     }
 }
 
-/// A duration for which a millisecond is long.
+/// A duration that can be shorter than a millisecond.
 #[derive(Debug)]
 pub(crate) struct GranularDuration;
 
-impl Kind for GranularDuration {
+impl OptionType for GranularDuration {
     type Value = Duration;
     type Code = Duration;
-    const ALLOWED: &'static str = "a duration, a whole number with its unit, such as 0ms, 500us or 10ms";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 0ms, 500us or 10ms";
 
-    fn read(text: &str) -> Reading<Duration> {
-        Reading::from_option(plus(text, MICROS))
+    fn read(text: &str) -> Parsed<Duration> {
+        Parsed::from_option(plus(text, MICROS))
     }
 
-    fn check(code: &Duration) -> Reading<Duration> {
-        Reading::Valid(*code)
+    fn check(code: &Duration) -> Parsed<Duration> {
+        Parsed::Valid(*code)
     }
 
     fn show(value: &Duration) -> String {
@@ -115,32 +115,31 @@ impl Kind for GranularDuration {
 #[derive(Debug)]
 pub(crate) struct StackTraceMinDuration;
 
-impl Kind for StackTraceMinDuration {
+impl OptionType for StackTraceMinDuration {
     type Value = Option<Duration>;
     type Code = Option<Duration>;
-    const ALLOWED: &'static str =
-        "a duration, a whole number with its unit, such as 5ms; 0ms for every span, -1ms for none";
+    const ALLOWED: &'static str = "a whole number with a unit, such as 5ms; 0ms for every span, -1ms for none";
     const ALIASES_LAST: bool = true;
 
-    fn read(text: &str) -> Reading<Self::Value> {
+    fn read(text: &str) -> Parsed<Self::Value> {
         match parse(text, MILLIS) {
-            Some((Sign::Plus, least)) => Reading::Valid(Some(least)),
-            Some((Sign::Minus, _)) => Reading::Valid(None),
-            None => Reading::Invalid,
+            Some((Sign::Plus, least)) => Parsed::Valid(Some(least)),
+            Some((Sign::Minus, _)) => Parsed::Valid(None),
+            None => Parsed::Invalid,
         }
     }
 
-    fn read_alias(text: &str) -> Reading<Self::Value> {
+    fn read_alias(text: &str) -> Parsed<Self::Value> {
         match parse(text, MILLIS) {
-            Some((Sign::Plus, Duration::ZERO)) => Reading::Valid(None),
-            Some((Sign::Plus, least)) => Reading::Valid(Some(least)),
-            Some((Sign::Minus, _)) => Reading::Valid(Some(Duration::ZERO)),
-            None => Reading::Invalid,
+            Some((Sign::Plus, Duration::ZERO)) => Parsed::Valid(None),
+            Some((Sign::Plus, least)) => Parsed::Valid(Some(least)),
+            Some((Sign::Minus, _)) => Parsed::Valid(Some(Duration::ZERO)),
+            None => Parsed::Invalid,
         }
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
-        Reading::Valid(*code)
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
+        Parsed::Valid(*code)
     }
 
     fn show(value: &Self::Value) -> String {
@@ -152,7 +151,7 @@ impl Kind for StackTraceMinDuration {
     }
 }
 
-/// In the largest unit that divides it.
+/// Returns the duration in the largest unit that divides it.
 fn show(value: Duration) -> String {
     match value.as_micros() {
         0 => "0ms".to_owned(),

@@ -1,6 +1,6 @@
-//! In which protocol events are told, and how OTLP travels.
+//! The protocol in which events are sent, and the options of OTLP.
 
-use super::{Kind, Reading, choice::choice};
+use super::{OptionType, Parsed, choice::choice};
 
 /// The protocol in which events are sent (option `exporter`).
 ///
@@ -26,7 +26,7 @@ pub enum Exporter {
 }
 
 impl Exporter {
-    /// The words in the environment, in any case and order.
+    /// Parses the value of the environment, in any case and order.
     fn parse(text: &str) -> Option<Self> {
         let (mut intake, mut otlp) = (false, false);
         for word in super::text::list(text) {
@@ -44,7 +44,7 @@ impl Exporter {
         }
     }
 
-    /// The words in the environment.
+    /// Returns the value as it is written in the environment.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,26 +54,28 @@ impl Exporter {
         }
     }
 
-    /// The exporter is part of this build.
+    /// Returns whether this build contains the exporter.
     fn is_built(self) -> bool {
         self == Exporter::Intake || cfg!(feature = "otlp")
     }
 }
 
-impl Kind for Exporter {
+impl OptionType for Exporter {
     type Value = Exporter;
     type Code = Exporter;
     const ALLOWED: &'static str = match cfg!(feature = "otlp") {
         true => "`intake`, `otlp` or `intake,otlp`",
-        false => "`intake` (`otlp` and `intake,otlp` need tower-apm's feature `otlp`, which this build is without)",
+        false => {
+            "`intake` (`otlp` and `intake,otlp` need tower-apm's feature `otlp`, which is not enabled in this build)"
+        }
     };
 
-    fn read(text: &str) -> Reading<Exporter> {
-        Reading::from_option(Exporter::parse(text).filter(|exporter| exporter.is_built()))
+    fn read(text: &str) -> Parsed<Exporter> {
+        Parsed::from_option(Exporter::parse(text).filter(|exporter| exporter.is_built()))
     }
 
-    fn check(code: &Exporter) -> Reading<Exporter> {
-        Reading::from_option(code.is_built().then_some(*code))
+    fn check(code: &Exporter) -> Parsed<Exporter> {
+        Parsed::from_option(code.is_built().then_some(*code))
     }
 
     fn show(value: &Exporter) -> String {

@@ -1,31 +1,31 @@
-//! Headers that carry secrets: `name=value` pairs between commas.
+//! Headers with secret values: `name=value` pairs, separated by commas.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{HIDDEN, Kind, Reading, Secret, labels::mapping};
+use super::{HIDDEN, OptionType, Parsed, Secret, labels::mapping};
 
-/// Names are in lower case. All values are secrets.
+/// A list of headers. Names are in lower case, and all values are secrets.
 #[derive(Debug)]
 pub(crate) struct HeaderList;
 
-impl Kind for HeaderList {
+impl OptionType for HeaderList {
     type Value = Vec<(String, Secret)>;
     type Code = Vec<(String, Secret)>;
-    const ALLOWED: &'static str = "a list of name=value pairs between commas, values percent-encoded";
+    const ALLOWED: &'static str = "a list of `name=value` pairs separated by commas, values percent-encoded";
     const SECRET: bool = true;
 
-    fn read(text: &str) -> Reading<Self::Value> {
+    fn read(text: &str) -> Parsed<Self::Value> {
         let decoded = |value: String| percent_decode_str(&value).decode_utf8().ok().map(|value| value.into_owned());
         let pairs = mapping(text).and_then(|pairs| {
             pairs.into_iter().map(|(name, value)| header(&name, decoded(value)?)).collect::<Option<Vec<_>>>()
         });
-        Reading::from_option(pairs)
+        Parsed::from_option(pairs)
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
         let pairs = code.iter().map(|(name, value)| header(name, value.reveal().to_owned()));
-        Reading::from_option(pairs.collect())
+        Parsed::from_option(pairs.collect())
     }
 
     fn show(value: &Self::Value) -> String {
@@ -37,7 +37,7 @@ impl Kind for HeaderList {
     }
 }
 
-/// None where HTTP could not carry it.
+/// Returns None if the name or the value is not valid in HTTP.
 fn header(name: &str, value: String) -> Option<(String, Secret)> {
     let name = name.trim().parse::<HeaderName>().ok()?;
     let text = value.trim();
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(HeaderList::show(&read), "***");
         assert!(!format!("{read:?}").contains("hunter2"));
         for text in ["no pair", "a b=c", "a=\u{e4}", "a=x%0Ay", "=v"] {
-            assert_eq!(HeaderList::read(text), Reading::Invalid, "{text}");
+            assert_eq!(HeaderList::read(text), Parsed::Invalid, "{text}");
         }
     }
 }

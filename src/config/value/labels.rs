@@ -1,22 +1,22 @@
-//! Mappings: `key=value` pairs between commas.
+//! Mappings: `key=value` pairs, separated by commas.
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// Labels that go with every event of the service.
+/// Labels of every event of the service.
 #[derive(Debug)]
 pub(crate) struct Labels;
 
-impl Kind for Labels {
+impl OptionType for Labels {
     type Value = Vec<(String, String)>;
     type Code = Vec<(String, String)>;
-    const ALLOWED: &'static str = "a list of key=value pairs between commas, such as region=eu,team=market";
+    const ALLOWED: &'static str = "a list of `key=value` pairs separated by commas, such as region=eu,team=market";
 
-    fn read(text: &str) -> Reading<Self::Value> {
-        Reading::from_option(mapping(text))
+    fn read(text: &str) -> Parsed<Self::Value> {
+        Parsed::from_option(mapping(text))
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
-        Reading::from_option(code.iter().all(|(key, _)| !key.trim().is_empty()).then(|| code.clone()))
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
+        Parsed::from_option(code.iter().all(|(key, _)| !key.trim().is_empty()).then(|| code.clone()))
     }
 
     fn show(value: &Self::Value) -> String {
@@ -28,7 +28,7 @@ impl Kind for Labels {
     }
 }
 
-/// The pairs of a mapping, in their order. A value may hold `=`. None if an item has no key or no `=`.
+/// Returns the pairs of a mapping in their order. A value can contain `=`. Returns None if an item has no key or no `=`.
 pub(super) fn mapping(text: &str) -> Option<Vec<(String, String)>> {
     super::text::list(text)
         .map(|item| {

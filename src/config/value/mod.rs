@@ -1,16 +1,16 @@
-//! The kinds of values that options have: how each is written, checked and shown.
+//! The types of option values: how each type is parsed, checked and shown.
 //!
-//! One kind per subject. A kind says in [`Kind::ALLOWED`] what it takes, and a value that it does not take is never
-//! bent into one that it does; the only exception, a service name, is told to the user.
+//! [`OptionType::ALLOWED`] describes the allowed values. A value that is not allowed is never corrected, except for the
+//! service name, for which a warning is logged.
 
 mod boundaries;
 mod choice;
 mod duration;
 mod exporter;
 mod headers;
-mod kind;
 mod labels;
 mod number;
+mod option_type;
 mod otlp_url;
 mod secret;
 mod server_url;
@@ -22,9 +22,9 @@ pub(crate) use self::{
     boundaries::Boundaries,
     duration::{GranularDuration, Milliseconds, NonNegativeDuration, NonZeroDuration, StackTraceMinDuration},
     headers::HeaderList,
-    kind::{Kind, Reading},
     labels::Labels,
     number::{Bool, Count, Limit, SampleRate},
+    option_type::{OptionType, Parsed},
     otlp_url::OtlpUrl,
     secret::{Credential, HIDDEN, Secret},
     server_url::{ServerUrl, Url, Urls},

@@ -1,22 +1,22 @@
-//! Switches, counts, limits and the sample rate.
+//! Booleans, counts, limits and the sample rate.
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// `true` or `false`, in lower case: Elastic's agents take nothing else.
+/// `true` or `false`, in lower case. Elastic's agents accept no other form.
 #[derive(Debug)]
 pub(crate) struct Bool;
 
-impl Kind for Bool {
+impl OptionType for Bool {
     type Value = bool;
     type Code = bool;
     const ALLOWED: &'static str = "`true` or `false`";
 
-    fn read(text: &str) -> Reading<bool> {
-        Reading::from_option(text.parse().ok())
+    fn read(text: &str) -> Parsed<bool> {
+        Parsed::from_option(text.parse().ok())
     }
 
-    fn check(code: &bool) -> Reading<bool> {
-        Reading::Valid(*code)
+    fn check(code: &bool) -> Parsed<bool> {
+        Parsed::Valid(*code)
     }
 
     fn show(value: &bool) -> String {
@@ -28,21 +28,21 @@ impl Kind for Bool {
     }
 }
 
-/// How many of something are kept at most: 0 for none, below 0 (held as -1) for no limit.
+/// A maximum number. 0 means none. A negative number, which is stored as -1, means no limit.
 #[derive(Debug)]
 pub(crate) struct Limit;
 
-impl Kind for Limit {
+impl OptionType for Limit {
     type Value = i64;
     type Code = i64;
-    const ALLOWED: &'static str = "a whole number: 0 for none, -1 for no limit";
+    const ALLOWED: &'static str = "a whole number; 0 for none, -1 for no limit";
 
-    fn read(text: &str) -> Reading<i64> {
-        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    fn read(text: &str) -> Parsed<i64> {
+        text.parse().map_or(Parsed::Invalid, |number| Self::check(&number))
     }
 
-    fn check(code: &i64) -> Reading<i64> {
-        Reading::Valid((*code).max(-1))
+    fn check(code: &i64) -> Parsed<i64> {
+        Parsed::Valid((*code).max(-1))
     }
 
     fn show(value: &i64) -> String {
@@ -54,21 +54,21 @@ impl Kind for Limit {
     }
 }
 
-/// How many of something there may be, at least one. For events that wait memory is set aside, hence an upper end.
+/// A number of at least 1. It has an upper limit, because the queue allocates memory for this number of events.
 #[derive(Debug)]
 pub(crate) struct Count;
 
-impl Kind for Count {
+impl OptionType for Count {
     type Value = usize;
     type Code = usize;
     const ALLOWED: &'static str = "a whole number from 1 to 1048576";
 
-    fn read(text: &str) -> Reading<usize> {
-        text.parse().map_or(Reading::Invalid, |number| Self::check(&number))
+    fn read(text: &str) -> Parsed<usize> {
+        text.parse().map_or(Parsed::Invalid, |number| Self::check(&number))
     }
 
-    fn check(code: &usize) -> Reading<usize> {
-        Reading::from_option((1..=1 << 20).contains(code).then_some(*code))
+    fn check(code: &usize) -> Parsed<usize> {
+        Parsed::from_option((1..=1 << 20).contains(code).then_some(*code))
     }
 
     fn show(value: &usize) -> String {
@@ -80,14 +80,16 @@ impl Kind for Count {
     }
 }
 
-/// The share of traces that are sampled, rounded as all Elastic agents round it.
+/// The share of traces that are sampled, rounded like in all Elastic agents.
 ///
-/// The same rounded number decides, is propagated and weighs the events: otherwise the server's counts would be off.
+/// The rounded number is used for the sampling decision, for propagation and as the weight of the events. If these
+/// numbers differed, the server's counts would be wrong.
 #[derive(Debug)]
 pub(crate) struct SampleRate;
 
 impl SampleRate {
-    /// From 0 to 1, rounded half up to four decimals; what is above 0 never becomes 0. None outside of that range.
+    /// Rounds a rate from 0 to 1 half up to four decimals. A rate above 0 never becomes 0. Returns None outside of the
+    /// range.
     pub(crate) fn round(rate: f64) -> Option<f64> {
         if !(0.0..=1.0).contains(&rate) {
             return None;
@@ -97,19 +99,19 @@ impl SampleRate {
     }
 }
 
-impl Kind for SampleRate {
+impl OptionType for SampleRate {
     type Value = f64;
     type Code = f64;
     const ALLOWED: &'static str = "a number from 0 to 1 such as 0.25";
 
-    fn read(text: &str) -> Reading<f64> {
-        // `parse` would take `inf`, `NaN` and `1e-3` too
+    fn read(text: &str) -> Parsed<f64> {
+        // `parse` would accept `inf`, `NaN` and `1e-3` too
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        Reading::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
+        Parsed::from_option(text.parse().ok().filter(|_| plain).and_then(Self::round))
     }
 
-    fn check(code: &f64) -> Reading<f64> {
-        Reading::from_option(Self::round(*code))
+    fn check(code: &f64) -> Parsed<f64> {
+        Parsed::from_option(Self::round(*code))
     }
 
     fn show(value: &f64) -> String {

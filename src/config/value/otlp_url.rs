@@ -1,41 +1,42 @@
-//! Where OTLP goes.
+//! The URL for OTLP.
 
-use super::{Kind, Reading, ServerUrl, Url};
+use super::{OptionType, Parsed, ServerUrl, Url};
 
-/// A base URL, or the very URL of the traces.
+/// A base URL, or the exact URL for traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtlpEndpoint {
     pub(crate) url: ServerUrl,
-    /// Nothing is added to it.
-    pub(crate) is_of_traces: bool,
+    /// The URL is used unchanged, and only for traces.
+    pub(crate) is_for_traces_only: bool,
 }
 
-/// The kind of [`OtlpEndpoint`]. The option's own variable names the URL of the traces, the other one and code the base.
+/// The option type of [`OtlpEndpoint`]. The option's own variable contains the URL for traces. The other variable and
+/// code set a base URL.
 #[derive(Debug)]
 pub(crate) struct OtlpUrl;
 
-fn endpoint(reading: Reading<ServerUrl>, is_of_traces: bool) -> Reading<Option<OtlpEndpoint>> {
-    match reading {
-        Reading::Valid(url) | Reading::Mended(url) => Reading::Valid(Some(OtlpEndpoint { url, is_of_traces })),
-        Reading::Invalid => Reading::Invalid,
-        Reading::Unset => Reading::Unset,
+fn endpoint(parsed: Parsed<ServerUrl>, is_for_traces_only: bool) -> Parsed<Option<OtlpEndpoint>> {
+    match parsed {
+        Parsed::Valid(url) | Parsed::Corrected(url) => Parsed::Valid(Some(OtlpEndpoint { url, is_for_traces_only })),
+        Parsed::Invalid => Parsed::Invalid,
+        Parsed::Unset => Parsed::Unset,
     }
 }
 
-impl Kind for OtlpUrl {
+impl OptionType for OtlpUrl {
     type Value = Option<OtlpEndpoint>;
     type Code = String;
     const ALLOWED: &'static str = "an http or https URL without a query, such as `https://apm.example.com:8200`";
 
-    fn read(text: &str) -> Reading<Self::Value> {
+    fn read(text: &str) -> Parsed<Self::Value> {
         endpoint(Url::read(text), true)
     }
 
-    fn read_alias(text: &str) -> Reading<Self::Value> {
+    fn read_alias(text: &str) -> Parsed<Self::Value> {
         endpoint(Url::read(text), false)
     }
 
-    fn check(code: &String) -> Reading<Self::Value> {
+    fn check(code: &String) -> Parsed<Self::Value> {
         endpoint(Url::check(code), false)
     }
 
@@ -60,10 +61,10 @@ mod tests {
     fn traces_endpoint_variable_is_used_unchanged() {
         let url = "https://collector.example:4318/custom";
         let of =
-            |reading: Reading<Option<OtlpEndpoint>>| reading.valid().flatten().map(|endpoint| endpoint.is_of_traces);
+            |parsed: Parsed<Option<OtlpEndpoint>>| parsed.valid().flatten().map(|endpoint| endpoint.is_for_traces_only);
         assert_eq!(of(OtlpUrl::read(url)), Some(true));
         assert_eq!(of(OtlpUrl::read_alias(url)), Some(false));
         assert_eq!(of(OtlpUrl::check(&url.to_owned())), Some(false));
-        assert_eq!(OtlpUrl::read("collector:4317"), Reading::Invalid);
+        assert_eq!(OtlpUrl::read("collector:4317"), Parsed::Invalid);
     }
 }

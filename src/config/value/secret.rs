@@ -1,10 +1,10 @@
-//! Text that must not be shown.
+//! Values that must not be shown.
 
 use std::fmt;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// Prints as `***`, whatever the format.
+/// A secret text. `Debug` and `Display` print `***`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -13,7 +13,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself: for the header that carries it, and for nothing else.
+    /// Returns the text. Use it only for the header that contains the secret.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -31,31 +31,31 @@ impl fmt::Display for Secret {
     }
 }
 
-/// What stands in place of a secret in logs and warnings.
+/// Replaces a secret in logs and warnings.
 pub(crate) const HIDDEN: &str = "***";
 
-/// A secret that travels in an `Authorization` header. Blanks and line ends around it are taken off: secrets that are
-/// mounted from files tend to end in one.
+/// A secret for an `Authorization` header. Surrounding blanks and line ends are removed, because secrets that are mounted
+/// from files often end with a line end.
 #[derive(Debug)]
 pub(crate) struct Credential;
 
-impl Kind for Credential {
+impl OptionType for Credential {
     type Value = Option<Secret>;
     type Code = Secret;
-    const ALLOWED: &'static str = "text that an HTTP header can carry: visible ASCII characters";
+    const ALLOWED: &'static str = "visible ASCII characters and blanks";
     const SECRET: bool = true;
 
-    fn read(text: &str) -> Reading<Option<Secret>> {
+    fn read(text: &str) -> Parsed<Option<Secret>> {
         match text.trim() {
-            "" => Reading::Unset,
+            "" => Parsed::Unset,
             text if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
-                Reading::Valid(Some(Secret(text.to_owned())))
+                Parsed::Valid(Some(Secret(text.to_owned())))
             }
-            _ => Reading::Invalid,
+            _ => Parsed::Invalid,
         }
     }
 
-    fn check(code: &Secret) -> Reading<Option<Secret>> {
+    fn check(code: &Secret) -> Parsed<Option<Secret>> {
         Self::read(code.reveal())
     }
 

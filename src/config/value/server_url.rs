@@ -1,4 +1,4 @@
-//! Where the APM Server is.
+//! The URLs of APM Servers.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Kind, Reading, secret::HIDDEN, text::list};
+use super::{OptionType, Parsed, secret::HIDDEN, text::list};
 
 /// Characters that are percent-encoded in a path. A `%` stays: the path may be encoded already.
 const NOT_IN_PATH: &AsciiSet =
@@ -73,13 +73,13 @@ impl ServerUrl {
         self.base.starts_with("https:")
     }
 
-    /// Returns whether the server is on this machine: no compression, no proxy.
+    /// Returns whether the server is on this machine. Requests then use no compression and no proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
 }
 
-/// `user:password`, both percent-encoded, as a header.
+/// Returns the `Authorization` header for `user:password`, both percent-encoded.
 fn basic_auth(user: &str) -> Option<HeaderValue> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
     let [user, password] = [user, password].map(|text| percent_decode_str(text).decode_utf8_lossy());
@@ -109,23 +109,23 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// The kind of [`ServerUrl`]. From code it comes as text, as users have it.
+/// The option type of [`ServerUrl`]. Code sets the URL as text.
 #[derive(Debug)]
 pub(crate) struct Url;
 
-impl Kind for Url {
+impl OptionType for Url {
     type Value = ServerUrl;
     type Code = String;
     const ALLOWED: &'static str = "an http or https URL without a query, such as `https://apm.example.com:8200`";
 
-    fn read(text: &str) -> Reading<ServerUrl> {
+    fn read(text: &str) -> Parsed<ServerUrl> {
         if text.trim().is_empty() {
-            return Reading::Unset;
+            return Parsed::Unset;
         }
-        Reading::from_option(ServerUrl::parse(text))
+        Parsed::from_option(ServerUrl::parse(text))
     }
 
-    fn check(code: &String) -> Reading<ServerUrl> {
+    fn check(code: &String) -> Parsed<ServerUrl> {
         Self::read(code)
     }
 
@@ -142,21 +142,21 @@ impl Kind for Url {
     }
 }
 
-/// Several of them between commas.
+/// A list of server URLs, separated by commas.
 #[derive(Debug)]
 pub(crate) struct Urls;
 
-impl Kind for Urls {
+impl OptionType for Urls {
     type Value = Vec<ServerUrl>;
     type Code = Vec<String>;
-    const ALLOWED: &'static str = "a list of http or https URLs without queries, between commas";
+    const ALLOWED: &'static str = "a list of http or https URLs without queries, separated by commas";
 
-    fn read(text: &str) -> Reading<Vec<ServerUrl>> {
-        Reading::from_option(list(text).map(ServerUrl::parse).collect())
+    fn read(text: &str) -> Parsed<Vec<ServerUrl>> {
+        Parsed::from_option(list(text).map(ServerUrl::parse).collect())
     }
 
-    fn check(code: &Vec<String>) -> Reading<Vec<ServerUrl>> {
-        Reading::from_option(code.iter().map(|url| ServerUrl::parse(url)).collect())
+    fn check(code: &Vec<String>) -> Parsed<Vec<ServerUrl>> {
+        Parsed::from_option(code.iter().map(|url| ServerUrl::parse(url)).collect())
     }
 
     fn show(value: &Vec<ServerUrl>) -> String {
@@ -172,7 +172,7 @@ impl Kind for Urls {
     }
 }
 
-/// Text that is no usable URL may still hold a password or, in a query, a token.
+/// Hides user, password and query. Text that is not a valid URL can contain secrets too.
 fn hide_secrets(text: &str) -> String {
     let (text, query) = match text.split_once(['?', '#']) {
         Some((text, _)) => (text, "?…"),

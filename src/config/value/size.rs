@@ -1,28 +1,28 @@
-//! Sizes in bytes, with the units `b`, `kb`, `mb` and `gb` of 1024 each.
+//! Sizes in bytes, with the units `b`, `kb`, `mb` and `gb` in steps of 1024.
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// The compressed bytes at which a request to the server is closed.
+/// The compressed size at which a request to the server is closed.
 #[derive(Debug)]
 pub(crate) struct RequestSize;
 
-/// The bytes that waiting events may hold.
+/// The maximum memory of waiting events.
 #[derive(Debug)]
 pub(crate) struct QueueBytes;
 
-macro_rules! size_kind {
-    ($kind:ty, $range:expr, $allowed:literal) => {
-        impl Kind for $kind {
+macro_rules! size_option {
+    ($option_type:ty, $range:expr, $allowed:literal) => {
+        impl OptionType for $option_type {
             type Value = usize;
             type Code = usize;
             const ALLOWED: &'static str = $allowed;
 
-            fn read(text: &str) -> Reading<usize> {
-                parse(text).map_or(Reading::Invalid, |bytes| Self::check(&bytes))
+            fn read(text: &str) -> Parsed<usize> {
+                parse(text).map_or(Parsed::Invalid, |bytes| Self::check(&bytes))
             }
 
-            fn check(code: &usize) -> Reading<usize> {
-                Reading::from_option($range.contains(code).then_some(*code))
+            fn check(code: &usize) -> Parsed<usize> {
+                Parsed::from_option($range.contains(code).then_some(*code))
             }
 
             fn show(value: &usize) -> String {
@@ -35,15 +35,15 @@ macro_rules! size_kind {
         }
     };
 }
-/// The bytes of memory for batches in the backlog.
+/// The maximum memory of batches in the backlog.
 #[derive(Debug)]
 pub(crate) struct BacklogBytes;
 
-size_kind!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb such as 768kb (1kb is 1024 bytes)");
-size_kind!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb such as 8mb (1kb is 1024 bytes)");
-size_kind!(BacklogBytes, (0..=1 << 30), "a size up to 1gb such as 16mb (1kb is 1024 bytes)");
+size_option!(RequestSize, (1 << 10..=5 << 20), "a size from 1kb to 5mb, such as 768kb");
+size_option!(QueueBytes, (64 << 10..=1 << 30), "a size from 64kb to 1gb, such as 8mb");
+size_option!(BacklogBytes, (0..=1 << 30), "a size from 0b to 1gb, such as 16mb");
 
-/// `^(\d+)(b|kb|mb|gb)$`, in any case.
+/// Parses `^(\d+)(b|kb|mb|gb)$`, in any case.
 pub(super) fn parse(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

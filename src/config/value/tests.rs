@@ -27,10 +27,10 @@ fn durations_are_whole_numbers_with_a_unit() {
     for (text, millis) in cases {
         assert_eq!(NonNegativeDuration::read(text).valid(), millis.map(Duration::from_millis), "{text}");
     }
-    assert_eq!(NonZeroDuration::read("-5s"), Reading::Invalid);
-    assert_eq!(NonZeroDuration::read("0ms"), Reading::Invalid);
-    assert_eq!(GranularDuration::read("250us"), Reading::Valid(Duration::from_micros(250)));
-    assert_eq!(GranularDuration::read("250US"), Reading::Invalid);
+    assert_eq!(NonZeroDuration::read("-5s"), Parsed::Invalid);
+    assert_eq!(NonZeroDuration::read("0ms"), Parsed::Invalid);
+    assert_eq!(GranularDuration::read("250us"), Parsed::Valid(Duration::from_micros(250)));
+    assert_eq!(GranularDuration::read("250US"), Parsed::Invalid);
 }
 
 #[test]
@@ -53,12 +53,12 @@ fn durations_are_shown_as_they_would_be_written() {
 #[test]
 fn span_frames_min_duration_swaps_the_meaning_of_zero_and_negative() {
     let (own, older) = (StackTraceMinDuration::read, StackTraceMinDuration::read_alias);
-    let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
+    let (always, never) = (Parsed::Valid(Some(Duration::ZERO)), Parsed::Valid(None));
     assert_eq!((own("0ms"), own("-1ms")), (always, never));
-    let (always, never) = (Reading::Valid(Some(Duration::ZERO)), Reading::Valid(None));
+    let (always, never) = (Parsed::Valid(Some(Duration::ZERO)), Parsed::Valid(None));
     assert_eq!((older("0ms"), older("-1ms")), (never, always));
     assert_eq!(older("5ms"), own("5ms"));
-    assert_eq!((own("5"), older("5")), (Reading::Invalid, Reading::Invalid));
+    assert_eq!((own("5"), older("5")), (Parsed::Invalid, Parsed::Invalid));
 }
 
 // spec: configuration.md
@@ -80,31 +80,31 @@ fn sizes_use_units_of_1024_in_any_case() {
     for (text, expected) in cases {
         assert_eq!(size::parse(text), expected, "{text}");
     }
-    assert_eq!(RequestSize::read("1023b"), Reading::Invalid);
-    assert_eq!(RequestSize::read("6mb"), Reading::Invalid);
+    assert_eq!(RequestSize::read("1023b"), Parsed::Invalid);
+    assert_eq!(RequestSize::read("6mb"), Parsed::Invalid);
     assert_eq!(RequestSize::show(&(768 << 10)), "768kb");
-    assert_eq!(BacklogBytes::read("0b"), Reading::Valid(0));
-    assert_eq!(BacklogBytes::read("1025mb"), Reading::Invalid);
+    assert_eq!(BacklogBytes::read("0b"), Parsed::Valid(0));
+    assert_eq!(BacklogBytes::read("1025mb"), Parsed::Invalid);
     assert_eq!(QueueBytes::show(&((1 << 20) + 1)), "1048577b");
 }
 
 #[test]
 fn switches_are_strict() {
-    assert_eq!(Bool::read("true"), Reading::Valid(true));
-    assert_eq!(Bool::read("false"), Reading::Valid(false));
+    assert_eq!(Bool::read("true"), Parsed::Valid(true));
+    assert_eq!(Bool::read("false"), Parsed::Valid(false));
     for text in ["True", "TRUE", "1", "yes", " true"] {
-        assert_eq!(Bool::read(text), Reading::Invalid, "{text}");
+        assert_eq!(Bool::read(text), Parsed::Invalid, "{text}");
     }
 }
 
 #[test]
 fn negative_limits_mean_no_limit() {
-    assert_eq!(Limit::read("-1"), Reading::Valid(-1));
-    assert_eq!(Limit::read("0"), Reading::Valid(0));
-    assert_eq!(Limit::read("many"), Reading::Invalid);
+    assert_eq!(Limit::read("-1"), Parsed::Valid(-1));
+    assert_eq!(Limit::read("0"), Parsed::Valid(0));
+    assert_eq!(Limit::read("many"), Parsed::Invalid);
     assert_eq!(Limit::show(&-1), "-1");
-    assert_eq!(Count::read("0"), Reading::Invalid);
-    assert_eq!(Count::read("99999999"), Reading::Invalid);
+    assert_eq!(Count::read("0"), Parsed::Invalid);
+    assert_eq!(Count::read("99999999"), Parsed::Invalid);
 }
 
 // spec: tracing-sampling.md
@@ -140,7 +140,7 @@ fn mappings_split_at_the_first_equals_sign() {
     assert_eq!(pairs(" a = 1 ,b=x=y,, c="), Some(vec!["a|1".into(), "b|x=y".into(), "c|".into()]));
     assert_eq!(pairs("a"), None);
     assert_eq!(pairs("=1"), None);
-    assert!(Labels::check(&vec![(" ".to_owned(), "v".to_owned())]) == Reading::Invalid);
+    assert!(Labels::check(&vec![(" ".to_owned(), "v".to_owned())]) == Parsed::Invalid);
 }
 
 #[test]
@@ -183,28 +183,28 @@ fn server_urls_are_validated() {
 
 #[test]
 fn credentials_must_fit_into_a_header() {
-    assert_eq!(Credential::read("  \n"), Reading::Unset);
-    assert_eq!(Credential::read("a\nb"), Reading::Invalid);
-    assert_eq!(Credential::read("käse"), Reading::Invalid);
+    assert_eq!(Credential::read("  \n"), Parsed::Unset);
+    assert_eq!(Credential::read("a\nb"), Parsed::Invalid);
+    assert_eq!(Credential::read("käse"), Parsed::Invalid);
     let secret = Credential::read("abc\n").valid().flatten().unwrap();
     assert_eq!((secret.reveal(), format!("{secret}{secret:?}").as_str()), ("abc", "******"));
 }
 
 #[test]
 fn choices_are_read_in_any_case() {
-    assert_eq!(CaptureBody::read("Errors "), Reading::Valid(CaptureBody::Errors));
-    assert_eq!(LogLevel::read("WARN"), Reading::Valid(LogLevel::Warning));
-    assert_eq!(LogLevel::read("verbose"), Reading::Invalid);
+    assert_eq!(CaptureBody::read("Errors "), Parsed::Valid(CaptureBody::Errors));
+    assert_eq!(LogLevel::read("WARN"), Parsed::Valid(LogLevel::Warning));
+    assert_eq!(LogLevel::read("verbose"), Parsed::Invalid);
 }
 
 #[test]
 fn service_names_keep_what_is_allowed() {
-    assert_eq!(ServiceName::read(" my_shop-2 b "), Reading::Valid("my_shop-2 b".to_owned()));
-    assert_eq!(ServiceName::read("shop.eu"), Reading::Mended("shop_eu".to_owned()));
-    assert_eq!(ServiceName::read("größe"), Reading::Mended("gr__e".to_owned()));
-    assert_eq!(ServiceName::read("_-_"), Reading::Invalid);
-    assert_eq!(ServiceName::read("—"), Reading::Invalid);
-    assert_eq!(ServiceName::read(&"x".repeat(2000)), Reading::Mended("x".repeat(1024)));
+    assert_eq!(ServiceName::read(" my_shop-2 b "), Parsed::Valid("my_shop-2 b".to_owned()));
+    assert_eq!(ServiceName::read("shop.eu"), Parsed::Corrected("shop_eu".to_owned()));
+    assert_eq!(ServiceName::read("größe"), Parsed::Corrected("gr__e".to_owned()));
+    assert_eq!(ServiceName::read("_-_"), Parsed::Invalid);
+    assert_eq!(ServiceName::read("—"), Parsed::Invalid);
+    assert_eq!(ServiceName::read(&"x".repeat(2000)), Parsed::Corrected("x".repeat(1024)));
 }
 
 // spec: sanitization.md

@@ -1,31 +1,31 @@
-//! Free text, lists of it, paths and the name of the service.
+//! Free text, lists of text, paths and the name of the service.
 
 use std::path::PathBuf;
 
-use super::{Kind, Reading};
+use super::{OptionType, Parsed};
 
-/// The items of a list between commas, without the blanks around them and without empty ones.
+/// Returns the items of a list that is separated by commas, without surrounding blanks and without empty items.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Any text. Blanks around it are taken off.
+/// Any text. Surrounding blanks are removed.
 #[derive(Debug)]
 pub(crate) struct Text;
 
-impl Kind for Text {
+impl OptionType for Text {
     type Value = Option<String>;
     type Code = String;
     const ALLOWED: &'static str = "text";
 
-    fn read(text: &str) -> Reading<Self::Value> {
+    fn read(text: &str) -> Parsed<Self::Value> {
         match text.trim() {
-            "" => Reading::Unset,
-            text => Reading::Valid(Some(text.to_owned())),
+            "" => Parsed::Unset,
+            text => Parsed::Valid(Some(text.to_owned())),
         }
     }
 
-    fn check(code: &String) -> Reading<Self::Value> {
+    fn check(code: &String) -> Parsed<Self::Value> {
         Self::read(code)
     }
 
@@ -38,21 +38,21 @@ impl Kind for Text {
     }
 }
 
-/// The path of a file. Whether it can be read shows when it is.
+/// The path of a file. The file is not opened here.
 #[derive(Debug)]
 pub(crate) struct Path;
 
-impl Kind for Path {
+impl OptionType for Path {
     type Value = Option<PathBuf>;
     type Code = PathBuf;
     const ALLOWED: &'static str = "the path of a file";
 
-    fn read(text: &str) -> Reading<Self::Value> {
-        if text.is_empty() { Reading::Unset } else { Reading::Valid(Some(text.into())) }
+    fn read(text: &str) -> Parsed<Self::Value> {
+        if text.is_empty() { Parsed::Unset } else { Parsed::Valid(Some(text.into())) }
     }
 
-    fn check(code: &PathBuf) -> Reading<Self::Value> {
-        if code.as_os_str().is_empty() { Reading::Unset } else { Reading::Valid(Some(code.clone())) }
+    fn check(code: &PathBuf) -> Parsed<Self::Value> {
+        if code.as_os_str().is_empty() { Parsed::Unset } else { Parsed::Valid(Some(code.clone())) }
     }
 
     fn show(value: &Self::Value) -> String {
@@ -64,30 +64,30 @@ impl Kind for Path {
     }
 }
 
-/// `^[a-zA-Z0-9 _-]+$`: the server takes nothing else. Other characters become `_`, with a warning; the default is the
-/// name of the executable.
+/// The name of the service, `^[a-zA-Z0-9 _-]+$` as the server requires. Other characters become `_`, with a warning. The
+/// default is the name of the executable.
 #[derive(Debug)]
 pub(crate) struct ServiceName;
 
 const MAX_SERVICE_NAME: usize = 1024;
 
-impl Kind for ServiceName {
+impl OptionType for ServiceName {
     type Value = String;
     type Code = String;
     const ALLOWED: &'static str =
         "1 to 1024 letters, digits, blanks, `_` and `-`, at least one of them a letter or digit";
 
-    fn read(text: &str) -> Reading<String> {
+    fn read(text: &str) -> Parsed<String> {
         let text = text.trim();
-        match Self::mend(text) {
-            _ if text.is_empty() => Reading::Unset,
-            None => Reading::Invalid,
-            Some(mended) if mended == text => Reading::Valid(mended),
-            Some(mended) => Reading::Mended(mended),
+        match Self::correct(text) {
+            _ if text.is_empty() => Parsed::Unset,
+            None => Parsed::Invalid,
+            Some(corrected) if corrected == text => Parsed::Valid(corrected),
+            Some(corrected) => Parsed::Corrected(corrected),
         }
     }
 
-    fn check(code: &String) -> Reading<String> {
+    fn check(code: &String) -> Parsed<String> {
         Self::read(code)
     }
 
@@ -102,15 +102,15 @@ impl Kind for ServiceName {
     fn default_value(text: &str) -> String {
         let executable = std::env::current_exe().ok();
         let stem = executable.as_deref().and_then(std::path::Path::file_stem);
-        stem.and_then(|stem| Self::mend(&stem.to_string_lossy())).unwrap_or_else(|| text.to_owned())
+        stem.and_then(|stem| Self::correct(&stem.to_string_lossy())).unwrap_or_else(|| text.to_owned())
     }
 }
 
 impl ServiceName {
-    /// None when nothing of the name would be left.
-    fn mend(name: &str) -> Option<String> {
+    /// Replaces characters that are not allowed. Returns None if the name contains no letter and no digit.
+    fn correct(name: &str) -> Option<String> {
         let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, ' ' | '_' | '-');
-        let mended: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_SERVICE_NAME).collect();
-        mended.contains(|c: char| c.is_ascii_alphanumeric()).then_some(mended)
+        let corrected: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_SERVICE_NAME).collect();
+        corrected.contains(|c: char| c.is_ascii_alphanumeric()).then_some(corrected)
     }
 }

@@ -1,16 +1,17 @@
-//! Elastic's wildcard patterns: `*` stands for any characters, nothing else is special.
+//! Elastic's wildcard patterns: `*` matches any characters, and no other character is special.
 
 use std::borrow::Cow;
 
-use super::{Kind, Reading, text::list};
+use super::{OptionType, Parsed, text::list};
 
-/// One pattern. It has to match the whole text, in any case unless it begins with `(?-i)`.
+/// A pattern that matches a whole text. Upper and lower case are the same, unless the pattern begins with `(?-i)`.
 ///
 /// Matching text of ASCII characters allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wildcard {
     source: Box<str>,
-    /// What stands between the `*`, in lower case unless case matters. One part: the whole text.
+    /// The parts of the pattern between the `*`, in lower case unless the pattern is case-sensitive. A single part is the
+    /// whole text.
     parts: Box<[Box<str>]>,
     case_sensitive: bool,
     ascii: bool,
@@ -31,12 +32,12 @@ impl Wildcard {
         }
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub(crate) fn as_str(&self) -> &str {
         &self.source
     }
 
-    /// What must be in a text, in some case, for the pattern to match it.
+    /// Returns the parts that a matching text contains, in upper or lower case.
     pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().map(|part| &**part)
     }
@@ -55,14 +56,14 @@ impl Wildcard {
         let [first, others @ ..] = &*self.parts else { return false };
         let [middle @ .., last] = others else { return equal(first.as_bytes(), text) };
         let (first, last) = (first.as_bytes(), last.as_bytes());
-        // the ends are anchored and must not overlap
+        // the first and the last part are anchored and must not overlap
         let Some(end) = text.len().checked_sub(last.len()).filter(|end| *end >= first.len()) else { return false };
         if !equal(first, &text[..first.len()]) || !equal(last, &text[end..]) {
             return false;
         }
         let mut rest = &text[first.len()..end];
         for part in middle {
-            // the first place that fits leaves the most for the parts that follow
+            // the first match leaves the most text for the following parts
             let part = part.as_bytes();
             let Some(found) = find(rest, part, &equal) else { return false };
             rest = &rest[found + part.len()..];
@@ -71,7 +72,8 @@ impl Wildcard {
     }
 }
 
-/// Each character by itself: `str::to_lowercase` looks at what stands beside a sigma, and beside a `*` that is unknown.
+/// Converts each character on its own. `str::to_lowercase` converts a sigma depending on the next character, which is not
+/// known next to a `*`.
 fn lower(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
@@ -86,17 +88,17 @@ fn find(text: &[u8], part: &[u8], equal: impl Fn(&[u8], &[u8]) -> bool) -> Optio
 #[derive(Debug)]
 pub(crate) struct Patterns;
 
-impl Kind for Patterns {
+impl OptionType for Patterns {
     type Value = Vec<Wildcard>;
     type Code = Vec<String>;
-    const ALLOWED: &'static str = "a list of patterns between commas, in which * stands for any characters";
+    const ALLOWED: &'static str = "a list of patterns separated by commas; `*` matches any characters";
 
-    fn read(text: &str) -> Reading<Self::Value> {
-        Reading::Valid(list(text).map(Wildcard::new).collect())
+    fn read(text: &str) -> Parsed<Self::Value> {
+        Parsed::Valid(list(text).map(Wildcard::new).collect())
     }
 
-    fn check(code: &Self::Code) -> Reading<Self::Value> {
-        Reading::Valid(code.iter().map(|pattern| Wildcard::new(pattern.trim())).collect())
+    fn check(code: &Self::Code) -> Parsed<Self::Value> {
+        Parsed::Valid(code.iter().map(|pattern| Wildcard::new(pattern.trim())).collect())
     }
 
     fn show(value: &Self::Value) -> String {
