@@ -48,9 +48,9 @@ struct Both {
 }
 
 impl Both {
-    fn start() -> Option<Self> {
+    fn start() -> Self {
         let server = DevServer::builder().max_events(usize::MAX).max_bytes(usize::MAX).bind("127.0.0.1:0").unwrap();
-        Some(Self { decoder: Decoder::start("")?, server, seen: 0 })
+        Self { decoder: Decoder::start(""), server, seen: 0 }
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
@@ -264,8 +264,9 @@ async fn sent_by(traffic: impl AsyncFnOnce(&Agent)) -> Vec<Bytes> {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn what_this_agent_sends_is_read_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     let bodies = sent_by(traffic::day).await;
     assert!(!bodies.is_empty());
     for body in bodies {
@@ -278,8 +279,9 @@ fn none(differences: Vec<String>) {
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     for spans in [requests::rows(), requests::long_texts()] {
         let message = requests::traces(requests::resource(), spans).encode_to_vec();
         none(both.differences("/v1/traces", &message));
@@ -287,8 +289,9 @@ fn otlp_section_1_4_the_development_server_tells_spans_apart_as_the_server_does(
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn otlp_section_4_resources_are_read_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     for resource in requests::resources() {
         let spans = vec![requests::span(1, 2, false, Vec::new())];
         none(both.differences("/v1/traces", &requests::traces(resource, spans).encode_to_vec()));
@@ -296,8 +299,9 @@ fn otlp_section_4_resources_are_read_as_the_server_does() {
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn otlp_section_1_10_metrics_are_read_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     none(both.differences("/v1/metrics", &requests::metrics().encode_to_vec()));
 }
 
@@ -319,8 +323,9 @@ where
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn any_mixture_of_attributes_is_read_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     let spans = draw(&mut runner(2_000), |number| requests::any_span(number).boxed());
     for spans in spans.chunks(1_000) {
         let message = requests::traces(requests::resource(), spans.to_vec()).encode_to_vec();
@@ -329,8 +334,9 @@ fn any_mixture_of_attributes_is_read_as_the_server_does() {
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn otlp_section_1_11_logs_are_read_as_the_server_does() {
-    let Some(mut both) = Both::start() else { return };
+    let mut both = Both::start();
     let mut records = draw(&mut runner(1_000), |number| requests::any_record(number).boxed());
     records.push(requests::record());
     for records in records.chunks(1_000) {

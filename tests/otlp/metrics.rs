@@ -19,18 +19,19 @@ fn sends_to(agent: AgentBuilder, decoder: &Decoder, exporter: Exporter, protocol
     }
 }
 
-async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> Option<(Vec<Document>, tower_apm::Stats)> {
-    let decoder = Decoder::start("hunter2")?;
+async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> (Vec<Document>, tower_apm::Stats) {
+    let decoder = Decoder::start("hunter2");
     let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     agent.start_transaction("settle", "scheduled").in_scope(|| tracing::info_span!("price").in_scope(|| ()));
     agent.shutdown(DEADLINE).await.unwrap();
     let documents = decoder.documents();
-    Some((documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats()))
+    (documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats())
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
-    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
+    let (documents, stats) = documents(Exporter::Intake, OtlpProtocol::default()).await;
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
     let mut told: Vec<_> = breakdown
@@ -57,8 +58,9 @@ async fn section_10_4_the_server_makes_a_breakdown_of_what_is_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
-    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
+    let (documents, stats) = documents(Exporter::Intake, OtlpProtocol::default()).await;
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let mut told = Vec::new();
     for document in &documents {
@@ -86,6 +88,7 @@ async fn section_10_5_the_server_takes_what_is_told_of_the_agent() {
 
 #[cfg(feature = "sdk")]
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
     for (exporter, protocol) in [
         (Exporter::Intake, OtlpProtocol::default()),
@@ -100,7 +103,7 @@ async fn section_10_6_the_server_takes_metrics_of_opentelemetry() {
 async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtocol) {
     use opentelemetry::{KeyValue, metrics::MeterProvider};
 
-    let Some(decoder) = Decoder::start("hunter2") else { return };
+    let decoder = Decoder::start("hunter2");
     let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     let provider = agent.meter_provider();
     let meter = provider.meter("shop");
@@ -139,9 +142,10 @@ async fn takes_metrics_of_opentelemetry(exporter: Exporter, protocol: OtlpProtoc
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn by_otlp_all_goes_but_the_breakdown() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let Some((documents, stats)) = documents(Exporter::Otlp, protocol).await else { return };
+        let (documents, stats) = documents(Exporter::Otlp, protocol).await;
         assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
         assert!(!documents.is_empty() && documents.iter().all(Document::is_otlp));
         assert!(documents.iter().all(|document| document.0.get("transaction").is_none()), "{documents:#?}");

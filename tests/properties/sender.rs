@@ -71,8 +71,9 @@ impl Sender {
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn whoever_sends_is_taken() {
-    let Some((_server, url, documents)) = serve("sender") else { return };
+    let (_server, url, documents) = serve("sender");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
     let tested = TestRunner::new(config).run(&sender(), |sender| {
