@@ -343,7 +343,7 @@ fn section_1_1_an_attribute_of_opentelemetry_that_is_none_is_named_without_its_v
         assert_eq!(warning(text), None, "{text}");
     }
     let told = warning("a=1,hunter2,=hunter2,b=2").unwrap();
-    assert!(told.contains("number 2, 3 is no key=value") && !told.contains("hunter2"), "{told}");
+    assert!(told.contains("2, 3") && !told.contains("hunter2"), "{told}");
     let environment = EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
     let agent = crate::Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
     let warnings: Vec<_> = agent.warnings().collect();

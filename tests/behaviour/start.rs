@@ -66,7 +66,7 @@ fn section_13_4_one_line_tells_who_runs_where_and_by_which_options() {
     assert!(!line.contains("hunter") && !line.contains('\n'), "{line}");
     let warnings = lines.of(Level::WARN);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.contains("ELASTIC_APM_LOG_FILE (the agent logs through"), "{warning}");
+    assert!(warning.contains("ELASTIC_APM_LOG_FILE"), "{warning}");
 }
 
 #[test]

@@ -27,8 +27,7 @@ async fn log_lines_that_an_endpoint_for_traces_will_not_get_are_warned_of() {
     for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
         let environment = EnvVars::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
         let agent = agent(|agent| agent.env_vars(environment).exporter(exporter).log_sending(true));
-        let warnings: Vec<_> =
-            agent.warnings().filter(|warning| warning.contains("log_sending has no effect")).collect();
+        let warnings: Vec<_> = agent.warnings().filter(|warning| warning.contains("log_sending")).collect();
         assert_eq!(warnings.len(), warned, "{warnings:?}");
         let subscriber = tracing_subscriber::registry().with(agent.log_layer());
         tracing::subscriber::with_default(subscriber, || tracing::info!("a line"));
@@ -110,11 +109,8 @@ async fn what_a_server_does_not_take_beside_spans_holds_up_nothing() {
         assert_eq!(stats.dropped.unsupported, stats.recorded - 3, "{beside:?} {protocol:?}: {stats}");
         assert_eq!((asked(&received, "log"), asked(&received, "metric")), (1, 1), "{beside:?} {protocol:?}");
     }
-    for words in [
-        "log lines: the server answered OTLP with 403; none are sent for 30 s",
-        "metrics: the server answered OTLP over gRPC with Unimplemented",
-    ] {
-        assert!(!warnings(&[words]).is_empty(), "{words}");
+    for words in [["log lines:", "403", "30 s"], ["metrics:", "gRPC", "Unimplemented"]] {
+        assert!(!warnings(&words).is_empty(), "{words:?}");
     }
 }
 
