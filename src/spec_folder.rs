@@ -1,17 +1,13 @@
-//! For tests: files of the folder with Elastic's published schemas and test vectors, where it is there.
+//! Elastic's published schemas and examples, for the tests that are ignored without them.
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use serde_json::Value;
 
-/// The file as JSON; None, and one line that says so, where it is absent. `APM_SPEC_DIR` names the folder.
-pub(crate) fn json(file: &str) -> Option<Value> {
-    let folder = std::env::var("APM_SPEC_DIR")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/spec").to_owned());
+/// Reads a JSON file of the folder that `APM_SPEC_DIR` names.
+pub(crate) fn json(file: &str) -> Value {
+    let folder = env::var_os("APM_SPEC_DIR").expect("APM_SPEC_DIR must name the folder with the published files");
     let path = Path::new(&folder).join(file);
-    let Ok(text) = fs::read_to_string(&path) else {
-        println!("skipped: no {}", path.display());
-        return None;
-    };
-    Some(serde_json::from_str(&text).expect("JSON"))
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
 }

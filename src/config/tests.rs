@@ -355,7 +355,7 @@ fn malformed_otel_resource_attribute_is_reported_without_its_value() {
         assert_eq!(warning(text), None, "{text}");
     }
     let text = warning("a=1,hunter2,=hunter2,b=2").unwrap();
-    assert!(text.contains("number 2, 3 is not a key=value") && !text.contains("hunter2"), "{text}");
+    assert!(text.contains("2, 3") && !text.contains("hunter2"), "{text}");
     let environment = EnvVars::from_iter([("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,hunter2")]);
     let agent = crate::Agent::builder().env_vars(environment).disable_send(true).build().unwrap();
     let warnings: Vec<_> = agent.warnings().collect();

@@ -111,7 +111,7 @@ mod server_info;
 mod stats;
 mod store;
 mod stream;
-mod validate;
+pub(crate) mod validate;
 mod work;
 
 pub use self::{

@@ -352,31 +352,58 @@ mod tests {
         assert_eq!((stats.recorded, counters.recorded_by_kind()), (10, [0, 3, 7, 0, 0]));
         assert_eq!(stats.waiting, 2);
         assert_eq!(stats.dropped.total(), 3);
-        assert_eq!(stats.to_string(), "recorded 10, accepted 4, rejected 1, waiting 2, dropped 3 (QueueFull 3)");
         counters.set_backlog(2, 150);
-        let told = counters.read().to_string();
-        assert!(told.ends_with("(QueueFull 3), backlog 2 (150 bytes)"), "{told}");
-        counters.set_backlog(0, 0);
+        assert_eq!((counters.read().backlog_events, counters.read().backlog_bytes), (2, 150));
+        counters.set_backlog(3, 150);
+        assert_eq!(counters.read().backlog_events, 2, "at most the events that wait");
         counters.dropped(DropReason::LateSpan, 2);
         let late = counters.read();
         assert_eq!((late.recorded, late.waiting, late.dropped.late_spans), (12, 2, 2), "the account still adds up");
-        counters.copied(SecondaryStats { accepted: 6, rejected: 0, dropped: 1 });
-        let told = counters.read().to_string();
-        assert!(told.ends_with("(LateSpan 2), copies: accepted 6, rejected 0, dropped 1"), "{told}");
-        counters.contained_panic();
-        counters.slow_hook();
-        counters.truncated(2);
-        counters.dropped_keys(3);
+        let copies = SecondaryStats { accepted: 6, rejected: 2, dropped: 1 };
+        counters.copied(copies);
+        counters.copied(copies);
+        assert_eq!(counters.read().copies, SecondaryStats { accepted: 12, rejected: 4, dropped: 2 });
+    }
+
+    #[test]
+    fn each_counter_has_its_own_field_and_is_printed_unless_it_is_zero() {
+        let counters = Counters::default();
+        let zero = counters.read().to_string();
         counters.late_write();
-        counters.excess_label();
-        counters.excess_links(2);
-        counters.dropped_values(5);
-        counters.suppressed_error();
-        counters.filtered(4);
-        counters.discarded(6);
-        let told = counters.read().to_string();
-        let all = ", late writes 1, excess labels 1, excess links 2, contained panics 1, slow hooks 1, truncated 2, \
-                   dropped keys 3, dropped values 5, suppressed errors 1, filtered 4, discarded 6";
-        assert!(told.ends_with(all), "{told}");
+        (0..2).for_each(|_| counters.excess_label());
+        counters.excess_custom(3);
+        counters.excess_links(4);
+        (0..5).for_each(|_| counters.contained_panic());
+        (0..6).for_each(|_| counters.slow_hook());
+        counters.truncated(7);
+        counters.dropped_keys(8);
+        counters.dropped_values(9);
+        (0..10).for_each(|_| counters.suppressed_error());
+        counters.filtered(11);
+        counters.discarded(12);
+        let stats = counters.read();
+        let Stats { late_writes, excess_labels, excess_custom, excess_links, contained_panics, slow_hooks, .. } = stats;
+        let Stats { truncated, dropped_keys, dropped_values, suppressed_errors, filtered, discarded, .. } = stats;
+        assert_eq!(
+            [late_writes, excess_labels, excess_custom, excess_links, contained_panics, slow_hooks],
+            [1, 2, 3, 4, 5, 6]
+        );
+        assert_eq!(
+            [truncated, dropped_keys, dropped_values, suppressed_errors, filtered, discarded],
+            [7, 8, 9, 10, 11, 12]
+        );
+        let counts = |text: &str| -> Vec<u64> {
+            text.split([',', '(', ')', ' ']).filter_map(|word| word.parse().ok()).collect()
+        };
+        assert_eq!(counts(&zero), [0; 5]);
+        assert_eq!(counts(&stats.to_string()), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        counters.recorded(EventKind::Span);
+        counters.recorded(EventKind::Span);
+        counters.dropped(DropReason::QueueFull, 1);
+        counters.set_backlog(1, 150);
+        counters.copied(SecondaryStats { accepted: 6, rejected: 0, dropped: 1 });
+        let text = counters.read().to_string();
+        assert_eq!(counts(&text)[..11], [2, 0, 0, 1, 1, 1, 1, 150, 6, 0, 1], "{text}");
+        assert!(text.contains(&format!("{:?} 1", DropReason::QueueFull)), "{text}");
     }
 }

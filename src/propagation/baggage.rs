@@ -120,6 +120,7 @@ mod tests {
         for (headers, expected) in cases {
             let expected: Vec<_> = expected.iter().map(|(k, v, p)| ((*k).into(), (*v).into(), (*p).into())).collect();
             assert_eq!(parsed(headers), expected, "{headers:?}");
+            assert_eq!(parse(headers.iter().map(|header| header.as_bytes())).len(), expected.len(), "{headers:?}");
         }
     }
 

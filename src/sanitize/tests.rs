@@ -67,6 +67,91 @@ fn default_sanitize_field_names_match_secret_names() {
     }
 }
 
+// spec: sanitization.md
+#[test]
+fn each_pattern_of_the_default_list_decides_about_a_name() {
+    let names = [
+        "pwd",
+        "apikey",
+        "token1",
+        "sessions",
+        "credit_limit",
+        "card_no",
+        "oauth",
+        "set-cookie",
+        "principals",
+        "pw",
+        "pass",
+        "new_password",
+        "passwd2",
+        "passphrase",
+        "passcode",
+        "client_secret",
+        "mnemonic",
+        "cookie",
+        "phpsessid",
+        "jwt",
+        "client_assertion",
+        "oidc_state",
+        "saml",
+        "csrf",
+        "xsrf",
+        "credentials",
+        "signature",
+        "sig",
+        "otp1",
+        "totp",
+        "my_otp_code",
+        "my-otp-code",
+        "sid",
+        "cvv2",
+        "my_cvv",
+        "cvc",
+        "pin",
+        "user_pin",
+        "pin_code",
+        "pincode",
+        "ssn",
+        "user_ssn",
+        "dpop",
+        "code_verifier",
+        "token_id",
+        "token_ids",
+        "tokenid",
+        "tokenids",
+        "author",
+        "authors",
+        "author_name",
+        "authority",
+        "discard",
+        "wildcard",
+        "cardinality",
+        "access-control-allow-credentials",
+    ];
+    let verdicts = |sanitizer: &Sanitizer| names.map(|name| sanitizer.is_secret(name));
+    let patterns = crate::config::Config::default().sanitize_field_names;
+    // another pattern includes each of these
+    let included = ["password", "passwd", "secret", "connect.sid"];
+    for (index, pattern) in patterns.iter().enumerate().filter(|(_, pattern)| !included.contains(&pattern.as_str())) {
+        let mut others = patterns.clone();
+        others.remove(index);
+        assert_ne!(verdicts(&Sanitizer::new(&others)), verdicts(&default()), "{pattern:?}");
+    }
+}
+
+// spec: sanitization.md
+#[test]
+fn each_part_of_a_name_is_compared_with_the_patterns() {
+    let sanitizer = Sanitizer::new(&["pin", "*card*", "!*_card", "whole.name"].map(Wildcard::new));
+    for name in ["pin", "user.pin", "pin.user", "user[pin]", "user[a][pin]", "a.b[PIN].c", "whole.name", "card.number"]
+    {
+        assert!(sanitizer.is_secret(name), "{name}");
+    }
+    for name in ["pins", "user.pins", "user[pins]", "user_pin", "my_card", "order.my_card", "a.b", "..", "[]"] {
+        assert!(!sanitizer.is_secret(name), "{name}");
+    }
+}
+
 #[test]
 fn configured_list_replaces_the_default() {
     let sanitizer = Sanitizer::new(&["*token*", "pin", "!*_token_public"].map(Wildcard::new));

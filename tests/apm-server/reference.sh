@@ -4,18 +4,14 @@
 #
 #   tests/apm-server/reference.sh [FOLDER]     FOLDER keeps docs.ndjson and the logs; a temporary one otherwise
 #
-# APM_SPEC_DIR is the folder with the reference (default ../shared/spec, next to the repository); without it there is
-# nothing to do. It needs Go, Python, curl and, for the reference used it, PostgreSQL's server programs: an own database
-# is started on a socket, unless DATABASE_URL names one. It must be empty, so that ids begin at 1.
+# APM_SPEC_DIR is the folder with the reference. The script needs Go, Python, curl and PostgreSQL's server programs,
+# because the reference used PostgreSQL. It starts its own database on a socket, unless DATABASE_URL names one. The
+# database must be empty, so that ids begin at 1.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-spec=${APM_SPEC_DIR:-$root/../shared/spec}
+spec=${APM_SPEC_DIR:?must be the folder with the reference}
 reference=$spec/reference-node-documents.ndjson
-if [ ! -e "$reference" ]; then
-    echo "reference: skipped, there is no $reference"
-    exit 0
-fi
 
 work=${1:-$(mktemp -d)}
 mkdir -p "$work"

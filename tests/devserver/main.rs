@@ -17,6 +17,7 @@ mod listing;
 mod origins;
 mod otlp;
 mod otlp_bad_input;
+mod published;
 mod random;
 mod rules;
 mod scripted;

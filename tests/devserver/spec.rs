@@ -1,6 +1,4 @@
-//! Bodies to feed: our own, and those of the folder that `APM_SPEC_DIR` names (default `../shared/spec`), where it is.
-
-use std::{env, fs, path::PathBuf};
+//! Lines of the intake protocol that the tests send.
 
 /// A metadata line that is always taken.
 pub(crate) const METADATA: &str =
@@ -25,23 +23,3 @@ pub(crate) const FULL: [&str; 8] = [
     r#"{"metricset":{"samples":{"span.self_time.count":{"value":1},"span.self_time.sum.us":{"value":1}},"transaction":{"name":"n","type":"t"},"span":{"type":"t","subtype":"s"}}}"#,
     r#"{"log":{"@timestamp":"2026-08-20T10:00:00.123Z","message":"m","trace.id":"t","transaction.id":"t","span.id":"s","labels":{"a":"b"},"faas":{"id":"i"},"log.level":"l","log.logger":"l","log.origin.file.name":"n","log.origin.file.line":1,"log.origin.function":"f","log":{"level":"l","logger":"l","origin":{"file":{"name":"n","line":1},"function":"f"}},"service.name":"n","service.version":"v","service.environment":"e","service.node.name":"n","service":{"name":"n","version":"v","environment":"e","node":{"name":"n"}},"event.dataset":"d","event":{"dataset":"d"},"process.thread.name":"n","process":{"thread":{"name":"n"}},"error.type":"t","error.message":"m","error.stack_trace":"s","error":{"type":"t","message":"m","stack_trace":"s"}}}"#,
 ];
-
-/// The bodies in a folder of the specification, by file name. Empty, and said so, where the folder is absent.
-pub(crate) fn bodies(folder: &str) -> Vec<(String, String)> {
-    let root = env::var_os("APM_SPEC_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/spec"), PathBuf::from);
-    let Ok(entries) = fs::read_dir(root.join(folder)) else {
-        println!("no {folder} in {}: only our own bodies are fed", root.display());
-        return Vec::new();
-    };
-    let mut bodies: Vec<_> = entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let name = path.file_name()?.to_string_lossy().into_owned();
-            Some((name, fs::read_to_string(path).ok()?))
-        })
-        .filter(|(name, _)| name.ends_with(".ndjson"))
-        .collect();
-    bodies.sort();
-    bodies
-}

@@ -29,8 +29,9 @@ use crate::{
 };
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn grpc_batch_stays_below_the_message_size_limit() {
-    let Some(decoder) = Decoder::start("") else { return };
+    let decoder = Decoder::start("");
     let agent = agent(|agent| {
         let agent = agent.exporter(Exporter::Otlp).otlp_protocol(OtlpProtocol::Grpc).otlp_endpoint(&*decoder.grpc);
         agent.max_queue_bytes(256 << 20).api_request_size(5 << 20).api_request_time(Duration::from_secs(30))
@@ -49,8 +50,9 @@ async fn grpc_batch_stays_below_the_message_size_limit() {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn wrong_token_keeps_the_events_and_the_right_token_is_a_header() {
-    let Some(decoder) = Decoder::start("right") else { return };
+    let decoder = Decoder::start("right");
     for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
         let wrong = agent(|agent| {
             let agent = agent.exporter(Exporter::Otlp).otlp_protocol(protocol).otlp_endpoint(url);
@@ -115,8 +117,9 @@ impl Drop for Certificate {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn custom_ca_and_disabled_tls_verification_work_over_http_and_grpc() {
-    let Some(decoder) = Decoder::start("") else { return };
+    let decoder = Decoder::start("");
     let (ours, other) = (Certificate::new("ours"), Certificate::new("other"));
     for (protocol, url) in [(OtlpProtocol::HttpProtobuf, &decoder.http), (OtlpProtocol::Grpc, &decoder.grpc)] {
         let url = ours.in_front_of(url).await;
@@ -142,9 +145,10 @@ async fn custom_ca_and_disabled_tls_verification_work_over_http_and_grpc() {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn undeliverable_copy_does_not_delay_the_original() {
-    let Some(decoder) = Decoder::start("") else { return };
-    // accepts connections and does not respond
+    let decoder = Decoder::start("");
+    // takes connections and says nothing
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
@@ -327,7 +331,7 @@ async fn invalid_exporter_option_falls_back_to_intake_with_a_warning() {
     let warnings: Vec<_> = agent.warnings().collect();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains(r#"ELASTIC_APM_EXPORTER="jaeger" is not allowed"#), "{warnings:?}");
-    assert!(warnings[0].contains("`intake`, `otlp` or `intake,otlp`; using \"intake\""), "{warnings:?}");
+    assert!(warnings[0].contains("`otlp`") && warnings[0].ends_with("\"intake\""), "{warnings:?}");
 }
 
 #[tokio::test]

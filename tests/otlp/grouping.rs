@@ -35,8 +35,9 @@ fn refund(agent: &Agent, number: u32) {
 
 // spec: error-tracking.md
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn error_groups_do_not_depend_on_lines_and_runtime() {
-    let Some(decoder) = Decoder::start("") else { return };
+    let decoder = Decoder::start("");
     let agent = agent(|agent| agent.server_url(&*decoder.http));
     settle(&agent, 1);
     let theirs = agent.clone();
@@ -86,7 +87,7 @@ fn respond(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Respon
 
 /// The numbers of errors in each group of the real server, after requests to these paths. The smallest group is first.
 async fn groups(app: Router, paths: &[&str]) -> Vec<usize> {
-    let decoder = Decoder::start("").expect("APM_SERVER_DECODER names the decoder");
+    let decoder = Decoder::start("");
     let agent = agent(|agent| agent.server_url(&*decoder.http));
     let app = app.layer(agent.layer());
     for path in paths {

@@ -54,8 +54,8 @@ impl Received {
     }
 }
 
-async fn received(exporter: Exporter, prefix: &'static str, record: impl AsyncFn(&Agent, &str)) -> Option<Received> {
-    let decoder = Decoder::start("")?;
+async fn received(exporter: Exporter, prefix: &'static str, record: impl AsyncFn(&Agent, &str)) -> Received {
+    let decoder = Decoder::start("");
     let global = format!("{prefix}start");
     let agent = agent(|agent| {
         agent
@@ -67,7 +67,7 @@ async fn received(exporter: Exporter, prefix: &'static str, record: impl AsyncFn
     agent.shutdown(DEADLINE).await.unwrap();
     let (documents, stats, native) = (decoder.documents(), agent.stats(), exporter == Exporter::Intake);
     assert_eq!((stats.accepted, stats.rejected, stats.dropped.total()), (stats.recorded, 0, 0), "{stats}");
-    Some(Received { documents, stats, native, prefix })
+    Received { documents, stats, native, prefix }
 }
 
 fn characters(value: &Value) -> usize {
@@ -120,19 +120,20 @@ async fn record(agent: &Agent, prefix: &str) {
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols() {
     for (exporter, prefix) in [(Exporter::Intake, "native_"), (Exporter::Otlp, "otlp_")] {
-        let Some(received) = received(exporter, prefix, record).await else { return };
+        let received = received(exporter, prefix, record).await;
         let key = |key: &str| format!("{prefix}{key}");
 
         // custom keys that become equal; blank keys
         let keys = received.transaction("keys");
         assert_eq!(received.custom(keys, &key("order_id")), 2, "{keys:#}");
         assert_eq!(keys["labels"][key("a_b")], "last");
-        received.expect_warning("order_id", "two keys of custom context are one");
-        received.expect_warning("a_b", "two keys of labels are one");
-        assert!(!warnings(&["a label with a blank key"]).is_empty());
-        assert!(!warnings(&["custom context with a blank key"]).is_empty());
+        received.expect_warning("order_id", "custom context");
+        received.expect_warning("a_b", "labels");
+        assert!(!warnings(&["label", "blank"]).is_empty());
+        assert!(!warnings(&["custom context", "blank"]).is_empty());
         assert!(!keys.to_string().contains("\"\":"), "{keys:#}");
         assert_eq!(received.stats.dropped_keys, 6, "{}", received.stats);
 
@@ -158,8 +159,8 @@ async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols
         let values = received.transaction("values");
         assert_eq!(values["labels"][key("wei")], "9200000000001");
         assert_eq!(values["numeric_labels"][key("gwei")], json!(9_200_000_000_000_f64));
-        received.expect_warning("wei", "beyond ±9.2e12");
-        received.expect_warning("listing", "once a number and once text");
+        received.expect_warning("wei", "9.2e12");
+        received.expect_warning("listing", "number");
 
         assert_eq!(
             received.custom(values, "after"),
@@ -168,11 +169,11 @@ async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols
         );
 
         // names with a fixed type in the index
-        received.expect_warning("client_ip", "cannot be found");
-        received.expect_warning("reimports", "cannot be found");
-        received.expect_warning("risk_score", "cannot be found");
+        received.expect_warning("client_ip", "found");
+        received.expect_warning("reimports", "found");
+        received.expect_warning("risk_score", "found");
         if !received.native {
-            assert_eq!(warnings(&["custom_otlp_paid_timestamp", "cannot be found"]).len(), 1);
+            assert_eq!(warnings(&["custom_otlp_paid_timestamp", "found"]).len(), 1);
         }
 
         // global labels
@@ -188,9 +189,10 @@ async fn values_that_the_index_refuses_are_fixed_or_reported_over_both_protocols
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn too_many_label_keys_are_reported_over_both_protocols() {
     for (exporter, prefix) in [(Exporter::Intake, "many_native_"), (Exporter::Otlp, "many_otlp_")] {
-        let before = warnings(&["more than 100 keys of labels"]).len();
+        let before = warnings(&["100 keys"]).len();
         let record = async |agent: &Agent, prefix: &str| {
             for part in 0..2 {
                 let transaction = agent.start_transaction("many", "scheduled");
@@ -198,9 +200,7 @@ async fn too_many_label_keys_are_reported_over_both_protocols() {
                     .for_each(|n| drop::<Transaction>(transaction.set_label(format!("{prefix}{part}_{n}"), n).clone()));
             }
         };
-        if received(exporter, prefix, record).await.is_none() {
-            return;
-        }
-        assert_eq!(warnings(&["more than 100 keys of labels"]).len(), before + 1, "{prefix}");
+        received(exporter, prefix, record).await;
+        assert_eq!(warnings(&["100 keys"]).len(), before + 1, "{prefix}");
     }
 }

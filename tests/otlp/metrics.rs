@@ -19,19 +19,20 @@ fn sends_to(agent: AgentBuilder, decoder: &Decoder, exporter: Exporter, protocol
     }
 }
 
-async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> Option<(Vec<Document>, tower_apm::Stats)> {
-    let decoder = Decoder::start("hunter2")?;
+async fn documents(exporter: Exporter, protocol: OtlpProtocol) -> (Vec<Document>, tower_apm::Stats) {
+    let decoder = Decoder::start("hunter2");
     let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     agent.start_transaction("settle", "scheduled").in_scope(|| tracing::info_span!("price").in_scope(|| ()));
     agent.shutdown(DEADLINE).await.unwrap();
     let documents = decoder.documents();
-    Some((documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats()))
+    (documents.into_iter().filter(|document| document.0.get("metricset").is_some()).collect(), agent.stats())
 }
 
 // spec: metrics.md
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn breakdown_metrics_are_accepted_by_the_real_server() {
-    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
+    let (documents, stats) = documents(Exporter::Intake, OtlpProtocol::default()).await;
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let breakdown: Vec<_> = documents.iter().filter(|document| document.0.get("transaction").is_some()).collect();
     let mut found: Vec<_> = breakdown
@@ -59,8 +60,9 @@ async fn breakdown_metrics_are_accepted_by_the_real_server() {
 
 // spec: metrics-health.md
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn health_metrics_are_accepted_by_the_real_server() {
-    let Some((documents, stats)) = documents(Exporter::Intake, OtlpProtocol::default()).await else { return };
+    let (documents, stats) = documents(Exporter::Intake, OtlpProtocol::default()).await;
     assert_eq!((stats.rejected, stats.dropped.total()), (0, 0), "{stats}");
     let mut found = Vec::new();
     for document in &documents {
@@ -89,6 +91,7 @@ async fn health_metrics_are_accepted_by_the_real_server() {
 // spec: metrics-otel.md
 #[cfg(feature = "sdk")]
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn opentelemetry_metrics_are_accepted_by_the_real_server() {
     for (exporter, protocol) in [
         (Exporter::Intake, OtlpProtocol::default()),
@@ -103,7 +106,7 @@ async fn opentelemetry_metrics_are_accepted_by_the_real_server() {
 async fn accepts_opentelemetry_metrics(exporter: Exporter, protocol: OtlpProtocol) {
     use opentelemetry::{KeyValue, metrics::MeterProvider};
 
-    let Some(decoder) = Decoder::start("hunter2") else { return };
+    let decoder = Decoder::start("hunter2");
     let agent = agent(|agent| sends_to(agent, &decoder, exporter, protocol));
     let provider = agent.meter_provider();
     let meter = provider.meter("shop");
@@ -142,9 +145,10 @@ async fn accepts_opentelemetry_metrics(exporter: Exporter, protocol: OtlpProtoco
 }
 
 #[tokio::test]
+#[ignore = "needs APM_SERVER_DECODER"]
 async fn otlp_sends_all_metrics_except_breakdown_metrics() {
     for protocol in [OtlpProtocol::HttpProtobuf, OtlpProtocol::Grpc] {
-        let Some((documents, stats)) = documents(Exporter::Otlp, protocol).await else { return };
+        let (documents, stats) = documents(Exporter::Otlp, protocol).await;
         assert_eq!((stats.rejected, stats.dropped.total(), stats.accepted), (0, 0, stats.recorded), "{stats}");
         assert!(!documents.is_empty() && documents.iter().all(Document::is_otlp));
         assert!(documents.iter().all(|document| document.0.get("transaction").is_none()), "{documents:#?}");

@@ -27,8 +27,7 @@ async fn traces_endpoint_alone_disables_log_sending_with_a_warning() {
     for (exporter, warned) in [(Exporter::Otlp, 1), (Exporter::IntakeAndOtlp, 0)] {
         let environment = EnvVars::from_iter([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")]);
         let agent = agent(|agent| agent.env_vars(environment).exporter(exporter).log_sending(true));
-        let warnings: Vec<_> =
-            agent.warnings().filter(|warning| warning.contains("log_sending has no effect")).collect();
+        let warnings: Vec<_> = agent.warnings().filter(|warning| warning.contains("log_sending")).collect();
         assert_eq!(warnings.len(), warned, "{warnings:?}");
         let subscriber = tracing_subscriber::registry().with(agent.log_layer());
         tracing::subscriber::with_default(subscriber, || tracing::info!("a line"));
@@ -110,11 +109,8 @@ async fn refused_metrics_and_logs_do_not_delay_spans() {
         assert_eq!(stats.dropped.unsupported, stats.recorded - 3, "{refusal:?} {protocol:?}: {stats}");
         assert_eq!((requests(&received, "log"), requests(&received, "metric")), (1, 1), "{refusal:?} {protocol:?}");
     }
-    for text in [
-        "log lines: the server answered OTLP with 403; none are sent for 30 s",
-        "metrics: the server answered OTLP over gRPC with Unimplemented",
-    ] {
-        assert!(!warnings(&[text]).is_empty(), "{text}");
+    for words in [["log lines:", "403", "30 s"], ["metrics:", "gRPC", "Unimplemented"]] {
+        assert!(!warnings(&words).is_empty(), "{words:?}");
     }
 }
 

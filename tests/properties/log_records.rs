@@ -67,8 +67,9 @@ impl Line {
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn random_log_records_are_accepted_by_the_real_server() {
-    let Some((_server, url, documents)) = serve("lines") else { return };
+    let (_server, url, documents) = serve("lines");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: CASES, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() };
     let builder = Agent::builder().env_vars(EnvVars::empty()).server_url(url).log_sending(true);

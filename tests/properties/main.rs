@@ -32,19 +32,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Is in every place that can contain a secret.
 const SECRET: &str = "hunter2-and-more";
 
-/// Starts the decoder as a server. Returns the process, its URL and the file of its documents.
-fn serve(name: &str) -> Option<(ApmServer, String, PathBuf)> {
+/// The decoder as a server, its URL, and the file of the documents that it makes.
+fn serve(name: &str) -> (ApmServer, String, PathBuf) {
     let documents = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.ndjson", std::process::id()));
     let arguments = ["serve", "-addr", "127.0.0.1:0", "-out", documents.to_str().unwrap()];
-    let mut server = apm_server_process::start(&arguments)?;
+    let mut server = apm_server_process::start(&arguments);
     let mut url = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    Some((server, url.trim().to_owned(), documents))
+    (server, url.trim().to_owned(), documents)
 }
 
 #[test]
+#[ignore = "needs APM_SERVER_DECODER"]
 fn random_traffic_is_accepted_by_the_real_server_without_secrets() {
-    let Some((_server, url, documents)) = serve("properties") else { return };
+    let (_server, url, documents) = serve("properties");
     let agent = Agent::builder().env_vars(EnvVars::empty()).service_name("properties").server_url(url);
     let agent = agent.exporter(Exporter::IntakeAndOtlp).metrics_interval(Duration::ZERO);
     let agent = agent.capture_body(CaptureBody::All).log_filter("off").install().unwrap();

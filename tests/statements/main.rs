@@ -150,7 +150,7 @@ async fn unknown_database_url_scheme_adds_a_warning_without_the_url() {
     let url = "mssql://app:hunter2@db.internal/orders";
     let warnings: Vec<_> = agent().sqlx(SqlxDatabase::from_url(url)).build().unwrap().warnings().collect();
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.starts_with("sqlx: the scheme of the database URL is unknown"), "{warning}");
+    assert!(warning.starts_with("sqlx:") && warning.contains("scheme"), "{warning}");
     assert!(warning.contains("postgres://") && !warning.contains("hunter2"), "{warning}");
     let url = "postgres://app:hunter2@db.internal/orders";
     assert_eq!(agent().sqlx(SqlxDatabase::from_url(url)).build().unwrap().warnings().count(), 0);

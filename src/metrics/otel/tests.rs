@@ -212,7 +212,7 @@ fn array_attributes_are_dropped_with_one_warning() {
     assert_eq!(rig.told(), ["orders {} Counter(1.0)"]);
     let warnings = rig.warnings();
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.contains("an attribute of a metric was left out") && warning.contains("\"ids\""), "{warning}");
+    assert!(warning.contains("attribute") && warning.contains("\"ids\""), "{warning}");
 }
 
 // spec: metrics-otel.md
@@ -227,7 +227,7 @@ fn exponential_histograms_are_dropped_with_one_warning() {
     assert_eq!(rig.told(), ["orders {} Counter(1.0)"]);
     let warnings = rig.warnings();
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.contains("an exponential histogram cannot be sent"), "{warning}");
+    assert!(warning.contains("exponential histogram"), "{warning}");
 }
 
 // spec: metrics-otel.md
