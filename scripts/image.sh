@@ -205,8 +205,9 @@ service_pid() { # MOUNT
 clean() {
     if [ ! -e "$dir" ]; then return; fi
     if command -v buildah >/dev/null; then
-        b rm --all >/dev/null
-        b rmi --all --force >/dev/null
+        # an interrupted build leaves containers that buildah cannot remove
+        b rm --all >/dev/null 2>&1 || true
+        b rmi --all --force >/dev/null 2>&1 || true
     fi
     rm -rf "$dir"
 }
