@@ -46,7 +46,7 @@ async fn error_line_is_the_error_of_a_failed_request() {
     assert_eq!(
         log,
         json!({
-            "message": "database error: disk full", "level": "error", "logger_name": "failures::lines",
+            "message": "database error: disk full", "level": "error", "logger_name": "failures::error_lines",
             "param_message": "GET /orders/{id}",
         })
     );
