@@ -74,11 +74,11 @@ mod tests {
         let apm = TestAgent::start().await;
         assert_eq!(send(&apm, "/listings/7/purchase").await, StatusCode::OK);
         apm.expect_transaction("POST /listings/{id}/purchase")
+            .span("charge", |span| span) // before `await`, which waits for the span too
             .await
             .outcome("success")
             .user_id("0xdef")
-            .label("listing_id", "7")
-            .span("charge", |span| span);
+            .label("listing_id", "7");
         apm.expect_no_errors().await;
         apm.assert_no_secret("hunter2"); // in no event
     }
@@ -88,8 +88,8 @@ mod tests {
         let apm = TestAgent::start().await;
         assert_eq!(send(&apm, "/listings/0/purchase").await, StatusCode::SERVICE_UNAVAILABLE);
         apm.expect_transaction("POST /listings/{id}/purchase")
+            .error("Sold", |error| error.message("listing 0 is sold").handled(false))
             .await
-            .outcome("failure")
-            .error("Sold", |error| error.message("listing 0 is sold").handled(false));
+            .outcome("failure");
     }
 }
